@@ -1,0 +1,41 @@
+"""Typed configuration: what a study is made of, validated before anything runs (unknown keys are rejected)."""
+
+from calopipe.config.base import Section, validate
+from calopipe.config.load import load_study, merge
+from calopipe.config.schema import (
+    AutoencoderStage,
+    ClassifierConfig,
+    Dataset,
+    Evaluation,
+    FlowStage,
+    Generation,
+    HistogramConfig,
+    Model,
+    Run,
+    Source,
+    Split,
+    Study,
+    TimingConfig,
+    Training,
+)
+
+__all__ = [
+    "AutoencoderStage",
+    "ClassifierConfig",
+    "Dataset",
+    "Evaluation",
+    "FlowStage",
+    "Generation",
+    "HistogramConfig",
+    "Model",
+    "Run",
+    "Section",
+    "Source",
+    "Split",
+    "Study",
+    "TimingConfig",
+    "Training",
+    "load_study",
+    "merge",
+    "validate",
+]

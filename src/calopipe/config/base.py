@@ -1,0 +1,61 @@
+"""Base of every settings class: frozen, unknown keys rejected, one readable message for whatever is wrong."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from calopipe.errors import ConfigError, nearest
+
+S = TypeVar("S", bound="Section")
+
+
+class Section(BaseModel):
+    """A group of settings. Frozen; a key that is not a field is an error, not a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+
+def validate(cls: type[S], data: Any, where: str) -> S:
+    """Build `cls` from plain data; on failure raise ConfigError naming every key, what was expected and found."""
+    try:
+        return cls.model_validate(data)
+    except ValidationError as error:
+        lines = [_line(cls, item, where) for item in error.errors()]
+        raise ConfigError("; ".join(lines)) from None
+
+
+def _line(cls: type[BaseModel], item: Any, where: str) -> str:
+    path = [p for p in item["loc"] if not (isinstance(p, str) and p.endswith("]"))]
+    key = ".".join([where, *map(str, path)]) if where else ".".join(map(str, path))
+    if item["type"] == "extra_forbidden":
+        fields = _fields_at(cls, list(path[:-1]))
+        known = ", ".join(sorted(fields))
+        return f"{key}: unknown key{nearest(str(path[-1]), fields)}; known keys: {known}"
+    if item["type"] == "missing":
+        return f"{key}: required key is missing"
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return f"{key}: {message}"
+    found = repr(item["input"])
+    return f"{key}: {message[0].lower() + message[1:]} (found {found if len(found) < 80 else found[:77] + '...'})"
+
+
+def _fields_at(cls: Any, path: list[Any]) -> list[str]:
+    """Names of the fields of the section found by following `path` from `cls`."""
+    for part in path:
+        if isinstance(cls, type) and issubclass(cls, BaseModel) and part in cls.model_fields:
+            cls = _section_in(cls.model_fields[part].annotation)
+        # an index or the key of a mapping: the section stays the one found in the annotation
+    return list(cls.model_fields) if isinstance(cls, type) and issubclass(cls, BaseModel) else []
+
+
+def _section_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _section_in(inner)
+        if found is not None:
+            return found
+    return None

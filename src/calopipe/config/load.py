@@ -1,0 +1,79 @@
+"""Reading a study: presets merged in by name, references between sections checked, everything typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from calopipe.config.base import validate
+from calopipe.config.schema import Study
+from calopipe.errors import ConfigError, nearest
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge `over` onto `base`: mappings key by key, anything else (lists too) replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping; ConfigError names the file and the line when it cannot be parsed."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping at the top, found {type(data).__name__}")
+    return data
+
+
+def load_study(data: Mapping[str, Any], presets_dir: Path) -> Study:
+    """Validate a study's configuration.
+
+    Args:
+        data: the mapping read from ``config.yaml`` (or Snakemake's ``config``).
+        presets_dir: folder holding ``<preset>.yaml``, merged in the order of ``presets`` beneath `data`.
+
+    Raises:
+        ConfigError: unknown key, preset, dataset, model or evaluation (with the nearest valid name), or a wrong value.
+    """
+    names = data.get("presets", []) or []
+    if not isinstance(names, list):
+        raise ConfigError(f"presets: expected a list of names, found {names!r}")
+    base: dict[str, Any] = {}
+    available = [p.stem for p in sorted(presets_dir.glob("*.yaml"))]
+    for name in names:
+        if name not in available:
+            raise ConfigError(f"presets: no preset '{name}'{nearest(str(name), available)}; known: {', '.join(available)}")
+        base = merge(base, read_yaml(presets_dir / f"{name}.yaml"))
+    study = validate(Study, merge(base, data), "")
+    _check_references(study)
+    return study
+
+
+def _check_references(study: Study) -> None:
+    seen: set[tuple[str, str, int]] = set()
+    for i, run in enumerate(study.runs):
+        for key, value, known in (
+            ("dataset", run.dataset, study.datasets),
+            ("model", run.model, study.models),
+            ("evaluation", run.evaluation, study.evaluations),
+        ):
+            if value not in known:
+                raise ConfigError(f"runs.{i}.{key}: no {key} '{value}'{nearest(value, known)}; known: {', '.join(known)}")
+        for seed in run.seeds:
+            if (run.dataset, run.model, seed) in seen:
+                raise ConfigError(f"runs.{i}: ({run.dataset}, {run.model}, seed {seed}) appears twice")
+            seen.add((run.dataset, run.model, seed))

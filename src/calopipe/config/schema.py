@@ -1,0 +1,240 @@
+"""The settings of a study. Every field has a description; ``docs/config.md`` is generated from them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from calopipe.config.base import Section, validate
+from calopipe.errors import ConfigError
+from calopipe.registry import Registry
+
+MODELS: Registry[Any] = Registry("model", "calopipe.models")
+STEPS: Registry[Any] = Registry("preprocessing step", "calopipe.preprocessing")
+METRICS: Registry[Any] = Registry("metric", "calopipe.metrics")
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _part(registry: Registry[Any], key: str, data: Any) -> dict[str, Any]:
+    """Validate ``{key: name, **settings}`` against the settings class that `name` registers; return it complete."""
+    if isinstance(data, str):
+        data = {key: data}
+    if not isinstance(data, dict) or key not in data:
+        raise ValueError(f"expected a mapping with the key '{key}'")
+    settings = {k: v for k, v in data.items() if k != key}
+    try:
+        cls = registry.config_class(data[key])
+        if cls is None:
+            if settings:
+                raise ValueError(f"{registry.kind} '{data[key]}' takes no settings, found {sorted(settings)}")
+            return {key: data[key]}
+        return {key: data[key], **validate(cls, settings, data[key]).model_dump(mode="json")}
+    except ConfigError as error:  # pydantic collects ValueErrors and adds the path of the key
+        raise ValueError(str(error)) from None
+
+
+class Source(Section):
+    """Where a dataset's files come from."""
+
+    kind: Literal["bundled", "local", "download"] = Field(description="how the files are obtained")
+    name: str | None = Field(None, description="bundled sample (resources/<name>.hdf5) or registered download")
+    paths: list[str] = Field(default_factory=list, description="local files, pooled in this order")
+    urls: list[str] = Field(default_factory=list, description="files to download when not registered by name")
+    checksums: list[str] = Field(default_factory=list, description="one 'sha256:...' or 'md5:...' per file")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Source:
+        if self.kind == "bundled" and not self.name:
+            raise ValueError("a bundled source needs 'name'")
+        if self.kind == "local" and not self.paths:
+            raise ValueError("a local source needs 'paths'")
+        if self.kind == "download" and not (self.name or self.urls):
+            raise ValueError("a download needs 'name' (a registered dataset) or 'urls'")
+        files = self.paths or self.urls
+        if self.checksums and files and len(self.checksums) != len(files):
+            raise ValueError(f"{len(self.checksums)} checksums for {len(files)} files")
+        return self
+
+
+class Split(Section):
+    """Seeded split into training, validation and test showers."""
+
+    train: Fraction = Field(0.7, description="fraction used to fit networks and preprocessing")
+    val: Fraction = Field(0.1, description="fraction used to choose weights")
+    test: Fraction = Field(0.2, description="fraction held out: the reference of every evaluation")
+    seed: int = Field(0, ge=0, description="seed of the permutation")
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Split:
+        if abs(self.train + self.val + self.test - 1) > 1e-9:
+            raise ValueError(f"train + val + test must be 1, found {self.train + self.val + self.test:g}")
+        return self
+
+
+class Dataset(Section):
+    """Showers of one particle in one calorimeter."""
+
+    source: Source = Field(description="files to learn from")
+    reference: Source | None = Field(None, description="separate files for the test split (CaloChallenge); else split off")
+    geometry: str = Field(description="built-in geometry name, geometry YAML, or CaloChallenge binning XML")
+    threshold_MeV: float | None = Field(None, ge=0, description="voxels below are zero; null: the geometry's readout threshold")
+    energy_scale: float = Field(1.0, gt=0, description="factor on voxel energies (0.5 for the thesis's CaloChallenge 1)")
+    max_showers: int | None = Field(None, gt=0, description="use only the first showers of the files")
+    pool: tuple[int, int] | None = Field(None, description="average-pooling kernel (first, second index), e.g. [2, 1]")
+    split: Split = Field(default_factory=Split, description="how showers are split")
+
+
+class Training(Section):
+    """How a network is trained."""
+
+    epochs: int = Field(gt=0, description="passes over the training split")
+    batch_size: int = Field(256, gt=0, description="showers per step")
+    optimizer: Literal["adam", "adamw"] = Field("adam", description="optimiser")
+    lr: float = Field(1e-3, gt=0, description="learning rate; the peak of one-cycle and cosine schedules")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="Adam moment decay rates")
+    weight_decay: float = Field(0.0, ge=0, description="weight decay")
+    schedule: Literal["constant", "one_cycle", "cosine"] = Field("constant", description="learning-rate schedule, per step")
+    warmup: Fraction = Field(0.0, description="fraction of steps of linear warm-up (cosine) or rise (one_cycle, default 0.3)")
+    final_lr_fraction: Fraction = Field(0.0, description="last learning rate of the cosine schedule over the peak")
+    gradient_clip: float | None = Field(None, gt=0, description="clip the gradient norm at this value")
+    ema_decay: float | None = Field(None, gt=0, lt=1, description="use an exponential moving average of the weights")
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true"] = Field("32-true", description="Lightning precision")
+    weights: Literal["best", "last"] = Field("best", description="weights kept: best validation loss, or the last")
+    validate_every: int = Field(1, gt=0, description="epochs between validations")
+    checkpoint_every: int = Field(1, gt=0, description="epochs between rolling checkpoints")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
+
+
+class _NetworkStage(Section):
+    preprocessing: list[dict[str, Any]] = Field(default_factory=list, description="ordered invertible steps")
+    model: dict[str, Any] = Field(description="{name: <registered model>, **its settings}")
+    training: Training = Field(description="how it is trained")
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _model(cls, value: Any) -> dict[str, Any]:
+        return _part(MODELS, "name", value)
+
+    @field_validator("preprocessing", mode="before")
+    @classmethod
+    def _steps(cls, value: Any) -> list[dict[str, Any]]:
+        if not isinstance(value, list):
+            raise ValueError("expected a list of steps")
+        return [_part(STEPS, "step", item) for item in value]
+
+
+class AutoencoderStage(_NetworkStage):
+    """Preprocessing, autoencoder and its training."""
+
+
+class FlowStage(_NetworkStage):
+    """Preprocessing, density model (on showers, or on latents) and its training."""
+
+
+class Model(Section):
+    """A generator: a flow on the showers, or an autoencoder and a flow in its latent space."""
+
+    description: str = Field("", description="one line for reports: what it is, and which publication it follows")
+    autoencoder: AutoencoderStage | None = Field(None, description="present: the flow learns its latent space")
+    flow: FlowStage = Field(description="the density model that is sampled")
+
+    @property
+    def is_latent(self) -> bool:
+        """Whether showers are decoded from a latent space."""
+        return self.autoencoder is not None
+
+
+class Generation(Section):
+    """How showers are drawn for an evaluation: one per incident energy of the test split, repeated `factor` times."""
+
+    factor: int = Field(1, gt=0, description="generated showers per test shower")
+    batch_size: int = Field(2000, gt=0, description="showers drawn at once (bounds memory)")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to sample")
+
+
+class ClassifierConfig(Section):
+    """A classifier test: a network told generated from reference showers; AUC 0.5 is the floor."""
+
+    features: Literal["low", "low_raw", "low_normed", "high"] = Field(
+        "low", description="low: log10 E_inc and voxels / E_inc; low_raw: voxels in GeV; low_normed: voxels / E_layer and "
+        "log10 E_layer; high: observables"
+    )
+    hidden: list[int] = Field(default_factory=lambda: [512, 512], description="neurons of the hidden layers")
+    negative_slope: float = Field(0.01, description="slope of LeakyReLU")
+    dropout: Fraction = Field(0.0, description="dropout after each hidden layer")
+    epochs: int = Field(150, gt=0, description="passes over the training part")
+    batch_size: int = Field(1000, gt=0, description="showers per step")
+    lr: float = Field(2e-4, gt=0, description="Adam learning rate")
+    plateau: bool = Field(False, description="reduce the rate by 0.1 after 10 epochs without better validation loss")
+    repeats: int = Field(5, gt=0, description="independent trainings: mean and standard deviation are reported")
+    max_per_class: int | None = Field(None, gt=0, description="use at most this many showers of each sample")
+    split: Split = Field(default_factory=lambda: Split(train=0.6, val=0.2, test=0.2), description="split of the joint sample")
+
+
+class HistogramConfig(Section):
+    """Histograms of the observables."""
+
+    bins: int = Field(50, gt=1, description="bins per histogram")
+    energy_ratio_range: tuple[float, float] = Field((0.0, 1.1), description="range of E_tot / E_inc")
+    layer_ratio_bins: int = Field(50, gt=1, description="bins of E_layer / E_inc, between the reference's extremes")
+    brightest: int = Field(3, ge=0, description="N of the N-th brightest voxel per layer")
+    energy_slices: list[tuple[float, float]] = Field(default_factory=list, description="incident-energy slices in MeV")
+
+
+class TimingConfig(Section):
+    """Generation time per shower."""
+
+    batch_sizes: list[int] = Field(default_factory=lambda: [1, 100, 10000], description="showers per call")
+    repeats: int = Field(5, gt=0, description="timed calls per batch size (after warm-up): the median is reported")
+    max_seconds: float = Field(60.0, gt=0, description="stop repeating a batch size after this long")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to sample")
+
+
+class Evaluation(Section):
+    """How a sample is judged."""
+
+    generation: Generation = Field(default_factory=Generation, description="what is drawn")
+    classifiers: dict[Name, ClassifierConfig] = Field(default_factory=dict, description="classifier tests by name")
+    histograms: HistogramConfig = Field(default_factory=HistogramConfig, description="histograms of observables")
+    metrics: list[dict[str, Any]] = Field(default_factory=list, description="registered metrics")
+    timing: TimingConfig = Field(default_factory=TimingConfig, description="generation timing")
+    seed: int = Field(0, ge=0, description="seed of splits, bootstraps and classifier trainings")
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _metrics(cls, value: Any) -> list[dict[str, Any]]:
+        if not isinstance(value, list):
+            raise ValueError("expected a list of metrics")
+        return [_part(METRICS, "metric", item) for item in value]
+
+
+class Run(Section):
+    """A dataset, a model, and the seeds to train it with."""
+
+    dataset: Name = Field(description="a key of datasets")
+    model: Name = Field(description="a key of models")
+    seeds: list[int] = Field(default_factory=lambda: [0], description="one training per seed")
+    evaluation: Name = Field("default", description="a key of evaluations")
+
+
+class Plots(Section):
+    """Appearance of plots. Changing it retrains and re-evaluates nothing."""
+
+    dpi: int = Field(150, ge=50, le=600, description="resolution of PNG files")
+    pdf: bool = Field(True, description="write a PDF beside every PNG")
+
+
+class Study(Section):
+    """A study: datasets, models, evaluations, and the runs that combine them."""
+
+    study: Name = Field("study", description="name of the report")
+    results: str = Field("results", description="folder of everything the workflow writes")
+    presets: list[str] = Field(default_factory=list, description="names of files in presets/, merged in order, below this file")
+    datasets: dict[Name, Dataset] = Field(description="datasets by name")
+    models: dict[Name, Model] = Field(description="models by name")
+    evaluations: dict[Name, Evaluation] = Field(default_factory=lambda: {"default": Evaluation()}, description="by name")
+    runs: list[Run] = Field(min_length=1, description="what to train and judge")
+    plots: Plots = Field(default_factory=Plots, description="appearance of plots")
