@@ -1,0 +1,203 @@
+"""Digest of the code a stage uses, so that editing a module reruns the stages that depend on it and no others.
+
+The modules are read, never imported: each source file is parsed, its import statements (at any depth: functions import
+too) are followed into other calopipe modules, and the texts of all files reached are hashed together. This runs while
+Snakemake builds its DAG, so only the standard library is used and parsed files are cached until they change on disk.
+
+What counts as a use:
+
+- ``from calopipe.pkg import name`` follows `name`: to the submodule of that name, or through the re-export in the
+  package's ``__init__`` to the module that defines it. Modules that ``__init__`` merely re-exports beside it do not count.
+- An ``__init__`` counts as a whole, with all it imports, when it is imported itself (``import calopipe.pkg``, star
+  imports), defines the name taken from it, or holds code of its own (anything but imports, ``__all__`` and dunders).
+- Imports under ``if TYPE_CHECKING:`` never run and are ignored.
+
+Modules that are found at run time (registries, plug-ins) are invisible to a static reading: name them explicitly, e.g.
+``code_digest(["calopipe.training.run", MODELS.module_of("inn")])``.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from calopipe.errors import ConfigError
+
+_ROOT = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class _Import:
+    """``import module`` (name None) or ``from module import name`` (name ``*`` for a star import)."""
+
+    module: str
+    name: str | None
+    bound: str | None = None  # the name it gets in the importing module
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One parsed file: SHA-256 of its text, its calopipe imports, and whether it holds more than imports and dunders."""
+
+    sha256: str
+    imports: tuple[_Import, ...]
+    has_code: bool
+
+
+def code_digest(modules: Iterable[str], data: Sequence[str | Path] = (), root: Path | None = None) -> str:
+    """Digest of the sources of `modules` and of every calopipe module they import, directly or not.
+
+    Args:
+        modules: dotted names, e.g. ``["calopipe.training.run"]``; a package means its ``__init__`` and what that imports.
+        data: files that belong to the code (templates, tables), relative to the package folder; their contents count.
+        root: package folder to read; the installed calopipe by default. Its name is the package's name.
+
+    Returns:
+        64 hexadecimal digits (SHA-256), independent of the order of `modules` and of where the package is installed.
+
+    Raises:
+        ConfigError: one of `modules` or `data` does not exist.
+    """
+    root = _ROOT if root is None else Path(root).resolve()
+    digest = hashlib.sha256()
+    for name in code_modules(modules, root):
+        path = _find(root, name)
+        assert path is not None
+        digest.update(f"{name}\x1f{_read(root, name, path).sha256}\n".encode())
+    for item in sorted(str(d) for d in data):
+        path = root / item
+        if not path.is_file():
+            raise ConfigError(f"{path}: file named for a code digest does not exist")
+        digest.update(f"{item}\x1f{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def code_modules(modules: Iterable[str], root: Path | None = None) -> list[str]:
+    """Sorted dotted names of the modules that enter :func:`code_digest`. Raises ConfigError for an unknown module."""
+    root = _ROOT if root is None else Path(root).resolve()
+    todo = list(dict.fromkeys(modules))
+    for name in todo:
+        if _find(root, name) is None:
+            raise ConfigError(f"module {name}, named for a code digest, does not exist below {root}")
+    seen: set[str] = set()
+    while todo:
+        name = todo.pop()
+        path = _find(root, name)
+        if name in seen or path is None:
+            continue
+        seen.add(name)
+        for item in _read(root, name, path).imports:
+            todo.extend(_targets(root, item))
+        todo.extend(p for p in _parents(name) if _has_code(root, p))
+    return sorted(seen)
+
+
+def _targets(root: Path, item: _Import, depth: int = 0) -> list[str]:
+    """Modules that one import statement makes the importing module depend on."""
+    path = _find(root, item.module)
+    if path is None:
+        return []
+    if item.name is None or item.name == "*" or path.name != "__init__.py":
+        return [item.module]
+    found = [f"{item.module}.{item.name}"] if _find(root, f"{item.module}.{item.name}") else []
+    exports = [i for i in _read(root, item.module, path).imports if i.bound == item.name and i.name is not None]
+    if depth < 20:  # a cycle of re-exports would not import either
+        found += [m for i in exports if i != item for m in _targets(root, i, depth + 1)]
+    return found or [item.module]
+
+
+def _parents(name: str) -> Iterator[str]:
+    """``a.b.c`` gives ``a.b`` and ``a``: packages whose ``__init__`` runs on import."""
+    parts = name.split(".")
+    return (".".join(parts[:i]) for i in range(len(parts) - 1, 0, -1))
+
+
+def _has_code(root: Path, name: str) -> bool:
+    path = _find(root, name)
+    return path is not None and _read(root, name, path).has_code
+
+
+def _find(root: Path, name: str) -> Path | None:
+    """Source file of the module `name`, or None when it is no module of the package at `root`."""
+    first, *rest = name.split(".")
+    if first != root.name:
+        return None
+    base = root.joinpath(*rest)
+    for path in (base / "__init__.py", base.with_name(base.name + ".py")):
+        if path.is_file():
+            return path
+    return None
+
+
+def _read(root: Path, name: str, path: Path) -> _Source:
+    stat = path.stat()
+    return _parse(root.name, name, path, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.cache
+def _parse(package: str, name: str, path: Path, mtime_ns: int, size: int) -> _Source:
+    """Parse one file; the modification time and size in the key make an edited file be read again."""
+    text = path.read_bytes()
+    tree = ast.parse(text, filename=str(path))
+    is_package = path.name == "__init__.py"
+    imports = [i for node in _statements(tree.body) for i in _imports(node, package, name, is_package)]
+    if b"import_module(" in text:
+        imports += _dynamic_imports(tree, package)
+    has_code = is_package and not all(_is_plain(node) for node in tree.body)
+    return _Source(hashlib.sha256(text).hexdigest(), tuple(dict.fromkeys(imports)), has_code)
+
+
+def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """All statements at any depth, without descending into expressions (much faster than ``ast.walk``)."""
+    for node in body:
+        yield node
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            yield from _statements(node.orelse)
+            continue
+        for block in ("body", "orelse", "finalbody"):
+            yield from _statements(getattr(node, block, ()))
+        for part in [*getattr(node, "handlers", ()), *getattr(node, "cases", ())]:
+            yield from _statements(part.body)
+
+
+def _imports(node: ast.stmt, package: str, name: str, is_package: bool) -> Iterator[_Import]:
+    """The imports of calopipe modules that one statement makes, relative ones resolved."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            if alias.name.split(".")[0] == package:
+                yield _Import(alias.name, None, alias.asname)
+    elif isinstance(node, ast.ImportFrom):
+        module = node.module or ""
+        if node.level:
+            parts = name.split(".")
+            anchor = parts[: len(parts) - node.level + is_package]
+            module = ".".join([*anchor, *filter(None, [module])])
+        if module.split(".")[0] == package:
+            for alias in node.names:
+                yield _Import(module, alias.name, alias.asname or alias.name)
+
+
+def _dynamic_imports(tree: ast.Module, package: str) -> list[_Import]:
+    """``import_module("calopipe.x")`` with a literal name."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            value = node.args[0].value
+            if called == "import_module" and isinstance(value, str) and value.split(".")[0] == package:
+                found.append(_Import(value, None))
+    return found
+
+
+def _is_plain(node: ast.stmt) -> bool:
+    """Whether a statement of an ``__init__`` only documents, imports or sets a dunder such as ``__all__``."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return True
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant)
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return bool(targets) and all(isinstance(t, ast.Name) and t.id.startswith("__") for t in targets)

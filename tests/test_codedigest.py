@@ -1,0 +1,115 @@
+"""The code digest: an edit changes the digests of exactly the stages that use the edited module."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import calopipe
+from calopipe.codedigest import code_digest, code_modules
+from calopipe.errors import ConfigError
+
+FILES = {
+    "__init__.py": '"""Top."""\n__version__ = "1"\n',
+    "units.py": "MeV = 1.0\n",
+    "data.py": "import numpy\nfrom calopipe.units import MeV\n",
+    "models/__init__.py": '"""Models."""\nfrom calopipe.models.inn import INN\nfrom .vae import VAE\n__all__ = ["INN", "VAE"]\n',
+    "models/inn.py": "from . import coupling\nclass INN: ...\n",
+    "models/vae.py": "class VAE: ...\n",
+    "models/coupling.py": "x = 1\n",
+    "train.py": "def run():\n    from calopipe.models import INN\n    return INN\n",
+    "train_vae.py": "from calopipe.models import VAE\nimport calopipe.data as d\n",
+    "judge/__init__.py": "from calopipe.judge.scores import Score\nLIMIT = 3\n",
+    "judge/scores.py": "class Score: ...\n",
+    "judge/auc.py": "try:\n    import torch\nexcept ImportError:\n    from calopipe import units\n",
+    "late.py": 'import importlib\nm = importlib.import_module("calopipe.models.vae")\n',
+    "typed.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from calopipe.models import inn\n",
+    "page.html": "<html>",
+}
+STAGES = {
+    "prepare": ["calopipe.data"],
+    "train": ["calopipe.train"],
+    "train_vae": ["calopipe.train_vae"],
+    "judge": ["calopipe.judge.auc"],
+    "late": ["calopipe.late"],
+    "typed": ["calopipe.typed"],
+}
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    root = tmp_path / "calopipe"
+    for name, text in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("edited", "changed"),
+    [
+        ("units.py", {"prepare", "train_vae", "judge"}),
+        ("data.py", {"prepare", "train_vae"}),
+        ("models/inn.py", {"train"}),
+        ("models/coupling.py", {"train"}),
+        ("models/vae.py", {"train_vae", "late"}),
+        ("models/__init__.py", set()),
+        ("judge/__init__.py", {"judge"}),
+        ("judge/scores.py", {"judge"}),
+        ("__init__.py", set()),
+        ("train.py", {"train"}),
+    ],
+)
+def test_edit_changes_exactly_the_stages_that_use_the_module(package: Path, edited: str, changed: set[str]) -> None:
+    before = {stage: code_digest(modules, root=package) for stage, modules in STAGES.items()}
+    with (package / edited).open("a") as stream:
+        stream.write("# edited\n")
+    after = {stage: code_digest(modules, root=package) for stage, modules in STAGES.items()}
+    assert {s for s in STAGES if before[s] != after[s]} == changed
+
+
+def test_modules_reached(package: Path) -> None:
+    assert code_modules(["calopipe.train"], package) == ["calopipe.models.coupling", "calopipe.models.inn", "calopipe.train"]
+    assert "calopipe.models.vae" in code_modules(["calopipe.models"], package), "a package named itself counts as a whole"
+    assert code_modules(["calopipe.typed"], package) == ["calopipe.typed"]
+
+
+def test_order_and_place_do_not_matter(package: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere" / "calopipe"
+    copy.parent.mkdir()
+    package.rename(copy)
+    digests = {code_digest(m, root=copy) for m in (["calopipe.data", "calopipe.train"], ["calopipe.train", "calopipe.data"])}
+    copy.rename(package)
+    assert digests == {code_digest(["calopipe.data", "calopipe.train"], root=package)}
+
+
+def test_data_files_count(package: Path) -> None:
+    before = code_digest(["calopipe.data"], ["page.html"], package)
+    (package / "page.html").write_text("<html lang=en>")
+    assert code_digest(["calopipe.data"], ["page.html"], package) != before
+
+
+def test_unknown_module_or_file_is_an_error(package: Path) -> None:
+    with pytest.raises(ConfigError, match=r"calopipe\.nothing"):
+        code_digest(["calopipe.nothing"], root=package)
+    with pytest.raises(ConfigError, match=r"nothing\.html"):
+        code_digest(["calopipe.data"], ["nothing.html"], package)
+
+
+def test_whole_library_is_fast_and_needs_only_the_standard_library() -> None:
+    root = Path(calopipe.__file__).parent
+    names = [".".join(["calopipe", *p.relative_to(root).with_suffix("").parts]) for p in root.rglob("*.py")]
+    names = sorted({n.removesuffix(".__init__") for n in names})
+    start = time.perf_counter()
+    first = code_digest(names)
+    cold = time.perf_counter() - start
+    start = time.perf_counter()
+    assert code_digest(names) == first
+    assert time.perf_counter() - start < 0.1
+    assert cold < 2.0, "generous: the machine may be busy"
+    code = "import sys, calopipe.codedigest; sys.exit(any(m in sys.modules for m in ('numpy', 'torch', 'pydantic', 'yaml')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
