@@ -1,0 +1,8 @@
+"""Calorimeter voxelisations: frozen, validated, read from YAML or from the CaloChallenge's binning XML."""
+
+from calopipe.geometry.core import Geometry
+from calopipe.geometry.layer import Layer
+from calopipe.geometry.load import available_geometries, load_geometry
+from calopipe.geometry.neighbours import Neighbours
+
+__all__ = ["Geometry", "Layer", "Neighbours", "available_geometries", "load_geometry"]

@@ -1,0 +1,290 @@
+"""Geometries: golden facts, the CaloChallenge's own XML files, neighbours, pooling, and clear errors."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calopipe.errors import GeometryError
+from calopipe.geometry import Geometry, Layer, available_geometries, load_geometry
+
+VOXELS = {
+    "calogan": 504,
+    "calochallenge1_photons": 368,
+    "calochallenge1_pions": 533,
+    "calochallenge2": 6480,
+    "calochallenge3": 40500,
+    "electron_gun_32": 1024,
+    "electron_gun_64": 4096,
+    "ild": 27000,
+}
+THRESHOLD = {
+    "calogan": 0.01,
+    "calochallenge1_photons": 1.0,
+    "calochallenge1_pions": 1.0,
+    "calochallenge2": 0.5e-3 / 0.033,
+    "calochallenge3": 0.5e-3 / 0.033,
+    "electron_gun_32": 0.0,
+    "electron_gun_64": 0.0,
+    "ild": 0.1,
+}
+XML = {"calochallenge1_photons": "1_photons", "calochallenge1_pions": "1_pions"}
+XML |= {"calochallenge2": "2", "calochallenge3": "3"}
+
+
+def reference_folder() -> Path:
+    """The folder with the CaloChallenge's binning files, or skip."""
+    root = os.environ.get("CALOPIPE_SHARED") or Path(__file__).resolve().parents[2] / "shared"
+    folder = Path(root) / "reference"
+    if not folder.is_dir():
+        pytest.skip("reference files not found: set CALOPIPE_SHARED to the folder that holds reference/")
+    return folder
+
+
+def test_built_in_names() -> None:
+    assert set(available_geometries()) == set(VOXELS)
+
+
+@pytest.mark.parametrize("name", VOXELS)
+def test_golden_facts(name: str) -> None:
+    geometry = load_geometry(name)
+    assert (geometry.name, geometry.n_voxels) == (name, VOXELS[name])
+    assert geometry.threshold_MeV == pytest.approx(THRESHOLD[name], rel=1e-15)
+    for array in (
+        geometry.eta,
+        geometry.phi,
+        geometry.r,
+        geometry.alpha,
+        geometry.layer_index,
+    ):
+        assert array.shape == (VOXELS[name],)
+        assert not array.flags.writeable
+    np.testing.assert_allclose(np.hypot(geometry.eta, geometry.phi), geometry.r, atol=1e-9)
+    assert sum(geometry.layer_sizes) == VOXELS[name]
+    for i, part in enumerate(geometry.layer_slices):
+        assert (geometry.layer_index[part] == i).all()
+    assert name in geometry.summary()
+
+
+@pytest.mark.parametrize("name", VOXELS)
+def test_round_trips(name: str) -> None:
+    geometry = load_geometry(name)
+    assert Geometry.from_dict(geometry.to_dict()) == geometry
+    assert pickle.loads(pickle.dumps(geometry)) == geometry
+    assert load_geometry(geometry) is geometry
+
+
+def test_hashes_differ_and_are_stable() -> None:
+    hashes = {name: load_geometry(name).hash for name in VOXELS}
+    assert len(set(hashes.values())) == len(VOXELS)
+    assert hashes["calogan"] == "cee87ff68c87df93"
+    assert hashes["calochallenge2"] == "8c407f2f889c2171"
+
+
+@pytest.mark.parametrize("name", XML)
+def test_equals_the_challenge_xml(name: str) -> None:
+    from_xml = load_geometry(reference_folder() / f"binning_dataset_{XML[name]}.xml")
+    built_in = load_geometry(name)
+    assert from_xml.hash == built_in.hash
+    assert from_xml.layer_ids == built_in.layer_ids
+    np.testing.assert_allclose(from_xml.eta, built_in.eta, rtol=0, atol=1e-9)
+
+
+def test_reproduces_the_challenge_features() -> None:
+    """Centres, layer order and threshold give the published code's centroids on real showers."""
+    h5py = pytest.importorskip("h5py")
+    folder = reference_folder()
+    data = folder.parent / "data" / "ds1like_photons.hdf5"
+    if not data.is_file():
+        pytest.skip(f"sample not found: {data.name} beside the reference folder")
+    golden = np.load(folder / "golden" / "ds1like_photons_first1000.npz")
+    geometry = load_geometry("calochallenge1_photons")
+    with h5py.File(data) as file:
+        showers = file["showers"][:1000].astype(np.float64)
+    showers[showers < geometry.threshold_MeV] = 0
+    for column, i in enumerate(geometry.alpha_layers):
+        part = geometry.layer_slices[i]
+        energy = showers[:, part].sum(axis=1) + 1e-16
+        np.testing.assert_allclose(
+            showers[:, part] @ geometry.eta[part] / energy,
+            golden["EC_eta"][:, column],
+            atol=1e-6,
+        )
+        np.testing.assert_allclose(
+            showers[:, part] @ geometry.phi[part] / energy,
+            golden["EC_phi"][:, column],
+            atol=1e-6,
+        )
+    assert [geometry.layer_ids[i] for i in geometry.alpha_layers] == golden["alpha_layers"].tolist()
+
+
+def test_cylindrical_centres_and_order() -> None:
+    geometry = load_geometry("calochallenge1_photons")
+    assert geometry.layer_ids == (0, 1, 2, 3, 12)
+    assert geometry.layer_sizes == (8, 160, 190, 5, 5)
+    assert geometry.alpha_layers == (1, 2)
+    assert geometry.layer_shape(1) == (10, 16)
+    # voxel 8 + 16 + 1: layer 1, second alpha bin, second r bin
+    assert geometry.r[25] == pytest.approx(3.0)
+    assert geometry.alpha[25] == pytest.approx(-np.pi * 0.7)
+    assert geometry.eta[25] == pytest.approx(3.0 * np.cos(-np.pi * 0.7))
+    assert geometry.phi[25] == pytest.approx(3.0 * np.sin(-np.pi * 0.7))
+    assert geometry.z is None
+    assert load_geometry("calochallenge2").z[[0, 44]].tolist() == pytest.approx([1.7, 151.3])
+
+
+def test_cartesian_centres_and_axes() -> None:
+    calogan = load_geometry("calogan")
+    assert [calogan.layer_shape(i) for i in range(3)] == [(3, 96), (12, 12), (12, 6)]
+    # fine bins (second index, 5 mm) run along eta, coarse ones (first index, 160 mm) along phi
+    assert calogan.eta[:2].tolist() == [-237.5, -232.5]
+    assert calogan.phi[[0, 96, 192]].tolist() == [-160, 0, 160]
+    assert calogan.z.tolist() == [45, 263.5, 458.5]
+    assert calogan.alpha_layers == (0, 1, 2)
+    ild = load_geometry("ild")
+    centre = 15 * 30 + 15
+    assert (ild.eta[centre], ild.phi[centre]) == (0, 0)
+    assert ild.eta[centre + 30] == 5 and ild.phi[centre + 1] == 5
+
+
+def test_reshape_layer() -> None:
+    geometry = load_geometry("calogan")
+    showers = np.arange(2 * 504).reshape(2, 504)
+    layer = geometry.reshape_layer(showers, 1)
+    assert layer.shape == (2, 12, 12)
+    assert layer[1, 3, 4] == 504 + 288 + 3 * 12 + 4
+    assert geometry.reshape_layer(showers[0], 2).shape == (12, 6)
+    with pytest.raises(GeometryError, match=r"504 voxels.*\(2, 503\)"):
+        geometry.reshape_layer(showers[:, 1:], 0)
+
+
+@pytest.mark.parametrize("name", sorted(set(VOXELS) - {"ild", "calochallenge3", "electron_gun_64"}))
+def test_neighbours_are_symmetric_and_within_the_layer(name: str) -> None:
+    geometry = load_geometry(name)
+    indptr, indices = geometry.neighbours()
+    rows = np.repeat(np.arange(geometry.n_voxels), np.diff(indptr))
+    pairs = set(zip(rows.tolist(), indices.tolist(), strict=True))
+    assert {(b, a) for a, b in pairs} == pairs
+    assert not any(a == b for a, b in pairs)
+    assert (geometry.layer_index[rows] == geometry.layer_index[indices]).all()
+
+
+def test_neighbours_cylindrical() -> None:
+    geometry = load_geometry("calochallenge2")  # 16 alpha x 9 r
+    neighbours = geometry.neighbours()
+
+    def voxel(a: int, r: int) -> int:
+        return 144 + (a % 16) * 9 + r  # in layer 1
+
+    inner = {voxel(a, 0) for a in (15, 1, 7, 8, 9)} | {voxel(a, 1) for a in (15, 0, 1)}
+    assert set(neighbours.of(voxel(0, 0)).tolist()) == inner
+    assert len(neighbours.of(voxel(5, 4))) == 8
+    assert len(neighbours.of(voxel(5, 8))) == 5
+    # one alpha bin: only the rings inside and outside
+    assert load_geometry("calochallenge1_photons").neighbours().of(3).tolist() == [2, 4]
+    # odd number of alpha bins: both cells that touch the opposite edge
+    odd = Geometry("odd", "cylindrical", (Layer(0, tuple(np.linspace(-np.pi, np.pi, 10)), (0, 1)),))
+    assert odd.neighbours().of(0).tolist() == [1, 3, 4, 5, 6, 8]
+
+
+def test_neighbours_cartesian() -> None:
+    neighbours = load_geometry("electron_gun_32").neighbours()
+    assert neighbours.of(0).tolist() == [1, 32, 33]
+    assert len(neighbours.of(32 * 5 + 5)) == 8
+
+
+def test_pooled() -> None:
+    pooled = load_geometry("calogan").pooled((2, 1))
+    assert [pooled.layer_shape(i) for i in range(3)] == [
+        (3, 96),
+        (6, 12),
+        (6, 6),
+    ]  # 3 rows cannot be paired
+    both = pooled.pooled((1, 2))
+    assert both.n_voxels == 3 * 48 + 6 * 6 + 6 * 3
+    assert load_geometry(both.name) == both
+    assert both.eta[:2].tolist() == [-235, -225]
+    with pytest.raises(GeometryError, match="cartesian"):
+        load_geometry("calochallenge2").pooled((2, 1))
+    with pytest.raises(GeometryError, match="divides no layer"):
+        load_geometry("electron_gun_32").pooled((5, 1))
+    with pytest.raises(GeometryError, match="two integers"):
+        load_geometry("electron_gun_32").pooled((0, 1))
+
+
+def test_unknown_name_suggests() -> None:
+    with pytest.raises(GeometryError, match=r"did you mean 'calogan'\?"):
+        load_geometry("calogn")
+
+
+GOOD = "kind: cylindrical\nlayers:\n  - {n_alpha: 2, r_edges: [0, 1]}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- 1", "expected keys"),
+        ("kind: [", "not valid YAML"),
+        (GOOD.replace("cylindrical", "sphere"), "kind must be one of"),
+        (
+            GOOD.replace("n_alpha", "n_alfa"),
+            r"unknown key 'n_alfa' \(did you mean 'n_alpha'\?\)",
+        ),
+        (GOOD.replace("n_alpha: 2, ", ""), "missing key n_alpha"),
+        (GOOD.replace("[0, 1]", "[1, 0]"), "increasing"),
+        (GOOD.replace("[0, 1]", "[0, .nan]"), "finite"),
+        (GOOD.replace("[0, 1]", "[-1, 1]"), "negative"),
+        (GOOD.replace("[0, 1]", "[0, a]"), "must be a number"),
+        (
+            GOOD.replace("[0, 1]", "{start: 0, stop: 1, bins: 0}"),
+            "bins must be an integer >= 1",
+        ),
+        (GOOD.replace("n_alpha: 2", "n_alpha: 2, z: 4"), "z must be a list"),
+        (GOOD.replace("n_alpha: 2", "id: 1.5, n_alpha: 2"), "id must be an integer"),
+        (GOOD + "  - {id: 0, n_alpha: 2, r_edges: [0, 1]}\n", "ids must differ"),
+        (GOOD + "threshold_MeV: -1\n", "threshold_MeV"),
+        ("kind: cylindrical\nlayers: []\n", "no layer"),
+    ],
+)
+def test_malformed_yaml(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(GeometryError, match=message) as caught:
+        load_geometry(path)
+    assert "mine.yaml" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_user_yaml_and_missing_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD)
+    assert (load_geometry(path).name, load_geometry(str(path)).n_voxels) == ("mine", 2)
+    with pytest.raises(GeometryError, match="none.yaml: No such file"):
+        load_geometry(tmp_path / "none.yaml")
+
+
+def test_xml_particles_and_errors(tmp_path: Path) -> None:
+    layers = '<Layer id="4" r_edges="0" n_bin_alpha="1"/><Layer id="7" r_edges="0,2,3" n_bin_alpha="4"/>'
+    path = tmp_path / "bins.xml"
+    path.write_text(f'<Bins><Bin name="a">{layers}</Bin><Bin name="b"><Layer id="1" r_edges="0,x"/></Bin></Bins>')
+    for geometry in (load_geometry(path, particle="a"), load_geometry(f"{path}:a")):
+        assert (geometry.layer_ids, geometry.n_voxels) == ((7,), 8)
+    with pytest.raises(GeometryError, match="several particles"):
+        load_geometry(path)
+    with pytest.raises(GeometryError, match="no particle 'c'"):
+        load_geometry(f"{path}:c")
+    with pytest.raises(GeometryError, match="needs id, r_edges and n_bin_alpha"):
+        load_geometry(f"{path}:b")
+    path.write_text("<Bins>")
+    with pytest.raises(GeometryError, match="not valid XML"):
+        load_geometry(path)
+
+
+def test_import_is_light() -> None:
+    code = "import sys, calopipe.geometry; print([m for m in ('torch', 'pandas', 'matplotlib', 'h5py') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
