@@ -73,8 +73,14 @@ def test_edit_changes_exactly_the_stages_that_use_the_module(package: Path, edit
 
 
 def test_modules_reached(package: Path) -> None:
-    assert code_modules(["calopipe.train"], package) == ["calopipe.models.coupling", "calopipe.models.inn", "calopipe.train"]
-    assert "calopipe.models.vae" in code_modules(["calopipe.models"], package), "a package named itself counts as a whole"
+    assert code_modules(["calopipe.train"], package) == [
+        "calopipe.models.coupling",
+        "calopipe.models.inn",
+        "calopipe.train",
+    ]
+    assert "calopipe.models.vae" in code_modules(["calopipe.models"], package), (
+        "a package named itself counts as a whole"
+    )
     assert code_modules(["calopipe.typed"], package) == ["calopipe.typed"]
 
 
@@ -82,7 +88,9 @@ def test_order_and_place_do_not_matter(package: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere" / "calopipe"
     copy.parent.mkdir()
     package.rename(copy)
-    digests = {code_digest(m, root=copy) for m in (["calopipe.data", "calopipe.train"], ["calopipe.train", "calopipe.data"])}
+    digests = {
+        code_digest(m, root=copy) for m in (["calopipe.data", "calopipe.train"], ["calopipe.train", "calopipe.data"])
+    }
     copy.rename(package)
     assert digests == {code_digest(["calopipe.data", "calopipe.train"], root=package)}
 
