@@ -1,0 +1,79 @@
+"""The contracts of generative models and autoencoders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class GenerativeModel(nn.Module):
+    """A conditional density that can be sampled. Subclasses MUST give one row per row of `cond`, in order.
+
+    Args:
+        config: the model's settings.
+        dim: columns of x. cond_dim: columns of cond.
+        seed: seed of whatever is drawn when the model is built (weights are drawn from torch's global generator).
+    """
+
+    def __init__(self, config: Any, dim: int, cond_dim: int, seed: int = 0) -> None:
+        super().__init__()
+        self.config, self.dim, self.cond_dim, self.seed = config, dim, cond_dim, seed
+
+    def loss(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
+        """Scalars to log; the one called ``loss`` is minimised. x (N, dim), cond (N, cond_dim)."""
+        raise NotImplementedError
+
+    def sample(self, cond: Tensor) -> Tensor:
+        """Draw x (N, dim) given cond (N, cond_dim)."""
+        raise NotImplementedError
+
+
+class Autoencoder(nn.Module):
+    """An encoder to a Gaussian latent distribution and a decoder back, both conditioned.
+
+    Attributes:
+        latent_dim: columns of the latent space.
+    """
+
+    latent_dim: int
+
+    def __init__(self, config: Any, dim: int, cond_dim: int, seed: int = 0) -> None:
+        super().__init__()
+        self.config, self.dim, self.cond_dim, self.seed = config, dim, cond_dim, seed
+
+    def fit_input(self, x: Tensor, cond: Tensor) -> None:
+        """Set buffers that depend on the training data (input standardisation); called once before training."""
+
+    def loss(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
+        """Scalars to log; the one called ``loss`` is minimised."""
+        raise NotImplementedError
+
+    def encode(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of the latent distribution, (N, latent_dim) each."""
+        raise NotImplementedError
+
+    def decode(self, z: Tensor, cond: Tensor) -> Tensor:
+        """x (N, dim) of latents z (N, latent_dim); draws from the decoder's distribution where the model has one."""
+        raise NotImplementedError
+
+
+def mlp(sizes: list[int], activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Linear layers of the given widths with `activation` between them (none after the last)."""
+    layers: list[nn.Module] = []
+    for i, (a, b) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        layers.append(nn.Linear(a, b))
+        if i < len(sizes) - 2:
+            layers.append(activation())
+    return nn.Sequential(*layers)
+
+
+def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mu, exp(logvar)) || N(0, 1)) summed over the latent dimensions, (N,)."""
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1)
+
+
+def draw(mu: Tensor, logvar: Tensor) -> Tensor:
+    """One reparametrised draw from N(mu, exp(logvar))."""
+    return mu + (0.5 * logvar).exp() * torch.randn_like(mu)

@@ -1,0 +1,129 @@
+"""The contract of a preprocessing step, and the chain that applies steps in order.
+
+A step maps ``(x, cond)`` to ``(x', cond', log|det dx'/dx|)`` and back. ``x`` is (N, D), ``cond`` is (N, C); at the start
+of a chain ``x`` holds voxel energies and ``cond`` the incident energy, both in MeV. Steps that draw random numbers
+(noise, the filling of empty voxels) draw new ones at every call; their inverse removes what they added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from calopipe.config.base import validate
+from calopipe.config.schema import STEPS
+from calopipe.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What steps may know of the detector: voxels per layer in file order, and the readout threshold in MeV."""
+
+    layer_sizes: tuple[int, ...]
+    threshold_MeV: float
+
+    @property
+    def n_voxels(self) -> int:
+        """Number of voxels."""
+        return sum(self.layer_sizes)
+
+
+class Step(nn.Module):
+    """Base of all steps. Subclasses MUST define ``forward`` and ``inverse`` as exact inverses of each other (up to noise
+    they add and remove), MUST NOT change the order or number of rows, and SHOULD set ``dim_out`` and ``cond_dim_out``.
+
+    Args:
+        config: the step's settings.
+        layout: voxels per layer and threshold.
+        dim, cond_dim: columns of x and cond on entry.
+    """
+
+    def __init__(self, config: Any, layout: Layout, dim: int, cond_dim: int) -> None:
+        super().__init__()
+        self.config = config
+        self.layout = layout
+        self.dim, self.cond_dim = dim, cond_dim
+        self.dim_out, self.cond_dim_out = dim, cond_dim
+
+    def fit(self, x: Tensor, cond: Tensor) -> None:
+        """Set buffers from the training split; called once, with the output of the steps before."""
+
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (x', cond', log-det (N,))."""
+        raise NotImplementedError
+
+    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (x, cond) of the step's input."""
+        raise NotImplementedError
+
+    def condition(self, cond: Tensor) -> Tensor:
+        """The forward map of the condition alone, for sampling; only steps that need no x to make it support this."""
+        return cond
+
+
+class Chain(nn.Module):
+    """Steps in order. ``forward``, ``inverse`` and ``condition`` as in :class:`Step`.
+
+    Args:
+        steps: the steps; the output widths of each are the input widths of the next.
+    """
+
+    def __init__(self, steps: Sequence[Step], dim: int, cond_dim: int) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(steps)
+        self.dim, self.cond_dim = dim, cond_dim
+        self.dim_out = steps[-1].dim_out if steps else dim
+        self.cond_dim_out = steps[-1].cond_dim_out if steps else cond_dim
+
+    @torch.no_grad()
+    def fit(self, x: Tensor, cond: Tensor) -> None:
+        """Fit every step on the training split (all of it, or a random part of it when it is large)."""
+        for step in self.steps:
+            step.fit(x, cond)
+            x, cond, _ = step(x, cond)
+
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Apply all steps; the log-dets are summed."""
+        logdet = x.new_zeros(x.shape[0])
+        for step in self.steps:
+            x, cond, ld = step(x, cond)
+            logdet = logdet + ld
+        return x, cond, logdet
+
+    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        """Undo all steps, last first."""
+        for step in reversed(self.steps):
+            x, cond = step.inverse(x, cond)
+        return x, cond
+
+    def condition(self, cond: Tensor) -> Tensor:
+        """Map raw conditions (N, C) to the network's."""
+        for step in self.steps:
+            cond = step.condition(cond)
+        return cond
+
+
+def build_chain(settings: Sequence[Mapping[str, Any]], layout: Layout, dim: int, cond_dim: int) -> Chain:
+    """Build the chain of a configuration's ``preprocessing`` list (each ``{step: name, **settings}``)."""
+    steps: list[Step] = []
+    width, cond_width = dim, cond_dim
+    for item in settings:
+        name = item["step"]
+        cls = STEPS.get(name)
+        config_class = STEPS.config_class(name)
+        values = {k: v for k, v in item.items() if k != "step"}
+        config = validate(config_class, values, name) if config_class else None
+        step = cls(config, layout, width, cond_width)
+        steps.append(step)
+        width, cond_width = step.dim_out, step.cond_dim_out
+    return Chain(steps, dim, cond_dim)
+
+
+def require_width(step: str, found: int, expected: int) -> None:
+    """Raise CheckpointError when `found` columns reach a step that needs `expected`."""
+    if found != expected:
+        raise CheckpointError(f"preprocessing step {step}: expected {expected} columns, found {found}")

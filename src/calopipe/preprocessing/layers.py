@@ -1,0 +1,82 @@
+"""P1: layer normalisation with extra dimensions (thesis eq. 4; after CaloFlow, arXiv:2106.05285)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from calopipe.config.base import Section
+from calopipe.config.schema import STEPS
+from calopipe.preprocessing.base import Layout, Step, require_width
+
+_TINY = 1e-10  # MeV; keeps empty layers and showers finite
+
+
+class LayerNormaliseConfig(Section):
+    """Settings of :class:`LayerNormalise`."""
+
+    extras: Literal["data", "condition"] = Field("data", description="append u to x (INN), or to the condition (VAE)")
+    scale: float = Field(1.0, gt=0, le=1, description="sum of a layer's fractions (0.9 in the published VAE)")
+    extras_scale: float = Field(1.0, gt=0, le=1, description="factor on u; below 1 where E_tot / E_inc can exceed 1 (0.9)")
+
+
+@STEPS.register("layer_normalise", config=LayerNormaliseConfig)
+class LayerNormalise(Step):
+    """Divide each layer by its energy and keep the energies as u_1 = E_tot / E_inc, u_i = E_{i-1} / sum_{j >= i-1} E_j.
+
+    x (N, V) in MeV becomes (N, V) layer fractions, followed by u (N, L) when ``extras: data``; with ``extras: condition``
+    the condition (N, 1) becomes (N, 1 + L). The inverse renormalises each layer to the energy that u gives it, so the
+    total agrees with u_1 whatever the fractions are. The log-det is that of the map of voxels to (fractions, u) with the
+    last fraction of each layer left out, which is not a square map: it is reported as 0.
+    """
+
+    def __init__(self, config: LayerNormaliseConfig, layout: Layout, dim: int, cond_dim: int) -> None:
+        super().__init__(config, layout, dim, cond_dim)
+        require_width("layer_normalise", dim, layout.n_voxels)
+        n_layers = len(layout.layer_sizes)
+        if config.extras == "data":
+            self.dim_out = dim + n_layers
+        else:
+            self.cond_dim_out = cond_dim + n_layers
+
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        parts = x.split(self.layout.layer_sizes, dim=1)
+        energies = torch.stack([p.sum(1) for p in parts], dim=1)
+        scale = self.config.scale
+        fractions = torch.cat([p * (scale / (e[:, None] + _TINY)) for p, e in zip(parts, energies.T, strict=True)], dim=1)
+        u = self.config.extras_scale * ratios_of(energies, cond[:, :1])
+        logdet = x.new_zeros(x.shape[0])
+        if self.config.extras == "data":
+            return torch.cat([fractions, u], dim=1), cond, logdet
+        return fractions, torch.cat([cond, u], dim=1), logdet
+
+    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        n_layers = len(self.layout.layer_sizes)
+        if self.config.extras == "data":
+            x, u = x[:, :-n_layers], x[:, -n_layers:]
+        else:
+            cond, u = cond[:, :-n_layers], cond[:, -n_layers:]
+        energies = energies_of(u / self.config.extras_scale, cond[:, :1])
+        parts = [p.clamp(min=0) for p in x.split(self.layout.layer_sizes, dim=1)]
+        showers = [p * (e / (p.sum(1) + _TINY))[:, None] for p, e in zip(parts, energies.T, strict=True)]
+        return torch.cat(showers, dim=1), cond
+
+
+def ratios_of(energies: Tensor, incident: Tensor) -> Tensor:
+    """u (N, L) of layer energies (N, L) and incident energies (N, 1), both in MeV."""
+    rest = energies.flip(1).cumsum(1).flip(1)
+    return torch.cat([rest[:, :1] / incident, (energies / (rest + _TINY))[:, :-1]], dim=1)
+
+
+def energies_of(u: Tensor, incident: Tensor) -> Tensor:
+    """Layer energies (N, L) in MeV of u (N, L), the inverse of :func:`ratios_of`; u_i, i > 1, is clipped to [0, 1]."""
+    rest = u[:, 0].clamp(min=0) * incident[:, 0]
+    energies = []
+    for i in range(1, u.shape[1]):
+        energy = rest * u[:, i].clamp(0, 1)
+        energies.append(energy)
+        rest = rest - energy
+    return torch.stack([*energies, rest.clamp(min=0)], dim=1)

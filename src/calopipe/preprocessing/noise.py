@@ -1,0 +1,69 @@
+"""P2: noise on voxels and its removal, and the filling of empty voxels below the readout threshold."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from calopipe.config.base import Section
+from calopipe.config.schema import STEPS
+from calopipe.preprocessing.base import Layout, Step
+
+
+class NoiseConfig(Section):
+    """Settings of :class:`Noise`."""
+
+    width: float = Field(gt=0, description="upper end of the uniform noise, in the units of x at this place of the chain")
+    removal: Literal["threshold", "subtract_mean", "none"] = Field(
+        "threshold", description="inverse: zero below the threshold; also subtract width / 2 from the rest; or nothing"
+    )
+    threshold: float | None = Field(None, ge=0, description="values below become 0 in the inverse; null: the noise width")
+
+
+@STEPS.register("noise", config=NoiseConfig)
+class Noise(Step):
+    """Add uniform noise [0, width), drawn anew in every batch (thesis section 4.1); put it before or after normalisation."""
+
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return x + self.config.width * torch.rand_like(x), cond, x.new_zeros(x.shape[0])
+
+    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        if self.config.removal == "none":
+            return x, cond
+        cut = self.config.width if self.config.threshold is None else self.config.threshold
+        shift = self.config.width / 2 if self.config.removal == "subtract_mean" else 0.0
+        return torch.where(x < cut, torch.zeros_like(x), (x - shift).clamp(min=0)), cond
+
+
+class FillEmptyConfig(Section):
+    """Settings of :class:`FillEmpty`."""
+
+    decades: float = Field(1.0, gt=0, description="width of the half-normal below the threshold, in decades")
+    threshold: float | None = Field(None, gt=0, description="in MeV; null: the dataset's readout threshold")
+
+
+@STEPS.register("fill_empty", config=FillEmptyConfig)
+class FillEmpty(Step):
+    """Give voxels below the readout threshold t an energy t * 10^(-|g| decades), g standard normal, drawn in every batch.
+
+    A voxel that is empty in most showers then has one unbroken distribution in log E, half of a normal below t, in place
+    of a spike that a flow has to imitate. Energies above t are untouched, so the inverse (zero below t) is exact.
+    """
+
+    def __init__(self, config: FillEmptyConfig, layout: Layout, dim: int, cond_dim: int) -> None:
+        super().__init__(config, layout, dim, cond_dim)
+        self.cut = layout.threshold_MeV if config.threshold is None else config.threshold
+        if self.cut <= 0:
+            raise ValueError("fill_empty needs a readout threshold above 0")
+
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        depth = torch.randn_like(x).abs_().mul_(-math.log(10) * self.config.decades)
+        fill = depth.exp_().mul_(self.cut * (1 - 1e-6))
+        return torch.where(x < self.cut, fill, x), cond, x.new_zeros(x.shape[0])
+
+    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.where(x < self.cut, torch.zeros_like(x), x), cond

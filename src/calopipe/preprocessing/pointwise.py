@@ -1,0 +1,138 @@
+"""P3 and P4: logit, log, standardisation and element-wise affine steps."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from calopipe.config.base import Section
+from calopipe.config.schema import STEPS
+from calopipe.preprocessing.base import Layout, Step
+
+
+class LogitConfig(Section):
+    """Settings of :class:`Logit`."""
+
+    alpha: float = Field(1e-6, gt=0, lt=0.5, description="regularisation at 0 (and at 1 unless alpha_1 is given)")
+    alpha_1: float | None = Field(None, gt=0, lt=1, description="regularisation at 1; the split form alpha + x (1 - alpha_1)")
+
+
+@STEPS.register("logit", config=LogitConfig)
+class Logit(Step):
+    """logit(k), k = alpha + x (1 - 2 alpha) (thesis eq. 5), or k = alpha + x (1 - alpha - alpha_1) in the split form.
+
+    float32-safe: log(1 - k) is taken as log of (1 - x) (1 - alpha - a1) + a1, with a1 the regularisation at 1, which is
+    never rounded to 0 (1 - alpha == 1 in float32 below 2.98e-8). The thesis writes its split form alpha_0 + x (1 - alpha_1);
+    ours differs from it by alpha_0 x, so that x = 1 maps to 1 - alpha_1 exactly.
+    """
+
+    def __init__(self, config: LogitConfig, layout: Layout, dim: int, cond_dim: int) -> None:
+        super().__init__(config, layout, dim, cond_dim)
+        self.low = config.alpha
+        self.high = config.alpha if config.alpha_1 is None else config.alpha_1
+        self.slope = 1 - self.low - self.high
+
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = x.clamp(0, 1)
+        k, rest = self.low + x * self.slope, self.high + (1 - x) * self.slope
+        log_k, log_rest = k.log(), rest.log()
+        return log_k - log_rest, cond, (math.log(self.slope) - log_k - log_rest).sum(1)
+
+    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        return ((torch.sigmoid(x) - self.low) / self.slope).clamp(0, 1), cond
+
+
+class LogConfig(Section):
+    """Settings of :class:`Log`."""
+
+    alpha: float = Field(1e-6, gt=0, description="added before the logarithm")
+
+
+@STEPS.register("log", config=LogConfig)
+class Log(Step):
+    """log(x + alpha), as in the published INN submission."""
+
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y = (x + self.config.alpha).log()
+        return y, cond, -y.sum(1)
+
+    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        return (x.exp() - self.config.alpha).clamp(min=0), cond
+
+
+class StandardiseConfig(Section):
+    """Settings of :class:`Standardise`."""
+
+    clip: float | None = Field(None, gt=0, description="inverse: clip to this many standard deviations first")
+    floor: float = Field(1e-6, gt=0, description="smallest standard deviation divided by")
+
+
+@STEPS.register("standardise", config=StandardiseConfig)
+class Standardise(Step):
+    """Zero mean and unit variance per column, fixed on the training split."""
+
+    def __init__(self, config: StandardiseConfig, layout: Layout, dim: int, cond_dim: int) -> None:
+        super().__init__(config, layout, dim, cond_dim)
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("std", torch.ones(dim))
+
+    def fit(self, x: Tensor, cond: Tensor) -> None:
+        self.mean.copy_(x.double().mean(0))
+        self.std.copy_(x.double().std(0).clamp(min=self.config.floor))
+
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return (x - self.mean) / self.std, cond, -self.std.log().sum().expand(x.shape[0])
+
+    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        if self.config.clip is not None:
+            x = x.clamp(-self.config.clip, self.config.clip)
+        return x * self.std + self.mean, cond
+
+
+@STEPS.register("affine")
+class LearnableAffine(Step):
+    """x exp(s) + b per column with learnable s and b, started at standardisation (thesis section 4.4.2, learnable norm)."""
+
+    def __init__(self, config: None, layout: Layout, dim: int, cond_dim: int) -> None:
+        super().__init__(config, layout, dim, cond_dim)
+        self.log_scale = torch.nn.Parameter(torch.zeros(dim))
+        self.shift = torch.nn.Parameter(torch.zeros(dim))
+
+    def fit(self, x: Tensor, cond: Tensor) -> None:
+        std = x.double().std(0).clamp(min=1e-6)
+        self.log_scale.data.copy_(-std.log())
+        self.shift.data.copy_(-x.double().mean(0) / std)
+
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return x * self.log_scale.exp() + self.shift, cond, self.log_scale.sum().expand(x.shape[0])
+
+    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        return (x - self.shift) * (-self.log_scale).exp(), cond
+
+
+@STEPS.register("log_condition")
+class LogCondition(Step):
+    """log of the incident energy in GeV, standardised on the training split; other columns of the condition unchanged."""
+
+    def __init__(self, config: None, layout: Layout, dim: int, cond_dim: int) -> None:
+        super().__init__(config, layout, dim, cond_dim)
+        self.register_buffer("mean", torch.zeros(1))
+        self.register_buffer("std", torch.ones(1))
+
+    def fit(self, x: Tensor, cond: Tensor) -> None:
+        log_energy = (cond[:, :1].double() / 1e3).log()
+        self.mean.copy_(log_energy.mean(0))
+        std = log_energy.std(0)
+        self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
+
+    def condition(self, cond: Tensor) -> Tensor:
+        return torch.cat([((cond[:, :1] / 1e3).log() - self.mean) / self.std, cond[:, 1:]], dim=1)
+
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return x, self.condition(cond), x.new_zeros(x.shape[0])
+
+    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        return x, torch.cat([(cond[:, :1] * self.std + self.mean).exp() * 1e3, cond[:, 1:]], dim=1)
