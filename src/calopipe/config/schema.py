@@ -170,7 +170,10 @@ class ClassifierConfig(Section):
     lr: float = Field(2e-4, gt=0, description="Adam learning rate")
     plateau: bool = Field(False, description="reduce the rate by 0.1 after 10 epochs without better validation loss")
     repeats: int = Field(5, gt=0, description="independent trainings: mean and standard deviation are reported")
+    standardise: bool = Field(False, description="shift and scale each input by its training mean and deviation (not published)")
+    voxel_scale: float = Field(1.0, gt=0, description="factor on voxel inputs of low and low_raw (100 in the challenge's script)")
     max_per_class: int | None = Field(None, gt=0, description="use at most this many showers of each sample")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
     split: Split = Field(default_factory=lambda: Split(train=0.6, val=0.2, test=0.2), description="split of the joint sample")
 
 
