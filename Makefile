@@ -1,0 +1,26 @@
+# `make demo` runs the demo study, `make test` the tests; each sets up what it needs first (see install.sh).
+# TORCH=cuda installs PyTorch for NVIDIA GPUs; VENV, PYTHON and TORCH_INDEX are passed on to install.sh.
+SHELL := /bin/bash
+VENV ?= .venv
+TORCH ?= cpu
+export VENV TORCH
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint install
+
+demo: install
+	$(BIN)/snakemake --profile profiles/default
+
+test:
+	@bash install.sh test
+	$(BIN)/python -m pytest
+
+lint:
+	@bash install.sh test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+install:
+	@bash install.sh
