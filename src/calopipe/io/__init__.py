@@ -1,0 +1,18 @@
+"""Shower files: HDF5 in the CaloChallenge's layout (read, written) and CaloGAN's (read), streamed or whole."""
+
+from calopipe.io.checksum import file_hash
+from calopipe.io.read import FileInfo, file_info, iter_showers, read_showers
+from calopipe.io.showers import Showers
+from calopipe.io.write import ShowerWriter, write_calogan, write_showers
+
+__all__ = [
+    "FileInfo",
+    "ShowerWriter",
+    "Showers",
+    "file_hash",
+    "file_info",
+    "iter_showers",
+    "read_showers",
+    "write_calogan",
+    "write_showers",
+]

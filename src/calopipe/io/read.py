@@ -1,0 +1,114 @@
+"""Read shower files, whole or in pieces of bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calopipe.errors import DataError, GeometryError
+from calopipe.geometry import Geometry
+from calopipe.io.layouts import ShowerFile, open_showers
+from calopipe.io.showers import Showers
+
+#: memory that one piece of a streamed file takes unless told otherwise
+CHUNK_BYTES = 64 * 2**20
+
+Rows = slice | Sequence[int] | np.ndarray | None
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What a shower file holds, without reading the showers.
+
+    Attributes:
+        path: the file.
+        n_showers: number of showers N.
+        n_voxels: number of voxels V.
+        layout: "calochallenge" or "calogan".
+        attributes: the file's attributes; calopipe writes geometry, geometry_hash, threshold_MeV, source,
+            source_sha256, seed and calopipe_version; files of others may have none.
+    """
+
+    path: Path
+    n_showers: int
+    n_voxels: int
+    layout: str
+    attributes: dict[str, Any]
+
+
+def file_info(path: str | Path) -> FileInfo:
+    """Describe a shower file. Raises DataError like :func:`read_showers`."""
+    with open_showers(path) as file:
+        return FileInfo(Path(path), file.n_showers, file.n_voxels, file.layout, file.attributes)
+
+
+def read_showers(
+    path: str | Path, rows: Rows = None, geometry: Geometry | None = None, validate: bool = True
+) -> Showers:
+    """Read showers into memory.
+
+    Args:
+        path: HDF5 file in the CaloChallenge's or CaloGAN's layout.
+        rows: a slice or row numbers in any order; all rows when None.
+        geometry: when given, the number of voxels (and the geometry hash, where the file has one) must match.
+        validate: check that every value is finite and not negative.
+
+    Returns:
+        Showers with incident_energies (n, 1) and showers (n, V), float32, MeV.
+
+    Raises:
+        DataError: missing, not HDF5, truncated, a dataset missing or of the wrong shape, values that are not energies.
+        GeometryError: the file does not fit `geometry`.
+    """
+    with open_showers(path) as file:
+        check_geometry(file, geometry)
+        return Showers.unchecked(*file.read(file.row_selection(rows), validate), str(path))
+
+
+def iter_showers(
+    path: str | Path,
+    chunk_rows: int | None = None,
+    rows: Rows = None,
+    geometry: Geometry | None = None,
+    validate: bool = True,
+) -> Iterator[Showers]:
+    """Yield the showers of :func:`read_showers` in pieces of at most `chunk_rows` rows (default: about 64 MiB each)."""
+    if chunk_rows is not None and chunk_rows < 1:
+        raise DataError(f"{path}: chunk_rows must be >= 1, found {chunk_rows}")
+    with open_showers(path) as file:
+        check_geometry(file, geometry)
+        step = chunk_rows or default_chunk_rows(file.n_voxels)
+        selection = file.row_selection(rows)
+        if isinstance(selection, slice) and selection.step in (None, 1):
+            for start in range(selection.start, selection.stop, step):
+                part = slice(start, min(start + step, selection.stop))
+                yield Showers.unchecked(*file.read(part, validate), str(path))
+            return
+        numbers = np.arange(file.n_showers)[selection]
+        for start in range(0, len(numbers), step):
+            yield Showers.unchecked(*file.read(numbers[start : start + step], validate), str(path))
+
+
+def default_chunk_rows(n_voxels: int) -> int:
+    """Rows of a piece of about 64 MiB."""
+    return max(1, CHUNK_BYTES // (4 * n_voxels))
+
+
+def check_geometry(file: ShowerFile, geometry: Geometry | None) -> None:
+    """Raise GeometryError when an open file does not fit `geometry`."""
+    if geometry is None:
+        return
+    if file.n_voxels != geometry.n_voxels:
+        expected = f"geometry '{geometry.name}' has {geometry.n_voxels}"
+        raise GeometryError(f"{file.path}: {file.n_voxels} voxels per shower, but {expected}")
+    written = file.attributes.get("geometry_hash")
+    if written is not None and written != geometry.hash:
+        name = file.attributes.get("geometry", "?")
+        raise GeometryError(
+            f"{file.path}: written with geometry '{name}' (hash {written}), "
+            f"but '{geometry.name}' has hash {geometry.hash}"
+        )

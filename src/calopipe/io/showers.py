@@ -1,0 +1,109 @@
+"""The container of showers that all stages exchange."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from calopipe.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Showers:
+    """N showers with V voxels each, checked when built.
+
+    The arrays are converted to float32 where needed and are not copied otherwise; treat them as read-only.
+
+    Args:
+        incident_energies: energy of the incident particle in MeV, (N, 1) or (N,), kept as (N, 1) float32, > 0.
+        showers: energy in each voxel in MeV, (N, V), kept as float32, finite and >= 0.
+        name: what the messages call these showers, e.g. the file's path.
+
+    Raises:
+        DataError: wrong shapes, different N, NaN, infinite or negative values; names the first bad row and its value.
+    """
+
+    incident_energies: NDArray[np.float32]
+    showers: NDArray[np.float32]
+    name: str = "showers"
+
+    def __post_init__(self) -> None:
+        incident, showers = checked(self.incident_energies, self.showers, self.name)
+        object.__setattr__(self, "incident_energies", incident)
+        object.__setattr__(self, "showers", showers)
+
+    def __len__(self) -> int:
+        return len(self.showers)
+
+    def __repr__(self) -> str:
+        return f"Showers({len(self)} x {self.n_voxels} voxels, {self.name})"
+
+    @property
+    def n_voxels(self) -> int:
+        """Number of voxels V."""
+        return self.showers.shape[1]
+
+    def select(self, rows: Any) -> Showers:
+        """The showers of a slice, an index array or a boolean mask."""
+        return Showers.unchecked(self.incident_energies[rows], self.showers[rows], self.name)
+
+    @classmethod
+    def unchecked(cls, incident: NDArray[np.float32], showers: NDArray[np.float32], name: str = "showers") -> Showers:
+        """Wrap arrays that are known to be valid ((N, 1) and (N, V), float32) without checking their values again."""
+        instance = object.__new__(cls)
+        for field, value in (("incident_energies", incident), ("showers", showers), ("name", name)):
+            object.__setattr__(instance, field, value)
+        return instance
+
+
+def as_arrays(incident: ArrayLike, showers: ArrayLike, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Convert to float32 arrays (N, 1) and (N, V). Raises DataError when the shapes do not fit."""
+    energies, voxels = _float32(incident, f"{name}: incident_energies"), _float32(showers, f"{name}: showers")
+    if energies.ndim == 1:
+        energies = energies[:, None]
+    if energies.ndim != 2 or energies.shape[1] != 1:
+        raise DataError(f"{name}: incident_energies must have shape (N, 1), found {energies.shape}")
+    if voxels.ndim != 2 or voxels.shape[1] == 0:
+        raise DataError(f"{name}: showers must have shape (N, V), found {voxels.shape}")
+    if len(energies) != len(voxels):
+        raise DataError(f"{name}: {len(energies)} incident_energies but {len(voxels)} showers")
+    return energies, voxels
+
+
+def checked(
+    incident: ArrayLike, showers: ArrayLike, name: str, rows: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Convert like :func:`as_arrays` and check the values; `rows` are the row numbers to report, (N,)."""
+    energies, voxels = as_arrays(incident, showers, name)
+    if len(energies) == 0:
+        return energies, voxels
+    if not (energies.min() > 0 and energies.max() < np.inf):
+        _complain(energies, energies > 0, f"{name}: incident_energies", "> 0", rows)
+    if not (voxels.min() >= 0 and voxels.max() < np.inf):
+        _complain(voxels, voxels >= 0, f"{name}: showers", ">= 0", rows)
+    return energies, voxels
+
+
+def _float32(values: ArrayLike, where: str) -> NDArray[np.float32]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"{where} must be numbers, found dtype {array.dtype}")
+    with np.errstate(over="ignore"):  # an overflow becomes infinite and is reported with its row
+        return np.asarray(array, dtype=np.float32)
+
+
+def _complain(
+    values: NDArray[np.float32], good: NDArray[np.bool_], where: str, bound: str, rows: NDArray[np.int64] | None
+) -> None:
+    bad = ~(good & np.isfinite(values))
+    row, column = (int(i) for i in np.argwhere(bad)[0])
+    label = row if rows is None else int(rows[row])
+    voxel = f", voxel {column}" if values.shape[1] > 1 else ""
+    total = int(bad.any(axis=1).sum())
+    raise DataError(
+        f"{where}: values must be finite and {bound}; row {label}{voxel} is {values[row, column]:g} "
+        f"({total} bad row{'s' if total > 1 else ''} of {len(values)} read)"
+    )

@@ -1,0 +1,135 @@
+"""Write shower files: in pieces, under a temporary name that becomes the real one only when all went well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+import calopipe
+from calopipe.errors import DataError, GeometryError
+from calopipe.geometry import Geometry, load_geometry
+from calopipe.io.output import hdf5_output
+from calopipe.io.showers import Showers
+from calopipe.units import GeV
+
+_HDF5_CHUNK_BYTES = 2**20
+_APPEND_BYTES = 2**26
+
+
+class ShowerWriter:
+    """Write a shower file piece by piece: ``with ShowerWriter(path, geometry) as out: out.append(showers)``.
+
+    Datasets are float32, gzip with the shuffle filter, in HDF5 chunks of about 1 MiB. The file appears under its name
+    only when the ``with`` block ends without an error; the unfinished file is removed otherwise.
+
+    Args:
+        path: file to write; its folder is made when missing.
+        geometry: Geometry or its name; its name and hash become attributes. May be None when `n_voxels` is given.
+        n_voxels: voxels V per shower; must agree with `geometry`.
+        attributes: more attributes, customarily threshold_MeV, source, source_sha256, seed; None is left out.
+        compression: gzip level 0 to 9.
+
+    Raises:
+        DataError: appended values that are not energies, wrong V, or a file that cannot be written (full disk).
+        GeometryError: unknown geometry, or one that disagrees with `n_voxels`.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        geometry: Geometry | str | None = None,
+        n_voxels: int | None = None,
+        *,
+        attributes: Mapping[str, Any] | None = None,
+        compression: int = 4,
+    ) -> None:
+        geometry = None if geometry is None else load_geometry(geometry)
+        if geometry is None and n_voxels is None:
+            raise DataError(f"{path}: give the geometry or the number of voxels")
+        if geometry is not None and n_voxels not in (None, geometry.n_voxels):
+            raise GeometryError(f"{path}: {n_voxels} voxels, but geometry '{geometry.name}' has {geometry.n_voxels}")
+        self.path = Path(path)
+        self.n_voxels = int(n_voxels if geometry is None else geometry.n_voxels)  # type: ignore[arg-type]
+        self.n_written = 0
+        self._compression = compression
+        self._attributes = {"calopipe_version": calopipe.__version__, **(attributes or {})}
+        if geometry is not None:
+            self._attributes |= {"geometry": geometry.name, "geometry_hash": geometry.hash}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._output = stack.enter_context(hdf5_output(self.path))
+            for key, value in self._attributes.items():
+                if value is not None:
+                    self._output.file.attrs[key] = value
+            self._create("incident_energies", 1)
+            self._create("showers", self.n_voxels)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def _create(self, key: str, width: int) -> None:
+        rows = max(1, min(2048, _HDF5_CHUNK_BYTES // (4 * width)))
+        options = {"compression": "gzip", "compression_opts": self._compression} if self._compression else {}
+        self._output.file.create_dataset(
+            key, (0, width), np.float32, maxshape=(None, width), chunks=(rows, width), shuffle=bool(options), **options
+        )
+
+    def append(self, showers: Showers) -> None:
+        """Append (n, V) showers."""
+        if showers.n_voxels != self.n_voxels:
+            raise DataError(f"{self.path}: expected {self.n_voxels} voxels per shower, found {showers.n_voxels}")
+        step = max(1, _APPEND_BYTES // (4 * self.n_voxels))
+        for start in range(0, len(showers), step):
+            self._append(showers.select(slice(start, start + step)))
+
+    def _append(self, showers: Showers) -> None:
+        first, last = self.n_written, self.n_written + len(showers)
+        for key, values in (("incident_energies", showers.incident_energies), ("showers", showers.showers)):
+            dataset = self._output.file[key]
+            dataset.resize(last, axis=0)
+            dataset[first:last] = values
+        self._output.check()
+        self.n_written = last
+
+    def append_arrays(self, incident_energies: ArrayLike, showers: ArrayLike) -> None:
+        """Check and append arrays (n, 1) and (n, V) in MeV."""
+        self.append(Showers(incident_energies, showers, str(self.path)))  # type: ignore[arg-type]
+
+
+def write_showers(
+    path: str | Path,
+    showers: Showers,
+    geometry: Geometry | str | None = None,
+    *,
+    attributes: Mapping[str, Any] | None = None,
+    compression: int = 4,
+) -> None:
+    """Write showers to one file; arguments and errors as for :class:`ShowerWriter`."""
+    with ShowerWriter(path, geometry, showers.n_voxels, attributes=attributes, compression=compression) as out:
+        out.append(showers)
+
+
+def write_calogan(path: str | Path, showers: Showers) -> None:
+    """Write showers (N, 504) in the published CaloGAN layout: energy in GeV, layer_0 to layer_2 in MeV, overflow 0.
+
+    For tests and for handing showers to tools that expect that layout. Raises DataError when V is not 504.
+    """
+    geometry = load_geometry("calogan")
+    if showers.n_voxels != geometry.n_voxels:
+        raise DataError(f"{path}: CaloGAN showers have {geometry.n_voxels} voxels, found {showers.n_voxels}")
+    with hdf5_output(path) as output:
+        output.file["energy"] = showers.incident_energies / np.float32(GeV)
+        for i in range(geometry.n_layers):
+            output.file[f"layer_{i}"] = geometry.reshape_layer(showers.showers, i)
+        output.file["overflow"] = np.zeros((len(showers), geometry.n_layers), dtype=np.float32)
