@@ -1,0 +1,270 @@
+"""Histograms of observables: reference and generated densities with errors, and their ratio.
+
+Densities are counts / (all entries x bin width): entries outside the plotted range count in the normalisation, so what
+a model loses there is seen. Bands are the Poisson standard deviation sqrt(counts) of one sample, or, for several seeds
+of a model, the standard deviation between the seeds around their mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpecFromSubplotSpec
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from numpy.typing import NDArray
+
+from calopipe.evaluation.formats import Histogram
+from calopipe.plots.style import (
+    REFERENCE_FILL,
+    REFERENCE_LABEL,
+    REFERENCE_LINE,
+    LineStyle,
+    new_figure,
+    slice_label,
+    styled,
+    unit_of,
+)
+
+Array = NDArray[np.float64]
+REFERENCE = "reference"
+#: ratios are drawn in bins with at least this many reference entries (an error of 50 % or better)
+MIN_REFERENCE = 4
+
+
+@dataclass(frozen=True)
+class Series:
+    """One sample of one model, to be drawn as one line.
+
+    Attributes:
+        style: colour, dashes and legend entry.
+        histograms: the same observable for each seed, each with its own reference counts.
+        sample: name of the sample in the histograms' counts.
+    """
+
+    style: LineStyle
+    histograms: tuple[Histogram, ...]
+    sample: str = "generated"
+
+    def density(self) -> tuple[Array, Array]:
+        """Mean density over seeds and its error, both (B,)."""
+        values = np.stack([_density(h, self.sample) for h in self.histograms])
+        if len(values) > 1:
+            return values.mean(axis=0), values.std(axis=0, ddof=1)
+        return values[0], _error(self.histograms[0], self.sample)
+
+    def ratio(self) -> tuple[Array, Array]:
+        """Density over the reference's and the error of the numerator, both (B,).
+
+        NaN where the reference has fewer than :data:`MIN_REFERENCE` entries: such ratios say nothing.
+        """
+        first = self.histograms[0]
+        usable = np.asarray(first.counts[REFERENCE]) >= MIN_REFERENCE
+        safe = np.where(usable, _density(first, REFERENCE), np.nan)
+        value, error = self.density()
+        return value / safe, error / safe
+
+
+def _density(histogram: Histogram, sample: str) -> Array:
+    counts = np.asarray(histogram.counts[sample], dtype=np.float64)
+    return counts / (max(histogram.totals[sample], 1) * np.diff(histogram.edges))
+
+
+def _error(histogram: Histogram, sample: str) -> Array:
+    counts = np.asarray(histogram.counts[sample], dtype=np.float64)
+    return np.sqrt(counts) / (max(histogram.totals[sample], 1) * np.diff(histogram.edges))
+
+
+@styled
+def histogram_figure(series: Sequence[Series], ratio_range: tuple[float, float] = (0.5, 1.5)) -> Figure:
+    """One observable: densities above, ratios to the reference below.
+
+    Args:
+        series: one or more samples of the same observable; the first one's reference is drawn.
+        ratio_range: range of the ratio axis; bins beyond it are marked by arrows.
+    """
+    handles = legend_handles(series)
+    columns = len(handles) if len(handles) <= 3 else 2
+    head = 0.12 + 0.19 * math.ceil(len(handles) / columns)
+    height = 3.9 + head
+    figure = new_figure(4.6, height)
+    grid = figure.add_gridspec(
+        2, 1, height_ratios=(3, 1), hspace=0.06, left=0.165, right=0.97, top=1 - head / height, bottom=0.5 / height
+    )
+    top = figure.add_subplot(grid[0])
+    draw_histogram(top, figure.add_subplot(grid[1], sharex=top), series, ratio_range)
+    figure.legend(
+        handles=handles, loc="upper center", ncols=columns, bbox_to_anchor=(0.567, 1 - 0.01 / height), borderaxespad=0.2
+    )
+    return figure
+
+
+@styled
+def histogram_page(
+    observables: Sequence[Sequence[Series]], title: str, columns: int = 3, ratio_range: tuple[float, float] = (0.5, 1.5)
+) -> Figure:
+    """Several observables on one page, each with its ratio panel, under one legend.
+
+    Args:
+        observables: for each panel what :func:`histogram_figure` takes.
+        title: heading of the page.
+        columns: panels side by side.
+        ratio_range: as in :func:`histogram_figure`.
+    """
+    columns = min(columns, len(observables))
+    rows = math.ceil(len(observables) / columns)
+    height = 3.05 * rows + 0.65
+    figure = new_figure(max(3.4 * columns, 4.4), height)
+    grid = figure.add_gridspec(
+        rows,
+        columns,
+        hspace=0.24,
+        wspace=0.3,
+        left=0.075 * 3 / columns,
+        right=0.985,
+        top=1 - 0.62 / height,
+        bottom=0.45 / height,
+    )
+    for i, series in enumerate(observables):
+        inner = GridSpecFromSubplotSpec(
+            2, 1, subplot_spec=grid[i // columns, i % columns], height_ratios=(3, 1), hspace=0.06
+        )
+        top = figure.add_subplot(inner[0])
+        draw_histogram(top, figure.add_subplot(inner[1], sharex=top), series, ratio_range, short=True)
+    longest = max(observables, key=len)
+    figure.text(0.012, 1 - 0.12 / height, title, fontsize=11, fontweight="bold", va="top")
+    figure.legend(
+        handles=legend_handles(longest),
+        loc="upper right",
+        ncols=len(longest) + 1,
+        bbox_to_anchor=(0.99, 1 - 0.04 / height),
+    )
+    return figure
+
+
+def legend_handles(series: Sequence[Series]) -> list[Patch | Line2D]:
+    """Legend entries: the filled reference, then one line per series."""
+    reference = Patch(facecolor=REFERENCE_FILL, edgecolor=REFERENCE_LINE, label=REFERENCE_LABEL, linewidth=0.8)
+    return [reference, *(Line2D([], [], label=s.style.label, **s.style.line) for s in series)]
+
+
+def draw_histogram(
+    top: Axes, bottom: Axes, series: Sequence[Series], ratio_range: tuple[float, float], short: bool = False
+) -> None:
+    """Draw densities into `top` and ratios into `bottom`; axis labels are shortened for small panels."""
+    first = series[0].histograms[0]
+    reference, error = _density(first, REFERENCE), _error(first, REFERENCE)
+    floor = _floor([first, *(h for s in series for h in s.histograms)])
+    _draw_reference(top, first.edges, reference, error, floor if first.log_y else 0.0)
+    for s in series:
+        value, spread = s.density()
+        edges = s.histograms[0].edges
+        low = np.maximum(value - spread, floor if first.log_y else 0.0)
+        top.stairs(value + spread, edges, baseline=low, fill=True, color=s.style.color, alpha=0.22, linewidth=0)
+        top.stairs(value, edges, baseline=None, **s.style.line)
+    _scale(top, first, series, floor)
+    _draw_ratios(bottom, series, ratio_range)
+    top.tick_params(labelbottom=False, which="both")
+    if not first.log_x:
+        top.xaxis.set_major_locator(MaxNLocator(nbins=5 if short else 7))
+    energies = slice_label(first.energy_slice)
+    if energies:
+        text = rf"$E_\mathrm{{inc}}$: {energies}"
+        top.text(0.97, 0.955, text, transform=top.transAxes, ha="right", va="top", fontsize=8.5)
+    unit = unit_of(first.label)
+    name = "Density" if short else "Normalised density"
+    top.set_ylabel(f"{name} [1/{unit}]" if unit else name)
+    bottom.set_xlabel(first.label)
+    bottom.set_ylabel("Ratio" if short else f"Model / {REFERENCE_LABEL}", fontsize=8.5)
+    for axes in (top, bottom):
+        axes.yaxis.set_label_coords(-0.145 if not short else -0.165, 0.5)
+
+
+def _draw_reference(axes: Axes, edges: Array, value: Array, error: Array, bottom: float) -> None:
+    axes.stairs(value, edges, baseline=bottom, fill=True, color=REFERENCE_FILL, linewidth=0)
+    axes.stairs(value, edges, baseline=None, color=REFERENCE_LINE, linewidth=0.9)
+    axes.stairs(
+        value + error,
+        edges,
+        baseline=np.maximum(value - error, bottom),
+        fill=True,
+        color=REFERENCE_LINE,
+        alpha=0.35,
+        linewidth=0,
+    )
+
+
+def _floor(histograms: Sequence[Histogram]) -> float:
+    """Half the smallest density that one entry makes: where logarithmic axes end."""
+    smallest = np.inf
+    for h in histograms:
+        for sample in h.counts:
+            density = _density(h, sample)
+            if (density > 0).any():
+                smallest = min(smallest, density[density > 0].min())
+    return 0.5 * smallest if np.isfinite(smallest) else 1e-3
+
+
+def _scale(axes: Axes, first: Histogram, series: Sequence[Series], floor: float) -> None:
+    """Axis scales and limits: whole range in x, some room above the highest bin in y."""
+    peak = max(_density(first, REFERENCE).max(), *(s.density()[0].max() for s in series))
+    peak = peak if peak > 0 else 1.0
+    if first.log_x:
+        axes.set_xscale("log")
+    if first.log_y:
+        axes.set_yscale("log")
+        axes.set_ylim(floor, peak * (peak / floor) ** 0.12)
+        axes.yaxis.set_major_locator(LogLocator(numticks=7))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_ylim(0, 1.15 * peak)
+    positive = first.edges[first.edges > 0]
+    axes.set_xlim(positive[0] if first.log_x and len(positive) else first.edges[0], first.edges[-1])
+
+
+def _draw_ratios(axes: Axes, series: Sequence[Series], limits: tuple[float, float]) -> None:
+    """Ratio of each series with its own error band, the reference's relative error around one, arrows out of range."""
+    first = series[0].histograms[0]
+    counts = np.asarray(first.counts[REFERENCE], dtype=np.float64)
+    relative = np.where(counts >= MIN_REFERENCE, 1 / np.sqrt(np.maximum(counts, 1)), np.nan)
+    low, high = limits
+    band = {"fill": True, "linewidth": 0}
+    axes.stairs(
+        np.minimum(1 + relative, high),
+        first.edges,
+        baseline=np.maximum(1 - relative, low),
+        color=REFERENCE_FILL,
+        **band,
+    )
+    axes.axhline(1, color=REFERENCE_LINE, linewidth=0.8)
+    for s in series:
+        value, spread = s.ratio()
+        edges = s.histograms[0].edges
+        bottom, top = np.clip(value - spread, low, high), np.clip(value + spread, low, high)
+        axes.stairs(top, edges, baseline=bottom, color=s.style.color, alpha=0.22, **band)
+        inside = np.where((value >= low) & (value <= high), value, np.nan)
+        axes.stairs(inside, edges, baseline=None, **{**s.style.line, "linewidth": 1.1})
+        _arrows(axes, edges, value, spread, limits, s.style.color)
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(FixedLocator([0.5 * (1 + low), 1, 0.5 * (1 + high)]))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _arrows(axes: Axes, edges: Array, value: Array, spread: Array, limits: tuple[float, float], color: str) -> None:
+    """Triangles at the border for bins that lie outside the range by more than their error."""
+    low, high = limits
+    middle = (
+        np.sqrt(edges[:-1] * edges[1:])
+        if axes.get_xscale() == "log" and edges[0] > 0
+        else 0.5 * (edges[:-1] + edges[1:])
+    )
+    margin = 0.06 * (high - low)
+    above, below = value - spread > high, value + spread < low
+    axes.plot(middle[above], np.full(above.sum(), high - margin), "^", color=color, markersize=3.2, markeredgewidth=0)
+    axes.plot(middle[below], np.full(below.sum(), low + margin), "v", color=color, markersize=3.2, markeredgewidth=0)

@@ -1,0 +1,210 @@
+"""Average showers and single showers, layer by layer, and the mean longitudinal profile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from calopipe.geometry import Geometry
+from calopipe.plots.layers import Array, axis_labels, draw_layer, energy_norm, pick_layers
+from calopipe.plots.style import (
+    ENERGY_CMAP,
+    RATIO_CMAP,
+    REFERENCE_FILL,
+    REFERENCE_LABEL,
+    REFERENCE_LINE,
+    LineStyle,
+    new_figure,
+    styled,
+)
+
+_RATIO_NORM = (0.5, 1.5)
+
+
+@styled
+def average_figure(
+    geometry: Geometry,
+    reference: Array,
+    samples: Mapping[str, Array],
+    title: str = "",
+    layers: Sequence[int] | None = None,
+) -> Figure:
+    """Average showers of the reference and of samples, and the ratios sample / reference.
+
+    Args:
+        geometry: voxelisation, V voxels.
+        reference: (V,) mean energy per voxel in MeV.
+        samples: label -> (V,) mean energy per voxel in MeV.
+        title: heading.
+        layers: indices of the layers shown, one row each; at most 6, evenly spread, by default.
+
+    Each row has one energy scale, shared by reference and samples; all ratios have the same scale.
+    """
+    layers = pick_layers(geometry) if layers is None else list(layers)
+    heads = [REFERENCE_LABEL, *samples, *(f"{name} / {REFERENCE_LABEL}" for name in samples)]
+    n_energy, n_ratio = 1 + len(samples), len(samples)
+    cell, head = 1.75, 0.62 if title else 0.4
+    height = cell * len(layers) + head + 0.5
+    widths = [1.0] * n_energy + [0.06, 0.34] + [1.0] * n_ratio + [0.06]
+    width = 1.72 * (sum(widths) + 0.14 * len(widths)) + 1.0
+    figure = new_figure(width, height)
+    grid = figure.add_gridspec(
+        len(layers), len(widths), width_ratios=widths, left=0.72 / width, right=1 - 0.55 / width,
+        top=1 - head / height, bottom=0.5 / height, wspace=0.16, hspace=0.12,
+    )  # fmt: skip
+    ratios = [_ratio(mean, reference) for mean in samples.values()]
+    for row, layer in enumerate(layers):
+        part = geometry.layer_slices[layer]
+        norm = energy_norm(*(m[part] for m in (reference, *samples.values())))
+        pictures = [(m, norm, ENERGY_CMAP) for m in (reference, *samples.values())]
+        pictures += [(r, Normalize(*_RATIO_NORM), RATIO_CMAP) for r in ratios]
+        columns = [*range(n_energy), *range(n_energy + 2, n_energy + 2 + n_ratio)]
+        for k, (column, (values, scale, cmap)) in enumerate(zip(columns, pictures, strict=True)):
+            axes = figure.add_subplot(grid[row, column])
+            draw_layer(axes, geometry, layer, values, scale, cmap)
+            _frame(axes, geometry, row == len(layers) - 1, k == 0, heads[k] if row == 0 else "", layer)
+        _bar(figure.add_subplot(grid[row, n_energy]), norm, ENERGY_CMAP, r"$\langle E\rangle$ [MeV]")
+        if n_ratio:
+            _bar(figure.add_subplot(grid[row, -1]), Normalize(*_RATIO_NORM), RATIO_CMAP, "ratio", extend="both")
+    _heading(figure, title)
+    return figure
+
+
+def _ratio(mean: Array, reference: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(reference > 0, np.asarray(mean, dtype=np.float64) / reference, np.nan)
+
+
+def _frame(axes: Axes, geometry: Geometry, bottom: bool, left: bool, head: str, layer: int) -> None:
+    """Labels on the outer panels of a grid only."""
+    horizontal, vertical = axis_labels(geometry)
+    axes.tick_params(labelbottom=bottom, labelleft=left)
+    if bottom:
+        axes.set_xlabel(horizontal, fontsize=8)
+    if left:
+        axes.set_ylabel(f"Layer {geometry.layer_ids[layer]}\n{vertical}", fontsize=8)
+    if head:
+        axes.set_title(head, fontsize=9)
+
+
+def _bar(axes: Axes, norm: Normalize, cmap: str, label: str, extend: str = "neither") -> None:
+    bar = axes.figure.colorbar(ScalarMappable(norm, cmap), cax=axes, extend=extend)
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=7, direction="out", length=2.5, which="major", left=False)
+    bar.ax.minorticks_off()
+
+
+def _heading(figure: Figure, title: str) -> None:
+    if title:
+        width, height = figure.get_size_inches()
+        figure.text(0.1 / width, 1 - 0.09 / height, title, fontsize=10.5, fontweight="bold", va="top")
+
+
+@styled
+def layers_figure(
+    geometry: Geometry, energies: Array, title: str = "", label: str = r"$E$ [MeV]", scale: Array | None = None
+) -> Figure:
+    """All layers of one shower, or of one average shower, with one energy scale.
+
+    Args:
+        geometry: voxelisation, V voxels.
+        energies: (V,) energies in MeV.
+        title: heading.
+        label: label of the colour bar.
+        scale: (V,) energies that set the colour scale (to compare figures); `energies` by default.
+    """
+    n = geometry.n_layers
+    few = n <= 4
+    columns = n if few else min(9, math.ceil(math.sqrt(1.8 * n)))
+    rows = math.ceil(n / columns)
+    cell = 2.2 if few else 0.98 if columns > 6 else 1.35
+    gap = 0.62 if few else 0.05
+    width = columns * (cell + gap) + 1.1
+    height = rows * (cell + (0.2 if few else 0.24)) + (0.75 if few else 0.2) + (0.3 if title else 0)
+    figure = new_figure(width, height)
+    norm = energy_norm(energies if scale is None else scale)
+    top, base = (0.42 if title else 0.15) + 0.1, 0.55 if few else 0.12
+    for i in range(n):
+        row, column = divmod(i, columns)
+        x = 0.1 + (0.55 if few else 0) + column * (cell + gap)
+        y = height - top - row * (cell + 0.24) - cell
+        axes = figure.add_axes((x / width, max(y, 0.1 * base) / height, cell / width, cell / height))
+        draw_layer(axes, geometry, i, energies, norm, ENERGY_CMAP, small=not few)
+        axes.set_title(
+            f"Layer {geometry.layer_ids[i]}" if few or columns <= 6 else f"{geometry.layer_ids[i]}", fontsize=8, pad=2.5
+        )
+        if few:
+            horizontal, vertical = axis_labels(geometry)
+            axes.set_xlabel(horizontal, fontsize=8)
+            axes.set_ylabel(vertical if column == 0 else "", fontsize=8)
+        elif geometry.kind == "cylindrical":
+            axes.axis("off")
+    bar_height = min(cell * rows, 3.0)
+    bar = figure.add_axes(
+        ((width - 0.82) / width, (height - top - bar_height) / height, 0.11 / width, bar_height / height)
+    )
+    _bar(bar, norm, ENERGY_CMAP, label)
+    _heading(figure, title)
+    return figure
+
+
+@styled
+def profile_figure(
+    geometry: Geometry, reference: Array, samples: Sequence[tuple[LineStyle, Array]], title: str = ""
+) -> Figure:
+    """Mean energy per layer along the shower axis: reference, samples, and their ratio.
+
+    Args:
+        geometry: voxelisation, V voxels in L layers.
+        reference: (V,) mean energy per voxel in MeV.
+        samples: style and (V,) mean energy per voxel in MeV of each sample.
+        title: heading.
+    """
+    figure = new_figure(4.9, 3.9)
+    grid = figure.add_gridspec(2, 1, height_ratios=(3, 1), hspace=0.06, left=0.15, right=0.97, top=0.92, bottom=0.125)
+    top = figure.add_subplot(grid[0])
+    bottom = figure.add_subplot(grid[1], sharex=top)
+    edges = np.arange(geometry.n_layers + 1) - 0.5
+    expected = _per_layer(geometry, reference)
+    top.stairs(expected, edges, fill=True, color=REFERENCE_FILL, linewidth=0, label=REFERENCE_LABEL)
+    top.stairs(expected, edges, baseline=None, color=REFERENCE_LINE, linewidth=0.9)
+    bottom.axhline(1, color=REFERENCE_LINE, linewidth=0.8)
+    for style, mean in samples:
+        value = _per_layer(geometry, mean)
+        top.stairs(value, edges, baseline=None, label=style.label, **style.line)
+        ratio = np.divide(value, expected, out=np.full_like(value, np.nan), where=expected > 0)
+        bottom.stairs(np.clip(ratio, 0.8, 1.2), edges, baseline=None, **style.line)
+    top.set_ylabel("Mean energy per layer [MeV]")
+    top.set_ylim(0, None)
+    top.set_xlim(edges[0], edges[-1])
+    top.tick_params(labelbottom=False, which="both")
+    top.legend()
+    top.set_title(title, fontweight="bold", loc="left")
+    bottom.set_ylim(0.8, 1.2)
+    bottom.set_yticks([0.9, 1.0, 1.1])
+    bottom.set_xlabel("Layer")
+    bottom.set_ylabel(f"Model / {REFERENCE_LABEL}", fontsize=8.5)
+    _layer_ticks(bottom, geometry)
+    for axes in (top, bottom):
+        axes.yaxis.set_label_coords(-0.125, 0.5)
+    return figure
+
+
+def _per_layer(geometry: Geometry, mean: Array) -> Array:
+    return np.array([mean[part].sum(dtype=np.float64) for part in geometry.layer_slices])
+
+
+def _layer_ticks(axes: Axes, geometry: Geometry) -> None:
+    """Tick marks with the detector's layer numbers (they may jump: CaloChallenge 1 has 0, 1, 2, 3, 12)."""
+    if geometry.n_layers <= 12:
+        axes.set_xticks(range(geometry.n_layers), [str(i) for i in geometry.layer_ids])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+    axes.xaxis.minorticks_off()

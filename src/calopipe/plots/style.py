@@ -1,0 +1,186 @@
+"""The one look of all plots, and the one way in which figures are saved.
+
+Colours are the Okabe-Ito set (distinguishable with every common colour vision deficiency) without its black and yellow:
+black and grey belong to the reference, yellow is hard to see as a line. A model has the same colour in all figures of
+a study; line dashes tell its samples apart (generated solid, reconstructed dashed).
+
+Figures are built with matplotlib's object interface and the Agg canvas: no display, no global state, no LaTeX.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: generated samples, in the order of the study's models
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+#: dashes told apart when a study has more models than colours
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+REFERENCE_FILL = "#d4d4d4"
+REFERENCE_LINE = "#4d4d4d"
+REFERENCE_LABEL = "Geant4"
+ENERGY_CMAP = "viridis"
+RATIO_CMAP = "RdBu_r"
+
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "mathtext.fontset": "dejavusans",
+    "font.size": 9.0,
+    "axes.labelsize": 9.5,
+    "axes.titlesize": 9.5,
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": False,
+    "axes.formatter.use_mathtext": True,
+    "axes.formatter.limits": (-3, 4),
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "lines.linewidth": 1.3,
+    "patch.linewidth": 1.3,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.top": True,
+    "ytick.right": True,
+    "xtick.minor.visible": True,
+    "ytick.minor.visible": True,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "calopipe",
+}
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """How one sample is drawn.
+
+    Attributes:
+        label: legend entry.
+        color: matplotlib colour.
+        dash: matplotlib line style.
+    """
+
+    label: str
+    color: str
+    dash: Any = "-"
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Keyword arguments of a matplotlib line."""
+        return {"color": self.color, "linestyle": self.dash}
+
+
+def model_styles(models: Iterable[str]) -> dict[str, LineStyle]:
+    """One style per model in the order given, equal for equal positions; the dashes change when colours run out."""
+    names = list(dict.fromkeys(models))
+    n = len(COLORS)
+    return {m: LineStyle(m, COLORS[i % n], DASHES[(i // n) % len(DASHES)]) for i, m in enumerate(names)}
+
+
+def sample_style(model: LineStyle, sample: str, n_seeds: int = 1) -> LineStyle:
+    """Style of one sample of a model: ``generated`` as the model, any other sample dashed and named in the legend."""
+    label = model.label if sample == "generated" else f"{model.label}, {sample}"
+    if n_seeds > 1:
+        label += f" ({n_seeds} seeds)"
+    return LineStyle(label, model.color, model.dash if sample == "generated" else (0, (4, 1.5)))
+
+
+def styled(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorator: run a drawing function under :data:`STYLE`, leaving the global settings untouched."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        with mpl.rc_context():
+            mpl.rcdefaults()
+            mpl.rcParams.update(STYLE)
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of `width` x `height` inches on an Agg canvas."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+@styled
+def save_figure(
+    figure: Figure, path: str | Path, provenance: Mapping[str, Any], *, dpi: int = 150, pdf: bool = True
+) -> list[Path]:
+    """Save a figure as PNG, and as PDF beside it, with its provenance inside; equal figures give equal files.
+
+    Args:
+        figure: the figure.
+        path: file name; its suffix is replaced by ``.png`` and ``.pdf``. Folders are created.
+        provenance: flat text (:func:`calopipe.provenance.collect`): each entry becomes a PNG text chunk, and all
+            together, as JSON, the keywords of the PDF.
+        dpi: resolution of the PNG.
+        pdf: write the PDF too.
+
+    Returns:
+        The files written, PNG first. Each is written under a temporary name and renamed; no timestamps inside.
+    """
+    base = Path(path).with_suffix("") if Path(path).suffix in {".png", ".pdf"} else Path(path)
+    base.parent.mkdir(parents=True, exist_ok=True)
+    entries = {str(k): str(v) for k, v in provenance.items()}
+    title = entries.get("title", base.name)
+    png = {"Title": title, "Software": "calopipe", **{f"calopipe:{k}": v for k, v in entries.items()}}
+    keywords = json.dumps(entries, sort_keys=True, ensure_ascii=True)
+    document = {"Title": title, "Creator": "calopipe", "Keywords": keywords, "CreationDate": None}
+    written = [_save(figure, base, "png", {"dpi": dpi, "metadata": png})]
+    if pdf:
+        written.append(_save(figure, base, "pdf", {"dpi": max(dpi, 200), "metadata": document}))
+    return written
+
+
+def _save(figure: Figure, base: Path, suffix: str, options: dict[str, Any]) -> Path:
+    path = base.with_name(f"{base.name}.{suffix}")
+    temporary = base.with_name(f".{base.name}.{os.getpid()}.{suffix}")
+    try:
+        figure.savefig(temporary, format=suffix, **options)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def read_provenance(path: str | Path) -> dict[str, str]:
+    """The provenance inside a PNG written by :func:`save_figure`; empty when there is none."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        text = dict(image.info)
+    return {k.removeprefix("calopipe:"): str(v) for k, v in text.items() if str(k).startswith("calopipe:")}
+
+
+def unit_of(label: str) -> str | None:
+    """The unit in the last square brackets of an axis label: ``$E$ [MeV]`` gives ``MeV``; None without brackets."""
+    start, end = label.rfind("["), label.rfind("]")
+    return label[start + 1 : end].strip() or None if 0 <= start < end else None
+
+
+def slice_label(energy_slice: Sequence[float] | None) -> str:
+    """Text for a range of incident energies in MeV, e.g. ``1-5 GeV``; empty for all energies."""
+    if energy_slice is None:
+        return ""
+    low, high = energy_slice
+    factor, unit = (1e-3, "GeV") if high >= 1000 else (1.0, "MeV")
+    if low == high:
+        return f"{low * factor:g} {unit}"
+    return f"{low * factor:g}\N{EN DASH}{high * factor:g} {unit}"
