@@ -286,5 +286,6 @@ def test_xml_particles_and_errors(tmp_path: Path) -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import sys, calopipe.geometry; print([m for m in ('torch', 'pandas', 'matplotlib', 'h5py') if m in sys.modules])"
+    heavy = "('torch', 'pandas', 'matplotlib', 'h5py')"
+    code = f"import sys, calopipe.geometry; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,6 +1,6 @@
 """The voxelisation of a calorimeter: which voxel lies where, and how a flat shower unfolds into layers.
 
-Two kinds exist. In a *cylindrical* geometry a layer is binned in alpha and r (CaloChallenge, arXiv:2410.21611, section 2);
+Two kinds exist. In a *cylindrical* geometry a layer is binned in alpha and r (CaloChallenge, arXiv:2410.21611, sec. 2);
 in a *cartesian* one in x and y (CaloGAN, arXiv:1712.10321; ILD; images). The flat voxel order is layer, then the first
 axis (alpha or x), then the second (r or y), which runs fastest.
 

@@ -34,6 +34,7 @@ class ShowerFile:
         n_showers: number of rows N.
         n_voxels: number of voxels V.
         attributes: the file's attributes as plain Python values.
+        chunk_rows: rows that HDF5 stores, and unpacks, together.
     """
 
     def __init__(self, path: Path, file: h5py.File) -> None:
@@ -77,6 +78,7 @@ class ShowerFile:
                 raise DataError(f"{self.path}: {found}")
         self.n_showers = int(shape[0])
         self.n_voxels = int(sum(np.prod(part.shape[1:]) for part in self._parts))
+        self.chunk_rows = max(part.chunks[0] if part.chunks else 1 for part in self._parts)
 
     def read(self, rows: slice | NDArray[np.int64], validate: bool = True) -> tuple[Any, Any]:
         """Return (incident_energies (n, 1), showers (n, V)), float32, MeV, for a slice or for row numbers in any order.

@@ -81,7 +81,7 @@ def iter_showers(
         raise DataError(f"{path}: chunk_rows must be >= 1, found {chunk_rows}")
     with open_showers(path) as file:
         check_geometry(file, geometry)
-        step = chunk_rows or default_chunk_rows(file.n_voxels)
+        step = chunk_rows or _piece_rows(file)
         selection = file.row_selection(rows)
         if isinstance(selection, slice) and selection.step in (None, 1):
             for start in range(selection.start, selection.stop, step):
@@ -93,9 +93,11 @@ def iter_showers(
             yield Showers.unchecked(*file.read(numbers[start : start + step], validate), str(path))
 
 
-def default_chunk_rows(n_voxels: int) -> int:
-    """Rows of a piece of about 64 MiB."""
-    return max(1, CHUNK_BYTES // (4 * n_voxels))
+def _piece_rows(file: ShowerFile) -> int:
+    """Rows of a piece of about 64 MiB, in whole HDF5 chunks (as long as one chunk's rows stay below 256 MiB)."""
+    row = 4 * file.n_voxels
+    chunk = file.chunk_rows if file.chunk_rows * row <= 4 * CHUNK_BYTES else 1
+    return max(1, CHUNK_BYTES // (row * chunk)) * chunk
 
 
 def check_geometry(file: ShowerFile, geometry: Geometry | None) -> None:

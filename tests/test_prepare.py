@@ -1,0 +1,195 @@
+"""Preparing data: the split is an exact, seeded permutation; thresholds, scale, pooling; nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calopipe.errors import DataError, GeometryError
+from calopipe.geometry import Geometry, Layer, load_geometry
+from calopipe.io import Showers, file_hash, file_info, pool_showers, read_showers, write_calogan, write_showers
+from calopipe.io.prepare import prepare
+
+V = 6
+GEOMETRY = Geometry("tiny", "cartesian", (Layer(0, (0, 1, 2), (0, 1, 2, 3)),), threshold_MeV=0.5)
+
+
+def make_file(path: Path, n: int, first: int = 0) -> Path:
+    """Showers sorted by incident energy; row k has incident energy 1000 + k and a row of its own."""
+    rows = np.arange(first, first + n)
+    rng = np.random.default_rng(0)
+    write_showers(path, Showers(1000.0 + rows, rows[:, None] + rng.uniform(0, 2, (n, V))))
+    return path
+
+
+def outputs(folder: Path) -> dict[str, Path]:
+    return {split: folder / f"{split}.hdf5" for split in ("train", "val", "test")}
+
+
+def numbers(folder: Path) -> dict[str, list[int]]:
+    """Which rows of the raw file each split holds, in order."""
+    files = outputs(folder)
+    return {s: (read_showers(f).incident_energies[:, 0] - 1000).astype(int).tolist() for s, f in files.items()}
+
+
+def test_split_is_a_permutation(tmp_path: Path) -> None:
+    raw = make_file(tmp_path / "raw.hdf5", 100)
+    summary = prepare(raw, outputs(tmp_path), GEOMETRY, seed=3)
+    rows = numbers(tmp_path)
+    assert [len(rows[s]) for s in ("train", "val", "test")] == [70, 10, 20]
+    assert sorted(sum(rows.values(), [])) == list(range(100))
+    assert rows["train"] != sorted(rows["train"])
+    original, train = read_showers(raw), read_showers(tmp_path / "train.hdf5", geometry=GEOMETRY)
+    expected = original.showers[rows["train"]]
+    np.testing.assert_array_equal(train.showers, np.where(expected < 0.5, 0, expected))
+    assert json.loads(json.dumps(summary)) == summary
+    split = summary["splits"]["train"]
+    assert (split["n"], split["sha256"]) == (70, file_hash(tmp_path / "train.hdf5"))
+    assert split["incident_energy_MeV"] == [train.incident_energies.min(), train.incident_energies.max()]
+    assert split["occupancy"] == pytest.approx((train.showers > 0).mean())
+    assert split["mean_energy_MeV"] == pytest.approx(train.showers.sum(axis=1, dtype=float).mean())
+    assert summary["sources"]["raw"] == [{"file": str(raw), "sha256": file_hash(raw), "n_used": 100}]
+    assert sorted(os.listdir(tmp_path)) == ["raw.hdf5", "test.hdf5", "train.hdf5", "val.hdf5"]
+
+
+def test_seed_decides(tmp_path: Path) -> None:
+    raw = make_file(tmp_path / "raw.hdf5", 60)
+    first, again, other = (
+        prepare(raw, outputs(tmp_path / name), GEOMETRY, seed=seed)["splits"]["train"]["sha256"]
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert first == again != other
+    a, c = numbers(tmp_path / "a"), numbers(tmp_path / "c")
+    assert set(a["test"]) != set(c["test"])
+
+
+def test_result_does_not_depend_on_bucket_or_piece_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = make_file(tmp_path / "raw.hdf5", 500)
+    prepare(raw, outputs(tmp_path / "a"), GEOMETRY)
+    monkeypatch.setattr("calopipe.io.shuffle.BUCKET_BYTES", 4 * V * 17)
+    monkeypatch.setattr("calopipe.io.read.CHUNK_BYTES", 4 * V * 3)
+    prepare(raw, outputs(tmp_path / "b"), GEOMETRY)
+    assert numbers(tmp_path / "a") == numbers(tmp_path / "b")
+    for split in ("train", "val", "test"):
+        a, b = (read_showers(tmp_path / x / f"{split}.hdf5").showers for x in "ab")
+        np.testing.assert_array_equal(a, b)
+
+
+def test_order_is_uniform(tmp_path: Path) -> None:
+    """Over many seeds each row is in the test split equally often (chi-square over 40 rows, 4 sigma)."""
+    raw = make_file(tmp_path / "raw.hdf5", 40)
+    hits = np.zeros(40)
+    for seed in range(60):
+        prepare(raw, outputs(tmp_path), GEOMETRY, fractions=(0.5, 0.25, 0.25), seed=seed, compression=0)
+        hits[numbers(tmp_path)["test"]] += 1
+    assert hits.sum() == 600
+    chi2 = ((hits - 15) ** 2 / (15 * 0.75)).sum()
+    assert chi2 < 39 + 4 * np.sqrt(2 * 39)
+
+
+def test_several_files_and_max_showers(tmp_path: Path) -> None:
+    files = [make_file(tmp_path / "a.hdf5", 30), make_file(tmp_path / "b.hdf5", 30, first=30)]
+    prepare(files, outputs(tmp_path), GEOMETRY)
+    assert sorted(sum(numbers(tmp_path).values(), [])) == list(range(60))
+    summary = prepare(files, outputs(tmp_path), GEOMETRY, max_showers=40)
+    assert sorted(sum(numbers(tmp_path).values(), [])) == list(range(40))
+    assert [source["n_used"] for source in summary["sources"]["raw"]] == [30, 10]
+
+
+def test_separate_reference(tmp_path: Path) -> None:
+    raw, reference = make_file(tmp_path / "a.hdf5", 40), make_file(tmp_path / "b.hdf5", 25, first=40)
+    summary = prepare(raw, outputs(tmp_path), GEOMETRY, fractions=(0.6, 0.2, 0.2), reference_paths=[reference])
+    rows = numbers(tmp_path)
+    assert (len(rows["train"]), len(rows["val"])) == (30, 10)
+    assert sorted(rows["train"] + rows["val"]) == list(range(40))
+    assert sorted(rows["test"]) == list(range(40, 65)) != rows["test"]
+    assert file_info(tmp_path / "test.hdf5").attributes["source"] == "b.hdf5"
+    assert summary["sources"]["reference"][0]["n_used"] == 25
+
+
+def test_threshold_then_scale(tmp_path: Path) -> None:
+    path = tmp_path / "raw.hdf5"
+    write_showers(path, Showers([10.0, 10, 10], [[0.4, 0.5, 0.6, 0, 2, 4]] * 3))
+    prepare(path, outputs(tmp_path), GEOMETRY, fractions=(1, 0, 0), energy_scale=0.5)
+    train = read_showers(tmp_path / "train.hdf5")
+    np.testing.assert_allclose(train.showers[0], [0, 0.25, 0.3, 0, 1, 2])
+    assert train.incident_energies[0, 0] == 10
+    attributes = file_info(tmp_path / "train.hdf5").attributes
+    assert (attributes["threshold_MeV"], attributes["energy_scale"]) == (0.25, 0.5)
+    assert (attributes["seed"], attributes["split"], attributes["geometry"]) == (0, "train", "tiny")
+    assert file_info(tmp_path / "val.hdf5").n_showers == 0
+    prepare(path, outputs(tmp_path), GEOMETRY, fractions=(1, 0, 0), threshold_MeV=0)
+    assert read_showers(tmp_path / "train.hdf5").showers[0, 0] == np.float32(0.4)
+
+
+def test_calogan_input_and_pooling(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    showers = Showers(rng.uniform(1e3, 1e5, 20), rng.exponential(1.0, (20, 504)))
+    write_calogan(tmp_path / "raw.hdf5", showers)
+    summary = prepare(tmp_path / "raw.hdf5", outputs(tmp_path), "calogan", pool=(2, 1), fractions=(1, 0, 0))
+    geometry = load_geometry("calogan_pool2x1")
+    train = read_showers(tmp_path / "train.hdf5", geometry=geometry)
+    assert (summary["geometry"], train.n_voxels) == ("calogan_pool2x1", geometry.n_voxels)
+    assert load_geometry(file_info(tmp_path / "train.hdf5").attributes["geometry"]) == geometry
+
+
+def test_pool_showers_by_hand() -> None:
+    showers = np.arange(1.0, 7.0)[None]  # rows [1 2 3], [4 5 6]
+    assert pool_showers(showers, GEOMETRY, (2, 1)).tolist() == [[2.5, 3.5, 4.5]]
+    assert pool_showers(showers, GEOMETRY, (1, 3)).tolist() == [[2, 5]]
+    assert pool_showers(showers, GEOMETRY, (2, 3), reduce="sum").tolist() == [[21]]
+    assert pool_showers(showers, GEOMETRY, (2, 2)).tolist() == [[2.5, 3.5, 4.5]]  # 3 columns cannot be paired
+    in_turn = pool_showers(pool_showers(showers, GEOMETRY, (2, 1)), GEOMETRY.pooled((2, 1)), (1, 3))
+    assert in_turn.tolist() == pool_showers(showers, GEOMETRY, (2, 3)).tolist()
+
+
+def test_pooling_keeps_the_sum_of_calogan() -> None:
+    geometry = load_geometry("calogan")
+    showers = np.random.default_rng(0).exponential(1.0, (5, 504))
+    pooled = pool_showers(showers, geometry, (2, 2), reduce="sum")
+    np.testing.assert_allclose(pooled.sum(axis=1), showers.sum(axis=1))
+    assert pooled.shape == (5, geometry.pooled((2, 2)).n_voxels)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"fractions": (0.5, 0.5, 0.5)}, "sum to 1"),
+        ({"fractions": (0.5, 0.5)}, "three numbers"),
+        ({"fractions": (0.98, 0.01, 0.01)}, "10 showers are too few for a val split of fraction 0.01"),
+        ({"threshold_MeV": -1}, "threshold_MeV"),
+        ({"energy_scale": 0}, "energy_scale"),
+        ({"max_showers": 0}, "no showers in"),
+        ({"pool": (7, 7)}, "divides no layer"),
+        ({"geometry": "calogan"}, "6 voxels per shower, but geometry 'calogan' has 504"),
+    ],
+)
+def test_bad_arguments(tmp_path: Path, arguments: dict, message: str) -> None:
+    raw = make_file(tmp_path / "raw.hdf5", 10)
+    with pytest.raises((DataError, GeometryError), match=message):
+        prepare(raw, outputs(tmp_path), **{"geometry": GEOMETRY, **arguments})
+    assert os.listdir(tmp_path) == ["raw.hdf5"]
+
+
+def test_bad_input_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = make_file(tmp_path / "good.hdf5", 10)
+    bad = tmp_path / "bad.hdf5"
+    bad.write_bytes(good.read_bytes()[:-100])
+    with pytest.raises(DataError, match="bad.hdf5: truncated"):
+        prepare([good, bad], outputs(tmp_path), GEOMETRY)
+    with pytest.raises(DataError, match="no input files"):
+        prepare([], outputs(tmp_path), GEOMETRY)
+    with pytest.raises(DataError, match="outputs must be"):
+        prepare(good, {"train": tmp_path / "train.hdf5"}, GEOMETRY)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("calopipe.io.shuffle.np.save", full)
+    with pytest.raises(DataError, match="No space left on device"):
+        prepare(good, outputs(tmp_path), GEOMETRY)
+    assert sorted(os.listdir(tmp_path)) == ["bad.hdf5", "good.hdf5"]
