@@ -106,6 +106,10 @@ class Training(Section):
     validate_every: int = Field(1, gt=0, description="epochs between validations")
     checkpoint_every: int = Field(1, gt=0, description="epochs between rolling checkpoints")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
+    reflections: bool = Field(
+        False, description="apply random reflections of the cartesian cell grid to training showers (only where the detector "
+        "and the beam are symmetric)"
+    )
 
 
 class _NetworkStage(Section):
@@ -132,6 +136,10 @@ class AutoencoderStage(_NetworkStage):
 
 class FlowStage(_NetworkStage):
     """Preprocessing, density model (on showers, or on latents) and its training."""
+
+    latents: Literal["mu_sigma", "resample", "once"] = Field(
+        "mu_sigma", description="latent models: learn (mu, log sigma^2), or z drawn anew in every batch, or z drawn once"
+    )
 
 
 class Model(Section):
@@ -174,6 +182,10 @@ class ClassifierConfig(Section):
     voxel_scale: float = Field(1.0, gt=0, description="factor on voxel inputs of low and low_raw (100 in the challenge's script)")
     max_per_class: int | None = Field(None, gt=0, description="use at most this many showers of each sample")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
+    reflections: bool = Field(
+        False, description="apply random reflections of the cartesian cell grid to training showers (only where the detector "
+        "and the beam are symmetric)"
+    )
     split: Split = Field(default_factory=lambda: Split(train=0.6, val=0.2, test=0.2), description="split of the joint sample")
 
 

@@ -20,7 +20,9 @@ class LayerNormaliseConfig(Section):
 
     extras: Literal["data", "condition"] = Field("data", description="append u to x (INN), or to the condition (VAE)")
     scale: float = Field(1.0, gt=0, le=1, description="sum of a layer's fractions (0.9 in the published VAE)")
-    extras_scale: float = Field(1.0, gt=0, le=1, description="factor on u; below 1 where E_tot / E_inc can exceed 1 (0.9)")
+    ratio_scale: float = Field(1.0, gt=0, le=1, description="factor on u_1; below 1 where E_tot can exceed E_inc (0.9)")
+    extras_scale: float = Field(1.0, gt=0, le=1, description="factor on the other u (0.9 in the published VAE)")
+    fill_layers: bool = Field(False, description="give empty layers a random energy below the threshold, in u only")
 
 
 @STEPS.register("layer_normalise", config=LayerNormaliseConfig)
@@ -37,6 +39,9 @@ class LayerNormalise(Step):
         super().__init__(config, layout, dim, cond_dim)
         require_width("layer_normalise", dim, layout.n_voxels)
         n_layers = len(layout.layer_sizes)
+        u_scale = torch.full((n_layers,), config.extras_scale)
+        u_scale[0] = config.ratio_scale
+        self.register_buffer("u_scale", u_scale, persistent=False)
         if config.extras == "data":
             self.dim_out = dim + n_layers
         else:
@@ -45,13 +50,19 @@ class LayerNormalise(Step):
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         parts = x.split(self.layout.layer_sizes, dim=1)
         energies = torch.stack([p.sum(1) for p in parts], dim=1)
-        scale = self.config.scale
-        fractions = torch.cat([p * (scale / (e[:, None] + _TINY)) for p, e in zip(parts, energies.T, strict=True)], dim=1)
-        u = self.config.extras_scale * ratios_of(energies, cond[:, :1])
+        norm = self.config.scale / (energies + _TINY)
+        fractions = torch.cat([p * n[:, None] for p, n in zip(parts, norm.T, strict=True)], dim=1)
+        u = ratios_of(self._fill(energies), cond[:, :1]) * self.u_scale
         logdet = x.new_zeros(x.shape[0])
         if self.config.extras == "data":
             return torch.cat([fractions, u], dim=1), cond, logdet
         return fractions, torch.cat([cond, u], dim=1), logdet
+
+    def _fill(self, energies: Tensor) -> Tensor:
+        if not self.config.fill_layers:
+            return energies
+        fill = self.layout.threshold_MeV * torch.pow(10.0, -torch.randn_like(energies).abs())
+        return torch.where(energies <= 0, fill, energies)
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         n_layers = len(self.layout.layer_sizes)
@@ -59,7 +70,7 @@ class LayerNormalise(Step):
             x, u = x[:, :-n_layers], x[:, -n_layers:]
         else:
             cond, u = cond[:, :-n_layers], cond[:, -n_layers:]
-        energies = energies_of(u / self.config.extras_scale, cond[:, :1])
+        energies = energies_of(u / self.u_scale, cond[:, :1])
         parts = [p.clamp(min=0) for p in x.split(self.layout.layer_sizes, dim=1)]
         showers = [p * (e / (p.sum(1) + _TINY))[:, None] for p, e in zip(parts, energies.T, strict=True)]
         return torch.cat(showers, dim=1), cond

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -18,6 +19,7 @@ class LogitConfig(Section):
 
     alpha: float = Field(1e-6, gt=0, lt=0.5, description="regularisation at 0 (and at 1 unless alpha_1 is given)")
     alpha_1: float | None = Field(None, gt=0, lt=1, description="regularisation at 1; the split form alpha + x (1 - alpha_1)")
+    columns: Literal["all", "extras"] = Field("all", description="all columns, or only the last n_layers of them")
 
 
 @STEPS.register("logit", config=LogitConfig)
@@ -35,14 +37,18 @@ class Logit(Step):
         self.high = config.alpha if config.alpha_1 is None else config.alpha_1
         self.slope = 1 - self.low - self.high
 
+        self.first = 0 if config.columns == "all" else dim - len(layout.layer_sizes)
+
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = x.clamp(0, 1)
+        left, x = x[:, : self.first], x[:, self.first :].clamp(0, 1)
         k, rest = self.low + x * self.slope, self.high + (1 - x) * self.slope
         log_k, log_rest = k.log(), rest.log()
-        return log_k - log_rest, cond, (math.log(self.slope) - log_k - log_rest).sum(1)
+        logdet = (math.log(self.slope) - log_k - log_rest).sum(1)
+        return torch.cat([left, log_k - log_rest], dim=1), cond, logdet
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
-        return ((torch.sigmoid(x) - self.low) / self.slope).clamp(0, 1), cond
+        left, y = x[:, : self.first], x[:, self.first :]
+        return torch.cat([left, ((torch.sigmoid(y) - self.low) / self.slope).clamp(0, 1)], dim=1), cond
 
 
 class LogConfig(Section):

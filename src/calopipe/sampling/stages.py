@@ -1,0 +1,111 @@
+"""Sampling stages of the workflow: encode, generate, reconstruct."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from calopipe import seeds
+from calopipe.config.schema import Generation
+from calopipe.errors import GeometryError
+from calopipe.geometry import Geometry, load_geometry
+from calopipe.io import ShowerWriter, file_info, iter_showers
+from calopipe.io.output import replacing
+from calopipe.sampling.generator import Generator, decode, encode_batch, pick_device
+from calopipe.training.checkpoint import Network, load_network
+
+log = logging.getLogger("calopipe")
+
+#: rows encoded or decoded at once
+ROWS = 2000
+
+
+def encode(autoencoder: Path, showers: Path, latents: Path) -> None:
+    """Encode a shower file: write mu, logvar (N, latent), extras u (N, L) and incident_energies (N, 1)."""
+    network = load_network(autoencoder, "autoencoder", pick_device("auto"))
+    torch.manual_seed(seeds.derive(network.seed, "encode", showers.name))
+    info = file_info(showers)
+    _check_voxels(network, info.n_voxels, showers)
+    with replacing(latents) as temporary, h5py.File(temporary, "w") as file:
+        start = 0
+        for energies, voxels in _chunks(showers, info.n_showers, "encode"):
+            with torch.no_grad():
+                x, incident = (torch.from_numpy(a).to(_device(network)) for a in (voxels, energies))
+                mu, logvar, extras, _ = encode_batch(network, x, incident)
+            parts = {"mu": mu, "logvar": logvar, "extras": extras, "incident_energies": incident}
+            for name, part in parts.items():
+                if name not in file:
+                    file.create_dataset(name, (info.n_showers, part.shape[1]), "f4")
+                file[name][start : start + len(part)] = part.cpu().numpy()
+            start += len(energies)
+
+
+def reconstruct(autoencoder: Path, showers: Path, out: Path, config: Generation, seed: int) -> None:
+    """Encode showers, draw latents, decode: the best that a latent flow can reach with this autoencoder."""
+    network = load_network(autoencoder, "autoencoder", pick_device(config.device))
+    torch.manual_seed(seeds.derive(seed, "reconstruct"))
+    info = file_info(showers)
+    _check_voxels(network, info.n_voxels, showers)
+    threshold = network.layout.threshold_MeV
+    with _writer(out, network, seed, f"reconstruction of {showers.name} by {autoencoder.name}") as writer:
+        for energies, voxels in _chunks(showers, info.n_showers, "reconstruct"):
+            with torch.no_grad():
+                x, incident = (torch.from_numpy(a).to(_device(network)) for a in (voxels, energies))
+                mu, logvar, extras, _ = encode_batch(network, x, incident)
+                z = mu + (0.5 * logvar).exp() * torch.randn_like(mu)
+                y = decode(network, z, extras, incident)
+            writer.append_arrays(energies, torch.where(y < threshold, torch.zeros_like(y), y).cpu().numpy())
+
+
+def generate(flow: Path, autoencoder: Path | None, energies: Path, out: Path, config: Generation, seed: int) -> None:
+    """Draw `config.factor` showers for every incident energy of the shower file `energies` and write them to `out`."""
+    generator = Generator.load(flow, autoencoder, config.device)
+    incident = np.concatenate([c.incident_energies for c in iter_showers(energies, validate=False)])
+    sample_to_file(generator, np.repeat(incident, config.factor, axis=0), out, config.batch_size, seed)
+
+
+def sample_to_file(generator: Generator, incident: NDArray[np.float32], out: Path, batch_size: int, seed: int) -> None:
+    """Draw one shower per incident energy (N, 1) in MeV into a CaloChallenge file, `batch_size` at a time."""
+    torch.manual_seed(seeds.derive(seed, "generate"))
+    with _writer(out, generator.flow, seed, "generated") as writer:
+        for start in tqdm(range(0, len(incident), batch_size), "generate", disable=None, unit="batch"):
+            part = incident[start : start + batch_size]
+            writer.append_arrays(part, generator.sample(part))
+    log.info("generated %d showers into %s", len(incident), out)
+
+
+def _chunks(path: Path, n: int, label: str) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    with tqdm(total=n, desc=label, disable=None, unit="shower") as bar:
+        for chunk in iter_showers(path, chunk_rows=ROWS):
+            yield chunk.incident_energies, chunk.showers
+            bar.update(len(chunk.showers))
+
+
+def _device(network: Network) -> torch.device:
+    return next(network.model.parameters()).device
+
+
+def _check_voxels(network: Network, found: int, path: Path) -> None:
+    if found != network.layout.n_voxels:
+        raise GeometryError(f"{path}: {found} voxels per shower, but the checkpoint was trained on {network.layout.n_voxels}")
+
+
+def _writer(out: Path, network: Network, seed: int, source: str) -> ShowerWriter:
+    attributes = {"seed": seed, "source": source, "threshold_MeV": network.layout.threshold_MeV}
+    return ShowerWriter(out, geometry=_geometry(network), n_voxels=network.layout.n_voxels, attributes=attributes)
+
+
+def _geometry(network: Network) -> Geometry | None:
+    """The geometry a network was trained on, when it can still be found under its name."""
+    try:
+        geometry = load_geometry(network.geometry["name"])
+    except GeometryError:
+        return None
+    return geometry if geometry.hash == network.geometry["hash"] else None

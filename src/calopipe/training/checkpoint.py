@@ -1,0 +1,129 @@
+"""One file per trained network: weights, fitted preprocessing, settings, seed, geometry, history."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from calopipe import __version__
+from calopipe.config.base import validate
+from calopipe.config.schema import MODELS
+from calopipe.errors import CheckpointError
+from calopipe.io.output import replacing
+from calopipe.models.base import Autoencoder, GenerativeModel
+from calopipe.preprocessing import Chain, Layout, build_chain
+
+FORMAT = 1
+Kind = Literal["autoencoder", "flow", "latent_flow"]
+
+
+@dataclass
+class Network:
+    """A network with its preprocessing chain and what is needed to rebuild both.
+
+    Attributes:
+        kind: ``autoencoder``, ``flow`` (on showers) or ``latent_flow``.
+        settings: the stage's configuration (preprocessing, model, training, ...).
+        geometry: {"name", "hash"}; layout: voxels per layer and threshold.
+        dim, cond_dim: columns of the chain's input.
+        seed: training seed.
+        extra: further facts, e.g. ``latent_dim`` of the autoencoder that a latent flow belongs to.
+    """
+
+    kind: Kind
+    settings: dict[str, Any]
+    geometry: dict[str, str]
+    layout: Layout
+    dim: int
+    cond_dim: int
+    seed: int
+    chain: Chain
+    model: GenerativeModel | Autoencoder
+    extra: dict[str, Any]
+
+    def eval(self) -> Network:
+        """Put both parts into evaluation mode and return self."""
+        self.chain.eval()
+        self.model.eval()
+        return self
+
+
+def build_network(
+    kind: Kind,
+    settings: dict[str, Any],
+    geometry: dict[str, str],
+    layout: Layout,
+    dim: int,
+    cond_dim: int,
+    seed: int,
+    extra: dict[str, Any] | None = None,
+) -> Network:
+    """Build chain and model of a stage with fresh weights (drawn from torch's global generator)."""
+    chain = build_chain(settings["preprocessing"], layout, dim, cond_dim)
+    name = settings["model"]["name"]
+    config_class = MODELS.config_class(name)
+    values = {k: v for k, v in settings["model"].items() if k != "name"}
+    config = validate(config_class, values, name) if config_class else None
+    model = MODELS.get(name)(config, chain.dim_out, chain.cond_dim_out, seed)
+    expected = Autoencoder if kind == "autoencoder" else GenerativeModel
+    if not isinstance(model, expected):
+        raise CheckpointError(f"model '{name}' is no {expected.__name__}, but is used as {kind}")
+    return Network(kind, settings, geometry, layout, dim, cond_dim, seed, chain, model, extra or {})
+
+
+def save_network(path: Path, network: Network, history: list[dict[str, float]]) -> None:
+    """Write the checkpoint under a temporary name and rename."""
+    content = {
+        "format": FORMAT,
+        "calopipe_version": __version__,
+        "kind": network.kind,
+        "settings": network.settings,
+        "geometry": network.geometry,
+        "layer_sizes": list(network.layout.layer_sizes),
+        "threshold_MeV": network.layout.threshold_MeV,
+        "dim": network.dim,
+        "cond_dim": network.cond_dim,
+        "seed": network.seed,
+        "extra": network.extra,
+        "history": history,
+        "chain": {k: v.cpu() for k, v in network.chain.state_dict().items()},
+        "model": {k: v.cpu() for k, v in network.model.state_dict().items()},
+    }
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_network(path: Path, kind: Kind | None = None, device: str | torch.device = "cpu") -> Network:
+    """Read a checkpoint (safely: tensors and plain values only) and rebuild the network on `device`.
+
+    Raises:
+        CheckpointError: unreadable, of another format or kind, or weights that do not fit the settings.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint that can be read ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise CheckpointError(f"{path}: expected a calopipe checkpoint of format {FORMAT}, found {found}")
+    if kind is not None and content["kind"] != kind:
+        raise CheckpointError(f"{path}: expected a checkpoint of kind '{kind}', found '{content['kind']}'")
+    layout = Layout(tuple(content["layer_sizes"]), content["threshold_MeV"])
+    keys = ("kind", "settings", "geometry")
+    rest = ("dim", "cond_dim", "seed", "extra")
+    with torch.random.fork_rng(devices=[]):
+        network = build_network(*(content[k] for k in keys), layout, *(content[k] for k in rest))
+    try:
+        network.chain.load_state_dict(content["chain"])
+        network.model.load_state_dict(content["model"])
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: weights do not fit the settings: {' '.join(str(error).split())}") from error
+    network.chain.to(device)
+    network.model.to(device)
+    return network.eval()

@@ -1,0 +1,101 @@
+"""Training data in memory and reproducible batches of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from calopipe import seeds
+from calopipe.errors import ConfigError, DataError
+from calopipe.geometry import Geometry
+from calopipe.io import read_showers
+
+#: rows that preprocessing and input standardisation are fitted on, at most
+FIT_ROWS = 50_000
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Latents of showers: mu, logvar (N, latent), extras u (N, L), incident energies (N, 1) in MeV."""
+
+    mu: Tensor
+    logvar: Tensor
+    extras: Tensor
+    incident: Tensor
+
+
+def load_showers(path: Path, geometry: Geometry) -> tuple[Tensor, Tensor]:
+    """Voxel energies (N, V) and incident energies (N, 1) in MeV as tensors; DataError when there are none."""
+    showers = read_showers(path, geometry=geometry)
+    if len(showers.showers) == 0:
+        raise DataError(f"{path}: no showers to train on")
+    return torch.from_numpy(np.ascontiguousarray(showers.showers)), torch.from_numpy(showers.incident_energies)
+
+
+def load_latents(path: Path) -> Encoded:
+    """Read a file written by the encode stage."""
+    try:
+        with h5py.File(path, "r") as file:
+            arrays = [torch.from_numpy(file[k][:]) for k in ("mu", "logvar", "extras", "incident_energies")]
+    except (OSError, KeyError) as error:
+        raise DataError(f"{path}: not a file of latents: {error}") from error
+    return Encoded(*arrays)
+
+
+def fit_rows(n: int, seed: int) -> Tensor:
+    """Rows to fit preprocessing on: all, or a seeded random choice of FIT_ROWS."""
+    if n <= FIT_ROWS:
+        return torch.arange(n)
+    return torch.from_numpy(np.sort(seeds.generator(seed, "fit rows").choice(n, FIT_ROWS, replace=False)))
+
+
+def reflections(geometry: Geometry) -> Tensor:
+    """Voxel permutations (4, V): identity, and the reflections of the first, the second and both cell indices."""
+    if geometry.kind != "cartesian":
+        raise ConfigError(f"reflections need a cartesian geometry, '{geometry.name}' is {geometry.kind}")
+    rows = []
+    for axes in ((), (0,), (1,), (0, 1)):
+        parts = []
+        for layer, part in enumerate(geometry.layer_slices):
+            grid = np.arange(part.start, part.stop).reshape(geometry.layer_shape(layer))
+            parts.append(np.flip(grid, axes).ravel() if axes else grid.ravel())
+        rows.append(np.concatenate(parts))
+    return torch.from_numpy(np.stack(rows))
+
+
+class Batches:
+    """Batches of rows of several tensors, in an order fixed by `seed`; the last, incomplete training batch is dropped.
+
+    Args:
+        tensors: tensors with the same number of rows.
+        batch_size: rows per batch.
+        seed: seed of the order, or None for file order and no dropped rows.
+        permutations: (P, V) column permutations, one drawn per row for the first tensor; None for none.
+    """
+
+    def __init__(
+        self, tensors: tuple[Tensor, ...], batch_size: int, seed: int | None = None, permutations: Tensor | None = None
+    ) -> None:
+        self.tensors, self.seed, self.permutations = tensors, seed, permutations
+        self.n = tensors[0].shape[0]
+        self.batch_size = min(batch_size, self.n)
+
+    def __len__(self) -> int:
+        return self.n // self.batch_size if self.seed is not None else -(-self.n // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        generator = None if self.seed is None else torch.Generator().manual_seed(self.seed)
+        order = torch.arange(self.n) if generator is None else torch.randperm(self.n, generator=generator)
+        for i in range(len(self)):
+            rows = order[i * self.batch_size : (i + 1) * self.batch_size]
+            first, *rest = (t[rows] for t in self.tensors)
+            if self.permutations is not None and generator is not None:
+                choice = torch.randint(len(self.permutations), (len(rows),), generator=generator)
+                first = first.gather(1, self.permutations[choice])
+            yield (first, *rest)

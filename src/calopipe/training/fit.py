@@ -1,0 +1,139 @@
+"""Run one training: rolling checkpoints to continue from, history, progress, best or last weights."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+
+from calopipe import seeds
+from calopipe.config.schema import Training
+from calopipe.errors import TrainingError
+from calopipe.io.output import replacing
+from calopipe.training.checkpoint import Network
+from calopipe.training.module import Assemble, Data, TrainingModule
+
+log = logging.getLogger("calopipe")
+
+
+class History(Callback):
+    """One row per epoch (epoch, step, losses, learning rate), kept in the rolling checkpoint, logged as plain lines."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs, self.rows = epochs, []
+        self._start = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        row: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        row.update({k: float(v) for k, v in trainer.callback_metrics.items()})
+        row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+        row["seconds"] = round(time.monotonic() - self._start, 3)
+        self.rows.append(row)
+        val = f", val_loss {row['val_loss']:.5g}" if "val_loss" in row else ""
+        done = trainer.current_epoch + 1
+        log.info("epoch %d/%d: train_loss %.5g%s, lr %.2e", done, self.epochs, row["train_loss"], val, row["lr"])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+
+
+def fit(
+    network: Network, training: Training, data: Data, assemble: Assemble, rolling: Path, history: Path
+) -> list[dict[str, float]]:
+    """Train `network` in place, continuing from `rolling` when an earlier training of the same settings stopped there.
+
+    Args:
+        network: fresh network with fitted preprocessing; holds the chosen weights afterwards.
+        training: epochs, optimiser, schedule, ...
+        data: batches. assemble: batch tensors -> (x, cond).
+        rolling: folder of rolling checkpoints; emptied when training is complete.
+        history: CSV written at the end.
+
+    Returns:
+        The history, one row per epoch.
+
+    Raises:
+        TrainingError: non-finite loss, or training was interrupted (SIGTERM, Ctrl-C); rolling checkpoints stay.
+    """
+    total_steps = training.epochs * data.steps_per_epoch()
+    module = TrainingModule(network, training, assemble, total_steps)
+    rows = History(training.epochs)
+    keeper = ModelCheckpoint(
+        dirpath=rolling,
+        filename="best",
+        monitor="val_loss" if training.weights == "best" else None,
+        save_top_k=1,
+        save_last=True,
+        every_n_epochs=training.checkpoint_every,
+        enable_version_counter=False,
+        save_on_train_epoch_end=True,
+    )
+    trainer = _trainer(training, rolling, [rows, keeper])
+    last = rolling / "last.ckpt"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
+        warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+        torch.manual_seed(seeds.derive(network.seed, "training"))
+        trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=False)
+    if trainer.interrupted or trainer.current_epoch < training.epochs:
+        raise TrainingError(f"training stopped in epoch {trainer.current_epoch}; run again to continue from {last}")
+    if training.weights == "best" and keeper.best_model_path:
+        state = torch.load(keeper.best_model_path, map_location="cpu", weights_only=False)
+        module.load_state_dict(state["state_dict"])
+    _write_history(history, rows.rows)
+    network.eval()
+    return rows.rows
+
+
+def clear(rolling: Path) -> None:
+    """Remove rolling checkpoints once the final checkpoint is safely written."""
+    for path in rolling.glob("*"):
+        path.unlink()
+    if rolling.exists():
+        rolling.rmdir()
+
+
+def _trainer(training: Training, rolling: Path, callbacks: list[Callback]) -> pl.Trainer:
+    if training.ema_decay is not None:
+        callbacks.append(EMAWeightAveraging(decay=training.ema_decay, use_buffers=False))
+    progress = sys.stderr.isatty() and "SLURM_JOB_ID" not in os.environ
+    if progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=10))
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    accelerator = {"auto": "gpu" if torch.cuda.is_available() else "cpu", "cpu": "cpu", "cuda": "gpu"}[training.device]
+    return pl.Trainer(
+        max_epochs=training.epochs,
+        accelerator=accelerator,
+        devices=1,
+        precision=training.precision,
+        gradient_clip_val=training.gradient_clip,
+        check_val_every_n_epoch=training.validate_every,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        callbacks=callbacks,
+        logger=False,
+        default_root_dir=rolling,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        plugins=[],
+    )
+
+
+def _write_history(path: Path, rows: list[dict[str, float]]) -> None:
+    columns = list(dict.fromkeys(k for row in rows for k in row))
+    with replacing(path) as temporary, Path(temporary).open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)
