@@ -61,8 +61,8 @@ install_packages() { # install_packages STAMP FILE...: skipped when these files 
   sum=$(cat pyproject.toml requirements/*.txt <(printf '%s\n' "$@" "$PWD") | sha256sum)
   if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$sum" ]; then return; fi
   say "installing $* (a few minutes the first time)"
-  "$VENV/bin/pip" install --disable-pip-version-check --quiet "${index[@]}" $(printf -- '-r %s ' "$@")
-  "$VENV/bin/pip" install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+  "$VENV/bin/pip" install --disable-pip-version-check -qq "${index[@]}" $(printf -- '-r %s ' "$@")
+  "$VENV/bin/pip" install --disable-pip-version-check -qq --no-deps --no-build-isolation --editable .
   echo "$sum" >"$stamp"
 }
 

@@ -1,0 +1,57 @@
+"""The frame in which a script of the workflow runs: its log file, its threads, one readable line for an error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from calopipe.errors import CalopipeError
+
+#: variables that BLAS, OpenMP and numba read when they are first imported
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+log = logging.getLogger("calopipe")
+
+
+def threads(snakemake: Any) -> int:
+    """Threads a job may use: what SLURM allotted (it may be more than the machine that submits has), else the rule's."""
+    return int(os.environ.get("SLURM_CPUS_PER_TASK") or snakemake.threads)
+
+
+@contextmanager
+def stage(snakemake: Any) -> Iterator[Any]:
+    """Run a stage: messages go to the terminal and to the rule's log; an expected error ends it with one line.
+
+    Import what the stage needs inside the ``with`` block: numerical libraries read their thread numbers on import.
+
+    Yields:
+        the `snakemake` object.
+    """
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = str(threads(snakemake))
+    _log_to(Path(snakemake.log[0]), snakemake.rule)
+    try:
+        yield snakemake
+    except CalopipeError as error:
+        log.error("%s: %s", type(error).__name__, error)
+        sys.exit(1)
+    except Exception:
+        log.exception("rule %s failed", snakemake.rule)
+        sys.exit(1)
+
+
+def _log_to(path: Path, rule: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    form = logging.Formatter(f"%(asctime)s {rule}: %(message)s", "%H:%M:%S")
+    for handler in (logging.StreamHandler(sys.stderr), logging.FileHandler(path, mode="w", encoding="utf-8")):
+        handler.setFormatter(form)
+        log.addHandler(handler)
+        logging.getLogger("py.warnings").addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    logging.captureWarnings(True)

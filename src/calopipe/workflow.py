@@ -1,0 +1,270 @@
+"""What the rules of the workflow ask: which runs a study has, and what each stage depends on.
+
+Snakemake reruns a stage when its ``params:`` change. So each stage gets there exactly the settings that enter its result
+(:meth:`Plan.settings`) and a digest of the library modules it uses (:meth:`Plan.code`): an edit of the configuration or of
+the library reruns the stages that depend on it and no others. Everything upstream counts through the stages' files.
+
+Imported while the DAG is built: it uses levels 0-2 of the library only, never torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from calopipe.codedigest import code_digest
+from calopipe.config import AutoencoderStage, Dataset, Evaluation, FlowStage, Model, Study, load_study
+from calopipe.config.schema import METRICS, MODELS, STEPS
+from calopipe.errors import ConfigError
+from calopipe.geometry import Geometry, load_geometry
+
+#: names that a dataset cannot have, because the workflow has a folder of that name beside those of the datasets
+RESERVED = ("data", "report", "logs", "benchmarks")
+
+#: library modules that each stage enters; models, steps and metrics are added by name (see Plan.code)
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "fetch": ("calopipe.sources",),
+    "prepare": ("calopipe.io.prepare",),
+    "train_autoencoder": ("calopipe.training.stages",),
+    "encode": ("calopipe.sampling.stages",),
+    "train_flow": ("calopipe.training.stages",),
+    "generate": ("calopipe.sampling.stages",),
+    "reconstruct": ("calopipe.sampling.stages",),
+    "classify": ("calopipe.evaluation.classifier",),
+    "observables": ("calopipe.evaluation.observables",),
+    "metrics": ("calopipe.evaluation.metrics",),
+    "timing": ("calopipe.evaluation.generation_time",),
+    "report": ("calopipe.report",),
+}
+
+#: networks whose classes (and preprocessing steps) each stage loads
+NETWORKS: Mapping[str, tuple[str, ...]] = {
+    "train_autoencoder": ("autoencoder",),
+    "encode": ("autoencoder",),
+    "train_flow": ("flow",),
+    "generate": ("autoencoder", "flow"),
+    "reconstruct": ("autoencoder",),
+    "timing": ("autoencoder", "flow"),
+}
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """One training: a dataset, a model and a seed, and the evaluation that judges it."""
+
+    dataset: str
+    model: str
+    seed: int
+    evaluation: str
+
+    @property
+    def folder(self) -> str:
+        """Where its files are, below the results folder."""
+        return f"{self.dataset}/{self.model}/seed{self.seed}"
+
+
+class Plan:
+    """A validated study, seen from the rules. Methods take wildcards by name (`seed` as text or number)."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.runs = [RunKey(r.dataset, r.model, seed, r.evaluation) for r in study.runs for seed in r.seeds]
+        self._by_key = {(r.dataset, r.model, r.seed): r for r in self.runs}
+        for name in RESERVED:
+            if name in study.datasets:
+                raise ConfigError(f"datasets.{name}: this name is taken by a folder of the results; choose another")
+
+    @classmethod
+    def load(cls, config: Mapping[str, Any], presets: Path) -> Plan:
+        """Validate Snakemake's `config`, merged onto the presets it names. Raises ConfigError or GeometryError."""
+        plan = cls(load_study(config, presets))
+        for name in {run.dataset for run in plan.runs}:
+            plan.geometry(name)  # an unknown geometry is found now, not after an hour of training
+        return plan
+
+    def pattern(self, section: str) -> str:
+        """Regular expression that matches the names in `section` (datasets, models, or classifiers of any evaluation)."""
+        if section == "classifiers":
+            names = {name for e in self.study.evaluations.values() for name in e.classifiers}
+        else:
+            names = set(getattr(self.study, section))
+        return "|".join(re.escape(name) for name in sorted(names)) or "(?!)"
+
+    # -- parts of the study -------------------------------------------------------------------------------------------
+    def dataset(self, name: str) -> Dataset:
+        """Settings of a dataset."""
+        return self.study.datasets[name]
+
+    def model(self, name: str) -> Model:
+        """Settings of a model."""
+        return self.study.models[name]
+
+    def run(self, dataset: str, model: str, seed: int | str, **_: Any) -> RunKey:
+        """The run of these wildcards. Raises ConfigError when the study has no such run."""
+        key = (dataset, model, int(seed))
+        if key not in self._by_key:
+            raise ConfigError(f"runs: no run of dataset '{dataset}' with model '{model}' and seed {seed}")
+        return self._by_key[key]
+
+    def evaluation(self, dataset: str, model: str, seed: int | str, **_: Any) -> Evaluation:
+        """Settings of the evaluation that judges a run."""
+        return self.study.evaluations[self.run(dataset, model, seed).evaluation]
+
+    def geometry(self, dataset: str) -> Geometry:
+        """The geometry of the prepared showers of `dataset` (pooled where the configuration says so)."""
+        return _geometry(self.dataset(dataset).geometry, self.dataset(dataset).pool)
+
+    def samples(self, model: str) -> list[str]:
+        """Samples that are judged against the test showers; a latent model's reconstructions are judged too."""
+        return ["generated", "reconstructed"] if self.model(model).is_latent else ["generated"]
+
+    def local_files(self, dataset: str) -> list[str]:
+        """Files that `fetch` reads: the dataset's local files, and those of its separate reference."""
+        settings = self.dataset(dataset)
+        return [path for source in (settings.source, settings.reference) if source for path in source.paths]
+
+    def results(self, run: RunKey) -> list[str]:
+        """Files of a run that the report shows, below the run's folder."""
+        files = ["histograms.npz", "metrics.json", "timing.json", "flow/model.pt", "flow/history.csv"]
+        if self.model(run.model).is_latent:
+            files += ["autoencoder/model.pt", "autoencoder/history.csv"]
+        classifiers = self.study.evaluations[run.evaluation].classifiers
+        return files + [f"classifiers/{name}.{kind}" for name in classifiers for kind in ("json", "npz")]
+
+    def gpus(self, stage: str, **wildcards: Any) -> int:
+        """1 when the stage may run on a GPU, 0 when its `device` setting is ``cpu``."""
+        if stage in ("train_autoencoder", "train_flow"):
+            network = getattr(self.model(wildcards["model"]), stage.removeprefix("train_"))
+            device = network.training.device
+        elif stage == "timing":
+            device = self.evaluation(**wildcards).timing.device
+        else:
+            device = self.evaluation(**wildcards).generation.device
+        return int(device != "cpu")
+
+    # -- what a stage depends on --------------------------------------------------------------------------------------
+    def settings(self, stage: str, **wildcards: Any) -> dict[str, Any]:
+        """The settings that enter the result of `stage`, as plain JSON-able data, and nothing else."""
+        return getattr(self, f"_{stage}")(**wildcards)
+
+    def code(self, stage: str, **wildcards: Any) -> str:
+        """Digest of the library modules `stage` uses: its own, and those of the models, steps and metrics it names."""
+        modules = list(MODULES[stage])
+        for network in NETWORKS.get(stage, ()):
+            part = getattr(self.model(wildcards["model"]), network)
+            if part is not None:
+                modules.append(MODELS.module_of(part.model["name"]))
+                modules += [STEPS.module_of(step["step"]) for step in part.preprocessing]
+        if stage == "metrics":
+            modules += [METRICS.module_of(m["metric"]) for m in self.evaluation(**wildcards).metrics]
+        return _code_digest(tuple(sorted(set(modules))))
+
+    def rolling(self, network: str, **wildcards: Any) -> str:
+        """Folder of a training's rolling checkpoints, outside the declared outputs, which Snakemake deletes.
+
+        Its name holds a digest of everything configured that leads up to the training: an interrupted training goes on
+        from its checkpoints as long as nothing it depends on has changed, and never from another one's.
+        """
+        stages = ["fetch", "prepare", "train_autoencoder", "train_flow"]
+        if network == "autoencoder":
+            stages.remove("train_flow")
+        elif not self.model(wildcards["model"]).is_latent:
+            stages.remove("train_autoencoder")
+        depends = [[self.settings(s, **wildcards), self.code(s, **wildcards)] for s in stages]
+        folder = self.run(**wildcards).folder
+        return f"{self.study.results}/.rolling/{folder}/{network}-{_digest(depends)}"
+
+    def _fetch(self, dataset: str, **_: Any) -> dict[str, Any]:
+        settings = self.dataset(dataset)
+        return {role: _plain(getattr(settings, role)) for role in ("source", "reference")}
+
+    def _prepare(self, dataset: str, **_: Any) -> dict[str, Any]:
+        settings = _plain(self.dataset(dataset))
+        kept = ("geometry", "threshold_MeV", "energy_scale", "max_showers", "pool", "split")
+        return {**{k: settings[k] for k in kept}, "geometry_digest": self._where(dataset)["geometry_digest"]}
+
+    def _train_autoencoder(self, dataset: str, model: str, **_: Any) -> dict[str, Any]:
+        return {"autoencoder": _plain(self.model(model).autoencoder), **self._where(dataset)}
+
+    def _encode(self, **_: Any) -> dict[str, Any]:
+        return {}
+
+    def _train_flow(self, dataset: str, model: str, **_: Any) -> dict[str, Any]:
+        settings = self.model(model)
+        return {"flow": _plain(settings.flow), "latent": settings.is_latent, **self._where(dataset)}
+
+    def _generate(self, **wildcards: Any) -> dict[str, Any]:
+        return _plain(self.evaluation(**wildcards).generation)
+
+    _reconstruct = _generate
+
+    def _classify(self, dataset: str, classifier: str, **wildcards: Any) -> dict[str, Any]:
+        evaluation = self.evaluation(dataset=dataset, **wildcards)
+        if classifier not in evaluation.classifiers:
+            raise ConfigError(f"the evaluation of this run has no classifier '{classifier}'")
+        config = _plain(evaluation.classifiers[classifier])
+        return {"classifier": config, "seed": evaluation.seed, **self._where(dataset)}
+
+    def _observables(self, dataset: str, **wildcards: Any) -> dict[str, Any]:
+        evaluation = self.evaluation(dataset=dataset, **wildcards)
+        return {"histograms": _plain(evaluation.histograms), **self._where(dataset)}
+
+    def _metrics(self, dataset: str, **wildcards: Any) -> dict[str, Any]:
+        evaluation = self.evaluation(dataset=dataset, **wildcards)
+        return {"metrics": evaluation.metrics, "seed": evaluation.seed, **self._where(dataset)}
+
+    def _timing(self, **wildcards: Any) -> dict[str, Any]:
+        return _plain(self.evaluation(**wildcards).timing)
+
+    def _report(self) -> dict[str, Any]:
+        """The whole study: the report shows its settings; anything it shows is worth writing it again."""
+        return _plain(self.study)
+
+    def _where(self, dataset: str) -> dict[str, Any]:
+        """Geometry and threshold of the prepared showers; the digest follows the contents of a geometry file."""
+        settings, geometry = self.dataset(dataset), self.geometry(dataset)
+        name, pool = settings.geometry, settings.pool
+        threshold = geometry.threshold_MeV if settings.threshold_MeV is None else settings.threshold_MeV
+        return {
+            "geometry": f"{name}_pool{pool[0]}x{pool[1]}" if pool else name,
+            "geometry_digest": _digest(geometry.to_dict()),
+            "threshold_MeV": threshold * settings.energy_scale,
+        }
+
+
+@cache
+def _geometry(name: str, pool: tuple[int, int] | None) -> Geometry:
+    geometry = load_geometry(name)
+    return geometry.pooled(pool) if pool else geometry
+
+
+@cache
+def _code_digest(modules: tuple[str, ...]) -> str:
+    return code_digest(modules)
+
+
+def _plain(section: Any) -> Any:
+    """A settings section as plain JSON data; None stays None."""
+    return None if section is None else section.model_dump(mode="json")
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def partial_model(settings: Mapping[str, Any]) -> Model:
+    """A model with just the network that a training stage was given; the other one is left out.
+
+    The training stages take a whole model, but a stage's ``params:`` must not hold the network that it does not depend
+    on. ``latent: true`` stands for an autoencoder whose settings are of no concern.
+    """
+    if "autoencoder" in settings:
+        return Model.model_construct(autoencoder=AutoencoderStage.model_validate(settings["autoencoder"]), flow=None)
+    autoencoder = AutoencoderStage.model_construct() if settings["latent"] else None
+    return Model.model_construct(autoencoder=autoencoder, flow=FlowStage.model_validate(settings["flow"]))

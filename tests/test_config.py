@@ -1,0 +1,188 @@
+"""Configuration: presets merge, mistakes are named with the nearest valid name, shipped files are valid."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from calopipe.config import Study, load_study, merge
+from calopipe.config.load import read_yaml
+from calopipe.errors import ConfigError, GeometryError
+from calopipe.workflow import Plan, partial_model
+
+ROOT = Path(__file__).resolve().parents[1]
+PRESETS = ROOT / "presets"
+TINY = read_yaml(ROOT / "tests" / "tiny.yaml")
+
+
+def changed(*keys, value):
+    """The tiny study with one entry replaced (or added)."""
+    study = copy.deepcopy(TINY)
+    inner = study
+    for key in keys[:-1]:
+        inner = inner.setdefault(key, {}) if isinstance(inner, dict) else inner[key]
+    inner[keys[-1]] = value
+    return study
+
+
+def problem(study) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_study(study, PRESETS)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_demo_study_is_valid():
+    plan = Plan.load(read_yaml(ROOT / "config.yaml"), PRESETS)
+    assert {plan.model(run.model).is_latent for run in plan.runs} == {False, True}
+
+
+@pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_preset_is_valid_beside_a_study(path):
+    load_study({**TINY, "presets": [path.stem]}, PRESETS)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "expected"),
+    [
+        (("dataset",), {}, "dataset: unknown key (did you mean 'datasets'?)"),
+        (("datasets", "eplus", "treshold_MeV"), 1, "did you mean 'threshold_MeV'?"),
+        (("models", "inn", "flow", "training", "learning_rate"), 1, "models.inn.flow.training.learning_rate: unknown key"),
+        (("models", "inn", "flow", "model", "name"), "in", "unknown model 'in' (did you mean 'inn'?)"),
+        (("models", "inn", "flow", "model", "block"), 3, "did you mean 'blocks'?"),
+        (("models", "inn", "flow", "preprocessing"), ["logitt"], "unknown preprocessing step 'logitt' (did you mean 'logit'?)"),
+        (("models", "inn", "flow", "training", "lr"), -1, "models.inn.flow.training.lr: input should be greater than 0"),
+        (("datasets", "eplus", "split"), {"train": 0.9}, "train + val + test must be 1"),
+        (("datasets", "eplus", "source"), {"kind": "local"}, "a local source needs 'paths'"),
+        (("runs",), [{"dataset": "eplus", "model": "in"}], "runs.0.model: no model 'in' (did you mean 'inn'?)"),
+        (("runs",), [{"dataset": "eplus", "model": "inn", "seeds": [1, 1]}], "appears twice"),
+        (("runs",), [], "runs:"),
+        (("presets",), ["nothing_like_it"], "presets: no preset 'nothing_like_it'"),
+    ],
+)
+def test_mistakes_are_named(keys, value, expected):
+    assert expected in problem(changed(*keys, value=value))
+
+
+def test_presets_lie_beneath_the_study(tmp_path):
+    (tmp_path / "a.yaml").write_text("models: {inn: {description: from a, flow: {training: {lr: 0.5}}}}")
+    (tmp_path / "b.yaml").write_text("models: {inn: {description: from b}}")
+    study = load_study({**copy.deepcopy(TINY), "presets": ["a", "b"]}, tmp_path)
+    assert study.models["inn"].description == "tiny INN"
+    assert study.models["inn"].flow.training.lr == 0.5
+
+
+def test_merge_replaces_lists_and_keeps_its_arguments():
+    base, over = {"a": {"b": [1, 2], "c": 3}}, {"a": {"b": [4]}}
+    assert merge(base, over) == {"a": {"b": [4], "c": 3}}
+    assert base == {"a": {"b": [1, 2], "c": 3}}
+
+
+def test_unreadable_yaml_is_named(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text("a: [1,\nb: 2")
+    with pytest.raises(ConfigError, match="bad.yaml: not valid YAML.*line 2"):
+        read_yaml(path)
+
+
+def test_every_setting_has_a_description():
+    seen, todo = set(), [Study]
+    while todo:
+        section = todo.pop()
+        if section in seen:
+            continue
+        seen.add(section)
+        for name, field in section.model_fields.items():
+            assert field.description, f"{section.__name__}.{name} has no description"
+            todo += [t for t in _types(field.annotation) if isinstance(t, type) and issubclass(t, BaseModel)]
+    assert len(seen) > 10
+
+
+def _types(annotation):
+    yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _types(inner)
+
+
+# -- the plan ----------------------------------------------------------------------------------------------------------
+INN = {"dataset": "eplus", "model": "inn", "seed": "0"}
+VAE = {"dataset": "eplus", "model": "vae_inn", "seed": "0"}
+STAGES = ("fetch", "prepare", "train_autoencoder", "train_flow", "generate", "classify", "observables", "metrics", "timing")
+
+
+def affected(study) -> set[str]:
+    """Stages of the latent run whose own settings differ from those of the tiny study."""
+    before, after = Plan(load_study(TINY, PRESETS)), Plan(load_study(study, PRESETS))
+    keys = {**VAE, "classifier": "low"}
+    return {s for s in STAGES if before.settings(s, **keys) != after.settings(s, **keys)}
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "expected"),
+    [
+        (("datasets", "eplus", "threshold_MeV"), 0.02, {"prepare", "train_autoencoder", "train_flow", "classify", "observables", "metrics"}),
+        (("datasets", "eplus", "split"), {"seed": 1}, {"prepare"}),
+        (("models", "vae_inn", "autoencoder", "training", "lr"), 0.5, {"train_autoencoder"}),
+        (("models", "vae_inn", "flow", "training", "lr"), 0.5, {"train_flow"}),
+        (("models", "vae_inn", "description"), "new", set()),
+        (("evaluations", "default", "generation", "factor"), 2, {"generate"}),
+        (("evaluations", "default", "classifiers", "low", "lr"), 0.5, {"classify"}),
+        (("evaluations", "default", "histograms", "bins"), 7, {"observables"}),
+        (("evaluations", "default", "timing", "repeats"), 3, {"timing"}),
+        (("plots", "dpi"), 99, set()),
+    ],
+)  # fmt: skip
+def test_settings_of_a_stage_hold_what_it_depends_on(keys, value, expected):
+    assert affected(changed(*keys, value=value)) == expected
+
+
+def test_settings_are_plain_data():
+    plan = Plan(load_study(TINY, PRESETS))
+    for stage in STAGES:
+        json.dumps(plan.settings(stage, classifier="low", **VAE))
+    json.dumps(plan.settings("report"))
+
+
+def test_rolling_folder_follows_everything_upstream():
+    def folders(study):
+        plan = Plan(load_study(study, PRESETS))
+        return plan.rolling("autoencoder", **VAE), plan.rolling("flow", **VAE), plan.rolling("flow", **INN)
+
+    base = folders(TINY)
+    flow = folders(changed("models", "vae_inn", "flow", "training", "lr", value=0.5))
+    autoencoder = folders(changed("models", "vae_inn", "autoencoder", "training", "lr", value=0.5))
+    split = folders(changed("datasets", "eplus", "split", value={"seed": 1}))
+    assert [a == b for a, b in zip(base, flow, strict=True)] == [True, False, True]
+    assert [a == b for a, b in zip(base, autoencoder, strict=True)] == [False, False, True]
+    assert [a == b for a, b in zip(base, split, strict=True)] == [False, False, False]
+
+
+def test_partial_model_holds_what_training_needs():
+    plan = Plan(load_study(TINY, PRESETS))
+    autoencoder = partial_model(plan.settings("train_autoencoder", **VAE))
+    assert autoencoder.autoencoder == plan.model("vae_inn").autoencoder
+    latent, direct = (partial_model(plan.settings("train_flow", **w)) for w in (VAE, INN))
+    assert latent.flow == plan.model("vae_inn").flow and latent.is_latent
+    assert direct.flow == plan.model("inn").flow and not direct.is_latent
+
+
+def test_plan_refuses_what_it_cannot_run():
+    with pytest.raises(GeometryError, match="calogan"):
+        Plan.load(changed("datasets", "eplus", "geometry", value="calogann"), PRESETS)
+    reserved = changed("datasets", "report", value=TINY["datasets"]["eplus"])
+    with pytest.raises(ConfigError, match="datasets.report"):
+        Plan.load(reserved, PRESETS)
+    with pytest.raises(ConfigError, match="no run"):
+        Plan.load(TINY, PRESETS).run("eplus", "inn", 7)
+
+
+def test_gpus_follow_the_device():
+    study = changed("models", "inn", "flow", "training", "device", value="cpu")
+    plan = Plan(load_study(study, PRESETS))
+    assert plan.gpus("train_flow", **INN) == 0 and plan.gpus("train_flow", **VAE) == 1
+    assert plan.gpus("generate", **INN) == 1

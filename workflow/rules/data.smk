@@ -1,0 +1,49 @@
+# Showers: fetched (bundled, local or downloaded), then scaled, cut and split.
+
+
+rule fetch:
+    # The files themselves stay out of the outputs, so that an interrupted download goes on where it stopped.
+    input:
+        local=lambda wildcards: PLAN.local_files(**wildcards),
+    output:
+        manifest=f"{DATA}/raw/files.json",
+    params:
+        settings=settings("fetch"),
+        code=code("fetch"),
+    log:
+        f"{RESULTS}/logs/{{dataset}}/fetch.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{dataset}}/fetch.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/fetch.py"
+
+
+rule prepare:
+    input:
+        manifest=f"{DATA}/raw/files.json",
+    output:
+        train=f"{DATA}/train.hdf5",
+        val=f"{DATA}/val.hdf5",
+        test=f"{DATA}/test.hdf5",
+        summary=f"{DATA}/summary.json",
+    params:
+        settings=settings("prepare"),
+        code=code("prepare"),
+    log:
+        f"{RESULTS}/logs/{{dataset}}/prepare.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{dataset}}/prepare.tsv"
+    threads: 1
+    resources:
+        mem_mb=growing(3000),
+        runtime=growing(120),
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/prepare.py"

@@ -1,0 +1,100 @@
+# Judgements of the samples: classifier tests, histograms of observables, further metrics, generation time.
+
+
+rule classify:
+    input:
+        reference=f"{DATA}/test.hdf5",
+        sample=f"{RUN}/generated.hdf5",
+    output:
+        scores=f"{RUN}/classifiers/{{classifier}}.json",
+        curves=f"{RUN}/classifiers/{{classifier}}.npz",
+    params:
+        settings=settings("classify"),
+        code=code("classify"),
+    log:
+        f"{LOGS}/classify_{{classifier}}.log",
+    benchmark:
+        f"{TIMES}/classify_{{classifier}}.tsv"
+    threads: growing(4)
+    resources:
+        gpu=gpus("classify"),
+        cpus_per_task=growing(4),
+        mem_mb=growing(16000),
+        runtime=growing(240),
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/classify.py"
+
+
+rule observables:
+    input:
+        unpack(samples),
+        reference=f"{DATA}/test.hdf5",
+    output:
+        histograms=f"{RUN}/histograms.npz",
+    params:
+        settings=settings("observables"),
+        code=code("observables"),
+    log:
+        f"{LOGS}/observables.log",
+    benchmark:
+        f"{TIMES}/observables.tsv"
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(60),
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/observables.py"
+
+
+rule metrics:
+    input:
+        unpack(samples),
+        reference=f"{DATA}/test.hdf5",
+        histograms=f"{RUN}/histograms.npz",
+    output:
+        scores=f"{RUN}/metrics.json",
+    params:
+        settings=settings("metrics"),
+        code=code("metrics"),
+    log:
+        f"{LOGS}/metrics.log",
+    benchmark:
+        f"{TIMES}/metrics.tsv"
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(120),
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/metrics.py"
+
+
+rule timing:
+    # Takes as many threads as other heavy stages do, so that nothing runs beside it on a small machine.
+    input:
+        unpack(networks),
+        energies=f"{DATA}/test.hdf5",
+    output:
+        times=f"{RUN}/timing.json",
+    params:
+        settings=settings("timing"),
+        code=code("timing"),
+    log:
+        f"{LOGS}/timing.log",
+    benchmark:
+        f"{TIMES}/timing.tsv"
+    threads: growing(4)
+    resources:
+        gpu=gpus("timing"),
+        cpus_per_task=growing(4),
+        mem_mb=growing(8000),
+        runtime=growing(60),
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/timing.py"

@@ -1,0 +1,51 @@
+# Samples from trained networks: generated showers, and for latent models the autoencoder's reconstructions.
+
+
+rule generate:
+    input:
+        unpack(networks),
+        energies=f"{DATA}/test.hdf5",
+    output:
+        showers=f"{RUN}/generated.hdf5",
+    params:
+        settings=settings("generate"),
+        code=code("generate"),
+    log:
+        f"{LOGS}/generate.log",
+    benchmark:
+        f"{TIMES}/generate.tsv"
+    threads: growing(4)
+    resources:
+        gpu=gpus("generate"),
+        cpus_per_task=growing(4),
+        mem_mb=growing(8000),
+        runtime=growing(240),
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/generate.py"
+
+
+rule reconstruct:
+    input:
+        autoencoder=f"{RUN}/autoencoder/model.pt",
+        showers=f"{DATA}/test.hdf5",
+    output:
+        showers=f"{RUN}/reconstructed.hdf5",
+    params:
+        settings=settings("reconstruct"),
+        code=code("reconstruct"),
+    log:
+        f"{LOGS}/reconstruct.log",
+    benchmark:
+        f"{TIMES}/reconstruct.tsv"
+    threads: growing(4)
+    resources:
+        gpu=gpus("reconstruct"),
+        cpus_per_task=growing(4),
+        mem_mb=growing(8000),
+        runtime=growing(120),
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/reconstruct.py"

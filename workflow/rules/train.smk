@@ -1,0 +1,78 @@
+# Networks. A training that was interrupted goes on from its rolling checkpoint when it is run again.
+
+
+rule train_autoencoder:
+    input:
+        train=f"{DATA}/train.hdf5",
+        val=f"{DATA}/val.hdf5",
+    output:
+        checkpoint=f"{RUN}/autoencoder/model.pt",
+        history=f"{RUN}/autoencoder/history.csv",
+    params:
+        settings=settings("train_autoencoder"),
+        code=code("train_autoencoder"),
+        rolling=lambda wildcards: PLAN.rolling("autoencoder", **wildcards),
+    log:
+        f"{LOGS}/train_autoencoder.log",
+    benchmark:
+        f"{TIMES}/train_autoencoder.tsv"
+    threads: growing(4)
+    resources:
+        gpu=gpus("train_autoencoder"),
+        cpus_per_task=growing(4),
+        mem_mb=growing(16000),
+        runtime=growing(1440),
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/train_autoencoder.py"
+
+
+rule encode:
+    input:
+        checkpoint=f"{RUN}/autoencoder/model.pt",
+        showers=f"{DATA}/{{split}}.hdf5",
+    output:
+        latents=f"{RUN}/latents/{{split}}.hdf5",
+    params:
+        code=code("encode"),
+    log:
+        f"{LOGS}/encode_{{split}}.log",
+    benchmark:
+        f"{TIMES}/encode_{{split}}.tsv"
+    threads: 2
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(60),
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/encode.py"
+
+
+rule train_flow:
+    # On the showers themselves, or on the latents of the run's autoencoder.
+    input:
+        train=training_data("train"),
+        val=training_data("val"),
+    output:
+        checkpoint=f"{RUN}/flow/model.pt",
+        history=f"{RUN}/flow/history.csv",
+    params:
+        settings=settings("train_flow"),
+        code=code("train_flow"),
+        rolling=lambda wildcards: PLAN.rolling("flow", **wildcards),
+    log:
+        f"{LOGS}/train_flow.log",
+    benchmark:
+        f"{TIMES}/train_flow.tsv"
+    threads: growing(4)
+    resources:
+        gpu=gpus("train_flow"),
+        cpus_per_task=growing(4),
+        mem_mb=growing(16000),
+        runtime=growing(1440),
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/train_flow.py"

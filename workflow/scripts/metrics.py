@@ -1,0 +1,20 @@
+"""Compute the study's metrics of every sample of a run."""
+
+from pathlib import Path
+
+from calopipe.scripting import stage
+
+with stage(snakemake):
+    from calopipe.evaluation import evaluate_metrics
+
+    settings = snakemake.params.settings
+    evaluate_metrics(
+        Path(snakemake.input.reference),
+        {name: Path(snakemake.input[name]) for name in snakemake.params.samples},
+        Path(snakemake.input.histograms),
+        settings["geometry"],
+        settings["threshold_MeV"],
+        settings["metrics"],
+        settings["seed"],
+        Path(snakemake.output.scores),
+    )

@@ -1,0 +1,19 @@
+"""Fill histograms of the observables for the test showers and every sample of a run."""
+
+from pathlib import Path
+
+from calopipe.scripting import stage
+
+with stage(snakemake):
+    from calopipe.config import HistogramConfig
+    from calopipe.evaluation import evaluate_observables
+
+    settings = snakemake.params.settings
+    evaluate_observables(
+        Path(snakemake.input.reference),
+        {name: Path(path) for name, path in snakemake.input.items() if name != "reference"},
+        settings["geometry"],
+        settings["threshold_MeV"],
+        HistogramConfig(**settings["histograms"]),
+        Path(snakemake.output.histograms),
+    )

@@ -1,0 +1,27 @@
+"""Cut, scale and split the fetched showers."""
+
+from pathlib import Path
+
+from calopipe.scripting import stage
+
+with stage(snakemake):
+    from calopipe.evaluation.formats import write_json
+    from calopipe.io.prepare import prepare
+    from calopipe.sources import read_manifest
+
+    settings = snakemake.params.settings
+    files = read_manifest(Path(snakemake.input.manifest))
+    split = settings["split"]
+    summary = prepare(
+        files["source"],
+        {name: Path(snakemake.output[name]) for name in ("train", "val", "test")},
+        settings["geometry"],
+        threshold_MeV=settings["threshold_MeV"],
+        fractions=[split[name] for name in ("train", "val", "test")],
+        seed=split["seed"],
+        energy_scale=settings["energy_scale"],
+        max_showers=settings["max_showers"],
+        pool=settings["pool"],
+        reference_paths=files["reference"],
+    )
+    write_json(Path(snakemake.output.summary), summary)

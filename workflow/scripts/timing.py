@@ -1,0 +1,18 @@
+"""Measure the generation time per shower."""
+
+from pathlib import Path
+
+from calopipe.scripting import stage
+
+with stage(snakemake):
+    from calopipe.config import TimingConfig
+    from calopipe.evaluation.generation_time import time_generation
+
+    autoencoder = snakemake.input.get("autoencoder")
+    time_generation(
+        Path(snakemake.input.flow),
+        Path(autoencoder) if autoencoder else None,
+        Path(snakemake.input.energies),
+        TimingConfig(**snakemake.params.settings),
+        Path(snakemake.output.times),
+    )
