@@ -1,0 +1,148 @@
+"""Every preprocessing step: the inverse undoes it, the log-det agrees with autograd, it survives saving."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from calopipe.config.schema import STEPS
+from calopipe.errors import CheckpointError, ConfigError
+from calopipe.preprocessing import Layout, build_chain
+from calopipe.preprocessing.layers import energies_of, ratios_of
+
+LAYOUT = Layout((6, 4, 3), 0.01)
+CHAINS = {
+    "layer_normalise": [{"step": "layer_normalise"}],
+    "layer_normalise_condition": [{"step": "layer_normalise", "extras": "condition", "scale": 0.9}],
+    "noise": [{"step": "noise", "width": 1e-9, "threshold": 0.005}],
+    "fill_empty": [{"step": "fill_empty"}],
+    "log": [{"step": "log", "alpha": 1e-6}],
+    "standardise": [{"step": "standardise"}],
+    "affine": [{"step": "affine"}],
+    "log_condition": ["log_condition"],
+    "inn": [
+        {"step": "fill_empty"},
+        {"step": "layer_normalise", "ratio_scale": 0.9},
+        {"step": "logit", "alpha": 1e-7},
+        {"step": "standardise"},
+        {"step": "log_condition"},
+    ],
+    "vae": [{"step": "layer_normalise", "extras": "condition", "ratio_scale": 0.9, "fill_layers": True}, "log_condition"],
+    "split_logit": [{"step": "layer_normalise", "ratio_scale": 0.9}, {"step": "logit", "alpha": 1e-8, "alpha_1": 0.1}],
+}
+
+
+def showers(n: int = 64, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    incident = 1e3 * (1 + 19 * torch.rand(n, 1, generator=generator, dtype=dtype))
+    x = torch.rand(n, 13, generator=generator, dtype=dtype).pow(4)
+    x = torch.where(x < 0.05, torch.zeros_like(x), x)
+    x[:, 0] += 0.1
+    return 0.9 * incident * x / x.sum(1, keepdim=True), incident
+
+
+def as_items(settings: list) -> list[dict]:
+    return [{"step": s} if isinstance(s, str) else s for s in settings]
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_inverse(name: str) -> None:
+    x, cond = showers()
+    chain = build_chain(as_items(CHAINS[name]), LAYOUT, 13, 1).double()
+    chain.fit(x, cond)
+    y, c, logdet = chain(x, cond)
+    assert y.shape[1] == chain.dim_out and c.shape[1] == chain.cond_dim_out and logdet.shape == (64,)
+    back, cond_back = chain.inverse(y, c)
+    torch.testing.assert_close(back, x, rtol=1e-6, atol=1e-5)
+    torch.testing.assert_close(cond_back, cond, rtol=1e-9, atol=1e-9)
+
+
+def test_inverse_float32_of_the_full_chain() -> None:
+    x, cond = showers(dtype=torch.float32)
+    chain = build_chain(as_items(CHAINS["inn"]), LAYOUT, 13, 1)
+    chain.fit(x, cond)
+    back, _ = chain.inverse(*chain(x, cond)[:2])
+    torch.testing.assert_close(back, x, rtol=2e-4, atol=2e-3)
+    assert ((back == 0) == (x == 0)).all()
+
+
+@pytest.mark.parametrize("name", ["log", "standardise", "affine"])
+def test_log_det_agrees_with_autograd(name: str) -> None:
+    x, cond = showers(5)
+    chain = build_chain(as_items(CHAINS[name]), LAYOUT, 13, 1).double()
+    chain.fit(x, cond)
+    jacobian = torch.autograd.functional.jacobian(lambda v: chain(v, cond)[0].sum(0), x)
+    expected = torch.stack([jacobian[:, i, :].slogdet()[1] for i in range(5)])
+    torch.testing.assert_close(chain(x, cond)[2], expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("alpha_1", [None, 0.1])
+def test_logit_log_det_and_float32_at_the_ends(alpha_1: float | None) -> None:
+    chain = build_chain([{"step": "logit", "alpha": 1e-8, "alpha_1": alpha_1}], LAYOUT, 13, 1)
+    x = torch.rand(4, 13, dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(lambda v: chain(v, x[:, :1])[0].sum(0), x)
+    expected = torch.stack([jacobian[:, i, :].slogdet()[1] for i in range(4)])
+    torch.testing.assert_close(chain(x, x[:, :1])[2], expected, rtol=1e-6, atol=1e-6)
+    ends = torch.tensor([[0.0, 1.0] + [0.5] * 11])
+    y = chain(ends, ends[:, :1])[0]
+    assert torch.isfinite(y).all() and y[0, 0] < -15 and (y[0, 1] > 15 or alpha_1 is not None)
+    torch.testing.assert_close(chain.inverse(y, ends[:, :1])[0], ends, atol=1e-6, rtol=1e-6)
+
+
+def test_logit_of_extras_only() -> None:
+    chain = build_chain([{"step": "logit", "columns": "extras"}], LAYOUT, 8, 1)
+    x = torch.rand(4, 8)
+    y = chain(x, x[:, :1])[0]
+    assert torch.equal(y[:, :5], x[:, :5]) and not torch.allclose(y[:, 5:], x[:, 5:])
+
+
+def test_layer_ratios_by_hand() -> None:
+    u = ratios_of(torch.tensor([[30.0, 60.0, 10.0]]), torch.tensor([[200.0]]))
+    torch.testing.assert_close(u, torch.tensor([[0.5, 0.3, 60 / 70]]))
+    torch.testing.assert_close(energies_of(u, torch.tensor([[200.0]])), torch.tensor([[30.0, 60.0, 10.0]]))
+
+
+def test_inverse_restores_the_energy_that_u_demands() -> None:
+    x, cond = showers()
+    chain = build_chain(as_items(CHAINS["inn"]), LAYOUT, 13, 1).double()
+    chain.fit(x, cond)
+    y, c, _ = chain(x, cond)
+    y[:, :13] += 0.3 * torch.randn(64, 13, dtype=torch.float64)
+    back, _ = chain.inverse(y, c)
+    torch.testing.assert_close(back.sum(1), x.sum(1), rtol=1e-3, atol=0.1)
+
+
+def test_noise_is_drawn_in_every_call_and_removed() -> None:
+    chain = build_chain([{"step": "noise", "width": 0.01, "removal": "subtract_mean"}], LAYOUT, 13, 1)
+    x, cond = showers(dtype=torch.float32)
+    first, second = chain(x, cond)[0], chain(x, cond)[0]
+    assert not torch.equal(first, second)
+    back = chain.inverse(first, cond)[0]
+    assert ((back == 0) == (x == 0)).all() and (back - x).abs().max() < 0.006
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_state_reloads(name: str) -> None:
+    x, cond = showers()
+    chain = build_chain(as_items(CHAINS[name]), LAYOUT, 13, 1).double()
+    chain.fit(x, cond)
+    fresh = build_chain(as_items(CHAINS[name]), LAYOUT, 13, 1).double()
+    fresh.load_state_dict(chain.state_dict())
+    torch.manual_seed(1)
+    expected = chain(x, cond)[0]
+    torch.manual_seed(1)
+    assert torch.equal(fresh(x, cond)[0], expected)
+
+
+def test_every_step_is_tested() -> None:
+    used = {item["step"] for chain in CHAINS.values() for item in as_items(chain)}
+    assert used | {"logit"} == set(STEPS.names())
+
+
+def test_wrong_settings_and_widths_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"logit.alfa: unknown key \(did you mean 'alpha'\?\)"):
+        build_chain([{"step": "logit", "alfa": 1e-6}], LAYOUT, 13, 1)
+    with pytest.raises(ConfigError, match="did you mean 'standardise'"):
+        build_chain([{"step": "standardize"}], LAYOUT, 13, 1)
+    with pytest.raises(CheckpointError, match="expected 13 columns, found 12"):
+        build_chain([{"step": "layer_normalise"}], LAYOUT, 12, 1)
