@@ -6,7 +6,9 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
 from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
+from mpl_toolkits.mplot3d.axes3d import Axes3D
 from numpy.typing import NDArray
 
 from calopipe.geometry import Geometry
@@ -33,17 +35,24 @@ def event_figure(geometry: Geometry, energies: Array, title: str = "", window: f
     hit = hit[np.argsort(energies[hit])[::-1][:MAX_PLATES]]
     norm = energy_norm(energies[hit])
     reach = _reach(geometry, energies, window)
-    figure = new_figure(6.4, 4.3)
-    axes = figure.add_axes((0.0, 0.0, 0.87, 0.97), projection="3d", computed_zorder=False)
-    hit = hit[(np.abs(geometry.eta[hit]) <= reach) & (np.abs(geometry.phi[hit]) <= reach)]
-    plates = [np.clip(_plate(geometry, int(v)), [-np.inf, -reach, -reach], [np.inf, reach, reach]) for v in hit]
+    figure = new_figure(6.6, 4.0)
+    axes = figure.add_axes((-0.06, -0.02, 0.93, 1.04), projection="3d", computed_zorder=False)
+    hit = hit[np.maximum(np.abs(geometry.eta[hit]), np.abs(geometry.phi[hit])) <= reach]
+    plates = [_plate(geometry, int(v)) for v in hit]
+    if geometry.kind == "cartesian":  # cells of coarse layers are cut at the border of the picture
+        plates = [np.clip(p, [-np.inf, -reach, -reach], [np.inf, reach, reach]) for p in plates]
+    else:
+        reach = max([float(np.abs(p[:, 1:]).max()) for p in plates], default=reach)
     scaled = np.asarray(norm(energies[hit]), dtype=np.float64)
     colors = colormaps[ENERGY_CMAP](scaled)
-    colors[:, 3] = 0.25 + 0.7 * scaled
-    axes.add_collection3d(Line3DCollection(_frames(geometry, reach), colors="#bbbbbb", linewidths=0.4, zorder=0))
+    colors[:, 3] = 0.4 + 0.55 * scaled
+    frames = Line3DCollection(_frames(geometry, reach), colors="#bbbbbb", linewidths=0.4, zorder=0)
+    axes.add_collection3d(frames)
     axes.add_collection3d(Poly3DCollection(plates, facecolors=colors, edgecolors="none", zorder=1))
+    for collection in axes.collections:
+        collection.set_clip_on(False)  # the axes' own box is a square in the middle of the wide picture
     _dress(axes, geometry, reach)
-    bar = figure.colorbar(ScalarMappable(norm, ENERGY_CMAP), cax=figure.add_axes((0.865, 0.2, 0.02, 0.6)))
+    bar = figure.colorbar(ScalarMappable(norm, ENERGY_CMAP), cax=figure.add_axes((0.885, 0.2, 0.018, 0.6)))
     bar.set_label("Voxel energy [MeV]")
     if title:
         figure.text(0.02, 0.965, title, fontsize=10.5, fontweight="bold", va="top")
@@ -108,18 +117,21 @@ def _frames(geometry: Geometry, reach: float) -> list[NDArray[np.float64]]:
     ]
 
 
-def _dress(axes, geometry: Geometry, reach: float) -> None:  # noqa: ANN001  (Axes3D has no public stub)
+def _dress(axes: Axes3D, geometry: Geometry, reach: float) -> None:
     axes.set_xlim(-0.5, geometry.n_layers - 0.5)
     axes.set_ylim(-reach, reach)
     axes.set_zlim(-reach, reach)
-    axes.set_xlabel("Layer", labelpad=14)
+    axes.set_xlabel("Layer", labelpad=10)
     axes.set_ylabel(r"$\eta$ [mm]", labelpad=1)
     axes.set_zlabel(r"$\varphi$ [mm]", labelpad=-1)
     ticks = range(geometry.n_layers) if geometry.n_layers <= 12 else range(0, geometry.n_layers, 5)
     axes.set_xticks(list(ticks), [str(geometry.layer_ids[i]) for i in ticks])
-    axes.set_box_aspect((2.1, 1, 1), zoom=1.18)
+    axes.set_box_aspect((2.1, 1, 1), zoom=1.22)
     axes.view_init(elev=17, azim=-62)
     axes.tick_params(labelsize=7, pad=-1)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.zaxis.set_major_locator(MaxNLocator(5))
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+        axis.set_minor_locator(NullLocator())
         axis.set_pane_color((1, 1, 1, 0))
         axis._axinfo["grid"].update(color="#e6e6e6", linewidth=0.4)

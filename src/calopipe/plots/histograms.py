@@ -245,26 +245,27 @@ def _draw_ratios(axes: Axes, series: Sequence[Series], limits: tuple[float, floa
     axes.axhline(1, color=REFERENCE_LINE, linewidth=0.8)
     for s in series:
         value, spread = s.ratio()
-        edges = s.histograms[0].edges
-        bottom, top = np.clip(value - spread, low, high), np.clip(value + spread, low, high)
-        axes.stairs(top, edges, baseline=bottom, color=s.style.color, alpha=0.22, **band)
-        inside = np.where((value >= low) & (value <= high), value, np.nan)
-        axes.stairs(inside, edges, baseline=None, **{**s.style.line, "linewidth": 1.1})
-        _arrows(axes, edges, value, spread, limits, s.style.color)
+        draw_ratio(axes, s.histograms[0].edges, value, spread, limits, s.style)
     axes.set_ylim(low, high)
     axes.yaxis.set_major_locator(FixedLocator([0.5 * (1 + low), 1, 0.5 * (1 + high)]))
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _arrows(axes: Axes, edges: Array, value: Array, spread: Array, limits: tuple[float, float], color: str) -> None:
-    """Triangles at the border for bins that lie outside the range by more than their error."""
+def draw_ratio(
+    axes: Axes, edges: Array, value: Array, spread: Array, limits: tuple[float, float], style: LineStyle
+) -> None:
+    """One ratio (B,) with its error band, cut at `limits`; bins beyond them by more than their error get an arrow."""
     low, high = limits
-    middle = (
-        np.sqrt(edges[:-1] * edges[1:])
-        if axes.get_xscale() == "log" and edges[0] > 0
-        else 0.5 * (edges[:-1] + edges[1:])
-    )
+    bottom, top = np.clip(value - spread, low, high), np.clip(value + spread, low, high)
+    axes.stairs(top, edges, baseline=bottom, fill=True, color=style.color, alpha=0.22, linewidth=0)
+    inside = np.where((value >= low) & (value <= high), value, np.nan)
+    axes.stairs(inside, edges, baseline=None, **{**style.line, "linewidth": 1.1})
+    logarithmic = axes.get_xscale() == "log" and edges[0] > 0
+    middle = np.sqrt(edges[:-1] * edges[1:]) if logarithmic else 0.5 * (edges[:-1] + edges[1:])
     margin = 0.06 * (high - low)
-    above, below = value - spread > high, value + spread < low
-    axes.plot(middle[above], np.full(above.sum(), high - margin), "^", color=color, markersize=3.2, markeredgewidth=0)
-    axes.plot(middle[below], np.full(below.sum(), low + margin), "v", color=color, markersize=3.2, markeredgewidth=0)
+    for beyond, place, marker in (
+        (value - spread > high, high - margin, "^"),
+        (value + spread < low, low + margin, "v"),
+    ):
+        height = np.full(beyond.sum(), place)
+        axes.plot(middle[beyond], height, marker, color=style.color, markersize=3.2, markeredgewidth=0)

@@ -1,8 +1,8 @@
 """One calorimeter layer as a picture: an image for cartesian geometries, a disc for cylindrical ones.
 
-Both are drawn in the transverse plane in mm, eta to the right and phi upwards. Discs whose radial bins span very different
-sizes (CaloChallenge 1: 5 mm to 600 mm) get a logarithmic radius, log(1 + r / width of the innermost bin), with true radii
-on the ticks; otherwise the core, where nearly all energy is, would be a dot.
+Both are drawn in the transverse plane in mm, eta to the right and phi upwards. Discs whose radial bins span very
+different sizes (CaloChallenge 1: 5 mm to 600 mm) get a logarithmic radius, log(1 + r / width of the innermost bin),
+with true radii on the ticks; otherwise the core, where nearly all energy is, would be a dot.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from calopipe.geometry import Geometry
-from calopipe.plots.layers import Array, axis_labels, draw_layer, energy_norm, pick_layers
+from calopipe.plots.histograms import draw_ratio
+from calopipe.plots.layers import Array, axis_labels, draw_layer, energy_norm, has_log_radius, pick_layers
 from calopipe.plots.style import (
     ENERGY_CMAP,
     RATIO_CMAP,
@@ -50,14 +52,16 @@ def average_figure(
     layers = pick_layers(geometry) if layers is None else list(layers)
     heads = [REFERENCE_LABEL, *samples, *(f"{name} / {REFERENCE_LABEL}" for name in samples)]
     n_energy, n_ratio = 1 + len(samples), len(samples)
-    cell, head = 1.75, 0.62 if title else 0.4
-    height = cell * len(layers) + head + 0.5
-    widths = [1.0] * n_energy + [0.06, 0.34] + [1.0] * n_ratio + [0.06]
+    heads = [textwrap.fill(text, 20) for text in heads]
+    cell, head = 1.75, (0.42 if title else 0.2) + 0.15 * (1 + max(text.count("\n") for text in heads))
+    foot = 0.75 if has_log_radius(geometry) else 0.5
+    height = cell * len(layers) + head + foot
+    widths = [1.0] * n_energy + [0.06, 0.1] + [1.0] * n_ratio + [0.06]
     width = 1.72 * (sum(widths) + 0.14 * len(widths)) + 1.0
     figure = new_figure(width, height)
     grid = figure.add_gridspec(
         len(layers), len(widths), width_ratios=widths, left=0.72 / width, right=1 - 0.55 / width,
-        top=1 - head / height, bottom=0.5 / height, wspace=0.16, hspace=0.12,
+        top=1 - head / height, bottom=foot / height, wspace=0.16, hspace=0.12,
     )  # fmt: skip
     ratios = [_ratio(mean, reference) for mean in samples.values()]
     for row, layer in enumerate(layers):
@@ -121,34 +125,32 @@ def layers_figure(
         scale: (V,) energies that set the colour scale (to compare figures); `energies` by default.
     """
     n = geometry.n_layers
-    few = n <= 4
-    columns = n if few else min(9, math.ceil(math.sqrt(1.8 * n)))
+    few = n <= 6
+    columns = min(n, 3) if few else min(9, math.ceil(math.sqrt(1.8 * n)))
     rows = math.ceil(n / columns)
     cell = 2.2 if few else 0.98 if columns > 6 else 1.35
-    gap = 0.62 if few else 0.05
-    width = columns * (cell + gap) + 1.1
-    height = rows * (cell + (0.2 if few else 0.24)) + (0.75 if few else 0.2) + (0.3 if title else 0)
+    left, gap_x, gap_y = (0.62, 0.3, 0.3) if few else (0.12, 0.05, 0.24)
+    top = 0.55 if title else 0.25
+    bottom = 0.1 if not few else 0.8 if has_log_radius(geometry) else 0.55
+    width = left + columns * (cell + gap_x) + 1.0
+    height = top + rows * (cell + gap_y) - gap_y + bottom
     figure = new_figure(width, height)
     norm = energy_norm(energies if scale is None else scale)
-    top, base = (0.42 if title else 0.15) + 0.1, 0.55 if few else 0.12
     for i in range(n):
         row, column = divmod(i, columns)
-        x = 0.1 + (0.55 if few else 0) + column * (cell + gap)
-        y = height - top - row * (cell + 0.24) - cell
-        axes = figure.add_axes((x / width, max(y, 0.1 * base) / height, cell / width, cell / height))
+        x, y = left + column * (cell + gap_x), height - top - row * (cell + gap_y) - cell
+        axes = figure.add_axes((x / width, y / height, cell / width, cell / height))
         draw_layer(axes, geometry, i, energies, norm, ENERGY_CMAP, small=not few)
-        axes.set_title(
-            f"Layer {geometry.layer_ids[i]}" if few or columns <= 6 else f"{geometry.layer_ids[i]}", fontsize=8, pad=2.5
-        )
         if few:
-            horizontal, vertical = axis_labels(geometry)
-            axes.set_xlabel(horizontal, fontsize=8)
-            axes.set_ylabel(vertical if column == 0 else "", fontsize=8)
+            _frame(axes, geometry, i + columns >= n, column == 0, "", i)
+            axes.set_ylabel(axis_labels(geometry)[1] if column == 0 else "", fontsize=8)
         elif geometry.kind == "cylindrical":
             axes.axis("off")
+        name = str(geometry.layer_ids[i])
+        axes.set_title(name if columns > 6 else f"Layer {name}", fontsize=8, pad=2.5)
     bar_height = min(cell * rows, 3.0)
     bar = figure.add_axes(
-        ((width - 0.82) / width, (height - top - bar_height) / height, 0.11 / width, bar_height / height)
+        ((width - 0.85) / width, (height - top - bar_height) / height, 0.11 / width, bar_height / height)
     )
     _bar(bar, norm, ENERGY_CMAP, label)
     _heading(figure, title)
@@ -173,22 +175,26 @@ def profile_figure(
     bottom = figure.add_subplot(grid[1], sharex=top)
     edges = np.arange(geometry.n_layers + 1) - 0.5
     expected = _per_layer(geometry, reference)
-    top.stairs(expected, edges, fill=True, color=REFERENCE_FILL, linewidth=0, label=REFERENCE_LABEL)
+    top.stairs(expected, edges, baseline=1e-9, fill=True, color=REFERENCE_FILL, linewidth=0, label=REFERENCE_LABEL)
     top.stairs(expected, edges, baseline=None, color=REFERENCE_LINE, linewidth=0.9)
     bottom.axhline(1, color=REFERENCE_LINE, linewidth=0.8)
     for style, mean in samples:
         value = _per_layer(geometry, mean)
         top.stairs(value, edges, baseline=None, label=style.label, **style.line)
         ratio = np.divide(value, expected, out=np.full_like(value, np.nan), where=expected > 0)
-        bottom.stairs(np.clip(ratio, 0.8, 1.2), edges, baseline=None, **style.line)
+        draw_ratio(bottom, edges, ratio, np.zeros_like(ratio), (0.8, 1.2), style)
     top.set_ylabel("Mean energy per layer [MeV]")
-    top.set_ylim(0, None)
+    if geometry.n_layers <= 8:  # few thick layers: the last ones hold a small part of the energy
+        top.set_yscale("log")
+        top.set_ylim(0.3 * expected[expected > 0].min(initial=expected.max()), 4 * expected.max())
+    else:
+        top.set_ylim(0, 1.1 * expected.max())
     top.set_xlim(edges[0], edges[-1])
     top.tick_params(labelbottom=False, which="both")
     top.legend()
     top.set_title(title, fontweight="bold", loc="left")
     bottom.set_ylim(0.8, 1.2)
-    bottom.set_yticks([0.9, 1.0, 1.1])
+    bottom.set_yticks([0.9, 1.0, 1.1], minor=False)
     bottom.set_xlabel("Layer")
     bottom.set_ylabel(f"Model / {REFERENCE_LABEL}", fontsize=8.5)
     _layer_ticks(bottom, geometry)

@@ -1,0 +1,162 @@
+"""Overview of one metric over all observables: dots by observable, or lines against the layer where there are many."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from calopipe.plots.style import REFERENCE_LINE, LineStyle, new_figure, styled
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One value of one model; `error` None when it is not known."""
+
+    value: float
+    error: float | None = None
+
+
+@styled
+def scores_figure(
+    columns: Sequence[tuple[LineStyle, Mapping[str, Dot]]], label: str, floors: Mapping[str, float], title: str = ""
+) -> Figure:
+    """Horizontal dot plot on a logarithmic axis, best values to the left.
+
+    Args:
+        columns: style of each model and its values by row name; rows appear in the order of the first column.
+        label: axis label.
+        floors: row name -> value expected for two independent reference samples (a tick mark), where known.
+        title: heading.
+
+    Values at or below zero cannot be shown on the axis; they are drawn at its left end as open symbols.
+    """
+    rows = list(dict.fromkeys(name for _, values in columns for name in values))
+    handles = _handles([style for style, _ in columns], any(n in rows for n in floors))
+    head = 0.42 + 0.18 * math.ceil(len(handles) / 3)
+    height = 0.19 * len(rows) + 0.55 + head
+    figure = new_figure(6.0, height)
+    axes = figure.add_axes((0.3, 0.55 / height, 0.67, 1 - (0.55 + head) / height))
+    shown = [d.value for _, values in columns for d in values.values() if d.value > 0]
+    shown += [f for n, f in floors.items() if n in rows and f > 0]
+    low = 0.5 * min(shown, default=1e-4)
+    step = 0.5 / max(len(columns), 1)
+    for k, (style, values) in enumerate(columns):
+        shift = (k - 0.5 * (len(columns) - 1)) * step
+        solid = style.dash == "-"
+        for name, dot in values.items():
+            y = rows.index(name) + shift
+            value = max(dot.value, low)
+            if dot.error and dot.value > 0:
+                start = max(dot.value - dot.error, low)
+                axes.plot([start, dot.value + dot.error], [y, y], color=style.color, linewidth=0.9)
+            fill = style.color if solid and dot.value > 0 else "white"
+            axes.plot(
+                value, y, "o", markersize=4, markerfacecolor=fill, markeredgecolor=style.color, markeredgewidth=0.9
+            )
+    for name, floor in floors.items():
+        if name in rows and floor > 0:
+            axes.plot(floor, rows.index(name), "|", color=REFERENCE_LINE, markersize=9, markeredgewidth=1.2)
+    _dress(axes, rows, low, max(shown, default=1.0))
+    axes.set_xlabel(label)
+    _legend(figure, handles)
+    figure.text(0.012, 1 - 0.09 / height, title, fontsize=10.5, fontweight="bold", va="top")
+    return figure
+
+
+@styled
+def layer_scores_figure(
+    families: Mapping[str, Sequence[tuple[LineStyle, Mapping[int, Dot]]]],
+    label: str,
+    title: str = "",
+    xlabel: str = "Layer",
+) -> Figure:
+    """One metric of observables that exist in every layer, against the layer: one small panel per observable.
+
+    Args:
+        families: observable -> style of each model and its values by layer.
+        label: label of the vertical, logarithmic axis.
+        title: heading.
+        xlabel: label of the horizontal axis.
+    """
+    columns = min(3, len(families))
+    rows = math.ceil(len(families) / columns)
+    styles = {style.label: style for series in families.values() for style, _ in series}
+    head = 0.6 + 0.18 * math.ceil(len(styles) / 3)
+    width, height = 2.5 * columns + 0.5, 1.95 * rows + 0.45 + head
+    figure = new_figure(max(width, 4.5), height)
+    grid = figure.add_gridspec(
+        rows, columns, left=0.68 / max(width, 4.5), right=0.985, top=1 - head / height, bottom=0.45 / height,
+        wspace=0.08, hspace=0.3,
+    )  # fmt: skip
+    positive = [d.value for series in families.values() for _, v in series for d in v.values() if d.value > 0]
+    low, high = 0.6 * min(positive, default=1e-4), 1.6 * max(positive, default=1.0)
+    for i, (name, series) in enumerate(families.items()):
+        axes = figure.add_subplot(grid[i // columns, i % columns])
+        for style, values in series:
+            layers = sorted(values)
+            heights = np.array([values[k].value for k in layers])
+            spread = np.array([values[k].error or 0.0 for k in layers])
+            axes.plot(layers, np.maximum(heights, low), marker="o", markersize=2, linewidth=0.9, **style.line)
+            band = np.maximum(heights - spread, low), np.maximum(heights + spread, low)
+            axes.fill_between(layers, *band, color=style.color, alpha=0.2, linewidth=0)
+        axes.set_yscale("log")
+        axes.set_ylim(low, high)
+        axes.set_title(name, fontsize=8.5, pad=3)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.tick_params(labelleft=i % columns == 0, labelbottom=i + columns >= len(families))
+        axes.set_ylabel(label if i % columns == 0 else "", fontsize=8.5)
+        axes.set_xlabel(xlabel if i + columns >= len(families) else "", fontsize=8.5)
+    _legend(figure, [Line2D([], [], marker="o", markersize=2.5, label=s.label, **s.line) for s in styles.values()])
+    figure.text(0.012, 1 - 0.09 / height, title, fontsize=10.5, fontweight="bold", va="top")
+    return figure
+
+
+def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+    height = figure.get_size_inches()[1]
+    figure.legend(
+        handles=handles, loc="upper right", bbox_to_anchor=(0.985, 1 - 0.3 / height), ncols=3, borderaxespad=0,
+        fontsize=8, columnspacing=1.2, handletextpad=0.4,
+    )  # fmt: skip
+
+
+def _dress(axes: Axes, rows: Sequence[str], low: float, high: float) -> None:
+    axes.set_xscale("log")
+    axes.set_xlim(0.85 * low, 2 * high)
+    axes.set_yticks(range(len(rows)), rows, fontsize=7.5)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.yaxis.minorticks_off()
+    axes.tick_params(axis="y", length=0)
+    axes.set_axisbelow(True)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.5)
+    for i in range(0, len(rows), 2):
+        axes.axhspan(i - 0.5, i + 0.5, color="#f5f5f5", zorder=0, linewidth=0)
+
+
+def _handles(styles: Sequence[LineStyle], floor: bool) -> list[Line2D]:
+    found = []
+    for s in styles:
+        fill = s.color if s.dash == "-" else "white"
+        found.append(
+            Line2D(
+                [],
+                [],
+                marker="o",
+                linestyle="",
+                markersize=4,
+                markerfacecolor=fill,
+                markeredgecolor=s.color,
+                label=s.label,
+            )
+        )
+    if floor:
+        found.append(
+            Line2D([], [], marker="|", linestyle="", markersize=9, color=REFERENCE_LINE, label="two reference halves")
+        )
+    return found
