@@ -1,0 +1,133 @@
+"""Rational-quadratic splines by compiled code on the CPU, with gradients; eager PyTorch everywhere else.
+
+:func:`couple` is the step of a coupling block, :func:`transform` the same for plain tensors. ``backend`` chooses:
+``"auto"`` compiled code for float32 and float64 CPU tensors, eager for other devices and types, under ``torch.func``,
+forward-mode differentiation, ``torch.compile`` and where numba does not work; ``"eager"`` and ``"compiled"`` force one
+(the latter raises NumericsError where it cannot be had). The environment variable CALOPIPE_RQS_BACKEND overrides
+"auto". Second derivatives (``create_graph=True``) of compiled results are taken through the eager code.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from calopipe.errors import NumericsError
+from calopipe.models import splines
+from calopipe.models.splines import Spline
+
+log = logging.getLogger(__name__)
+BACKENDS = ("auto", "eager", "compiled")
+
+
+@lru_cache(maxsize=1)
+def _runner():
+    """The function that runs compiled jobs, or None (logged once) where numba does not work on this machine."""
+    try:
+        from calopipe.models.rqs_jobs import run_job
+        x, params = torch.zeros(1, 1), torch.zeros(1, 5, 1)
+        run_job(x, params, torch.zeros(1, dtype=torch.int64), x.clone(), torch.zeros(1).double(), np.ones(4) * 0.1, False)
+    except Exception as reason:  # numba missing, no place to compile, unsupported processor
+        log.warning("compiled splines are not available (%s: %s); using eager PyTorch", type(reason).__name__, reason)
+        return None
+    return run_job
+
+
+def _transformed() -> bool:
+    """Whether torch.func, forward-mode differentiation or a compiler is tracing the call."""
+    functorch = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+    return functorch() or getattr(forward_ad, "_current_level", -1) >= 0 or torch.compiler.is_compiling()
+
+
+def uses_compiled(x: Tensor, params: Tensor, backend: str = "auto") -> bool:
+    """Whether this call runs the compiled code; raises NumericsError when it was asked for and cannot."""
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, found {backend!r}")
+    if backend == "auto":
+        backend = os.environ.get("CALOPIPE_RQS_BACKEND", "auto")
+    if backend == "eager":
+        return False
+    floats = (torch.float32, torch.float64)
+    fits = (x.device.type == params.device.type == "cpu" and x.dtype in floats and params.dtype in floats
+            and x.numel() > 0 and not _transformed())
+    usable = fits and _runner() is not None
+    if backend == "compiled" and not usable:
+        raise NumericsError(f"compiled splines were asked for but cannot run here: {x.dtype} on {x.device}, "
+                            f"logits {params.dtype} on {params.device}, numba usable: {_runner() is not None}")
+    return usable
+
+
+@lru_cache(maxsize=32)
+def _constants(spline: Spline) -> np.ndarray:
+    return np.array([spline.bounds, spline.min_bin, spline.min_derivative, spline.shift])
+
+
+class _Couple(torch.autograd.Function):
+    """Compiled coupling step with its gradient; keeps only x (or, for the inverse, its result) and the logits."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, params: Tensor, active: Tensor, spline: Spline, inverse: bool):
+        z, logdet = torch.empty_like(x), torch.zeros(x.shape[0], dtype=torch.float64)
+        _runner()(x, params, active, z, logdet, _constants(spline), inverse)
+        ctx.spline, ctx.inverse = spline, inverse
+        ctx.save_for_backward(x, params, active, *([z] if inverse else []))
+        return z, logdet.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, gz: Tensor, glogdet: Tensor):
+        x, params, active, *z = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return (*_eager_gradient(x, params, active, ctx.spline, ctx.inverse, gz, glogdet), None, None, None)
+        gx, gparams = torch.empty_like(x), torch.empty_like(params)
+        _runner()(z[0] if z else x, params, active, gx, glogdet.double().contiguous(), _constants(ctx.spline), ctx.inverse,
+                  (gz.contiguous(), gparams))
+        return gx, gparams, None, None, None
+
+
+def _eager_gradient(x, params, active, spline, inverse, gz, glogdet) -> tuple[Tensor | None, ...]:
+    """Gradients that can be differentiated again."""
+    inputs = [v for v in (x, params) if v.requires_grad]
+    grads = iter(torch.autograd.grad(_couple_eager(x, params, active, spline, inverse), inputs, (gz, glogdet),
+                                     create_graph=True, allow_unused=True))
+    return tuple(next(grads) if v.requires_grad else None for v in (x, params))
+
+
+def _couple_eager(x: Tensor, params: Tensor, active: Tensor, spline: Spline, inverse: bool) -> tuple[Tensor, Tensor]:
+    function = splines.inverse if inverse else splines.forward
+    y, log_slope = function(x[:, active], params.transpose(1, 2), spline.bounds, spline.min_bin, spline.min_derivative)
+    return x.to(y.dtype).index_copy(1, active, y), log_slope.sum(1)
+
+
+def couple(x: Tensor, params: Tensor, active: Tensor, spline: Spline = Spline(), inverse: bool = False,
+           backend: str = "auto") -> tuple[Tensor, Tensor]:
+    """Transform the columns ``active`` of x by splines, and copy the others.
+
+    x: (N, D). params: logits (N, 3K-1, T), the T transformed dimensions fastest. active: (T,) int64 column numbers.
+    Returns z (N, D) and the log-determinant (N,) of the direction computed. x may be float64 with float32 logits: z is
+    then float64, exact to the knots that the logits define. Raises ValueError on shapes that do not fit.
+    """
+    spline.bins(params.shape[1])
+    if params.shape[0] != x.shape[0] or params.shape[2] != active.shape[0]:
+        raise ValueError(f"logits {tuple(params.shape)} do not fit {tuple(x.shape)} rows and {len(active)} columns")
+    if params.dtype == torch.float64:
+        x = x.to(torch.float64)
+    if not uses_compiled(x, params, backend):
+        return _couple_eager(x, params, active, spline, inverse)
+    return _Couple.apply(x.contiguous(), params.contiguous(), active.contiguous(), spline, inverse)
+
+
+def transform(x: Tensor, params: Tensor, bounds: float = 10.0, min_bin: float = 1e-3, min_derivative: float = 1e-3,
+              inverse: bool = False, backend: str = "auto") -> tuple[Tensor, Tensor]:
+    """y and log|dy/dx| (...) of x (...) with logits (..., 3K-1): `splines.forward` or `inverse` by either backend."""
+    if not uses_compiled(x, params, backend):
+        return (splines.inverse if inverse else splines.forward)(x, params, bounds, min_bin, min_derivative)
+    flat = params.expand(*x.shape, params.shape[-1]).reshape(x.numel(), -1, 1)
+    active = torch.zeros(1, dtype=torch.int64)
+    y, log_slope = couple(x.reshape(-1, 1), flat, active, Spline(bounds, min_bin, min_derivative), inverse, backend)
+    return y.reshape(x.shape), log_slope.reshape(x.shape)

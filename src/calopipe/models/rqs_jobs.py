@@ -1,0 +1,231 @@
+"""Compiled jobs on the rows of a coupling block, and the threads that run them.
+
+A job is an int64 array: an atomic task counter, sizes, and addresses of the tensors' memory. Any number of threads may
+run the same job at once; each takes the next few rows until none are left, so a core that is busy elsewhere does not
+hold up the others. The threads are those of torch's own OpenMP library where it can be found (``GOMP_parallel``): one
+pool for matrix products and splines, none left spinning on a core that the other needs. numba's parallel loops are
+not used: they need a second OpenMP library on the system and abort after a fork.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import carray, cfunc, njit, types
+from numba.extending import intrinsic
+
+from calopipe.models import rqs_kernels as kernels
+from calopipe.models.rqs_kernels import LANES, ROWS_A, ROWS_F
+
+log = logging.getLogger(__name__)
+_OPT = {"error_model": "numpy", "nogil": True}
+_RAW, _OUT, _SLOPE, _GY, _GL, _V0 = kernels._RAW, kernels._OUT, kernels._SLOPE, kernels._GY, kernels._GL, kernels._V0
+_WORDS = 17  # of a job:
+(_NEXT, _TASKS, _ROWS, _N, _D, _T, _K, _INVERSE, _WIDE, _IN, _PARAMS, _ACTIVE, _RESULT, _LOGDET, _GOUT, _GPARAMS,
+ _CONSTANTS) = range(_WORDS)
+
+
+@intrinsic
+def _take(typingctx, job):
+    """Add one to ``job[0]`` atomically and return the value before."""
+    def codegen(context, builder, signature, args):
+        return builder.atomic_rmw("add", args[0], ir.Constant(ir.IntType(64), 1), "monotonic")
+    return types.int64(types.CPointer(types.int64)), codegen
+
+
+@intrinsic
+def _pointer(typingctx, value):
+    """An integer as an untyped pointer."""
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
+    return types.voidptr(types.int64), codegen
+
+
+@njit(**_OPT)
+def _gather(A, at, x, active, row, col, count, D, T):
+    """Copy the active entries of (N, D) ``x`` for one tile to A."""
+    for i in range(count):
+        A[at + i] = x[row * D + active[col]]
+        col += 1
+        if col == T:
+            row, col = row + 1, 0
+
+
+@njit(**_OPT)
+def _scatter(A, at, x, active, row, col, count, D, T):
+    """The reverse of `_gather`."""
+    for i in range(count):
+        x[row * D + active[col]] = A[at + i]
+        col += 1
+        if col == T:
+            row, col = row + 1, 0
+
+
+@njit(**_OPT)
+def _transform(F, A, logdet, con, row, col, count, K, T, inverse):
+    """Spline of one tile: A[_RAW] to A[_OUT], log-slopes added to the log-dets of their rows."""
+    kernels._prepare(F, A, K, con, inverse)
+    if inverse:
+        kernels._inverse(A)
+    else:
+        kernels._forward(A)
+    number, sign = F.dtype.type, (-1.0 if inverse else 1.0)
+    for i in range(LANES):
+        inside = abs(A[_RAW + i]) <= con[0]
+        F[_V0 + i] = kernels._log(number(A[_SLOPE + i] if inside else 1.0))
+        A[_OUT + i] = A[_OUT + i] if inside else A[_RAW + i]
+    total = 0.0
+    for i in range(count):
+        total += F[_V0 + i]
+        col += 1
+        if col == T or i == count - 1:
+            logdet[row] += sign * total
+            row, col, total = row + 1, 0, 0.0
+
+
+@njit(**_OPT)
+def _differentiate(F, A, glogdet, con, row, col, count, K, T, inverse):
+    """Gradients of one tile: A[_RAW] is x, A[_GY] the gradient of y; A[_OUT] becomes that of x, F that of logits."""
+    for i in range(count):
+        A[_GL + i] = glogdet[row]
+        col += 1
+        if col == T:
+            row, col = row + 1, 0
+    kernels._prepare(F, A, K, con, False)
+    kernels._logit_gradient(F, A, K, con, inverse)
+
+
+@lru_cache(maxsize=None)
+def _entry(backward: bool, real: type):
+    """Address and caller of the compiled ``bool(int64*)`` for logits of type ``real``; x may be float32 or float64."""
+    digest = hashlib.sha256(Path(kernels.__file__).read_bytes()).hexdigest()  # cached code follows the kernels' source
+
+    def run(job):
+        words = carray(job, (_WORDS,))
+        n, D, T, K, wide = words[_N], words[_D], words[_T], words[_K], words[_WIDE] != 0
+        x4, x8 = carray(_pointer(words[_IN]), (n * D,), np.float32), carray(_pointer(words[_IN]), (n * D,), np.float64)
+        z4, z8 = carray(_pointer(words[_RESULT]), (n * D,), np.float32), carray(
+            _pointer(words[_RESULT]), (n * D,), np.float64)
+        g4, g8 = carray(_pointer(words[_GOUT]), (n * D,), np.float32), carray(
+            _pointer(words[_GOUT]), (n * D,), np.float64)
+        params = carray(_pointer(words[_PARAMS]), (n * T * (3 * K - 1),), real)
+        gparams = carray(_pointer(words[_GPARAMS]), (n * T * (3 * K - 1),), real)
+        active, logdet = carray(_pointer(words[_ACTIVE]), (T,), np.int64), carray(
+            _pointer(words[_LOGDET]), (n,), np.float64)
+        con = carray(_pointer(words[_CONSTANTS]), (4,), np.float64)
+        F, A = np.zeros((ROWS_F + 5 * K + 2) * LANES, real), np.zeros(ROWS_A * LANES)
+        task = _take(job)
+        while task < words[_TASKS]:
+            first, stop = task * words[_ROWS], min((task + 1) * words[_ROWS], n)
+            for i in range(first * D, stop * D):
+                if wide:
+                    z8[i] = g8[i]
+                else:
+                    z4[i] = g4[i]
+            for e in range(0, (stop - first) * T, LANES):
+                row, col, count = first + e // T, e % T, min(LANES, (stop - first) * T - e)
+                kernels._load(F, params, row, col, count, K, T)
+                if wide:
+                    _gather(A, _RAW, x8, active, row, col, count, D, T)
+                else:
+                    _gather(A, _RAW, x4, active, row, col, count, D, T)
+                if backward:
+                    if wide:
+                        _gather(A, _GY, g8, active, row, col, count, D, T)
+                    else:
+                        _gather(A, _GY, g4, active, row, col, count, D, T)
+                    _differentiate(F, A, logdet, con, row, col, count, K, T, words[_INVERSE] != 0)
+                    kernels._store(F, gparams, row, col, count, K, T)
+                else:
+                    _transform(F, A, logdet, con, row, col, count, K, T, words[_INVERSE] != 0)
+                if wide:
+                    _scatter(A, _OUT, z8, active, row, col, count, D, T)
+                else:
+                    _scatter(A, _OUT, z4, active, row, col, count, D, T)
+            task = _take(job)
+        return digest == ""
+
+    signature = types.boolean(types.CPointer(types.int64))
+    try:
+        compiled = cfunc(signature, cache=True, **_OPT)(run)
+    except RuntimeError:  # nowhere to write a cache
+        compiled = cfunc(signature, **_OPT)(run)
+    return compiled.address, ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)(compiled.address), compiled
+
+
+@lru_cache(maxsize=1)
+def _openmp():
+    """``GOMP_parallel`` of the OpenMP library that torch has loaded, or None."""
+    try:
+        with open("/proc/self/maps") as maps:
+            names = {line.split()[-1] for line in maps if "libgomp" in line or "libomp" in line}
+        own = sorted(names, key=lambda name: "torch" not in name)
+        fork = ctypes.CDLL(own[0]).GOMP_parallel
+    except (OSError, IndexError, AttributeError):
+        log.info("torch's OpenMP library was not found: splines run on Python threads")
+        return None
+    fork.argtypes, fork.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
+    return fork
+
+
+class _Process:
+    """What a job needs to know of this process: OpenMP must not be entered in a child of a fork."""
+
+    forked = False
+    pool: ThreadPoolExecutor | None = None
+    lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    _Process.forked, _Process.pool, _Process.lock = True, None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _run_threads(call, address: int, threads: int) -> None:
+    """Run the job on Python threads (the compiled code holds no lock of the interpreter)."""
+    with _Process.lock:
+        if _Process.pool is None:
+            _Process.pool = ThreadPoolExecutor(max_workers=max(os.cpu_count() or 1, threads))
+    others = [_Process.pool.submit(call, address) for _ in range(threads - 1)]
+    call(address)
+    for other in others:
+        other.result()
+
+
+def run_job(x: torch.Tensor, params: torch.Tensor, active: torch.Tensor, result: torch.Tensor, logdet: torch.Tensor,
+            constants: np.ndarray, inverse: bool, gradient: tuple[torch.Tensor, torch.Tensor] | None = None) -> None:
+    """Fill ``result`` (and ``logdet``, or the logits' gradient) for a coupling of (N, D) rows; all tensors contiguous.
+
+    ``gradient`` None: result (N, D) and logdet (N,) are outputs. ``gradient`` (gz, gparams): logdet holds the gradient
+    of the log-dets, result becomes that of x, gparams (N, 3K-1, T) that of the logits.
+    """
+    (n, dim), (_, logits, transformed) = x.shape, params.shape
+    if n == 0 or transformed == 0:
+        raise ValueError("run_job needs at least one row and one transformed dimension")
+    threads = 1 if _Process.forked else min(torch.get_num_threads(), max(1, n * transformed // 512))
+    rows = max(1, -(-n // (8 * threads)))
+    code, call, _ = _entry(gradient is not None, np.float32 if params.dtype == torch.float32 else np.float64)
+    gz, gparams = gradient if gradient is not None else (x, params)
+    job = np.array([0, -(-n // rows), rows, n, dim, transformed, (logits + 1) // 3, inverse, x.dtype == torch.float64,
+                    x.data_ptr(), params.data_ptr(), active.data_ptr(), result.data_ptr(), logdet.data_ptr(), gz.data_ptr(),
+                    gparams.data_ptr(), constants.ctypes.data], dtype=np.int64)
+    address, fork = job.ctypes.data, _openmp()
+    if threads == 1:
+        call(address)
+    elif fork is not None:
+        fork(code, address, threads, 0)
+    else:
+        _run_threads(call, address, threads)

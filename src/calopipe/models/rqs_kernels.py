@@ -1,0 +1,323 @@
+"""numba kernels of the rational-quadratic spline: forward, inverse and gradient, each in one pass over the rows.
+
+Source: Durkan et al., "Neural Spline Flows", arXiv:1906.04032, section 3.1 and appendix A.
+
+Layout. ``params`` is (N, 3K-1, T): for each row K width logits, K height logits and K-1 derivative logits, the T
+transformed dimensions fastest. Neighbouring lanes of a vector register then hold neighbouring dimensions, and every
+loop below is a plain loop over ``LANES`` independent elements that LLVM turns into vector code. Elements are
+processed in tiles of ``LANES`` that fit the first-level cache, whatever T is (a tile may span rows).
+
+Precision. Softmax and knots are computed in the type of ``params``, by the same instructions in both directions, so
+the knots of an inverse are bit for bit those of the forward pass; everything local to the selected bin is float64.
+The float32 exponential and logarithm are polynomials (about one ulp) because numba's wheel has no vector library;
+float64 uses the C library.
+
+Nothing here raises, whatever the numbers are. The compiled entry points are in :mod:`calopipe.models.rqs_jobs`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, overload
+
+LANES = 64
+MAX_LOGIT = 1e5  # derivative logits are capped here: squares of slopes stay finite in float32
+_OPT = {"error_model": "numpy", "nogil": True}
+
+_LOG2E, _MAGIC = np.float32(1.4426950408889634), np.float32(12582912.0)
+_LN2_HI, _LN2_LO = np.float32(0.693359375), np.float32(-2.12194440e-4)
+_E0, _E1, _E2 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
+_E3, _E4, _E5 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
+_L = tuple(np.float32(v) for v in (7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1,
+                                   1.4249322787e-1, -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1,
+                                   3.3333331174e-1))
+_L0, _L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8 = _L
+_ONE, _HALF, _TINY = np.float32(1.0), np.float32(0.5), np.float32(-87.0)
+
+
+@intrinsic
+def _fma(typingctx, a, b, c):
+    """``a * b + c``, fused where the processor can."""
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        fn = builder.module.declare_intrinsic("llvm.fmuladd", [kind], ir.FunctionType(kind, [kind] * 3))
+        return builder.call(fn, args)
+    return a(a, a, a), codegen
+
+
+@intrinsic
+def _bits(typingctx, v):
+    """The 32 bits of a float32 as int32."""
+    return types.int32(types.float32), lambda ctx, builder, sig, args: builder.bitcast(args[0], ir.IntType(32))
+
+
+@intrinsic
+def _from_bits(typingctx, v):
+    """The float32 with these 32 bits."""
+    return types.float32(types.int32), lambda ctx, builder, sig, args: builder.bitcast(args[0], ir.FloatType())
+
+
+def _exp(v):
+    """Exponential of ``v <= 88``; underflows to about 1e-38."""
+    return math.exp(v)
+
+
+def _log(v):
+    """Logarithm of a positive normal number."""
+    return math.log(v)
+
+
+@overload(_exp)
+def _exp_typed(v):
+    if v != types.float32:
+        return lambda v: math.exp(v)
+
+    def fast(v):
+        v = v if v > _TINY else _TINY
+        t = _fma(v, _LOG2E, _MAGIC)
+        n = t - _MAGIC
+        r = _fma(-n, _LN2_LO, _fma(-n, _LN2_HI, v))
+        p = _fma(_fma(_fma(_fma(_fma(_E0, r, _E1), r, _E2), r, _E3), r, _E4), r, _E5)
+        p = _fma(p, r * r, r) + _ONE
+        return _from_bits(np.int32(_bits(p) + np.int32(_bits(t) << np.int32(23))))
+    return fast
+
+
+@overload(_log)
+def _log_typed(v):
+    if v != types.float32:
+        return lambda v: math.log(v)
+
+    def fast(v):
+        b = _bits(v)
+        e = np.int32((b - np.int32(0x3F3504F3)) >> np.int32(23))
+        f = _from_bits(np.int32(b - np.int32(e << np.int32(23)))) - _ONE
+        n = np.float32(e)
+        z = f * f
+        p = _fma(_fma(_fma(_fma(_L0, f, _L1), f, _L2), f, _L3), f, _L4)
+        p = _fma(_fma(_fma(_fma(p, f, _L5), f, _L6), f, _L7), f, _L8)
+        p = _fma(p * f, z, _fma(n, _LN2_LO, -_HALF * z))
+        return _fma(n, _LN2_HI, f + p)
+    return fast
+
+
+# Where the rows of the two scratch arrays start, LANES wide each. F has the type of the logits, A is float64.
+_MAX, _SW, _SH, _BIN, _V0, _V1, _XF, _LOGIT = (LANES * row for row in range(8))
+_X, _RAW, _XL, _W, _YL, _H, _D0, _D1, _OUT, _SLOPE, _GY, _GL, _GXL, _GW, _GYL, _GH, _GD0, _GD1 = (
+    LANES * row for row in range(18))
+ROWS_F, ROWS_A = 7, 18  # F has 5K + 2 further rows: 3K for logits, 2K + 2 for knots
+
+
+@njit(**_OPT)
+def _load(F, params, row, first, count, K, T):
+    """Copy the logits of ``count`` elements, from dimension ``first`` of ``row`` on, into the tile."""
+    i = 0
+    while i < count:
+        size = min(count - i, T - first)
+        for j in range(3 * K - 1):
+            src, dst = (row * (3 * K - 1) + j) * T + first, _LOGIT + j * LANES + i
+            for q in range(size):
+                F[dst + q] = params[src + q]
+        i, row, first = i + size, row + 1, 0
+
+
+@njit(**_OPT)
+def _store(F, params, row, first, count, K, T):
+    """The reverse of `_load`."""
+    i = 0
+    while i < count:
+        size = min(count - i, T - first)
+        for j in range(3 * K - 1):
+            dst, src = (row * (3 * K - 1) + j) * T + first, _LOGIT + j * LANES + i
+            for q in range(size):
+                params[dst + q] = F[src + q]
+        i, row, first = i + size, row + 1, 0
+
+
+@njit(**_OPT)
+def _knots(F, logit, scale, knot, K, bound, min_bin):
+    """Softmax of K rows from ``logit`` (left unnormalised, 1/sum in row ``scale``) and the K + 1 knots at ``knot``."""
+    number = F.dtype.type
+    low, step, rest = number(-bound), number(2 * bound * min_bin), number(2 * bound * (1 - K * min_bin))
+    for i in range(LANES):
+        F[_MAX + i] = F[logit + i]
+        F[scale + i] = number(0)
+        F[knot + i] = low
+    for k in range(1, K):
+        for i in range(LANES):
+            a, b = F[_MAX + i], F[logit + k * LANES + i]
+            F[_MAX + i] = a if a > b else b
+    for k in range(K):
+        for i in range(LANES):
+            e = _exp(F[logit + k * LANES + i] - F[_MAX + i])
+            F[logit + k * LANES + i] = e
+            F[scale + i] += e
+    for i in range(LANES):
+        F[scale + i] = number(1) / F[scale + i]
+    for k in range(K - 1):
+        for i in range(LANES):
+            size = step + rest * (F[logit + k * LANES + i] * F[scale + i])
+            F[knot + (k + 1) * LANES + i] = F[knot + k * LANES + i] + size
+    for i in range(LANES):
+        F[knot + K * LANES + i] = number(bound)
+
+
+@njit(**_OPT)
+def _select(F, A, K, by):
+    """Find each element's bin by the knots at ``by`` and copy what is needed of it to A (float64)."""
+    number = F.dtype.type
+    for i in range(LANES):
+        F[_BIN + i] = number(0)
+    for k in range(1, K):
+        for i in range(LANES):
+            F[_BIN + i] += number(1) if F[_XF + i] >= F[by + k * LANES + i] else number(0)
+    x_knot, y_knot = _LOGIT + 3 * K * LANES, _LOGIT + (4 * K + 1) * LANES
+    for i in range(LANES):
+        b = int(F[_BIN + i])
+        at = x_knot + b * LANES + i
+        A[_XL + i] = F[at]
+        A[_W + i] = np.float64(F[at + LANES]) - np.float64(F[at])
+        at = y_knot + b * LANES + i
+        A[_YL + i] = F[at]
+        A[_H + i] = np.float64(F[at + LANES]) - np.float64(F[at])
+        at = _LOGIT + (2 * K + b) * LANES + i
+        F[_V0 + i] = F[at - LANES]
+        F[_V1 + i] = F[at]
+
+
+@njit(**_OPT)
+def _derivatives(F, A, K, min_derivative, shift):
+    """Slopes at both ends of the bin; V0 and V1 become their gradient with respect to the logit."""
+    number = F.dtype.type
+    one, zero, cap, last = number(1), number(0), number(MAX_LOGIT), number(K - 1)
+    low, move = number(min_derivative), number(shift)
+    for side in range(2):
+        edge = last if side else zero
+        for i in range(LANES):
+            v = F[_V0 + side * LANES + i] + move
+            e = _exp(-abs(v))
+            inverse = one / (one + e)
+            soft = (v if v > zero else zero) + _log(one + e)
+            slope = low + (soft if soft < cap else cap)
+            grad = (inverse if v > zero else e * inverse) if soft < cap else zero
+            at_edge = F[_BIN + i] == edge
+            A[_D0 + side * LANES + i] = one if at_edge else slope
+            F[_V0 + side * LANES + i] = zero if at_edge else grad
+
+
+@njit(**_OPT)
+def _prepare(F, A, K, con, inverse):
+    """Everything up to the selected bin: knots, bin, slopes. A[_RAW] holds x, or y for the inverse."""
+    number = F.dtype.type
+    x_knot, y_knot = _LOGIT + 3 * K * LANES, _LOGIT + (4 * K + 1) * LANES
+    _knots(F, _LOGIT, _SW, x_knot, K, con[0], con[1])
+    _knots(F, _LOGIT + K * LANES, _SH, y_knot, K, con[0], con[1])
+    for i in range(LANES):
+        x = A[_RAW + i]
+        x = x if x > -con[0] else -con[0]
+        x = x if x < con[0] else con[0]
+        A[_X + i] = x
+        F[_XF + i] = number(x)
+    _select(F, A, K, y_knot if inverse else x_knot)
+    _derivatives(F, A, K, con[2], con[3])
+
+
+@njit(**_OPT)
+def _forward(A):
+    """y and dy/dx at x inside the selected bin (eq. 4 and 5 of the paper)."""
+    for i in range(LANES):
+        w, h, d0, d1 = A[_W + i], A[_H + i], A[_D0 + i], A[_D1 + i]
+        s, xi = h / w, (A[_X + i] - A[_XL + i]) / w
+        om = 1.0 - xi
+        t = xi * om
+        q = 1.0 / (s + (d0 + d1 - 2.0 * s) * t)
+        A[_OUT + i] = A[_YL + i] + h * (s * xi * xi + d0 * t) * q
+        A[_SLOPE + i] = s * s * (d1 * xi * xi + 2.0 * s * t + d0 * om * om) * (q * q)
+
+
+@njit(**_OPT)
+def _inverse(A):
+    """x at y inside the selected bin, by the root that does not cancel (eq. 6 to 8), and dy/dx there."""
+    for i in range(LANES):
+        w, h, d0, d1 = A[_W + i], A[_H + i], A[_D0 + i], A[_D1 + i]
+        s, y = h / w, A[_X + i] - A[_YL + i]
+        delta = d0 + d1 - 2.0 * s
+        b = h * d0 - y * delta
+        disc = b * b + 4.0 * (h * (s - d0) + y * delta) * s * y
+        root = b + math.sqrt(disc if disc > 0.0 else 0.0)
+        xi = 2.0 * s * y / root
+        om = 1.0 - xi
+        t = xi * om
+        q = 1.0 / (s + delta * t)
+        A[_OUT + i] = A[_XL + i] + xi * w
+        A[_SLOPE + i] = s * s * (d1 * xi * xi + 2.0 * s * t + d0 * om * om) * (q * q)
+
+
+@njit(**_OPT)
+def _gradient(A, inverse):
+    """Gradient of GY * y + GL * log(dy/dx) for x and the six numbers of the bin; of the inverse map if asked."""
+    for i in range(LANES):
+        w, h, d0, d1 = A[_W + i], A[_H + i], A[_D0 + i], A[_D1 + i]
+        rw = 1.0 / w
+        s, xi = h * rw, (A[_X + i] - A[_XL + i]) * rw
+        om = 1.0 - xi
+        t, turn, delta = xi * om, 1.0 - 2.0 * xi, d0 + d1 - 2.0 * s
+        n, p, rq = s * xi * xi + d0 * t, d1 * xi * xi + 2.0 * s * t + d0 * om * om, 1.0 / (s + delta * t)
+        y, rp, slope = n * rq, 1.0 / p, s * s * p * rq * rq
+        log_xi = 2.0 * ((d1 * xi + s * turn - d0 * om) * rp - delta * turn * rq)
+        gy, gl = A[_GY + i], A[_GL + i]
+        if inverse:  # dx = (dy - y_theta dtheta) / slope, and the log-det is that of the forward map, negated
+            gy, gl = (gl * log_xi * rw - gy) / slope, -gl
+        g_xi = gy * w * slope + gl * log_xi
+        g_s = gy * h * (xi * xi - y * (1.0 - 2.0 * t)) * rq + 2.0 * gl * (1.0 / s + t * rp - (1.0 - 2.0 * t) * rq)
+        A[_GD0 + i] = gy * h * t * (1.0 - y) * rq + gl * (om * om * rp - 2.0 * t * rq)
+        A[_GD1 + i] = gl * (xi * xi * rp - 2.0 * t * rq) - gy * h * t * y * rq
+        A[_GH + i] = gy * y + g_s * rw
+        A[_GW + i] = -(g_s * s + g_xi * xi) * rw
+        A[_GXL + i] = -g_xi * rw
+        A[_GYL + i] = gy
+        A[_OUT + i] = -gy if inverse else g_xi * rw
+
+
+@njit(**_OPT)
+def _softmax_gradient(F, A, logit, scale, low, size, g_low, g_size, K, bound, min_bin):
+    """Turn K rows of exponentials into the gradient of their logits, from that of the bin's lower knot and size."""
+    number = F.dtype.type
+    rest, step = 2 * bound * (1 - K * min_bin), 2 * bound * min_bin
+    for i in range(LANES):
+        below = A[low + i] + bound - step * np.float64(F[_BIN + i])
+        dot = below * A[g_low + i] + (A[size + i] - step) * A[g_size + i]
+        F[_MAX + i] = number(dot / rest)
+        F[scale + i] *= number(rest)
+    for k in range(K):
+        here = number(k)
+        for i in range(LANES):
+            b = F[_BIN + i]
+            g = number(A[g_low + i]) if here < b else (number(A[g_size + i]) if here == b else number(0))
+            F[logit + k * LANES + i] *= F[scale + i] * (g - F[_MAX + i])
+
+
+@njit(**_OPT)
+def _logit_gradient(F, A, K, con, inverse):
+    """All 3K - 1 gradients of a tile, written over its logits; the gradient of x is left in A[_OUT]."""
+    _gradient(A, inverse)
+    number = F.dtype.type
+    for i in range(LANES):
+        outside = abs(A[_RAW + i]) > con[0]
+        A[_OUT + i] = A[_GY + i] if outside else A[_OUT + i]
+        for row in range(_GXL, _GD1 + 1, LANES):
+            A[row + i] = 0.0 if outside else A[row + i]
+        F[_V0 + i] *= number(A[_GD0 + i])
+        F[_V1 + i] *= number(A[_GD1 + i])
+    _softmax_gradient(F, A, _LOGIT, _SW, _XL, _W, _GXL, _GW, K, con[0], con[1])
+    _softmax_gradient(F, A, _LOGIT + K * LANES, _SH, _YL, _H, _GYL, _GH, K, con[0], con[1])
+    for k in range(K - 1):
+        left, right = number(k + 1), number(k)
+        for i in range(LANES):
+            b = F[_BIN + i]
+            g = F[_V0 + i] if b == left else (F[_V1 + i] if b == right else number(0))
+            F[_LOGIT + (2 * K + k) * LANES + i] = g
