@@ -1,0 +1,122 @@
+"""What each observable is called, what its axes are, and how its histogram is labelled: the one list of observables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from calopipe.geometry import Geometry
+
+Axes = Literal["shower", "layer", "alpha_layer", "layer_pair", "alpha_layer_pair", "layer_rank"]
+Range = Literal["energy_ratio", "extremes", "positive", "log", "central", "unit"]
+
+
+@dataclass(frozen=True)
+class ObservableSpec:
+    """One observable of :func:`calopipe.observables.compute`.
+
+    Attributes:
+        group: the page it is plotted on: energies, centroids, widths, brightest, activity.
+        axes: what its columns run over: nothing (N,); layers (N, L); layers resolved in two dimensions (N, A); pairs of
+            either (N, P), see :func:`layer_pairs`; layers and ranks (N, L, k).
+        label: axis label in matplotlib mathtext; ``{a}`` and ``{b}`` become layer ids, ``{k}`` the rank.
+        range: how bins follow the reference sample, see :mod:`calopipe.observables.binning`.
+        sliced: whether it is also filled in slices of incident energy.
+    """
+
+    group: str
+    axes: Axes
+    label: str
+    range: Range
+    log_y: bool = False
+    sliced: bool = False
+
+    @property
+    def log_x(self) -> bool:
+        """Whether its bins are equal in the logarithm."""
+        return self.range == "log"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One histogram's worth of an observable: ``values = observables[name].reshape(N, -1)[:, index]``.
+
+    `key` is the histogram's name: ``EC_eta/12`` (layer id), ``EC_eta_difference/0-1``, ``brightest/0/1`` (rank from 1).
+    """
+
+    name: str
+    key: str
+    index: int
+    label: str
+    spec: ObservableSpec
+
+
+def _transverse(x: str) -> dict[str, ObservableSpec]:
+    mean, mean_b = (r"\langle \%s \rangle_{{{%s}}}" % (x, layer) for layer in "ab")
+    width, width_b = (r"\sigma_{{\%s,{%s}}}" % (x, layer) for layer in "ab")
+    centroids, widths = f"${mean} - {mean_b}$ [mm]", f"${width} - {width_b}$ [mm]"
+    return {
+        f"EC_{x}": ObservableSpec("centroids", "alpha_layer", f"${mean}$ [mm]", "central", log_y=True, sliced=True),
+        f"EC_{x}_difference": ObservableSpec("centroids", "alpha_layer_pair", centroids, "central", log_y=True),
+        f"width_{x}": ObservableSpec("widths", "alpha_layer", f"${width}$ [mm]", "positive", log_y=True, sliced=True),
+        f"width_{x}_difference": ObservableSpec("widths", "alpha_layer_pair", widths, "central", log_y=True),
+    }
+
+
+#: every observable by its name in the result of ``compute`` (``sparsity``, 1 - ``activity``, is not drawn twice)
+SPECS: Mapping[str, ObservableSpec] = {
+    "E_tot": ObservableSpec("energies", "shower", r"$E_\mathrm{{tot}}$ [MeV]", "extremes"),
+    "E_ratio": ObservableSpec(
+        "energies", "shower", r"$E_\mathrm{{tot}} / E_\mathrm{{inc}}$", "energy_ratio", sliced=True
+    ),
+    "E_layer": ObservableSpec("energies", "layer", r"$E_{{{a}}}$ [MeV]", "log", log_y=True, sliced=True),
+    "layer_ratio": ObservableSpec("energies", "layer", r"$E_{{{a}}} / E_\mathrm{{inc}}$", "extremes", sliced=True),
+    "layer_fraction": ObservableSpec("energies", "layer", r"$E_{{{a}}} / E_\mathrm{{tot}}$", "extremes"),
+    "layer_quotient": ObservableSpec("energies", "layer_pair", r"$E_{{{a}}} / E_{{{b}}}$", "log", log_y=True),
+    "depth": ObservableSpec("energies", "shower", r"$\langle z \rangle$ [mm]", "extremes"),
+    "depth_width": ObservableSpec("energies", "shower", r"$\sigma_z$ [mm]", "extremes"),
+    **_transverse("eta"),
+    **_transverse("phi"),
+    "EC_r": ObservableSpec("centroids", "layer", r"$\langle r \rangle_{{{a}}}$ [mm]", "positive", log_y=True),
+    "width_r": ObservableSpec("widths", "layer", r"$\sigma_{{r,{a}}}$ [mm]", "positive", log_y=True),
+    "brightest": ObservableSpec("brightest", "layer_rank", r"$E_{{({k}),{a}}}$ [MeV]", "log", log_y=True),
+    "brightest_fraction": ObservableSpec("brightest", "layer_rank", r"$E_{{({k}),{a}}} / E_{{{a}}}$", "unit", log_y=True),
+    "activity": ObservableSpec("activity", "layer", r"activity of layer {a}", "unit", log_y=True, sliced=True),
+}  # fmt: skip
+
+
+def layer_pairs(layers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """First and second member of the pairs of layers that are compared, (P,) each.
+
+    All pairs of up to four layers; of more, each layer and the next (990 pairs of 45 layers would tell little more).
+    """
+    items = list(layers)
+    reach = len(items) if len(items) <= 4 else 2
+    pairs = [(a, b) for i, a in enumerate(items) for b in items[i + 1 : i + reach]]
+    first, second = zip(*pairs, strict=True) if pairs else ((), ())
+    return np.array(first, dtype=int), np.array(second, dtype=int)
+
+
+def columns(geometry: Geometry, names: Iterator[str] | Sequence[str], brightest: int = 0) -> list[Column]:
+    """The columns of the observables `names`, in the order of SPECS; `brightest` is the k of ``compute``."""
+    wanted = set(names)
+    return [c for name, spec in SPECS.items() if name in wanted for c in _columns(name, spec, geometry, brightest)]
+
+
+def _columns(name: str, spec: ObservableSpec, geometry: Geometry, brightest: int) -> Iterator[Column]:
+    ids = list(geometry.layer_ids)
+    if spec.axes.startswith("alpha"):
+        ids = [ids[i] for i in geometry.alpha_layers]
+    if spec.axes == "shower":
+        entries = [("", {})]
+    elif spec.axes == "layer_rank":
+        entries = [(f"/{a}/{k}", {"a": a, "k": k}) for a in ids for k in range(1, brightest + 1)]
+    elif spec.axes.endswith("pair"):
+        entries = [(f"/{a}-{b}", {"a": a, "b": b}) for a, b in zip(*layer_pairs(ids), strict=True)]
+    else:
+        entries = [(f"/{a}", {"a": a}) for a in ids]
+    for index, (suffix, values) in enumerate(entries):
+        yield Column(name, name + suffix, index, spec.label.format(**values), spec)
