@@ -68,6 +68,9 @@ class Step(nn.Module):
 class Chain(nn.Module):
     """Steps in order. ``forward``, ``inverse`` and ``condition`` as in :class:`Step`.
 
+    The steps compute in float64, whatever comes in, and results go out in the type that came in: layer energies hang on
+    1 - u where u is within 1e-5 of 1, which float32 rounds. Next to any network the cost is not seen.
+
     Args:
         steps: the steps; the output widths of each are the input widths of the next.
     """
@@ -82,29 +85,36 @@ class Chain(nn.Module):
     @torch.no_grad()
     def fit(self, x: Tensor, cond: Tensor) -> None:
         """Fit every step on the training split (all of it, or a random part of it when it is large)."""
+        x, cond = x.double(), cond.double()
         for step in self.steps:
             step.fit(x, cond)
             x, cond, _ = step(x, cond)
 
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Apply all steps; the log-dets are summed."""
+        kind = x.dtype
+        x, cond = x.double(), cond.double()
         logdet = x.new_zeros(x.shape[0])
         for step in self.steps:
             x, cond, ld = step(x, cond)
             logdet = logdet + ld
-        return x, cond, logdet
+        return x.to(kind), cond.to(kind), logdet.to(kind)
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         """Undo all steps, last first."""
+        kind = x.dtype
+        x, cond = x.double(), cond.double()
         for step in reversed(self.steps):
             x, cond = step.inverse(x, cond)
-        return x, cond
+        return x.to(kind), cond.to(kind)
 
     def condition(self, cond: Tensor) -> Tensor:
         """Map raw conditions (N, C) to the network's."""
+        kind = cond.dtype
+        cond = cond.double()
         for step in self.steps:
             cond = step.condition(cond)
-        return cond
+        return cond.to(kind)
 
 
 def build_chain(settings: Sequence[Mapping[str, Any]], layout: Layout, dim: int, cond_dim: int) -> Chain:

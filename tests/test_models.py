@@ -1,0 +1,144 @@
+"""Models: contracts, published parameter counts, what the losses mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from calopipe.config import Model, validate
+from calopipe.config.load import read_yaml
+from calopipe.config.schema import MODELS
+from calopipe.geometry import load_geometry
+from calopipe.models.base import Autoencoder, gaussian_kl
+from calopipe.models.latent_target import LatentTarget
+from calopipe.preprocessing import Layout
+from calopipe.training.checkpoint import build_network, load_network, save_network
+
+ROOT = Path(__file__).parents[1]
+SMALL = {
+    "inn": {"blocks": 2, "hidden": [8], "bins": 4},
+    "bernoulli_vae": {"hidden": [16, 8], "latent": 3},
+    "hurdle_vae": {"hidden": [16, 8], "latent": 3},
+}
+
+
+def build(name: str, dim: int = 10, cond_dim: int = 3):
+    torch.manual_seed(0)
+    return MODELS.get(name)(validate(MODELS.config_class(name), SMALL[name], name), dim, cond_dim, 0)
+
+
+def inputs(n: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(n, 10, generator=generator).pow(3)
+    return torch.where(x < 0.01, torch.zeros_like(x), x), 0.1 + 0.8 * torch.rand(n, 3, generator=generator)
+
+
+def test_every_model_is_tested() -> None:
+    assert set(SMALL) == set(MODELS.names())
+
+
+@pytest.mark.parametrize(
+    ("preset", "model", "published"),
+    [("vae_inn_photons", "calochallenge1_photons", 15_747_908), ("vae_inn_pions", "calochallenge1_pions", 17_426_875)],
+)
+def test_published_parameter_counts(preset: str, model: str, published: int) -> None:
+    settings = validate(Model, read_yaml(ROOT / "presets" / f"{preset}.yaml")["models"][preset], preset)
+    geometry = load_geometry(model)
+    layout = Layout(geometry.layer_sizes, 1e-3)
+    assert settings.autoencoder is not None
+    facts = {"name": geometry.name, "hash": geometry.hash}
+    vae = build_network("autoencoder", settings.autoencoder.model_dump(), facts, layout, geometry.n_voxels, 1, 0)
+    assert isinstance(vae.model, Autoencoder)
+    target = LatentTarget(settings.flow.latents, vae.model.latent_dim)
+    columns = target.columns(geometry.n_layers)
+    flow = build_network("latent_flow", settings.flow.model_dump(), facts, layout, columns, 1, 0)
+    assert sum(p.numel() for n in (vae, flow) for p in n.model.parameters()) == published
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_loss_goes_down_and_gradients_reach_every_parameter(name: str) -> None:
+    model, (x, cond) = build(name), inputs()
+    if isinstance(model, Autoencoder):
+        model.fit_input(x, cond)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = model.loss(x, cond)["loss"]
+        loss.backward()
+        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_samples_are_one_row_per_condition_and_repeatable(name: str) -> None:
+    model, (x, cond) = build(name), inputs()
+    if isinstance(model, Autoencoder):
+        model.fit_input(x, cond)
+
+    def draw() -> torch.Tensor:
+        torch.manual_seed(3)
+        with torch.no_grad():
+            return model.decode(model.encode(x, cond)[0], cond) if isinstance(model, Autoencoder) else model.sample(cond)
+
+    first = draw()
+    assert first.shape == x.shape and torch.isfinite(first).all() and torch.equal(first, draw())
+
+
+def test_inn_density_integrates_to_one() -> None:
+    torch.manual_seed(0)
+    config = validate(MODELS.config_class("inn"), SMALL["inn"], "inn")
+    model = MODELS.get("inn")(config, 2, 1, 0)
+    for p in model.parameters():
+        p.data += 0.3 * torch.randn_like(p)
+    axis = torch.linspace(-9, 9, 601)
+    grid = torch.cartesian_prod(axis, axis)
+    with torch.no_grad():
+        p = model.log_prob(grid, torch.zeros(len(grid), 1)).double().exp()
+    assert p.sum() * (18 / 600) ** 2 == pytest.approx(1, abs=0.02)
+
+
+def test_kl_is_zero_for_the_prior_and_half_mu_squared_for_a_shift() -> None:
+    zero = torch.zeros(2, 4)
+    assert torch.equal(gaussian_kl(zero, zero), torch.zeros(2))
+    torch.testing.assert_close(gaussian_kl(zero + 3, zero), torch.full((2,), 18.0))
+
+
+def test_hurdle_decoder_reproduces_occupancy() -> None:
+    model, (x, cond) = build("hurdle_vae"), inputs(2000)
+    model.fit_input(x, cond)
+    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        model.loss(x, cond)["loss"].backward()
+        optimizer.step()
+    with torch.no_grad():
+        y = model.decode(torch.randn(2000, 3), cond)
+    assert ((y > 0).float().mean(0) - (x > 0).float().mean(0)).abs().max() < 0.08
+
+
+@pytest.mark.parametrize("mode", ["mu_sigma", "resample", "once"])
+def test_latent_target(mode: str) -> None:
+    target = LatentTarget(mode, 3)
+    mu, logvar, extras = torch.randn(5, 3), torch.full((5, 3), -18.0), torch.rand(5, 2)
+    x = target.assemble(mu, logvar, extras)
+    assert x.shape[1] == target.columns(2)
+    z, u = target.take_apart(x)
+    torch.testing.assert_close(z, mu, atol=1e-3, rtol=0)
+    assert torch.equal(u, extras)
+
+
+def test_network_saves_and_loads(tmp_path: Path) -> None:
+    settings = {"preprocessing": [{"step": "standardise"}], "model": {"name": "inn", **SMALL["inn"]}}
+    network = build_network("flow", settings, {"name": "g", "hash": "h"}, Layout((6, 4), 0.1), 10, 3, 7)
+    x, cond = inputs()
+    network.chain.fit(x, cond)
+    save_network(tmp_path / "m.pt", network, [{"epoch": 0, "loss": 1.0}])
+    loaded = load_network(tmp_path / "m.pt", "flow")
+    assert torch.equal(loaded.chain(x, cond)[0], network.chain(x, cond)[0])
+    assert torch.equal(loaded.model.log_prob(x, cond), network.model.log_prob(x, cond))
+    assert loaded.layout == network.layout and loaded.seed == 7
