@@ -83,11 +83,11 @@ def test_order_is_uniform(tmp_path: Path) -> None:
     """Over many seeds each row is in the test split equally often (chi-square over 40 rows, 4 sigma)."""
     raw = make_file(tmp_path / "raw.hdf5", 40)
     hits = np.zeros(40)
-    for seed in range(60):
+    for seed in range(30):
         prepare(raw, outputs(tmp_path), GEOMETRY, fractions=(0.5, 0.25, 0.25), seed=seed, compression=0)
         hits[numbers(tmp_path)["test"]] += 1
-    assert hits.sum() == 600
-    chi2 = ((hits - 15) ** 2 / (15 * 0.75)).sum()
+    assert hits.sum() == 300
+    chi2 = ((hits - 7.5) ** 2 / (7.5 * 0.75)).sum()
     assert chi2 < 39 + 4 * np.sqrt(2 * 39)
 
 
