@@ -52,6 +52,7 @@ def run_prepare(folder: Path) -> dict[str, Any]:
     summary = prepare(sorted(folder.glob("raw*.hdf5")), outputs, GEOMETRY)
     return {
         "seconds": time.perf_counter() - start,
+        "cpu_seconds": time.process_time(),
         "peak_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
         "peak_before_MB": before * 1024 / 1e6,
         "n": {split: content["n"] for split, content in summary["splits"].items()},
@@ -95,6 +96,7 @@ def main() -> int:
         }
     result["showers_per_s"] = result["showers"] / result["seconds"]
     result["MB_per_s"] = uncompressed / result["seconds"]
+    result["MB_per_cpu_s"] = uncompressed / result["cpu_seconds"]
     result["limit_MB"] = LIMIT_MB
     print(json.dumps(result, indent=2))
     if options.json:
