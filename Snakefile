@@ -28,4 +28,5 @@ rule all:
 
 
 onsuccess:
-    print(f"\nThe report of study '{PLAN.study.study}' is at {Path(REPORT).resolve()}", file=sys.stderr)
+    if Path(REPORT).exists():
+        print(f"\nThe report of study '{PLAN.study.study}' is at {Path(REPORT).resolve()}", file=sys.stderr)

@@ -118,7 +118,7 @@ STAGES = ("fetch", "prepare", "train_autoencoder", "train_flow", "generate", "cl
 def affected(study) -> set[str]:
     """Stages of the latent run whose own settings differ from those of the tiny study."""
     before, after = Plan(load_study(TINY, PRESETS)), Plan(load_study(study, PRESETS))
-    keys = {**VAE, "classifier": "low"}
+    keys = {**VAE, "classifier": "low", "role": "source"}
     return {s for s in STAGES if before.settings(s, **keys) != after.settings(s, **keys)}
 
 
@@ -144,7 +144,7 @@ def test_settings_of_a_stage_hold_what_it_depends_on(keys, value, expected):
 def test_settings_are_plain_data():
     plan = Plan(load_study(TINY, PRESETS))
     for stage in STAGES:
-        json.dumps(plan.settings(stage, classifier="low", **VAE))
+        json.dumps(plan.settings(stage, classifier="low", role="source", **VAE))
     json.dumps(plan.settings("report"))
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from calopipe.codedigest import code_digest
-from calopipe.config import AutoencoderStage, Dataset, Evaluation, FlowStage, Model, Study, load_study
+from calopipe.config import AutoencoderStage, Dataset, Evaluation, FlowStage, Model, Source, Study, load_study
 from calopipe.config.schema import METRICS, MODELS, STEPS
 from calopipe.errors import ConfigError
 from calopipe.geometry import Geometry, load_geometry
@@ -85,7 +85,9 @@ class Plan:
         """Validate Snakemake's `config`, merged onto the presets it names. Raises ConfigError or GeometryError."""
         plan = cls(load_study(config, presets))
         for name in {run.dataset for run in plan.runs}:
-            plan.geometry(name)  # an unknown geometry is found now, not after an hour of training
+            plan.geometry(name)  # an unknown geometry or download is found now, not after an hour of training
+            for role in plan.sources(name):
+                _check_source(getattr(plan.dataset(name), role))
         return plan
 
     def pattern(self, section: str) -> str:
@@ -124,18 +126,37 @@ class Plan:
         """Samples that are judged against the test showers; a latent model's reconstructions are judged too."""
         return ["generated", "reconstructed"] if self.model(model).is_latent else ["generated"]
 
-    def local_files(self, dataset: str) -> list[str]:
-        """Files that `fetch` reads: the dataset's local files, and those of its separate reference."""
-        settings = self.dataset(dataset)
-        return [path for source in (settings.source, settings.reference) if source for path in source.paths]
+    def sources(self, dataset: str) -> list[str]:
+        """What is fetched for `dataset`: its source, and the separate reference where it has one."""
+        return [role for role in ("source", "reference") if getattr(self.dataset(dataset), role)]
 
-    def results(self, run: RunKey) -> list[str]:
-        """Files of a run that the report shows, below the run's folder."""
-        files = ["histograms.npz", "metrics.json", "timing.json", "flow/model.pt", "flow/history.csv"]
-        if self.model(run.model).is_latent:
-            files += ["autoencoder/model.pt", "autoencoder/history.csv"]
+    def local_files(self, dataset: str, role: str) -> list[str]:
+        """Local files that `fetch` reads for the source or the reference of `dataset`."""
+        return getattr(self.dataset(dataset), role).paths
+
+    def artifacts(self, run: RunKey) -> dict[str, Any]:
+        """Files of a run that the report shows or links: the fields of calopipe.report.artifacts.RunArtifacts."""
+        folder, model = f"{self.study.results}/{run.folder}", self.model(run.model)
         classifiers = self.study.evaluations[run.evaluation].classifiers
-        return files + [f"classifiers/{name}.{kind}" for name in classifiers for kind in ("json", "npz")]
+        found = {
+            "dataset": run.dataset,
+            "model": run.model,
+            "seed": run.seed,
+            "geometry": self._where(run.dataset)["geometry"],
+            "description": model.description,
+            "histograms": f"{folder}/histograms.npz",
+            "metrics": f"{folder}/metrics.json",
+            "classifiers": {
+                name: {"scores": f"{folder}/classifiers/{name}.json", "curves": f"{folder}/classifiers/{name}.npz"}
+                for name in classifiers
+            },
+            "timing": f"{folder}/timing.json",
+            "reference": f"{self.study.results}/data/{run.dataset}/test.hdf5",
+        }
+        for network in ("autoencoder", "flow") if model.is_latent else ("flow",):
+            found[f"loss_{network}"] = f"{folder}/{network}/history.csv"
+            found[f"checkpoint_{network}"] = f"{folder}/{network}/model.pt"
+        return {**found, **{sample: f"{folder}/{sample}.hdf5" for sample in self.samples(run.model)}}
 
     def gpus(self, stage: str, **wildcards: Any) -> int:
         """1 when the stage may run on a GPU, 0 when its `device` setting is ``cpu``."""
@@ -171,18 +192,18 @@ class Plan:
         Its name holds a digest of everything configured that leads up to the training: an interrupted training goes on
         from its checkpoints as long as nothing it depends on has changed, and never from another one's.
         """
-        stages = ["fetch", "prepare", "train_autoencoder", "train_flow"]
+        stages = ["prepare", "train_autoencoder", "train_flow"]
         if network == "autoencoder":
             stages.remove("train_flow")
         elif not self.model(wildcards["model"]).is_latent:
             stages.remove("train_autoencoder")
         depends = [[self.settings(s, **wildcards), self.code(s, **wildcards)] for s in stages]
+        depends += [self.settings("fetch", role=role, **wildcards) for role in self.sources(wildcards["dataset"])]
         folder = self.run(**wildcards).folder
         return f"{self.study.results}/.rolling/{folder}/{network}-{_digest(depends)}"
 
-    def _fetch(self, dataset: str, **_: Any) -> dict[str, Any]:
-        settings = self.dataset(dataset)
-        return {role: _plain(getattr(settings, role)) for role in ("source", "reference")}
+    def _fetch(self, dataset: str, role: str, **_: Any) -> dict[str, Any]:
+        return _plain(getattr(self.dataset(dataset), role))
 
     def _prepare(self, dataset: str, **_: Any) -> dict[str, Any]:
         settings = _plain(self.dataset(dataset))
@@ -223,8 +244,11 @@ class Plan:
         return _plain(self.evaluation(**wildcards).timing)
 
     def _report(self) -> dict[str, Any]:
-        """The whole study: the report shows its settings; anything it shows is worth writing it again."""
-        return _plain(self.study)
+        """The fields of calopipe.report.artifacts.StudySummary: every file it shows, and all settings."""
+        study = self.study
+        runs = [self.artifacts(run) for run in self.runs]
+        shown = {"study": study.study, "runs": runs, "config": _plain(study), "presets": study.presets}
+        return {**shown, **_plain(study.plots)}
 
     def _where(self, dataset: str) -> dict[str, Any]:
         """Geometry and threshold of the prepared showers; the digest follows the contents of a geometry file."""
@@ -242,6 +266,13 @@ class Plan:
 def _geometry(name: str, pool: tuple[int, int] | None) -> Geometry:
     geometry = load_geometry(name)
     return geometry.pooled(pool) if pool else geometry
+
+
+def _check_source(source: Source) -> None:
+    if source.kind == "download" and source.name:
+        from calopipe.sources import registered
+
+        registered(source.name)
 
 
 @cache

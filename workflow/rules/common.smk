@@ -7,9 +7,8 @@ from snakemake.exceptions import WorkflowError
 
 # The library beside this Snakefile runs, whatever else is installed: here, in scripts and in cluster jobs.
 LIBRARY = str(Path(workflow.basedir) / "src")
-if LIBRARY not in sys.path:
-    sys.path.insert(0, LIBRARY)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")]))
+sys.path.insert(0, LIBRARY)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")]))
 
 from calopipe.errors import CalopipeError
 from calopipe.workflow import Plan
@@ -36,6 +35,7 @@ wildcard_constraints:
     classifier=PLAN.pattern("classifiers"),
     seed=r"\d+",
     network="autoencoder|flow",
+    role="source|reference",
     split="train|val",
     sample="generated|reconstructed",
 
@@ -58,6 +58,11 @@ def growing(amount):
 def gpus(stage):
     """One GPU, or none where the configuration says that the stage runs on a CPU."""
     return lambda wildcards: PLAN.gpus(stage, **wildcards)
+
+
+def manifests(wildcards):
+    """Manifests of the raw files of a dataset: source, and reference where it is separate."""
+    return {role: f"{DATA}/raw/{role}.json" for role in PLAN.sources(wildcards.dataset)}
 
 
 def networks(wildcards):
@@ -83,9 +88,9 @@ def training_data(split):
 
 
 def artifacts(wildcards):
-    """Everything that the report shows, of all runs."""
-    files = []
-    for run in PLAN.runs:
-        folder = f"{RESULTS}/{run.folder}"
-        files += [f"{folder}/{name}" for name in PLAN.results(run)]
-    return files
+    """Files that the report shows or links, of all runs."""
+    found = [PLAN.artifacts(run) for run in PLAN.runs]
+    curves = [path for run in found for files in run["classifiers"].values() for path in files.values()]
+    names = {"histograms", "metrics", "timing", "reference", "generated", "reconstructed"}
+    names |= {f"{kind}_{network}" for kind in ("loss", "checkpoint") for network in ("autoencoder", "flow")}
+    return curves + [path for run in found for name, path in run.items() if name in names]

@@ -2,18 +2,18 @@
 
 
 rule fetch:
-    # The files themselves stay out of the outputs, so that an interrupted download goes on where it stopped.
+    # Writes where the files are. They stay out of the outputs, so that an interrupted download goes on where it stopped.
     input:
         local=lambda wildcards: PLAN.local_files(**wildcards),
     output:
-        manifest=f"{DATA}/raw/files.json",
+        manifest=f"{DATA}/raw/{{role}}.json",
     params:
         settings=settings("fetch"),
         code=code("fetch"),
     log:
-        f"{RESULTS}/logs/{{dataset}}/fetch.log",
+        f"{RESULTS}/logs/{{dataset}}/fetch_{{role}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/{{dataset}}/fetch.tsv"
+        f"{RESULTS}/benchmarks/{{dataset}}/fetch_{{role}}.tsv"
     threads: 1
     resources:
         mem_mb=1000,
@@ -26,7 +26,7 @@ rule fetch:
 
 rule prepare:
     input:
-        manifest=f"{DATA}/raw/files.json",
+        unpack(manifests),
     output:
         train=f"{DATA}/train.hdf5",
         val=f"{DATA}/val.hdf5",

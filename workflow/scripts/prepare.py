@@ -10,10 +10,10 @@ with stage(snakemake):
     from calopipe.sources import read_manifest
 
     settings = snakemake.params.settings
-    files = read_manifest(Path(snakemake.input.manifest))
+    reference = snakemake.input.get("reference")
     split = settings["split"]
     summary = prepare(
-        files["source"],
+        read_manifest(Path(snakemake.input.source)),
         {name: Path(snakemake.output[name]) for name in ("train", "val", "test")},
         settings["geometry"],
         threshold_MeV=settings["threshold_MeV"],
@@ -22,6 +22,6 @@ with stage(snakemake):
         energy_scale=settings["energy_scale"],
         max_showers=settings["max_showers"],
         pool=settings["pool"],
-        reference_paths=files["reference"],
+        reference_paths=read_manifest(Path(reference)) if reference else (),
     )
     write_json(Path(snakemake.output.summary), summary)

@@ -1,0 +1,316 @@
+"""The whole workflow on a tiny study: every stage, what a change reruns, interrupted trainings, messages for mistakes.
+
+The study runs once, in a copy of the tree, so that the library and the configuration can be edited honestly.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import h5py
+import psutil
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+TREE = ("Snakefile", "config.yaml", "presets", "profiles", "slurm", "workflow", "src", "resources", "envs")
+TINY = yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text())
+INN = "results/eplus/inn/seed0"
+VAE = "results/eplus/vae_inn/seed0"
+
+
+def copy_tree(folder: Path) -> Path:
+    """A copy of everything the workflow consists of, without results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in TREE:
+        source = ROOT / name
+        if source.is_symlink():
+            (folder / name).symlink_to(os.readlink(source))
+        elif source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy2(source, folder / name)
+    write_config(folder, TINY)
+    return folder
+
+
+def write_config(folder: Path, study: dict) -> None:
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "snakemake", "--cores", "2", "--max-threads", "1", *arguments, "--configfile", "tiny.yaml"]
+
+
+def snakemake(folder: Path, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake on the tiny study; both output streams come back in ``stdout``."""
+    return subprocess.run(
+        command(*arguments), cwd=folder, timeout=timeout, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def planned(folder: Path, *arguments: str) -> Counter:
+    """Rules (and how many jobs of each) that Snakemake would run, by ``snakemake -n``."""
+    done = snakemake(folder, "-n", *arguments)
+    assert done.returncode == 0, done.stdout
+    if "Nothing to be done" in done.stdout:
+        return Counter()
+    stats = done.stdout.split("Job stats:")[1].split("\ntotal ")[0]
+    jobs = Counter({name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", stats, flags=re.M)})
+    del jobs["all"]
+    return jobs
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """A tree with the finished tiny study. Tests leave it as they find it."""
+    folder = copy_tree(tmp_path_factory.mktemp("study"))
+    done = snakemake(folder, "all")
+    assert done.returncode == 0, done.stdout[-8000:]
+    (folder / "output.txt").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture
+def tree(finished):
+    """The finished tree, whose library and configuration may be edited; put back afterwards, with time stamps."""
+    backup = finished.parent / f"backup-{os.getpid()}"
+    shutil.copytree(finished / "src", backup, copy_function=shutil.copy2, ignore=shutil.ignore_patterns("__pycache__"))
+    yield finished
+    shutil.rmtree(finished / "src")
+    shutil.copytree(backup, finished / "src", copy_function=shutil.copy2)
+    shutil.rmtree(backup)
+    write_config(finished, TINY)
+
+
+# -- the finished study ------------------------------------------------------------------------------------------------
+def test_every_stage_leaves_its_files(finished):
+    expected = ["data/eplus/raw/source.json", "data/eplus/summary.json", "report/tiny/index.html"]
+    expected += [f"data/eplus/{split}.hdf5" for split in ("train", "val", "test")]
+    for run in ("inn", "vae_inn"):
+        names = ["flow/model.pt", "flow/history.csv", "generated.hdf5", "histograms.npz", "metrics.json", "timing.json"]
+        names += ["classifiers/low.json", "classifiers/low.npz"]
+        if run == "vae_inn":
+            names += ["autoencoder/model.pt", "autoencoder/history.csv", "latents/train.hdf5", "reconstructed.hdf5"]
+        expected += [f"eplus/{run}/seed0/{name}" for name in names]
+    missing = [name for name in expected if not (finished / "results" / name).is_file()]
+    assert not missing
+
+
+def test_samples_match_the_test_showers(finished):
+    with h5py.File(finished / "results/data/eplus/test.hdf5") as file:
+        energies, shape = file["incident_energies"][:], file["showers"].shape
+    for name in (f"{INN}/generated", f"{VAE}/generated", f"{VAE}/reconstructed"):
+        with h5py.File(finished / f"{name}.hdf5") as file:
+            assert (file["incident_energies"][:] == energies).all()
+            assert file["showers"].shape == shape
+
+
+def test_split_sizes(finished):
+    summary = json.loads((finished / "results/data/eplus/summary.json").read_text())
+    assert [summary["splits"][s]["n"] for s in ("train", "val", "test")] == [420, 60, 120]
+
+
+def test_output_says_where_the_report_is(finished):
+    assert str(finished / "results/report/tiny/index.html") in (finished / "output.txt").read_text()
+
+
+def test_every_job_has_a_log_and_a_benchmark(finished):
+    logs = {p.relative_to(finished / "results/logs").with_suffix("") for p in finished.glob("results/logs/**/*.log")}
+    times = {p.relative_to(finished / "results/benchmarks").with_suffix("") for p in finished.glob("results/benchmarks/**/*.tsv")}
+    assert logs == times and len(logs) > 15
+
+
+def test_history_has_a_row_per_epoch(finished):
+    with (finished / INN / "flow/history.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == TINY["models"]["inn"]["flow"]["training"]["epochs"]
+    assert {"epoch", "step", "train_loss", "val_loss", "lr"} <= set(rows[0])
+
+
+def test_nothing_is_done_twice(finished):
+    assert not planned(finished)
+
+
+def test_snakemake_report_works_offline(finished, tmp_path):
+    done = snakemake(finished, "--report", str(tmp_path / "report.html"))
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "report.html").stat().st_size > 100_000
+
+
+# -- what a change reruns ----------------------------------------------------------------------------------------------
+def change(folder: Path, *keys: str, value) -> None:
+    study = copy.deepcopy(TINY)
+    inner = study
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    write_config(folder, study)
+
+
+JUDGED = {"classify": 1, "observables": 1, "metrics": 1, "timing": 1, "report": 1}
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "expected"),
+    [
+        (("plots", "dpi"), 70, {"report": 1}),
+        (("evaluations", "default", "classifiers", "low", "epochs"), 3, {"classify": 2, "report": 1}),
+        (("evaluations", "default", "timing", "repeats"), 3, {"timing": 2, "report": 1}),
+        (("models", "vae_inn", "flow", "training", "lr"), 2e-3, {"train_flow": 1, "generate": 1, **JUDGED}),
+        (
+            ("models", "vae_inn", "autoencoder", "training", "lr"),
+            2e-3,
+            {"train_autoencoder": 1, "encode": 2, "train_flow": 1, "generate": 1, "reconstruct": 1, **JUDGED},
+        ),
+    ],
+    ids=["plots", "classifier", "timing", "flow", "autoencoder"],
+)
+def test_configuration_edit_reruns_what_depends_on_it(tree, keys, value, expected):
+    change(tree, *keys, value=value)
+    assert planned(tree) == expected
+
+
+def test_new_seed_trains_that_seed_only(tree):
+    change(tree, "runs", value=[{"dataset": "eplus", "model": "inn", "seeds": [0, 1]}, TINY["runs"][1]])
+    assert planned(tree) == {"train_flow": 1, "generate": 1, **JUDGED}
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("report/__init__.py", {"report"}),
+        ("evaluation/classifier.py", {"classify", "report"}),
+        (
+            "models/bernoulli_vae.py",
+            {"train_autoencoder", "encode", "train_flow", "generate", "reconstruct", *JUDGED},
+        ),
+    ],
+)
+def test_library_edit_reruns_the_stages_that_use_it(tree, module, expected):
+    path = tree / "src" / "calopipe" / module
+    path.write_text(path.read_text() + "\n_EDITED = True\n")
+    jobs = planned(tree)
+    assert set(jobs) == expected
+    if module.startswith("models"):  # the direct model does not use it
+        assert jobs["train_flow"] == jobs["generate"] == 1
+
+
+def test_new_model_file_reruns_nothing(tree):
+    (tree / "src/calopipe/models/not_used_here.py").write_text('"""A model nobody asked for."""\n')
+    assert not planned(tree)
+
+
+# -- interrupted trainings ---------------------------------------------------------------------------------------------
+def training(pid: int) -> psutil.Process:
+    """The process of the training script below Snakemake's."""
+    for child in psutil.Process(pid).children(recursive=True):
+        if any(part.endswith("train_flow.py") for part in child.cmdline()) and "python" in Path(child.cmdline()[0]).name:
+            return child
+    raise AssertionError("no training process")
+
+
+def interrupt_all(pid: int, number: int) -> None:
+    os.killpg(pid, number)
+
+
+def interrupt_training(pid: int, number: int) -> None:
+    training(pid).send_signal(number)
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "number"),
+    [(interrupt_all, signal.SIGKILL), (interrupt_all, signal.SIGINT), (interrupt_training, signal.SIGTERM)],
+    ids=["kill -9", "Ctrl-C", "SIGTERM"],
+)
+def test_interrupted_training_continues(finished, tmp_path, interrupt, number):
+    import torch
+
+    folder, model = tmp_path / "study", f"{INN}/flow/model.pt"
+    shutil.copytree(finished, folder, copy_function=shutil.copy2, symlinks=True)
+    (folder / model).unlink()
+    log = folder / "results/logs/eplus/inn/seed0/train_flow.log"
+    log.unlink()
+    with (folder / "interrupted.txt").open("w") as output:
+        process = subprocess.Popen(command(model), cwd=folder, stdout=output, stderr=output, start_new_session=True)
+        try:
+            wait_for(log, r"epoch 3/8")
+            interrupt(process.pid, number)
+            assert process.wait(timeout=120) != 0
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert not (folder / model).exists()
+    if interrupt is interrupt_all and number == signal.SIGKILL:
+        assert snakemake(folder, "--unlock").returncode == 0
+    done = snakemake(folder, model)
+    assert done.returncode == 0, done.stdout
+    epochs = [int(n) for n in re.findall(r"epoch (\d+)/8", log.read_text())]
+    assert epochs and epochs[0] >= 3 and epochs[-1] == 8
+    expected, found = (torch.load(f / model, weights_only=True)["model"] for f in (finished, folder))
+    assert expected.keys() == found.keys()
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, rtol=1e-5, atol=1e-6)
+
+
+def wait_for(log: Path, pattern: str, seconds: float = 180) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if log.exists() and re.search(pattern, log.read_text()):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{log} never said {pattern}")
+
+
+# -- the configuration, seen through Snakemake -------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory) -> Path:
+    """A tree without results."""
+    return copy_tree(tmp_path_factory.mktemp("fresh"))
+
+
+def test_mistake_is_one_line_without_traceback(fresh):
+    change(fresh, "models", "inn", "flow", "training", "learning_rate", value=1)
+    done = snakemake(fresh, "-n")
+    write_config(fresh, TINY)
+    assert done.returncode == 1
+    assert "models.inn.flow.training.learning_rate: unknown key" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_demo_dry_run_is_quick(fresh):
+    """Under 5 seconds of processor time (the clock on the wall would measure what else the machine does)."""
+    before = os.times()
+    done = subprocess.run([sys.executable, "-m", "snakemake", "-n"], cwd=fresh, capture_output=True, text=True)
+    after = os.times()
+    assert done.returncode == 0, done.stderr
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    assert used < 5
+
+
+def test_slurm_profile_is_found_by_its_bare_name(fresh):
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--profile", "slurm", "all", "-n"], cwd=fresh, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "train_flow" in done.stdout + done.stderr
+
+
+def test_separate_reference_is_fetched_and_used(fresh):
+    study = copy.deepcopy(TINY)
+    study["datasets"]["eplus"]["reference"] = study["datasets"]["eplus"]["source"]
+    write_config(fresh, study)
+    jobs = planned(fresh, "results/data/eplus/test.hdf5")
+    write_config(fresh, TINY)
+    assert jobs == {"fetch": 2, "prepare": 1}
