@@ -1,0 +1,25 @@
+"""Judging samples: histograms of observables, classifier tests, metrics, generation time; written as JSON, NPZ and CSV."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_WHERE = {
+    "evaluate_classifier": "classifier",
+    "evaluate_metrics": "metrics",
+    "evaluate_observables": "observables",
+    "measure_timing": "timing",
+    "score_rows": "tables",
+    "write_table": "tables",
+}
+
+__all__ = list(_WHERE)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    """Import a stage when it is first used: only the classifier needs torch."""
+    if name in _WHERE:
+        import importlib
+
+        return getattr(importlib.import_module(f"calopipe.evaluation.{_WHERE[name]}"), name)
+    raise AttributeError(f"module {__name__} has no attribute {name}")

@@ -2,7 +2,7 @@
 
 Definitions are those of the CaloChallenge's evaluation (arXiv:2410.21611, section 4.1) and of the INN/VAE thesis, section
 3.4.2. Voxels below the threshold are zero before anything else; a denominator carries + 1e-16, so that an observable of
-an empty layer is 0; a width is sqrt(max(0, <x^2> - <x>^2)). All sums of a layer are one matrix product of its voxels with
+an empty layer is 0 (and so is a quotient by an empty layer); a width is sqrt(max(0, <x^2> - <x>^2)). All sums of a layer are one matrix product of its voxels with
 the weights (1, eta, phi, r, eta^2, phi^2, r^2), accumulated in float64, over as many showers as stay in the cache.
 """
 
@@ -126,7 +126,9 @@ def _energies(layer: np.ndarray, incident: np.ndarray, geometry: Geometry) -> di
         "E_layer": layer,
         "layer_ratio": layer / incident[:, None],
         "layer_fraction": layer / (total[:, None] + EPSILON_MEV),
-        "layer_quotient": layer[:, first] / (layer[:, second] + EPSILON_MEV),
+        "layer_quotient": np.divide(
+            layer[:, first], layer[:, second], out=np.zeros((len(layer), len(first))), where=layer[:, second] > 0
+        ),
     }
     if geometry.z is not None:
         mean, square = (layer @ w / (total + EPSILON_MEV) for w in (geometry.z, geometry.z**2))

@@ -11,7 +11,7 @@ import numpy as np
 from calopipe.geometry import Geometry
 
 Axes = Literal["shower", "layer", "alpha_layer", "layer_pair", "alpha_layer_pair", "layer_rank"]
-Range = Literal["energy_ratio", "extremes", "positive", "log", "central", "unit"]
+Range = Literal["energy_ratio", "layer_ratio", "extremes", "positive", "log", "central", "unit", "levels"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class ObservableSpec:
 class Column:
     """One histogram's worth of an observable: ``values = observables[name].reshape(N, -1)[:, index]``.
 
-    `key` is the histogram's name: ``EC_eta/12`` (layer id), ``EC_eta_difference/0-1``, ``brightest/0/1`` (rank from 1).
+    `key` is the histogram's name: ``EC_eta/12`` (layer id), ``EC_eta_difference/0-1``, ``brightest/0/1`` (rank from 1);
+    `voxels` is the number of voxels of the (first) layer it is of, 0 for observables of the whole shower.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Column:
     index: int
     label: str
     spec: ObservableSpec
+    voxels: int = 0
 
 
 def _transverse(x: str) -> dict[str, ObservableSpec]:
@@ -73,7 +75,7 @@ SPECS: Mapping[str, ObservableSpec] = {
         "energies", "shower", r"$E_\mathrm{{tot}} / E_\mathrm{{inc}}$", "energy_ratio", sliced=True
     ),
     "E_layer": ObservableSpec("energies", "layer", r"$E_{{{a}}}$ [MeV]", "log", log_y=True, sliced=True),
-    "layer_ratio": ObservableSpec("energies", "layer", r"$E_{{{a}}} / E_\mathrm{{inc}}$", "extremes", sliced=True),
+    "layer_ratio": ObservableSpec("energies", "layer", r"$E_{{{a}}} / E_\mathrm{{inc}}$", "layer_ratio", sliced=True),
     "layer_fraction": ObservableSpec("energies", "layer", r"$E_{{{a}}} / E_\mathrm{{tot}}$", "extremes"),
     "layer_quotient": ObservableSpec("energies", "layer_pair", r"$E_{{{a}}} / E_{{{b}}}$", "log", log_y=True),
     "depth": ObservableSpec("energies", "shower", r"$\langle z \rangle$ [mm]", "extremes"),
@@ -84,7 +86,7 @@ SPECS: Mapping[str, ObservableSpec] = {
     "width_r": ObservableSpec("widths", "layer", r"$\sigma_{{r,{a}}}$ [mm]", "positive", log_y=True),
     "brightest": ObservableSpec("brightest", "layer_rank", r"$E_{{({k}),{a}}}$ [MeV]", "log", log_y=True),
     "brightest_fraction": ObservableSpec("brightest", "layer_rank", r"$E_{{({k}),{a}}} / E_{{{a}}}$", "unit", log_y=True),
-    "activity": ObservableSpec("activity", "layer", r"activity of layer {a}", "unit", log_y=True, sliced=True),
+    "activity": ObservableSpec("activity", "layer", r"activity of layer {a}", "levels", log_y=True, sliced=True),
 }  # fmt: skip
 
 
@@ -118,5 +120,6 @@ def _columns(name: str, spec: ObservableSpec, geometry: Geometry, brightest: int
         entries = [(f"/{a}-{b}", {"a": a, "b": b}) for a, b in zip(*layer_pairs(ids), strict=True)]
     else:
         entries = [(f"/{a}", {"a": a}) for a in ids]
+    size = dict(zip(geometry.layer_ids, geometry.layer_sizes, strict=True))
     for index, (suffix, values) in enumerate(entries):
-        yield Column(name, name + suffix, index, spec.label.format(**values), spec)
+        yield Column(name, name + suffix, index, spec.label.format(**values), spec, size.get(values.get("a", -1), 0))

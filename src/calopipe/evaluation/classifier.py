@@ -1,0 +1,156 @@
+"""The classifier test of a sample against the reference, from shower files to scores and curves."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from calopipe.config.schema import ClassifierConfig
+from calopipe.errors import MetricUnavailable
+from calopipe.evaluation.formats import Score, save_scores, write_npz
+from calopipe.evaluation.inputs import check_samples, stream
+from calopipe.geometry import Geometry, load_geometry
+from calopipe.metrics.classifier import ROC_GRID, ClassifierResult, classifier_test
+from calopipe.metrics.features import features_high, features_low, features_low_normed, features_low_raw
+from calopipe.observables import compute
+from calopipe.seeds import generator
+
+log = logging.getLogger("calopipe")
+
+SCORES = ("auc", "accuracy", "jsd")
+
+
+def evaluate_classifier(
+    reference: Path,
+    generated: Path,
+    geometry: Geometry | str | Path,
+    threshold_MeV: float | None,
+    config: ClassifierConfig,
+    seed: int,
+    sample_name: str,
+    out_json: Path,
+    out_npz: Path,
+    name: str | None = None,
+) -> None:
+    """Train the classifiers and write their scores and curves.
+
+    Scores are ``classifier/<name>/auc``, ``/accuracy`` and ``/jsd``: mean and standard deviation over the repeats, with
+    every training's value, the calibrated ones and the statistical error of the AUC in ``extra``. The NPZ holds fpr (G,),
+    tpr (R, G), weights_reference and weights_generated (R, T) of the test showers (large: like the reference), and
+    rows_reference and rows_generated (T,), their rows in the files. Where the test cannot be made, the scores say why
+    and the curves are empty.
+
+    Args:
+        reference, generated: shower files.
+        geometry: voxelisation, or its name or file.
+        threshold_MeV: voxels below are zero; None: the geometry's threshold.
+        seed: seed of the trainings.
+        sample_name: what `generated` is called in the scores.
+        name: what the classifier is called; by default the stem of `out_json`.
+
+    Raises:
+        DataError: a file does not fit the geometry or holds values that are not energies.
+        NumericsError: a training diverged.
+    """
+    geometry = load_geometry(geometry)
+    sizes = check_samples({"reference": reference, sample_name: generated}, geometry)
+    rows = [_thinned(n, config, what) for n, what in zip(sizes.values(), ("reference", "generated"), strict=True)]
+    name = name or out_json.stem
+    try:
+        features = [
+            _features(path, geometry, threshold_MeV, config, r, what)
+            for path, r, what in zip((reference, generated), rows, sizes, strict=True)
+        ]
+        result = classifier_test(features[0], features[1], config, seed)
+    except MetricUnavailable as error:
+        log.warning("classifier %s: %s", name, error)
+        _write_missing(name, str(error), min(sizes.values()), seed, sample_name, out_json, out_npz)
+        return
+    save_scores(out_json, _scores(result, name, sample_name))
+    curves = {k: getattr(result, k) for k in ("fpr", "tpr", "weights_reference", "weights_generated")}
+    curves |= {
+        "rows_reference": rows[0][result.rows_reference],
+        "rows_generated": rows[1][result.rows_generated],
+    }
+    write_npz(out_npz, curves)
+
+
+def _thinned(n: int, config: ClassifierConfig, what: str) -> np.ndarray:
+    """Sorted rows of a file that are used: all, or a random `max_per_class` of them."""
+    if config.max_per_class is None or n <= config.max_per_class:
+        return np.arange(n)
+    picked = generator(config.split.seed, "classifier rows", what).choice(n, config.max_per_class, replace=False)
+    return np.sort(picked)
+
+
+def _features(
+    path: Path, geometry: Geometry, threshold_MeV: float | None, config: ClassifierConfig, rows: np.ndarray, what: str
+) -> np.ndarray:
+    """(N, D) float32 features of the showers in `rows`, read piece by piece."""
+    threshold = geometry.threshold_MeV if threshold_MeV is None else threshold_MeV
+    table: np.ndarray | None = None
+    start = 0
+    everything = len(rows) == rows[-1] + 1
+    for chunk in stream(path, geometry, f"features of {what}", rows=None if everything else rows):
+        showers, incident = chunk.showers, chunk.incident_energies
+        if config.features == "high":
+            part = features_high(compute(showers, incident, geometry, threshold, brightest=0), incident)
+        elif config.features == "low_normed":
+            part = features_low_normed(showers, incident, geometry.layer_slices, threshold)
+        else:
+            make = {"low": features_low, "low_raw": features_low_raw}[config.features]
+            part = make(showers, incident, threshold, config.voxel_scale)
+        if table is None:
+            table = np.empty((len(rows), part.shape[1]), dtype=np.float32)
+        keep = part[: len(rows) - start]  # a head of the file is read as a whole
+        table[start : start + len(keep)] = keep
+        start += len(keep)
+        if start == len(rows):
+            break
+    assert table is not None
+    return table
+
+
+def _scores(result: ClassifierResult, name: str, sample_name: str) -> list[Score]:
+    facts = {
+        "auc": {"statistical_error": result.auc_error, "calibrated": result.auc_calibrated.tolist()},
+        "accuracy": {"calibrated": result.accuracy_calibrated.tolist()},
+        "jsd": {},
+    }
+    floors = {"auc": 0.5, "accuracy": 0.5, "jsd": 0.0}
+    scores = []
+    for key in SCORES:
+        values = getattr(result, key)
+        scores.append(
+            Score(
+                name=f"classifier/{name}/{key}",
+                value=float(values.mean()),
+                error=float(values.std(ddof=1)) if len(values) > 1 else None,
+                n=result.n,
+                seed=result.seed,
+                sample=sample_name,
+                floor=floors[key],
+                extra={
+                    "repeats": values.tolist(),
+                    "best_epoch": result.best_epoch.tolist(),
+                    "n_test": len(result.rows_reference),
+                    **facts[key],
+                },
+            )
+        )
+    return scores
+
+
+def _write_missing(
+    name: str, reason: str, n: int, seed: int, sample_name: str, out_json: Path, out_npz: Path
+) -> None:
+    scores = [
+        Score(f"classifier/{name}/{key}", None, None, n, seed, sample_name, missing=reason) for key in SCORES
+    ]
+    save_scores(out_json, scores)
+    nothing, no_rows = np.empty((0, 0)), np.empty(0, dtype=np.int64)
+    curves = {"fpr": ROC_GRID, "tpr": np.empty((0, len(ROC_GRID)))}
+    curves |= {"weights_reference": nothing, "weights_generated": nothing}
+    write_npz(out_npz, {**curves, "rows_reference": no_rows, "rows_generated": no_rows})

@@ -1,0 +1,172 @@
+"""Histograms of the observables and average showers of several samples, with bins fixed by the reference alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from calopipe.config.schema import HistogramConfig
+from calopipe.errors import ConfigError
+from calopipe.evaluation.formats import AverageShowers, Histogram, save_histograms
+from calopipe.evaluation.inputs import check_samples, stream
+from calopipe.geometry import Geometry, load_geometry
+from calopipe.observables import SPECS, Column, bin_edges, columns, compute, log_edges, voxel_spectrum
+from calopipe.observables.spectrum import LABEL as VOXEL_LABEL
+
+log = logging.getLogger("calopipe")
+
+#: name of the reference among the samples of a histogram
+REFERENCE = "reference"
+Slice = tuple[float, float] | None
+
+
+def evaluate_observables(
+    reference: Path,
+    samples: Mapping[str, Path],
+    geometry: Geometry | str | Path,
+    threshold_MeV: float | None,
+    config: HistogramConfig,
+    out: Path,
+) -> None:
+    """Fill the histograms of all observables and the average showers, and save them to `out`.
+
+    Files are streamed; of the reference the observables (not the showers) are kept in memory, as float32, because bins
+    follow its quantiles. The voxel spectrum and the observables marked ``sliced`` in SPECS are also filled for each slice
+    of incident energy of the configuration, with bins of their own; a slice without reference showers is left out.
+
+    Args:
+        reference: shower file that fixes the bins, called ``reference`` in the output.
+        samples: name -> shower file.
+        geometry: voxelisation, or its name or file.
+        threshold_MeV: voxels below are zero; None: the geometry's threshold.
+        out: NPZ file of :func:`calopipe.evaluation.formats.save_histograms`.
+
+    Raises:
+        ConfigError: a sample is called ``reference``.
+        DataError: a file is empty, does not fit the geometry, or holds values that are not energies.
+    """
+    if REFERENCE in samples:
+        raise ConfigError(f"a sample cannot be called '{REFERENCE}'")
+    geometry = load_geometry(geometry)
+    threshold = geometry.threshold_MeV if threshold_MeV is None else threshold_MeV
+    check_samples({REFERENCE: reference, **samples}, geometry)
+    pages = _reference_pages(reference, geometry, threshold, config)
+    for name, path in {REFERENCE: reference, **samples}.items():
+        for chunk in stream(path, geometry, f"observables of {name}"):
+            incident = chunk.incident_energies[:, 0]
+            if name == REFERENCE:  # its observables are filled already
+                values = None
+            else:
+                values = _values(compute(chunk.showers, incident, geometry, threshold, config.brightest))
+            for page in pages:
+                page.fill(name, incident, chunk.showers, values)
+    histograms = [h for page in pages for h in page.histograms()]
+    save_histograms(out, histograms, [page.average() for page in pages])
+    log.info("%d histograms of %d samples: %s", len(histograms), len(samples) + 1, out)
+
+
+def _values(observables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Observables that have a histogram as (N, columns) float32."""
+    return {k: v.reshape(len(v), -1).astype(np.float32) for k, v in observables.items() if k in SPECS}
+
+
+def _reference_pages(path: Path, geometry: Geometry, threshold: float, config: HistogramConfig) -> list[_Page]:
+    """Pages with their bins and the reference's observables filled in: all energies, then each slice."""
+    pieces: list[dict[str, np.ndarray]] = []
+    energies, largest, smallest = [], [], []
+    for chunk in stream(path, geometry, "observables of the reference"):
+        incident = chunk.incident_energies[:, 0]
+        pieces.append(_values(compute(chunk.showers, incident, geometry, threshold, config.brightest)))
+        energies.append(incident)
+        largest.append(chunk.showers.max(axis=1))
+        smallest.append(np.min(chunk.showers, axis=1, where=chunk.showers > max(threshold, 0), initial=np.inf))
+    values = {k: np.concatenate([p.pop(k) for p in pieces]) for k in list(pieces[0])}
+    incident, top, bottom = (np.concatenate(x) for x in (energies, largest, smallest))
+    every = columns(geometry, values, config.brightest)
+    pages = []
+    for bounds in [None, *config.energy_slices]:
+        rows = _rows(incident, bounds)
+        if not rows.any():
+            log.warning("no reference showers with incident energies in %s MeV: slice left out", bounds)
+            continue
+        voxels = log_edges(float(threshold or bottom[rows].min()), float(top[rows].max()), config.bins)
+        used = [c for c in every if bounds is None or c.spec.sliced]
+        edges = [bin_edges(c, values[c.name][rows, c.index].astype(np.float64), config) for c in used]
+        page = _Page(bounds, used, edges, voxels, threshold, geometry.n_voxels)
+        page.fill_values(REFERENCE, values, rows)
+        pages.append(page)
+    return pages
+
+
+def _rows(incident: np.ndarray, bounds: Slice) -> np.ndarray:
+    """(N,) which showers are in a slice of incident energy; the lower end belongs to it."""
+    return np.ones(len(incident), dtype=bool) if bounds is None else (incident >= bounds[0]) & (incident < bounds[1])
+
+
+class _Page:
+    """The histograms and average showers of one slice of incident energy (None: all)."""
+
+    def __init__(
+        self,
+        bounds: Slice,
+        used: Sequence[Column],
+        edges: Sequence[np.ndarray],
+        voxel_edges: np.ndarray,
+        threshold: float,
+        n_voxels: int,
+    ) -> None:
+        self.bounds, self.columns, self.edges, self.voxel_edges = bounds, used, edges, voxel_edges
+        self.threshold, self.n_voxels = np.float32(threshold), n_voxels
+        self.counts: dict[str, list[np.ndarray]] = {}
+        self.spectrum: dict[str, np.ndarray] = {}
+        self.filled: dict[str, int] = {}
+        self.sums: dict[str, np.ndarray] = {}
+        self.n: dict[str, int] = {}
+
+    def fill(
+        self, name: str, incident: np.ndarray, showers: np.ndarray, values: Mapping[str, np.ndarray] | None
+    ) -> None:
+        """Add showers (n, V) and, when given, their observables."""
+        rows = _rows(incident, self.bounds)
+        showers = showers if rows.all() else showers[rows]
+        kept = np.where(showers >= self.threshold, showers, np.float32(0))
+        self.sums[name] = self.sums.get(name, 0) + kept.sum(axis=0, dtype=np.float64)
+        self.spectrum[name] = self.spectrum.get(name, 0) + voxel_spectrum(kept, self.voxel_edges)
+        self.filled[name] = self.filled.get(name, 0) + int(np.count_nonzero(kept))
+        self.n[name] = self.n.get(name, 0) + len(kept)
+        if values is not None:
+            self.fill_values(name, values, rows)
+
+    def fill_values(self, name: str, values: Mapping[str, np.ndarray], rows: np.ndarray) -> None:
+        """Add observables (n, columns) of the showers selected by `rows` (n,)."""
+        new = [
+            np.histogram(values[c.name][rows, c.index].astype(np.float64), edges)[0]
+            for c, edges in zip(self.columns, self.edges, strict=True)
+        ]
+        old = self.counts.get(name)
+        self.counts[name] = new if old is None else [a + b for a, b in zip(old, new, strict=True)]
+
+    def histograms(self) -> Iterator[Histogram]:
+        """The observables in the order of SPECS, then the voxel spectrum (its total: voxels that are not zero)."""
+        for i, (column, edges) in enumerate(zip(self.columns, self.edges, strict=True)):
+            yield Histogram(
+                name=column.key,
+                group=column.spec.group,
+                label=column.label,
+                edges=edges,
+                counts={name: counts[i] for name, counts in self.counts.items()},
+                totals=dict(self.n),
+                log_x=column.spec.log_x,
+                log_y=column.spec.log_y,
+                energy_slice=self.bounds,
+            )
+        shown = {"log_x": True, "log_y": True, "energy_slice": self.bounds}
+        yield Histogram("voxels", "voxels", VOXEL_LABEL, self.voxel_edges, self.spectrum, dict(self.filled), **shown)
+
+    def average(self) -> AverageShowers:
+        """Mean showers; of a sample without showers in the slice there is none."""
+        mean = {name: total / self.n[name] for name, total in self.sums.items() if self.n[name]}
+        return AverageShowers(mean, {name: self.n[name] for name in mean}, self.bounds)

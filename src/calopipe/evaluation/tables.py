@@ -1,0 +1,39 @@
+"""Scores as a table: one CSV row per score, with the labels of the run it belongs to."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from calopipe.errors import DataError
+from calopipe.evaluation.formats import Score
+
+_FIELDS = ("sample", "name", "value", "error", "floor", "n", "seed", "missing")
+
+
+def score_rows(scores: Iterable[Score], **labels: str | int) -> list[dict[str, str | int | float | None]]:
+    """Rows for :func:`write_table`: the labels (dataset, model, ...) followed by the fields of each score."""
+    return [{**labels, **{field: getattr(score, field) for field in _FIELDS}} for score in scores]
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows to a CSV file (under a temporary name, then renamed); None becomes an empty field.
+
+    Raises:
+        DataError: the rows do not all have the same columns, in the same order.
+    """
+    header = list(rows[0]) if rows else list(_FIELDS)
+    if any(list(row) != header for row in rows):
+        raise DataError(f"{path}: rows of a table must have the same columns ({', '.join(header)})")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, header, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,137 @@
+"""Generation time per shower against the batch size."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calopipe.config.schema import TimingConfig
+from calopipe.errors import DataError
+from calopipe.evaluation.formats import write_json
+
+log = logging.getLogger("calopipe")
+
+Sampler = Callable[[np.ndarray], np.ndarray]
+
+
+def measure_timing(
+    sampler: Sampler,
+    energies: np.ndarray,
+    config: TimingConfig,
+    out: Path,
+    device: str | None = None,
+    geant4_ms: float | None = None,
+) -> dict[str, Any]:
+    """Time `sampler` for each batch size and write the record as JSON.
+
+    Each batch size is called once to warm up and then ``config.repeats`` times, fewer when ``config.max_seconds`` are
+    over; if the warm-up alone took that long, it is the measurement (``warmed_up`` is false).
+
+    Args:
+        sampler: incident energies (B, 1) in MeV -> showers (B, V); called as it is used, transfers included.
+        energies: (N,) or (N, 1) incident energies in MeV that are cycled through.
+        device: ``cpu`` or ``cuda``: what the sampler computes on; None: what ``config.device`` means on this machine.
+        geant4_ms: Geant4's time per shower for comparison, when known.
+
+    Returns:
+        device (its name), threads, geant4_ms, peak_memory_MiB (of the process, before and during), accelerator_memory_MiB
+        (None on a CPU) and ``results``: batch_size, median_ms, low_ms, high_ms (per shower; 16 and 84 % quantiles of the
+        repeats), n_repeats, warmed_up, seconds (each call).
+
+    Raises:
+        DataError: no energies, or the sampler returns another number of showers than it was asked for.
+    """
+    device = device or _device(config.device)
+    energies = np.asarray(energies, dtype=np.float32).reshape(-1, 1)
+    if not len(energies):
+        raise DataError("timing: no incident energies")
+    results = []
+    for size in config.batch_sizes:
+        seconds, warmed = _time_batch(sampler, np.resize(energies, (size, 1)), config, device)
+        low, median, high = (float(q) for q in np.quantile(np.array(seconds) / size * 1e3, [0.16, 0.5, 0.84]))
+        entry = {"batch_size": size, "median_ms": median, "low_ms": low, "high_ms": high}
+        results.append({**entry, "n_repeats": len(seconds), "warmed_up": warmed, "seconds": seconds})
+        log.info("timing: batch of %d: %.4g ms per shower (%d calls)", size, median, len(seconds))
+    record = {
+        "device": device_name(device),
+        "threads": _threads(),
+        "geant4_ms": geant4_ms,
+        "peak_memory_MiB": _peak_memory_MiB(),
+        "accelerator_memory_MiB": _accelerator_memory_MiB(device),
+        "results": results,
+    }
+    write_json(out, record)
+    return record
+
+
+def _time_batch(
+    sampler: Sampler, batch: np.ndarray, config: TimingConfig, device: str
+) -> tuple[list[float], bool]:
+    """Seconds of each timed call, and whether a warm-up call came before them."""
+    warm_up = _call(sampler, batch, device)
+    if warm_up > config.max_seconds:
+        return [warm_up], False
+    seconds: list[float] = []
+    while len(seconds) < config.repeats and (not seconds or sum(seconds) < config.max_seconds):
+        seconds.append(_call(sampler, batch, device))
+    return seconds, True
+
+
+def _call(sampler: Sampler, batch: np.ndarray, device: str) -> float:
+    _synchronise(device)
+    start = time.perf_counter()
+    showers = sampler(batch)
+    _synchronise(device)
+    elapsed = time.perf_counter() - start
+    if len(showers) != len(batch):
+        raise DataError(f"timing: asked for {len(batch)} showers, got {len(showers)}")
+    return elapsed
+
+
+def _torch() -> Any:
+    """torch when something has imported it already; timing itself does not need it."""
+    return sys.modules.get("torch")
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    return "cuda" if _torch() and _torch().cuda.is_available() else "cpu"
+
+
+def _synchronise(device: str) -> None:
+    if device.startswith("cuda"):
+        _torch().cuda.synchronize()
+
+
+def _threads() -> int:
+    return _torch().get_num_threads() if _torch() else len(os.sched_getaffinity(0))
+
+
+def device_name(device: str) -> str:
+    """Name of the GPU, or of the processor with its architecture."""
+    if device.startswith("cuda"):
+        return str(_torch().cuda.get_device_name())
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _peak_memory_MiB() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _accelerator_memory_MiB(device: str) -> float | None:
+    return _torch().cuda.max_memory_allocated() / 2**20 if device.startswith("cuda") else None

@@ -1,0 +1,94 @@
+"""The contract of a metric: two samples and an rng in, measurements out.
+
+A metric is one file of this package with a settings class and a function::
+
+    class FooConfig(Section): ...
+
+    @METRICS.register("foo", config=FooConfig)
+    def foo(reference: Sample, generated: Sample, rng: np.random.Generator, config: FooConfig) -> list[Measurement]: ...
+
+It raises MetricUnavailable, with the reason, where it is not defined on its input; it never returns NaN for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number of a metric.
+
+    Attributes:
+        name: metric and what it is of: ``separation_power/E_ratio``, ``separation_power/E_layer/3``.
+        value: the number, or None with a reason in `missing`.
+        error: one standard deviation, or None.
+        n: showers of the smaller sample.
+        floor: value expected for two independent samples of the reference of these sizes, when known.
+        extra: further facts, JSON-able.
+        missing: why there is no value.
+    """
+
+    name: str
+    value: float | None
+    error: float | None
+    n: int
+    floor: float | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    missing: str | None = None
+
+
+@dataclass(frozen=True)
+class BinnedCounts:
+    """One histogram: edges (B + 1,), counts (B,) inside the range, and entries in total."""
+
+    edges: np.ndarray
+    counts: np.ndarray
+    total: int
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What metrics may look at of one sample of N showers; each array is read or computed when first asked for.
+
+    Args:
+        n: number of showers.
+        threshold_MeV: readout threshold; all arrays are after it.
+        layers: layer id -> the voxels of the layer.
+        loaders: functions that return what the properties of the same name describe.
+    """
+
+    n: int
+    threshold_MeV: float
+    layers: Mapping[int, slice]
+    loaders: Mapping[str, Callable[[], Any]]
+
+    @cached_property
+    def observables(self) -> Mapping[str, np.ndarray]:
+        """What ``calopipe.observables.compute`` returns for all showers, without the brightest voxels; float64."""
+        return self.loaders["observables"]()
+
+    @cached_property
+    def incident_energies(self) -> np.ndarray:
+        """(N,) incident energies in MeV."""
+        return self.loaders["incident_energies"]()
+
+    @cached_property
+    def block_means(self) -> np.ndarray:
+        """(K, V) mean shower in MeV of K disjoint blocks of equally many showers (to one); for jackknife errors."""
+        return self.loaders["block_means"]()
+
+    @cached_property
+    def histograms(self) -> Mapping[str, BinnedCounts]:
+        """Histograms of the observables over all incident energies, with bins common to all samples."""
+        return self.loaders["histograms"]()
+
+    @cached_property
+    def showers(self) -> np.ndarray:
+        """(N, V) float32 voxel energies in MeV: all showers in memory, for metrics that cannot do without."""
+        return self.loaders["showers"]()

@@ -1,0 +1,76 @@
+"""Kullback-Leibler divergence of average showers (GAN/VAE thesis, tables 4.4 and 5.1).
+
+The mean shower of each sample, divided by its sum, is taken as a distribution over voxels: KL = sum_i P_i ln(P_i / Q_i),
+P the reference. As in the thesis (section 5, footnote 3) a small epsilon is added to every probability so that a voxel
+that a sample never fills does not make the divergence infinite; the distributions are normalised again afterwards.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field
+
+from calopipe.config.base import Section
+from calopipe.config.schema import METRICS
+from calopipe.errors import MetricUnavailable
+from calopipe.metrics.base import Measurement, Sample
+
+
+class KlAverageConfig(Section):
+    """KL divergence of the average showers."""
+
+    epsilon: float = Field(1e-5, gt=0, lt=1, description="added to the probability of every voxel (the thesis: 1e-5)")
+    layers: bool = Field(True, description="also of each layer's average, normalised within the layer")
+
+
+def kl_of_means(reference: np.ndarray, generated: np.ndarray, epsilon: float = 1e-5) -> float:
+    """KL divergence of two mean showers.
+
+    Args:
+        reference, generated: (V,) mean energies, not negative, any scale.
+        epsilon: added to each probability before they are normalised again.
+
+    Raises:
+        MetricUnavailable: a mean shower has no energy.
+    """
+    if not (reference.sum() > 0 and generated.sum() > 0):
+        raise MetricUnavailable("an average shower has no energy")
+    p, q = (m / m.sum() + epsilon for m in (reference, generated))
+    p, q = p / p.sum(), q / q.sum()
+    return float(np.sum(p * np.log(p / q)))
+
+
+@METRICS.register("kl_average", config=KlAverageConfig)
+def kl_average(
+    reference: Sample, generated: Sample, rng: np.random.Generator, config: KlAverageConfig
+) -> list[Measurement]:
+    """``kl_average/shower`` and, by default, ``kl_average/layer/<id>``; errors by the jackknife over blocks of showers."""
+    everything = slice(0, reference.block_means.shape[1])
+    parts = {"shower": everything}
+    if config.layers and len(reference.layers) > 1:
+        parts |= {f"layer/{i}": s for i, s in reference.layers.items()}
+    n = min(reference.n, generated.n)
+    out = []
+    for name, part in parts.items():
+        a, b = reference.block_means[:, part], generated.block_means[:, part]
+        try:
+            value, error = _with_error(a, b, config.epsilon)
+        except MetricUnavailable as problem:
+            out.append(Measurement(f"kl_average/{name}", None, None, n, missing=str(problem)))
+            continue
+        out.append(Measurement(f"kl_average/{name}", value, error, n))
+    return out
+
+
+def _with_error(a: np.ndarray, b: np.ndarray, epsilon: float) -> tuple[float, float | None]:
+    value = kl_of_means(a.mean(axis=0), b.mean(axis=0), epsilon)
+    variance = 0.0
+    for blocks, first in ((a, True), (b, False)):
+        k = len(blocks)
+        if k < 2:
+            return value, None
+        left = (blocks.sum(axis=0) - blocks) / (k - 1)
+        other = (b if first else a).mean(axis=0)
+        values = [kl_of_means(m, other, epsilon) if first else kl_of_means(other, m, epsilon) for m in left]
+        variance += (k - 1) * float(np.var(values))
+    return value, float(np.sqrt(variance))
