@@ -91,7 +91,7 @@ def losses_figure(curves: Mapping[str, Mapping[str, Array]], style: LineStyle, t
 
 
 def epochs(columns: Mapping[str, Array]) -> Array:
-    """Time of each row in epochs (rows,): steps over the steps of an epoch, or the epoch column if steps are missing."""
+    """Time of each row in epochs, (rows,): steps over steps per epoch, or the epoch column where steps are missing."""
     epoch, step = columns["epoch"], columns["step"]
     both = np.isfinite(epoch) & np.isfinite(step)
     if not both.any() or step[both].max() <= 0:

@@ -1,0 +1,106 @@
+"""What the workflow hands to the report: the files of each run, and what was asked for. Plain JSON types throughout."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from calopipe.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class RunArtifacts:
+    """Files of one run (dataset, model, seed); a path is None where the run has no such stage.
+
+    Attributes:
+        dataset: key of the dataset in the configuration.
+        model: key of the model in the configuration.
+        seed: seed of the training.
+        geometry: what :func:`calopipe.geometry.load_geometry` accepts.
+        description: one line on the model.
+        histograms: NPZ of :func:`calopipe.evaluation.formats.save_histograms`.
+        metrics: JSON list of scores.
+        classifiers: name -> ``{"scores": JSON list of scores, "curves": NPZ}``; the NPZ has fpr (G,), tpr (R, G),
+            weights_reference and weights_generated (1D).
+        timing: JSON with device, threads, results, geant4_ms and peak_memory_MiB.
+        loss_autoencoder, loss_flow: CSV logs with columns epoch, step, train_loss, val_loss, lr.
+        checkpoint_autoencoder, checkpoint_flow: trained models.
+        generated, reconstructed, reference: shower files; linked, never opened.
+    """
+
+    dataset: str
+    model: str
+    seed: int
+    geometry: str
+    description: str = ""
+    histograms: str | None = None
+    metrics: str | None = None
+    classifiers: dict[str, dict[str, str]] = field(default_factory=dict)
+    timing: str | None = None
+    loss_autoencoder: str | None = None
+    loss_flow: str | None = None
+    checkpoint_autoencoder: str | None = None
+    checkpoint_flow: str | None = None
+    generated: str | None = None
+    reconstructed: str | None = None
+    reference: str | None = None
+
+    @property
+    def name(self) -> str:
+        """``dataset/model/seed``."""
+        return f"{self.dataset}/{self.model}/{self.seed}"
+
+    def files(self) -> dict[str, str]:
+        """Every file of the run: what it is -> path."""
+        named = {
+            "generated showers": self.generated,
+            "reconstructed showers": self.reconstructed,
+            "reference showers": self.reference,
+            "autoencoder": self.checkpoint_autoencoder,
+            "flow": self.checkpoint_flow,
+            "autoencoder losses": self.loss_autoencoder,
+            "flow losses": self.loss_flow,
+            "histograms": self.histograms,
+            "scores": self.metrics,
+            "timing": self.timing,
+        }
+        for name, paths in self.classifiers.items():
+            named |= {f"classifier {name}: {kind}": path for kind, path in paths.items()}
+        return {what: path for what, path in named.items() if path}
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """Everything a report is made from.
+
+    Attributes:
+        study: name of the study.
+        runs: its runs; models keep the order of their first appearance in all plots and tables.
+        config: the configuration with presets resolved and defaults filled in.
+        presets: names of the presets merged into it.
+        dpi, pdf: appearance of plots, see :class:`calopipe.config.schema.Plots`.
+    """
+
+    study: str
+    runs: tuple[RunArtifacts, ...]
+    config: dict[str, Any] = field(default_factory=dict)
+    presets: tuple[str, ...] = ()
+    dpi: int = 150
+    pdf: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types; :meth:`from_dict` is the inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> StudySummary:
+        """Rebuild from :meth:`to_dict`. Raises ConfigError on unknown or missing keys."""
+        try:
+            runs = tuple(RunArtifacts(**run) for run in data["runs"])
+            return cls(**{**data, "runs": runs, "presets": tuple(data.get("presets", ()))})
+        except KeyError as error:
+            raise ConfigError(f"summary of a study: missing key {error}") from error
+        except TypeError as error:
+            known = {*cls.__dataclass_fields__, *RunArtifacts.__dataclass_fields__}
+            word = str(error).split("'")[1] if "'" in str(error) else ""
+            raise ConfigError(f"summary of a study: {error}{nearest(word, known)}") from error

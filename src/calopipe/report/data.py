@@ -1,0 +1,142 @@
+"""Reads the files of a study, by dataset and model. What cannot be read becomes a note on the page, not a crash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from calopipe.errors import CalopipeError
+from calopipe.evaluation.formats import AverageShowers, Histogram, Score, load_histograms, load_scores
+from calopipe.geometry import Geometry, load_geometry
+from calopipe.plots.style import LineStyle, model_styles
+from calopipe.plots.training import read_losses
+from calopipe.report.artifacts import RunArtifacts, StudySummary
+from calopipe.report.tables import Column
+
+T = TypeVar("T")
+Key = tuple[str, tuple[float, float] | None]  # observable, energy slice
+
+
+@dataclass
+class SeedData:
+    """What one run (one seed) left behind; empty where a file is missing or unreadable."""
+
+    run: RunArtifacts
+    histograms: dict[Key, Histogram] = field(default_factory=dict)
+    averages: dict[tuple[float, float] | None, AverageShowers] = field(default_factory=dict)
+    scores: list[Score] = field(default_factory=list)
+    curves: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    timing: dict[str, Any] | None = None
+    losses: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+
+
+@dataclass
+class ModelData:
+    """All seeds of one model on one dataset."""
+
+    name: str
+    style: LineStyle
+    seeds: list[SeedData]
+
+    @property
+    def description(self) -> str:
+        """The model's line of description."""
+        return next((s.run.description for s in self.seeds if s.run.description), "")
+
+    def samples(self) -> list[str]:
+        """Names of its samples, generated first."""
+        found = {s for seed in self.seeds for h in seed.histograms.values() for s in h.counts}
+        found |= {s.sample for seed in self.seeds for s in seed.scores}
+        return sorted(found - {"reference"}, key=lambda s: (s != "generated", s))
+
+
+@dataclass
+class DatasetData:
+    """All models of one dataset."""
+
+    name: str
+    geometry: Geometry | None
+    models: list[ModelData]
+    notes: list[str]
+
+    def score_columns(self) -> dict[Column, list[list[Score]]]:
+        """Columns of the score table: (model, sample) -> scores of each seed."""
+        return {(m.name, sample): [s.scores for s in m.seeds] for m in self.models for sample in m.samples()}
+
+
+def load_study_data(summary: StudySummary) -> list[DatasetData]:
+    """Read everything a report shows, in the order of the runs; a model has the same style in all datasets."""
+    styles = model_styles(run.model for run in summary.runs)
+    found = []
+    for dataset in dict.fromkeys(run.dataset for run in summary.runs):
+        runs = [run for run in summary.runs if run.dataset == dataset]
+        notes: list[str] = []
+        geometry = _try(load_geometry, runs[0].geometry, notes)
+        models = []
+        for model in dict.fromkeys(run.model for run in runs):
+            seeds = sorted((run for run in runs if run.model == model), key=lambda run: run.seed)
+            models.append(ModelData(model, styles[model], [_load_seed(run, notes) for run in seeds]))
+        found.append(DatasetData(dataset, geometry, models, notes))
+    return found
+
+
+def _load_seed(run: RunArtifacts, notes: list[str]) -> SeedData:
+    data = SeedData(run)
+    loaded = _try(load_histograms, _path(run.histograms), notes)
+    if loaded:
+        data.histograms = {(h.name, h.energy_slice): h for h in loaded[0]}
+        data.averages = {a.energy_slice: a for a in loaded[1]}
+    data.scores = list(_try(load_scores, _path(run.metrics), notes) or [])
+    for name, paths in run.classifiers.items():
+        data.scores += _try(load_scores, _path(paths.get("scores")), notes) or []
+        curves = _try(_read_npz, _path(paths.get("curves")), notes)
+        if curves:
+            data.curves[name] = curves
+    data.timing = _try(_read_json, _path(run.timing), notes)
+    for stage, path in (("autoencoder", run.loss_autoencoder), ("flow", run.loss_flow)):
+        losses = _try(read_losses, _path(path), notes)
+        if losses and len(losses["step"]):
+            data.losses[stage] = losses
+    return data
+
+
+def _path(path: str | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as data:
+        return {name: data[name] for name in data.files}
+
+
+def _try(reader: Callable[[Any], T], source: Any, notes: list[str]) -> T | None:
+    """The reader's result; None, with a note, when the file is missing or not what it should be."""
+    if source is None:
+        return None
+    try:
+        return reader(source)
+    except CalopipeError as error:
+        notes.append(str(error))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        name = source.name if isinstance(source, Path) else source
+        notes.append(f"{name} could not be read: {error}")
+    return None
+
+
+def input_files(runs: Sequence[RunArtifacts]) -> list[Path]:
+    """The small files that plots are made from, in a fixed order, where they exist."""
+    found: dict[Path, None] = {}
+    for run in runs:
+        paths = [run.histograms, run.metrics, run.timing, run.loss_autoencoder, run.loss_flow]
+        paths += [p for item in run.classifiers.values() for p in item.values()]
+        found |= {Path(p): None for p in paths if p and Path(p).is_file()}
+    return list(found)

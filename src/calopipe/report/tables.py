@@ -1,0 +1,191 @@
+"""Tables of the report: scores with errors and the best marked, and timings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from calopipe.evaluation.formats import Score
+from calopipe.report.numbers import format_measurement, format_value
+
+#: scores on fewer showers than this carry a warning
+SMALL_SAMPLE = 2000
+#: metrics (last or first part of a score's name) whose best value is one; AUC and accuracy are best at 0.5, others at 0
+BEST_AT_ONE = frozenset({"precision", "recall", "density", "coverage"})
+BEST_AT_HALF = frozenset({"auc", "accuracy"})
+#: groups of scores with more rows than this show only the leading observables in the main table
+LONG_GROUP = 14
+_LEADING = ("E_ratio", "E_tot", "voxels", "E_layer", "layer_ratio")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of a score table; `reason` says why there is no text."""
+
+    text: str = ""
+    reason: str = ""
+    n: int | None = None
+    n_seeds: int = 0
+    best: bool = False
+    value: float | None = None
+    error: float | None = None
+    competes: bool = True
+
+
+@dataclass(frozen=True)
+class Row:
+    """One score of all columns."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    n: str
+    small: bool
+    unequal: bool
+    floor: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Scores that share the first part of their name."""
+
+    name: str
+    rows: tuple[Row, ...]
+    rest: int = field(default=0)
+
+
+Column = tuple[str, str]  # model, sample
+
+
+def score_groups(columns: Mapping[Column, Sequence[Sequence[Score]]]) -> list[Group]:
+    """Arrange scores in groups of rows.
+
+    Args:
+        columns: (model, sample) -> the scores of each seed.
+
+    Returns:
+        One group per first part of the score names, in order of appearance. Several seeds become their mean with the
+        standard deviation between seeds. The best generated sample of each row, and those that differ from it by less
+        than one combined standard deviation, are marked.
+    """
+    names = dict.fromkeys(s.name for seeds in columns.values() for scores in seeds for s in scores)
+    groups: dict[str, list[Row]] = {}
+    for name in names:
+        cells = [_cell(name, key, seeds) for key, seeds in columns.items()]
+        found = [s for seeds in columns.values() for scores in seeds for s in scores if s.name == name]
+        groups.setdefault(name.split("/")[0], []).append(_row(name, cells, found))
+    return [Group(name, tuple(rows)) for name, rows in groups.items()]
+
+
+def main_groups(groups: Iterable[Group]) -> list[Group]:
+    """The groups for the main table: short ones whole, long ones with their leading rows and how many are left out."""
+    found = []
+    for group in groups:
+        if len(group.rows) <= LONG_GROUP:
+            found.append(group)
+            continue
+        families: dict[str, list[Row]] = {}
+        for row in group.rows:
+            families.setdefault(row.name.split("/")[1] if "/" in row.name else row.name, []).append(row)
+        rows = tuple(r for f in _LEADING if len(families.get(f, ())) <= 8 for r in families.get(f, ()))
+        found.append(Group(group.name, rows, len(group.rows) - len(rows)))
+    return found
+
+
+def combine(scores: Sequence[Score]) -> tuple[float, float | None] | None:
+    """Value and error of one score over seeds: mean and standard deviation between seeds, or one seed's own error."""
+    values = [s.value for s in scores if s.value is not None]
+    if not values:
+        return None
+    if len(values) > 1:
+        return float(np.mean(values)), float(np.std(values, ddof=1))
+    return values[0], next(s.error for s in scores if s.value is not None)
+
+
+def _cell(name: str, key: Column, seeds: Sequence[Sequence[Score]]) -> Cell:
+    found = [s for scores in seeds for s in scores if s.name == name and s.sample == key[1]]
+    competes = key[1] == "generated"
+    combined = combine(found)
+    if combined is None:
+        reason = next((s.missing for s in found if s.missing), "not computed" if not found else "no value given")
+        return Cell(reason=reason, n=found[0].n if found else None, competes=competes)
+    value, error = combined
+    count = sum(s.value is not None for s in found)
+    text = format_measurement(value, error)
+    return Cell(text, n=found[0].n, n_seeds=count, value=value, error=error, competes=competes)
+
+
+def _row(name: str, cells: Sequence[Cell], scores: Sequence[Score]) -> Row:
+    counts = sorted({s.n for s in scores if s.value is not None})
+    floors = [s.floor for s in scores if s.floor is not None]
+    return Row(
+        name=name,
+        cells=tuple(_mark_best(name, cells, scores)),
+        n=" / ".join(f"{n:,}".replace(",", "\N{NARROW NO-BREAK SPACE}") for n in counts),
+        small=bool(counts) and counts[0] < SMALL_SAMPLE,
+        unequal=len(counts) > 1,
+        floor=format_value(floors[0], 2) if floors else "",
+    )
+
+
+def target(name: str, scores: Sequence[Score] = ()) -> float:
+    """The value of a perfect generator: as the score states it (``extra["target"]``), or by the metric's name."""
+    for score in scores:
+        if "target" in score.extra:
+            return float(score.extra["target"])
+    parts = set(name.lower().split("/"))
+    return 1.0 if parts & BEST_AT_ONE else 0.5 if parts & BEST_AT_HALF else 0.0
+
+
+def _mark_best(name: str, cells: Sequence[Cell], scores: Sequence[Score]) -> list[Cell]:
+    goal = target(name, scores)
+    rivals = [c for c in cells if c.competes and c.value is not None]
+    if len(rivals) < 2:
+        return list(cells)
+    best = min(rivals, key=lambda c: abs((c.value or 0.0) - goal))
+
+    def as_good(cell: Cell) -> bool:
+        if not cell.competes or cell.value is None or best.value is None:
+            return False
+        margin = math.hypot(cell.error or 0.0, best.error or 0.0)
+        return abs(cell.value - goal) - abs(best.value - goal) <= margin
+
+    return [Cell(**{**c.__dict__, "best": as_good(c)}) for c in cells]
+
+
+@dataclass(frozen=True)
+class TimingRow:
+    """Generation time of one model and batch size."""
+
+    model: str
+    batch_size: int
+    time: str
+    span: str
+    repeats: str
+    ratio: str
+    device: str
+    memory: str
+
+
+def timing_rows(timings: Sequence[tuple[str, Mapping[str, Any]]]) -> list[TimingRow]:
+    """One row per model and batch size; `ratio` is Geant4's time over the model's, where Geant4's is known."""
+    rows = []
+    for model, record in timings:
+        geant4, memory = record.get("geant4_ms"), record.get("peak_memory_MiB")
+        for r in sorted(record["results"], key=lambda item: item["batch_size"]):
+            rows.append(
+                TimingRow(
+                    model=model,
+                    batch_size=r["batch_size"],
+                    time=format_value(r["median_ms"]),
+                    span=f"{format_value(r['low_ms'])}\N{EN DASH}{format_value(r['high_ms'])}",
+                    repeats=str(r.get("n_repeats", "")),
+                    ratio=format_value(geant4 / r["median_ms"], 2) if geant4 and r["median_ms"] > 0 else "",
+                    device=f"{record.get('device', '?')}, {record.get('threads', '?')} threads",
+                    memory=f"{memory:.0f}" if memory else "",
+                )
+            )
+    return rows
