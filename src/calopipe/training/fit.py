@@ -13,6 +13,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 
 from calopipe import seeds
@@ -41,6 +42,10 @@ class History(Callback):
         val = f", val_loss {row['val_loss']:.5g}" if "val_loss" in row else ""
         done = trainer.current_epoch + 1
         log.info("epoch %d/%d: train_loss %.5g%s, lr %.2e", done, self.epochs, row["train_loss"], val, row["lr"])
+
+    @property
+    def state_key(self) -> str:
+        return "calopipe.History"
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}
@@ -83,7 +88,7 @@ def fit(
     trainer = _trainer(training, rolling, [rows, keeper])
     last = rolling / "last.ckpt"
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
+        warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
         torch.manual_seed(seeds.derive(network.seed, "training"))
         trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=False)
@@ -127,7 +132,7 @@ def _trainer(training: Training, rolling: Path, callbacks: list[Callback]) -> pl
         default_root_dir=rolling,
         enable_progress_bar=progress,
         enable_model_summary=False,
-        plugins=[],
+        plugins=[LightningEnvironment()],  # one process: Snakemake talks to SLURM, Lightning must not
     )
 
 

@@ -1,0 +1,210 @@
+"""Training: determinism, continuing after an interruption, schedules, weights kept, clear errors."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from calopipe.config import Model, Training, validate
+from calopipe.errors import CheckpointError, ConfigError, DataError, TrainingError
+from calopipe.geometry import load_geometry
+from calopipe.io import Showers, read_showers, write_showers
+from calopipe.sampling import Generator, encode, generate, reconstruct
+from calopipe.training import train_autoencoder, train_flow
+from calopipe.training import fit as fit_module
+from calopipe.training.data import Batches, reflections
+from calopipe.training.module import make_schedule
+
+TRAINING = {"epochs": 4, "batch_size": 32, "optimizer": "adamw", "lr": 1e-3, "schedule": "cosine", "warmup": 0.1}
+DIRECT = {
+    "flow": {
+        "preprocessing": [
+            {"step": "fill_empty"},
+            {"step": "layer_normalise", "ratio_scale": 0.9},
+            {"step": "logit"},
+            {"step": "standardise"},
+            {"step": "log_condition"},
+        ],
+        "model": {"name": "inn", "blocks": 2, "hidden": [8], "bins": 4},
+        "training": {**TRAINING, "ema_decay": 0.9, "gradient_clip": 5.0, "reflections": True, "weights": "last"},
+    }
+}
+LATENT = {
+    "autoencoder": {
+        "preprocessing": [{"step": "layer_normalise", "extras": "condition", "ratio_scale": 0.9}, "log_condition"],
+        "model": {"name": "hurdle_vae", "hidden": [32], "latent": 4},
+        "training": TRAINING,
+    },
+    "flow": {
+        "latents": "mu_sigma",
+        "preprocessing": [{"step": "logit", "columns": "extras"}, {"step": "standardise"}, "log_condition"],
+        "model": {"name": "inn", "blocks": 2, "hidden": [8], "bins": 4},
+        "training": TRAINING,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    paths = {}
+    for name, n in (("train", 160), ("val", 64), ("test", 50)):
+        incident = rng.uniform(1e3, 2e4, (n, 1)).astype(np.float32)
+        x = rng.random((n, 504)) ** 6
+        x[x < 0.01] = 0
+        x = (0.98 * incident * x / x.sum(1, keepdims=True)).astype(np.float32)
+        paths[name] = folder / f"{name}.hdf5"
+        write_showers(paths[name], Showers(incident, x), "calogan")
+    return paths
+
+
+def model(settings: dict) -> Model:
+    return validate(Model, settings, "model")
+
+
+def run_flow(files: dict[str, Path], out: Path, seed: int = 1, settings: dict = DIRECT) -> dict[str, torch.Tensor]:
+    train_flow(model(settings), files["train"], files["val"], "calogan", seed, out / "m.pt", out / "h.csv", out / "roll", 1)
+    return torch.load(out / "m.pt", weights_only=True)["model"]
+
+
+def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    for key in a:
+        torch.testing.assert_close(a[key], b[key], rtol=1e-6, atol=1e-7)
+
+
+@pytest.fixture(scope="module")
+def whole(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, torch.Tensor]]:
+    out = tmp_path_factory.mktemp("whole")
+    return out, run_flow(files, out)
+
+
+def test_same_seed_same_model_other_seed_other_model(files, whole, tmp_path: Path) -> None:
+    assert_same(whole[1], run_flow(files, tmp_path))
+    other = run_flow(files, tmp_path / "other", seed=2)
+    assert any(not torch.allclose(other[k], v) for k, v in whole[1].items() if v.is_floating_point())
+
+
+@pytest.mark.parametrize("stop_at", [1, 3])
+def test_interrupted_training_ends_at_the_same_model(files, whole, tmp_path: Path, monkeypatch, stop_at: int) -> None:
+    class Stop(fit_module.History):
+        def on_train_batch_start(self, trainer, *args) -> None:
+            if trainer.current_epoch == stop_at:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module, "History", Stop)
+        with pytest.raises((TrainingError, KeyboardInterrupt, SystemExit)):
+            run_flow(files, tmp_path)
+    assert not (tmp_path / "m.pt").exists() and list(tmp_path.glob("roll/*/last.ckpt"))
+    assert_same(whole[1], run_flow(files, tmp_path))
+    assert not list(tmp_path.glob("roll/*"))
+    with (tmp_path / "h.csv").open() as stream:
+        assert [int(row["epoch"]) for row in csv.DictReader(stream)] == [0, 1, 2, 3]
+
+
+def test_other_settings_do_not_continue_from_an_old_rolling_checkpoint(files, tmp_path: Path) -> None:
+    (tmp_path / "roll" / "0123").mkdir(parents=True)
+    (tmp_path / "roll" / "0123" / "last.ckpt").write_bytes(b"of another training")
+    run_flow(files, tmp_path)
+
+
+def test_latent_pipeline(files, tmp_path: Path) -> None:
+    m, ae = model(LATENT), tmp_path / "ae.pt"
+    train_autoencoder(m, files["train"], files["val"], "calogan", 1, ae, tmp_path / "h.csv", tmp_path / "roll", 1)
+    for part in ("train", "val"):
+        encode(ae, files[part], tmp_path / f"{part}.h5")
+    flow = tmp_path / "flow.pt"
+    train_flow(m, tmp_path / "train.h5", tmp_path / "val.h5", "calogan", 1, flow, tmp_path / "f.csv", tmp_path / "roll", 1)
+    evaluation = _generation()
+    generate(flow, ae, files["test"], tmp_path / "gen.hdf5", evaluation, 1)
+    reconstruct(ae, files["test"], tmp_path / "rec.hdf5", evaluation, 1)
+    truth = read_showers(files["test"])
+    for name in ("gen", "rec"):
+        showers = read_showers(tmp_path / f"{name}.hdf5", geometry=load_geometry("calogan"))
+        assert np.array_equal(showers.incident_energies, truth.incident_energies)
+        assert not ((showers.showers > 0) & (showers.showers < 0.01)).any()
+    ratio = read_showers(tmp_path / "rec.hdf5").showers.sum(1) / truth.showers.sum(1)
+    assert np.allclose(ratio, 1, atol=1e-3)
+    with pytest.raises(CheckpointError, match="needs the checkpoint of its autoencoder"):
+        Generator.load(flow)
+    with pytest.raises(CheckpointError, match="an autoencoder alone cannot generate"):
+        Generator.load(ae)
+
+
+def test_generation_is_repeatable_and_checks_energies(files, whole, tmp_path: Path) -> None:
+    generator = Generator.load(whole[0] / "m.pt", device="cpu")
+    energies = np.array([1e3, 5e3, 2e4], dtype=np.float32)
+    torch.manual_seed(5)
+    first = generator.sample(energies)
+    torch.manual_seed(5)
+    assert np.array_equal(first, generator.sample(energies[:, None])) and first.shape == (3, 504)
+    with pytest.raises(DataError, match="finite and > 0"):
+        generator.sample(np.array([1e3, -1.0]))
+    generate(whole[0] / "m.pt", None, files["test"], tmp_path / "g.hdf5", _generation(factor=2), 1)
+    assert len(read_showers(tmp_path / "g.hdf5")) == 100
+
+
+def test_broken_checkpoints_are_named(tmp_path: Path, whole) -> None:
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        Generator.load(tmp_path / "none.pt")
+    (tmp_path / "junk.pt").write_bytes(b"junk")
+    with pytest.raises(CheckpointError, match="junk.pt: not a checkpoint"):
+        Generator.load(tmp_path / "junk.pt")
+    data = (whole[0] / "m.pt").read_bytes()
+    (tmp_path / "half.pt").write_bytes(data[: len(data) // 2])
+    with pytest.raises(CheckpointError, match="half.pt: not a checkpoint"):
+        Generator.load(tmp_path / "half.pt")
+
+
+def test_non_finite_loss_stops_with_a_message(files, tmp_path: Path) -> None:
+    training = {**TRAINING, "lr": 1e30, "schedule": "constant", "warmup": 0}
+    m = model({**LATENT, "autoencoder": {**LATENT["autoencoder"], "training": training}})
+    with pytest.raises(TrainingError, match=r"loss is (nan|inf).*epoch"):
+        train_autoencoder(
+            m, files["train"], files["val"], "calogan", 1, tmp_path / "m.pt", tmp_path / "h.csv", tmp_path / "roll", 1
+        )
+    assert not (tmp_path / "m.pt").exists()
+
+
+def test_batches_cover_everything_once_in_seeded_order() -> None:
+    x = torch.arange(10)
+    first = torch.cat([b[0] for b in Batches((x,), 3, seed=1)])
+    assert len(first) == 9 and len(set(first.tolist())) == 9
+    assert torch.equal(first, torch.cat([b[0] for b in Batches((x,), 3, seed=1)]))
+    assert torch.equal(torch.cat([b[0] for b in Batches((x,), 3)]), x)
+
+
+def test_reflections_are_permutations_that_mirror_the_grid() -> None:
+    geometry = load_geometry("calogan")
+    perms = reflections(geometry)
+    assert perms.shape == (4, 504) and all(set(p.tolist()) == set(range(504)) for p in perms)
+    x = torch.arange(504.0)
+    assert x[perms[2]][0] == 95 and x[perms[1]][0] == 2 * 96 and torch.equal(x[perms[3]][perms[3]], x)
+    with pytest.raises(ConfigError, match="cartesian"):
+        reflections(load_geometry("calochallenge2"))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "one_cycle", "cosine"])
+def test_schedules_peak_at_the_learning_rate(schedule: str) -> None:
+    training = validate(Training, {"epochs": 1, "lr": 0.5, "schedule": schedule, "warmup": 0.2}, "t")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    scheduler = make_schedule(optimizer, training, 50)
+    rates = []
+    for _ in range(50):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
+    assert max(rates) == pytest.approx(0.5, rel=0.05) and 5 <= int(np.argmax(rates)) <= 15
+    assert rates[-1] == pytest.approx(0.5 if schedule == "constant" else 0, abs=0.01)
+
+
+def _generation(**settings):
+    from calopipe.config import Generation
+
+    return validate(Generation, {"batch_size": 30, "device": "cpu", **settings}, "generation")
