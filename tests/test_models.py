@@ -83,7 +83,9 @@ def test_samples_are_one_row_per_condition_and_repeatable(name: str) -> None:
     def draw() -> torch.Tensor:
         torch.manual_seed(3)
         with torch.no_grad():
-            return model.decode(model.encode(x, cond)[0], cond) if isinstance(model, Autoencoder) else model.sample(cond)
+            return (
+                model.decode(model.encode(x, cond)[0], cond) if isinstance(model, Autoencoder) else model.sample(cond)
+            )
 
     first = draw()
     assert first.shape == x.shape and torch.isfinite(first).all() and torch.equal(first, draw())

@@ -27,7 +27,10 @@ CHAINS = {
         {"step": "standardise"},
         {"step": "log_condition"},
     ],
-    "vae": [{"step": "layer_normalise", "extras": "condition", "ratio_scale": 0.9, "fill_layers": True}, "log_condition"],
+    "vae": [
+        {"step": "layer_normalise", "extras": "condition", "ratio_scale": 0.9, "fill_layers": True},
+        "log_condition",
+    ],
     "split_logit": [{"step": "layer_normalise", "ratio_scale": 0.9}, {"step": "logit", "alpha": 1e-8, "alpha_1": 0.1}],
 }
 

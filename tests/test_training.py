@@ -14,8 +14,8 @@ from calopipe.errors import CheckpointError, ConfigError, DataError, TrainingErr
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, read_showers, write_showers
 from calopipe.sampling import Generator, encode, generate, reconstruct
-from calopipe.training import train_autoencoder, train_flow
 from calopipe.training import fit as fit_module
+from calopipe.training import train_autoencoder, train_flow
 from calopipe.training.data import Batches, reflections
 from calopipe.training.module import make_schedule
 
@@ -68,7 +68,9 @@ def model(settings: dict) -> Model:
 
 
 def run_flow(files: dict[str, Path], out: Path, seed: int = 1, settings: dict = DIRECT) -> dict[str, torch.Tensor]:
-    train_flow(model(settings), files["train"], files["val"], "calogan", seed, out / "m.pt", out / "h.csv", out / "roll", 1)
+    train_flow(
+        model(settings), files["train"], files["val"], "calogan", seed, out / "m.pt", out / "h.csv", out / "roll", 1
+    )
     return torch.load(out / "m.pt", weights_only=True)["model"]
 
 
@@ -119,7 +121,9 @@ def test_latent_pipeline(files, tmp_path: Path) -> None:
     for part in ("train", "val"):
         encode(ae, files[part], tmp_path / f"{part}.h5")
     flow = tmp_path / "flow.pt"
-    train_flow(m, tmp_path / "train.h5", tmp_path / "val.h5", "calogan", 1, flow, tmp_path / "f.csv", tmp_path / "roll", 1)
+    train_flow(
+        m, tmp_path / "train.h5", tmp_path / "val.h5", "calogan", 1, flow, tmp_path / "f.csv", tmp_path / "roll", 1
+    )
     evaluation = _generation()
     generate(flow, ae, files["test"], tmp_path / "gen.hdf5", evaluation, 1)
     reconstruct(ae, files["test"], tmp_path / "rec.hdf5", evaluation, 1)

@@ -1,7 +1,9 @@
 """Registries of pluggable parts (models, metrics, preprocessing steps), and how a part is found without importing it.
 
-A part lives in one file of its package and carries ``@register("name")``; its settings are a class ``<Something>Config``
-in the same file, named in the decorator: ``@register("name", config=FooConfig)``. Building Snakemake's DAG must validate
+A part lives in one file of its package and carries ``@register("name")``; its settings are a class
+``<Something>Config``
+in the same file, named in the decorator: ``@register("name", config=FooConfig)``. Building Snakemake's DAG must
+validate
 those settings without importing torch, so :func:`config_class` reads just the config class out of the source file.
 """
 

@@ -56,7 +56,9 @@ def load_study(data: Mapping[str, Any], presets_dir: Path) -> Study:
     available = [p.stem for p in sorted(presets_dir.glob("*.yaml"))]
     for name in names:
         if name not in available:
-            raise ConfigError(f"presets: no preset '{name}'{nearest(str(name), available)}; known: {', '.join(available)}")
+            raise ConfigError(
+                f"presets: no preset '{name}'{nearest(str(name), available)}; known: {', '.join(available)}"
+            )
         base = merge(base, read_yaml(presets_dir / f"{name}.yaml"))
     study = validate(Study, merge(base, data), "")
     _check_references(study)
@@ -72,7 +74,9 @@ def _check_references(study: Study) -> None:
             ("evaluation", run.evaluation, study.evaluations),
         ):
             if value not in known:
-                raise ConfigError(f"runs.{i}.{key}: no {key} '{value}'{nearest(value, known)}; known: {', '.join(known)}")
+                raise ConfigError(
+                    f"runs.{i}.{key}: no {key} '{value}'{nearest(value, known)}; known: {', '.join(known)}"
+                )
         for seed in run.seeds:
             if (run.dataset, run.model, seed) in seen:
                 raise ConfigError(f"runs.{i}: ({run.dataset}, {run.model}, seed {seed}) appears twice")

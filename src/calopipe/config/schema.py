@@ -78,10 +78,16 @@ class Dataset(Section):
     """Showers of one particle in one calorimeter."""
 
     source: Source = Field(description="files to learn from")
-    reference: Source | None = Field(None, description="separate files for the test split (CaloChallenge); else split off")
+    reference: Source | None = Field(
+        None, description="separate files for the test split (CaloChallenge); else split off"
+    )
     geometry: str = Field(description="built-in geometry name, geometry YAML, or CaloChallenge binning XML")
-    threshold_MeV: float | None = Field(None, ge=0, description="voxels below are zero; null: the geometry's readout threshold")
-    energy_scale: float = Field(1.0, gt=0, description="factor on voxel energies (0.5 for the thesis's CaloChallenge 1)")
+    threshold_MeV: float | None = Field(
+        None, ge=0, description="voxels below are zero; null: the geometry's readout threshold"
+    )
+    energy_scale: float = Field(
+        1.0, gt=0, description="factor on voxel energies (0.5 for the thesis's CaloChallenge 1)"
+    )
     max_showers: int | None = Field(None, gt=0, description="use only the first showers of the files")
     pool: tuple[int, int] | None = Field(None, description="average-pooling kernel (first, second index), e.g. [2, 1]")
     split: Split = Field(default_factory=Split, description="how showers are split")
@@ -96,19 +102,26 @@ class Training(Section):
     lr: float = Field(1e-3, gt=0, description="learning rate; the peak of one-cycle and cosine schedules")
     betas: tuple[float, float] = Field((0.9, 0.999), description="Adam moment decay rates")
     weight_decay: float = Field(0.0, ge=0, description="weight decay")
-    schedule: Literal["constant", "one_cycle", "cosine"] = Field("constant", description="learning-rate schedule, per step")
-    warmup: Fraction = Field(0.0, description="fraction of steps of linear warm-up (cosine) or rise (one_cycle, default 0.3)")
+    schedule: Literal["constant", "one_cycle", "cosine"] = Field(
+        "constant", description="learning-rate schedule, per step"
+    )
+    warmup: Fraction = Field(
+        0.0, description="fraction of steps of linear warm-up (cosine) or rise (one_cycle, default 0.3)"
+    )
     final_lr_fraction: Fraction = Field(0.0, description="last learning rate of the cosine schedule over the peak")
     gradient_clip: float | None = Field(None, gt=0, description="clip the gradient norm at this value")
     ema_decay: float | None = Field(None, gt=0, lt=1, description="use an exponential moving average of the weights")
-    precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true"] = Field("32-true", description="Lightning precision")
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true"] = Field(
+        "32-true", description="Lightning precision"
+    )
     weights: Literal["best", "last"] = Field("best", description="weights kept: best validation loss, or the last")
     validate_every: int = Field(1, gt=0, description="epochs between validations")
     checkpoint_every: int = Field(1, gt=0, description="epochs between rolling checkpoints")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
     reflections: bool = Field(
-        False, description="apply random reflections of the cartesian cell grid to training showers (only where the detector "
-        "and the beam are symmetric)"
+        False,
+        description="apply random reflections of the cartesian cell grid to training showers (only where the detector "
+        "and the beam are symmetric)",
     )
 
 
@@ -138,7 +151,8 @@ class FlowStage(_NetworkStage):
     """Preprocessing, density model (on showers, or on latents) and its training."""
 
     latents: Literal["mu_sigma", "resample", "once"] = Field(
-        "mu_sigma", description="latent models: learn (mu, log sigma^2), or z drawn anew in every batch, or z drawn once"
+        "mu_sigma",
+        description="latent models: learn (mu, log sigma^2), or z drawn anew in every batch, or z drawn once",
     )
 
 
@@ -167,8 +181,9 @@ class ClassifierConfig(Section):
     """A classifier test: a network told generated from reference showers; AUC 0.5 is the floor."""
 
     features: Literal["low", "low_raw", "low_normed", "high"] = Field(
-        "low", description="low: log10 E_inc and voxels / E_inc; low_raw: voxels in GeV; low_normed: voxels / E_layer and "
-        "log10 E_layer; high: observables"
+        "low",
+        description="low: log10 E_inc and voxels / E_inc; low_raw: voxels in GeV; low_normed: voxels / E_layer and "
+        "log10 E_layer; high: observables",
     )
     hidden: list[int] = Field(default_factory=lambda: [512, 512], description="neurons of the hidden layers")
     negative_slope: float = Field(0.01, description="slope of LeakyReLU")
@@ -178,15 +193,22 @@ class ClassifierConfig(Section):
     lr: float = Field(2e-4, gt=0, description="Adam learning rate")
     plateau: bool = Field(False, description="reduce the rate by 0.1 after 10 epochs without better validation loss")
     repeats: int = Field(5, gt=0, description="independent trainings: mean and standard deviation are reported")
-    standardise: bool = Field(False, description="shift and scale each input by its training mean and deviation (not published)")
-    voxel_scale: float = Field(1.0, gt=0, description="factor on voxel inputs of low and low_raw (100 in the challenge's script)")
+    standardise: bool = Field(
+        False, description="shift and scale each input by its training mean and deviation (not published)"
+    )
+    voxel_scale: float = Field(
+        1.0, gt=0, description="factor on voxel inputs of low and low_raw (100 in the challenge's script)"
+    )
     max_per_class: int | None = Field(None, gt=0, description="use at most this many showers of each sample")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
     reflections: bool = Field(
-        False, description="apply random reflections of the cartesian cell grid to training showers (only where the detector "
-        "and the beam are symmetric)"
+        False,
+        description="apply random reflections of the cartesian cell grid to training showers (only where the detector "
+        "and the beam are symmetric)",
     )
-    split: Split = Field(default_factory=lambda: Split(train=0.6, val=0.2, test=0.2), description="split of the joint sample")
+    split: Split = Field(
+        default_factory=lambda: Split(train=0.6, val=0.2, test=0.2), description="split of the joint sample"
+    )
 
 
 class HistogramConfig(Section):
@@ -247,9 +269,13 @@ class Study(Section):
 
     study: Name = Field("study", description="name of the report")
     results: str = Field("results", description="folder of everything the workflow writes")
-    presets: list[str] = Field(default_factory=list, description="names of files in presets/, merged in order, below this file")
+    presets: list[str] = Field(
+        default_factory=list, description="names of files in presets/, merged in order, below this file"
+    )
     datasets: dict[Name, Dataset] = Field(description="datasets by name")
     models: dict[Name, Model] = Field(description="models by name")
-    evaluations: dict[Name, Evaluation] = Field(default_factory=lambda: {"default": Evaluation()}, description="by name")
+    evaluations: dict[Name, Evaluation] = Field(
+        default_factory=lambda: {"default": Evaluation()}, description="by name"
+    )
     runs: list[Run] = Field(min_length=1, description="what to train and judge")
     plots: Plots = Field(default_factory=Plots, description="appearance of plots")

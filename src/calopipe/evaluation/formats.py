@@ -46,7 +46,8 @@ class Histogram:
 
     Attributes:
         name: observable, with the layer where it has one: ``E_ratio``, ``E_layer/0``.
-        group: what plots put on one page: ``energies``, ``centroids``, ``widths``, ``brightest``, ``activity``, ``voxels``.
+        group: what plots put on one page: ``energies``, ``centroids``, ``widths``, ``brightest``, ``activity``,
+            ``voxels``.
         label: axis label in matplotlib mathtext with its unit.
         edges: (B + 1,) bin edges.
         counts: sample name -> (B,) counts inside the range; the reference is called ``reference``.
@@ -138,7 +139,9 @@ def load_histograms(path: Path) -> tuple[list[Histogram], list[AverageShowers]]:
                 entry["energy_slice"] = _pair(entry["energy_slice"])
                 histograms.append(Histogram(edges=data[f"h{i}/edges"], counts=counts, **entry))
             averages = [
-                AverageShowers({s: data[f"a{i}/{s}"] for s in entry["samples"]}, entry["n"], _pair(entry["energy_slice"]))
+                AverageShowers(
+                    {s: data[f"a{i}/{s}"] for s in entry["samples"]}, entry["n"], _pair(entry["energy_slice"])
+                )
                 for i, entry in enumerate(index["averages"])
             ]
     except (OSError, KeyError, ValueError) as error:

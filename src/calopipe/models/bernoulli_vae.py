@@ -1,4 +1,6 @@
-"""M5: conditional VAE with a Bernoulli reconstruction loss, the published VAE of CaloChallenge 1 (thesis section 4.4.1)."""
+"""M5: conditional VAE with a Bernoulli reconstruction loss, the published VAE of CaloChallenge 1 (thesis section
+4.4.1).
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,16 @@ from calopipe.models.base import Autoencoder, draw, gaussian_kl, mlp
 class BernoulliVAEConfig(Section):
     """Settings of :class:`BernoulliVAE`; the defaults are the published card of CaloChallenge 1 (Table 5)."""
 
-    hidden: list[int] = Field(default_factory=lambda: [5000, 1000, 500], description="encoder widths; the decoder mirrors")
+    hidden: list[int] = Field(
+        default_factory=lambda: [5000, 1000, 500], description="encoder widths; the decoder mirrors"
+    )
     latent: int = Field(50, gt=0, description="latent dimensions")
     alpha: float = Field(1e-6, gt=0, lt=0.5, description="logit regularisation of the network's input")
     beta: float = Field(1e-5, ge=0, description="weight of the KL term")
     gamma: float = Field(1e4, gt=0, description="weight of the data loss, mean over voxels and halved")
-    condition_scale: float = Field(1.15, gt=0, description="conditions are divided by this times their largest value (at least 1)")
+    condition_scale: float = Field(
+        1.15, gt=0, description="conditions are divided by this times their largest value (at least 1)"
+    )
 
 
 @MODELS.register("bernoulli_vae", config=BernoulliVAEConfig)

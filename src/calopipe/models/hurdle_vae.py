@@ -1,6 +1,7 @@
 """Conditional VAE whose decoder is a hurdle likelihood: is the voxel hit, and if so, how much energy.
 
-A decoder that returns a mean gives showers without voxel-to-voxel noise, which any classifier sees (thesis section 4.3.1,
+A decoder that returns a mean gives showers without voxel-to-voxel noise, which any classifier sees (thesis section
+4.3.1,
 "reduced randomness of the VAE"). Here the decoder is a distribution that can be drawn from: a Bernoulli variable for
 x > 0 and, given that, a normal in logit x with learned mean and width (log sigma^2 clipped as in the thesis's learned
 decoder width, section 4.3.2). The loss is then a true evidence lower bound for beta = 1. Hurdle models: Mullahy 1986.

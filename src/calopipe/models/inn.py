@@ -23,7 +23,9 @@ class INNConfig(Section):
     hidden: list[int] = Field(default_factory=lambda: [256, 256], description="hidden widths of the sub-networks")
     bins: int = Field(10, gt=1, description="spline bins")
     bounds: float = Field(10.0, gt=0, description="splines act on [-bounds, bounds]; identity outside")
-    masks: Literal["random", "alternate"] = Field("random", description="how halves are chosen from block to block")
+    masks: Literal["random", "alternate", "pairs"] = Field(
+        "random", description="how halves are chosen from block to block"
+    )
 
 
 @MODELS.register("inn", config=INNConfig)

@@ -16,7 +16,8 @@ class LatentTarget:
     """Assemble flow inputs from encoded showers, and take flow outputs apart again.
 
     Attributes:
-        mode: ``mu_sigma`` learns (mu, log sigma^2); ``resample`` and ``once`` learn z ~ N(mu, sigma), drawn in every batch
+        mode: ``mu_sigma`` learns (mu, log sigma^2); ``resample`` and ``once`` learn z ~ N(mu, sigma), drawn in every
+            batch
             or once. The extra dimensions u (N, L) are appended in every mode.
         latent_dim: columns of mu.
     """
@@ -34,7 +35,9 @@ class LatentTarget:
         return torch.cat([*latent, extras], dim=1)
 
     def take_apart(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents z (N, latent_dim), drawn where the flow learned their distribution, and extras (N, L) of flow output."""
+        """Latents z (N, latent_dim), drawn where the flow learned their distribution, and extras (N, L) of flow
+        output.
+        """
         d = self.latent_dim
         if self.mode == "mu_sigma":
             return draw(x[:, :d], x[:, d : 2 * d].clamp(-20, 10)), x[:, 2 * d :]

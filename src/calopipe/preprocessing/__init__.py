@@ -1,4 +1,6 @@
-"""Invertible chains from showers (MeV) to network inputs; postprocessing is their inverse, never a second implementation."""
+"""Invertible chains from showers (MeV) to network inputs; postprocessing is their inverse, never a second
+implementation.
+"""
 
 from calopipe.preprocessing.base import Chain, Layout, Step, build_chain
 

@@ -1,6 +1,7 @@
 """The contract of a preprocessing step, and the chain that applies steps in order.
 
-A step maps ``(x, cond)`` to ``(x', cond', log|det dx'/dx|)`` and back. ``x`` is (N, D), ``cond`` is (N, C); at the start
+A step maps ``(x, cond)`` to ``(x', cond', log|det dx'/dx|)`` and back. ``x`` is (N, D), ``cond`` is (N, C); at the
+start
 of a chain ``x`` holds voxel energies and ``cond`` the incident energy, both in MeV. Steps that draw random numbers
 (noise, the filling of empty voxels) draw new ones at every call; their inverse removes what they added.
 """
@@ -33,7 +34,8 @@ class Layout:
 
 
 class Step(nn.Module):
-    """Base of all steps. Subclasses MUST define ``forward`` and ``inverse`` as exact inverses of each other (up to noise
+    """Base of all steps. Subclasses MUST define ``forward`` and ``inverse`` as exact inverses of each other (up to
+    noise
     they add and remove), MUST NOT change the order or number of rows, and SHOULD set ``dim_out`` and ``cond_dim_out``.
 
     Args:

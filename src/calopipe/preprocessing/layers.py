@@ -29,10 +29,11 @@ class LayerNormaliseConfig(Section):
 class LayerNormalise(Step):
     """Divide each layer by its energy and keep the energies as u_1 = E_tot / E_inc, u_i = E_{i-1} / sum_{j >= i-1} E_j.
 
-    x (N, V) in MeV becomes (N, V) layer fractions, followed by u (N, L) when ``extras: data``; with ``extras: condition``
+    x (N, V) in MeV becomes (N, V) layer fractions, followed by u (N, L) when ``extras: data``; with ``extras:
+    condition``
     the condition (N, 1) becomes (N, 1 + L). The inverse renormalises each layer to the energy that u gives it, so the
-    total agrees with u_1 whatever the fractions are. The log-det is that of the map of voxels to (fractions, u) with the
-    last fraction of each layer left out, which is not a square map: it is reported as 0.
+    total agrees with u_1 whatever the fractions are. The log-det is that of the map of voxels to (fractions, u) with
+    the last fraction of each layer left out, which is not a square map: it is reported as 0.
     """
 
     def __init__(self, config: LayerNormaliseConfig, layout: Layout, dim: int, cond_dim: int) -> None:

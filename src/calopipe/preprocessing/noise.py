@@ -17,16 +17,22 @@ from calopipe.preprocessing.base import Layout, Step
 class NoiseConfig(Section):
     """Settings of :class:`Noise`."""
 
-    width: float = Field(gt=0, description="upper end of the uniform noise, in the units of x at this place of the chain")
+    width: float = Field(
+        gt=0, description="upper end of the uniform noise, in the units of x at this place of the chain"
+    )
     removal: Literal["threshold", "subtract_mean", "none"] = Field(
         "threshold", description="inverse: zero below the threshold; also subtract width / 2 from the rest; or nothing"
     )
-    threshold: float | None = Field(None, ge=0, description="values below become 0 in the inverse; null: the noise width")
+    threshold: float | None = Field(
+        None, ge=0, description="values below become 0 in the inverse; null: the noise width"
+    )
 
 
 @STEPS.register("noise", config=NoiseConfig)
 class Noise(Step):
-    """Add uniform noise [0, width), drawn anew in every batch (thesis section 4.1); put it before or after normalisation."""
+    """Add uniform noise [0, width), drawn anew in every batch (thesis section 4.1); put it before or after
+    normalisation.
+    """
 
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return x + self.config.width * torch.rand_like(x), cond, x.new_zeros(x.shape[0])
@@ -48,10 +54,11 @@ class FillEmptyConfig(Section):
 
 @STEPS.register("fill_empty", config=FillEmptyConfig)
 class FillEmpty(Step):
-    """Give voxels below the readout threshold t an energy t * 10^(-|g| decades), g standard normal, drawn in every batch.
+    """Give voxels below the readout threshold t an energy t * 10^(-|g| decades), g standard normal, drawn in every
+    batch.
 
-    A voxel that is empty in most showers then has one unbroken distribution in log E, half of a normal below t, in place
-    of a spike that a flow has to imitate. Energies above t are untouched, so the inverse (zero below t) is exact.
+    A voxel that is empty in most showers then has one unbroken distribution in log E, half of a normal below t, in
+    place of a spike that a flow has to imitate. Energies above t are untouched, so the inverse (zero below t) is exact.
     """
 
     def __init__(self, config: FillEmptyConfig, layout: Layout, dim: int, cond_dim: int) -> None:

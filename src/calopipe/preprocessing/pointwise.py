@@ -18,7 +18,9 @@ class LogitConfig(Section):
     """Settings of :class:`Logit`."""
 
     alpha: float = Field(1e-6, gt=0, lt=0.5, description="regularisation at 0 (and at 1 unless alpha_1 is given)")
-    alpha_1: float | None = Field(None, gt=0, lt=1, description="regularisation at 1; the split form alpha + x (1 - alpha_1)")
+    alpha_1: float | None = Field(
+        None, gt=0, lt=1, description="regularisation at 1; the split form alpha + x (1 - alpha_1)"
+    )
     columns: Literal["all", "extras"] = Field("all", description="all columns, or only the last n_layers of them")
 
 
@@ -27,8 +29,8 @@ class Logit(Step):
     """logit(k), k = alpha + x (1 - 2 alpha) (thesis eq. 5), or k = alpha + x (1 - alpha - alpha_1) in the split form.
 
     float32-safe: log(1 - k) is taken as log of (1 - x) (1 - alpha - a1) + a1, with a1 the regularisation at 1, which is
-    never rounded to 0 (1 - alpha == 1 in float32 below 2.98e-8). The thesis writes its split form alpha_0 + x (1 - alpha_1);
-    ours differs from it by alpha_0 x, so that x = 1 maps to 1 - alpha_1 exactly.
+    never rounded to 0 (1 - alpha == 1 in float32 below 2.98e-8). The thesis writes its split form alpha_0 + x (1 -
+    alpha_1); ours differs from it by alpha_0 x, so that x = 1 maps to 1 - alpha_1 exactly.
     """
 
     def __init__(self, config: LogitConfig, layout: Layout, dim: int, cond_dim: int) -> None:
@@ -100,7 +102,9 @@ class Standardise(Step):
 
 @STEPS.register("affine")
 class LearnableAffine(Step):
-    """x exp(s) + b per column with learnable s and b, started at standardisation (thesis section 4.4.2, learnable norm)."""
+    """x exp(s) + b per column with learnable s and b, started at standardisation (thesis section 4.4.2, learnable
+    norm).
+    """
 
     def __init__(self, config: None, layout: Layout, dim: int, cond_dim: int) -> None:
         super().__init__(config, layout, dim, cond_dim)
@@ -121,7 +125,8 @@ class LearnableAffine(Step):
 
 @STEPS.register("log_condition")
 class LogCondition(Step):
-    """log of the incident energy in GeV, standardised on the training split; other columns of the condition unchanged."""
+    """log of the incident energy in GeV, standardised on the training split; other columns of the condition unchanged.
+    """
 
     def __init__(self, config: None, layout: Layout, dim: int, cond_dim: int) -> None:
         super().__init__(config, layout, dim, cond_dim)

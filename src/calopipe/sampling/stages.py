@@ -94,7 +94,9 @@ def _device(network: Network) -> torch.device:
 
 def _check_voxels(network: Network, found: int, path: Path) -> None:
     if found != network.layout.n_voxels:
-        raise GeometryError(f"{path}: {found} voxels per shower, but the checkpoint was trained on {network.layout.n_voxels}")
+        raise GeometryError(
+            f"{path}: {found} voxels per shower, but the checkpoint was trained on {network.layout.n_voxels}"
+        )
 
 
 def _writer(out: Path, network: Network, seed: int, source: str) -> ShowerWriter:

@@ -55,14 +55,18 @@ class TrainingModule(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         losses = self._losses(batch)
         if not torch.isfinite(losses["loss"]):
-            raise TrainingError(f"loss is {losses['loss'].item()} in epoch {self.current_epoch}, step {self.global_step}")
+            raise TrainingError(
+                f"loss is {losses['loss'].item()} in epoch {self.current_epoch}, step {self.global_step}"
+            )
         for name, value in losses.items():
             self.log(f"train_{name}", value.detach(), on_step=False, on_epoch=True, batch_size=len(batch[0]))
         return losses["loss"]
 
     def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         for name, value in self._losses(batch).items():
-            self.log(f"val_{name}", value, on_step=False, on_epoch=True, batch_size=len(batch[0]), prog_bar=name == "loss")
+            self.log(
+                f"val_{name}", value, on_step=False, on_epoch=True, batch_size=len(batch[0]), prog_bar=name == "loss"
+            )
 
     def configure_optimizers(self) -> Any:
         s = self.settings
@@ -97,7 +101,12 @@ class Data(pl.LightningDataModule):
     """Training batches in an order seeded by the epoch; validation batches in file order."""
 
     def __init__(
-        self, train: tuple[Tensor, ...], val: tuple[Tensor, ...], batch_size: int, seed: int, permutations: Tensor | None
+        self,
+        train: tuple[Tensor, ...],
+        val: tuple[Tensor, ...],
+        batch_size: int,
+        seed: int,
+        permutations: Tensor | None,
     ) -> None:
         super().__init__()
         self.train, self.val, self.batch_size, self.seed, self.permutations = train, val, batch_size, seed, permutations

@@ -56,8 +56,8 @@ def train_autoencoder(
     shower_data = [load_showers(path, geo) for path in (train, val)]
     settings = model.autoencoder.model_dump(mode="json")
     _train(
-        "autoencoder", settings, geo, seed, shower_data[0], shower_data[1], lambda x, cond: (x, cond), checkpoint, history,
-        rolling, threads, threshold_MeV, {},
+        "autoencoder", settings, geo, seed, shower_data[0], shower_data[1], lambda x, cond: (x, cond), checkpoint,
+        history, rolling, threads, threshold_MeV, {},
     )  # fmt: skip
 
 
@@ -82,8 +82,8 @@ def train_flow(
     if not model.is_latent:
         data = [load_showers(path, geo) for path in (train, val)]
         _train(
-            "flow", settings, geo, seed, data[0], data[1], lambda x, cond: (x, cond), checkpoint, history, rolling, threads,
-            threshold_MeV, {},
+            "flow", settings, geo, seed, data[0], data[1], lambda x, cond: (x, cond), checkpoint, history, rolling,
+            threads, threshold_MeV, {},
         )  # fmt: skip
         return
     encoded = [load_latents(path) for path in (train, val)]
@@ -147,6 +147,7 @@ def _fit_inputs(network: Network, x: Tensor, cond: Tensor) -> None:
 
 
 def _key(settings: dict[str, Any], seed: int, n: int) -> str:
-    """Name of the rolling folder: training continues only from a checkpoint of the same settings, seed and data size."""
+    """Name of the rolling folder: training continues only from a checkpoint of the same settings, seed and data size.
+    """
     text = json.dumps([settings, seed, n], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
