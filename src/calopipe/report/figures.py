@@ -227,7 +227,8 @@ def _classifier_tasks(data: DatasetData) -> Iterator[Task]:
         curves = []
         for model in data.models:
             found = [s.curves[name] for s in model.seeds if name in s.curves]
-            if found and {"fpr", "tpr"} <= set(found[0]):
+            found = [c for c in found if {"fpr", "tpr"} <= set(c) and np.size(c["tpr"])]
+            if found:
                 scores = [s for seed in model.seeds for s in seed.scores if s.name == f"classifier/{name}/auc"]
                 auc = combine([s for s in scores if s.sample == "generated"])
                 style = sample_style(model.style, "generated", len(found))
@@ -245,7 +246,7 @@ def _classifier_tasks(data: DatasetData) -> Iterator[Task]:
 def _weight_tasks(data: DatasetData, name: str) -> Iterator[Task]:
     for model in data.models:
         found = [s.curves[name] for s in model.seeds if name in s.curves]
-        found = [c for c in found if {"weights_reference", "weights_generated"} <= set(c)]
+        found = [c for c in found if all(np.size(c.get(f"weights_{k}", ())) for k in ("reference", "generated"))]
         if found:
             reference, generated = (
                 np.concatenate([np.ravel(c[f"weights_{k}"]) for c in found]) for k in ("reference", "generated")

@@ -41,9 +41,12 @@ class Section:
 def build_report(summary: StudySummary, out_dir: str | Path, workers: int = 1) -> Path:
     """Write ``index.html`` and the folder ``plots`` into `out_dir`; nothing is computed anew, and nothing fetched.
 
+    Pictures of an earlier report in ``plots`` that this one does not have are deleted.
+
     Args:
         summary: runs of the study with their files, see :class:`calopipe.report.artifacts.StudySummary`.
-        out_dir: folder of the report; created where missing. Links to files of the study are relative to it.
+        out_dir: folder of the report, or its page where the name ends in ``.html``; folders are created where missing.
+            Links to files of the study are relative to it.
         workers: processes that draw.
 
     Returns:
@@ -54,17 +57,29 @@ def build_report(summary: StudySummary, out_dir: str | Path, workers: int = 1) -
     """
     if not summary.runs:
         raise DataError(f"study '{summary.study}' has no runs to report on")
-    out = Path(out_dir)
+    path = Path(out_dir) if Path(out_dir).suffix == ".html" else Path(out_dir) / "index.html"
+    out = path.parent
     try:
         (out / "plots").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{out}: the report cannot be written there ({error.strerror})") from error
     datasets = [_dataset(data, summary, out, workers) for data in load_study_data(summary)]
     page = _render(summary, datasets, out)
-    temporary = out / f".index.{os.getpid()}.html"
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, out / "index.html")
-    return out / "index.html"
+    _remove_stale(out / "plots", [d for data in datasets for s in data["sections"] for d in [*s.wide, *s.single]])
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _remove_stale(folder: Path, drawn: Sequence[Drawn]) -> None:
+    kept = {path for d in drawn for path in (d.png, d.pdf)}
+    for path in [*folder.glob("*.png"), *folder.glob("*.pdf")]:
+        if path not in kept:
+            path.unlink(missing_ok=True)
 
 
 def _dataset(data: DatasetData, summary: StudySummary, out: Path, workers: int) -> dict[str, Any]:

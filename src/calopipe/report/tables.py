@@ -19,7 +19,7 @@ BEST_AT_ONE = frozenset({"precision", "recall", "density", "coverage"})
 BEST_AT_HALF = frozenset({"auc", "accuracy"})
 #: groups of scores with more rows than this show only the leading observables in the main table
 LONG_GROUP = 14
-_LEADING = ("E_ratio", "E_tot", "voxels", "E_layer", "layer_ratio")
+_LEADING = ("E_ratio", "E_tot", "voxels", "mean_layers", "E_layer", "layer_ratio")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ def main_groups(groups: Iterable[Group]) -> list[Group]:
         families: dict[str, list[Row]] = {}
         for row in group.rows:
             families.setdefault(row.name.split("/")[1] if "/" in row.name else row.name, []).append(row)
-        rows = tuple(r for f in _LEADING if len(families.get(f, ())) <= 8 for r in families.get(f, ()))
+        short = (f for f in _LEADING if f == "mean_layers" or len(families.get(f, ())) <= 8)
+        rows = tuple(row for family in short for row in families.get(family, ()))
         found.append(Group(group.name, rows, len(group.rows) - len(rows)))
     return found
 
