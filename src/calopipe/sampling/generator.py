@@ -54,8 +54,8 @@ class Generator:
         latent_dim = getattr(decoder.model, "latent_dim", None)
         if latent_dim != network.extra["latent_dim"] or decoder.geometry != network.geometry:
             raise CheckpointError(
-                f"{flow}: made for latent dimension {network.extra['latent_dim']} and geometry
-                {network.geometry['name']}, " f"but {autoencoder} has {latent_dim} and {decoder.geometry['name']}"
+                f"{flow}: made for latent dimension {network.extra['latent_dim']} and geometry "
+                f"{network.geometry['name']}, but {autoencoder} has {latent_dim} and {decoder.geometry['name']}"
             )
         return cls(network, decoder, where)
 
