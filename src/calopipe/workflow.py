@@ -43,6 +43,9 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "report": ("calopipe.report",),
 }
 
+#: files beside the modules that belong to a stage's code
+DATA_FILES: Mapping[str, tuple[str, ...]] = {"report": ("report/template.html",)}
+
 #: networks whose classes (and preprocessing steps) each stage loads
 NETWORKS: Mapping[str, tuple[str, ...]] = {
     "train_autoencoder": ("autoencoder",),
@@ -184,7 +187,7 @@ class Plan:
                 modules += [STEPS.module_of(step["step"]) for step in part.preprocessing]
         if stage == "metrics":
             modules += [METRICS.module_of(m["metric"]) for m in self.evaluation(**wildcards).metrics]
-        return _code_digest(tuple(sorted(set(modules))))
+        return _code_digest(tuple(sorted(set(modules))), DATA_FILES.get(stage, ()))
 
     def rolling(self, network: str, **wildcards: Any) -> str:
         """Folder of a training's rolling checkpoints, outside the declared outputs, which Snakemake deletes.
@@ -276,8 +279,8 @@ def _check_source(source: Source) -> None:
 
 
 @cache
-def _code_digest(modules: tuple[str, ...]) -> str:
-    return code_digest(modules)
+def _code_digest(modules: tuple[str, ...], data: tuple[str, ...]) -> str:
+    return code_digest(modules, data)
 
 
 def _plain(section: Any) -> Any:

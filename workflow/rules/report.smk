@@ -6,6 +6,7 @@ rule report:
         artifacts,
     output:
         page=report(REPORT, category="Report"),
+        plots=directory(f"{RESULTS}/report/{PLAN.study.study}/plots"),
     params:
         settings=settings("report"),
         code=code("report"),
@@ -13,7 +14,7 @@ rule report:
         f"{RESULTS}/logs/report.log",
     benchmark:
         f"{RESULTS}/benchmarks/report.tsv"
-    threads: 1
+    threads: 4
     resources:
         mem_mb=growing(4000),
         runtime=growing(60),

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from calopipe.scripting import stage
+from calopipe.scripting import stage, threads
 
 with stage(snakemake):
-    from calopipe.report import build_report
-    from calopipe.report.artifacts import StudySummary
+    from calopipe.report import StudySummary, build_report
 
-    build_report(StudySummary.from_dict(snakemake.params.settings), Path(snakemake.output.page))
+    summary = StudySummary.from_dict(snakemake.params.settings)
+    build_report(summary, Path(snakemake.output.page).parent, workers=threads(snakemake))
