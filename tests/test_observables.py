@@ -91,7 +91,9 @@ def test_result_does_not_depend_on_chunks_or_precision(calogan):
     for name, values in whole.items():
         np.testing.assert_allclose(np.concatenate([p[name] for p in pieces]), values, rtol=1e-9, atol=1e-5)
         np.testing.assert_allclose(double[name], values, rtol=1e-9, atol=1e-5)
-    np.testing.assert_array_equal(whole["brightest"], compute(showers, incident, calogan, brightest=9)["brightest"][..., :3])
+    np.testing.assert_array_equal(
+        whole["brightest"], compute(showers, incident, calogan, brightest=9)["brightest"][..., :3]
+    )
 
 
 def test_bad_input_is_an_error(calogan):

@@ -117,7 +117,7 @@ def _scores(result: ClassifierResult, name: str, sample_name: str) -> list[Score
     facts = {
         "auc": {"statistical_error": result.auc_error, "calibrated": result.auc_calibrated.tolist()},
         "accuracy": {"calibrated": result.accuracy_calibrated.tolist()},
-        "jsd": {},
+        "jsd": {"uncalibrated": result.jsd_uncalibrated.tolist()},
     }
     floors = {"auc": 0.5, "accuracy": 0.5, "jsd": 0.0}
     scores = []
@@ -143,12 +143,8 @@ def _scores(result: ClassifierResult, name: str, sample_name: str) -> list[Score
     return scores
 
 
-def _write_missing(
-    name: str, reason: str, n: int, seed: int, sample_name: str, out_json: Path, out_npz: Path
-) -> None:
-    scores = [
-        Score(f"classifier/{name}/{key}", None, None, n, seed, sample_name, missing=reason) for key in SCORES
-    ]
+def _write_missing(name: str, reason: str, n: int, seed: int, sample_name: str, out_json: Path, out_npz: Path) -> None:
+    scores = [Score(f"classifier/{name}/{key}", None, None, n, seed, sample_name, missing=reason) for key in SCORES]
     save_scores(out_json, scores)
     nothing, no_rows = np.empty((0, 0)), np.empty(0, dtype=np.int64)
     curves = {"fpr": ROC_GRID, "tpr": np.empty((0, len(ROC_GRID)))}

@@ -73,9 +73,7 @@ def measure_timing(
     return record
 
 
-def _time_batch(
-    sampler: Sampler, batch: np.ndarray, config: TimingConfig, device: str
-) -> tuple[list[float], bool]:
+def _time_batch(sampler: Sampler, batch: np.ndarray, config: TimingConfig, device: str) -> tuple[list[float], bool]:
     """Seconds of each timed call, and whether a warm-up call came before them."""
     warm_up = _call(sampler, batch, device)
     if warm_up > config.max_seconds:

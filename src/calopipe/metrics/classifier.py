@@ -41,7 +41,9 @@ class ClassifierResult:
     """What R trainings say about T test showers of each sample.
 
     Attributes:
-        auc, accuracy, jsd: (R,) on the test part; jsd after calibration, in units of log 2.
+        auc, accuracy, jsd: (R,) on the test part; jsd after calibration, in units of log 2: it can be negative, clearly
+            so on small samples, where an isotonic fit claims certainty that the test part does not confirm.
+        jsd_uncalibrated: (R,) the same from the network's own cross entropy.
         auc_calibrated, accuracy_calibrated: (R,) after isotonic calibration, as in the challenge's table.
         auc_error: statistical standard deviation of one AUC from the size of the test part (Hanley and McNeil 1982).
         best_epoch: (R,) epoch (from 1) whose weights were kept.
@@ -55,6 +57,7 @@ class ClassifierResult:
     auc: np.ndarray
     accuracy: np.ndarray
     jsd: np.ndarray
+    jsd_uncalibrated: np.ndarray
     auc_calibrated: np.ndarray
     accuracy_calibrated: np.ndarray
     auc_error: float
@@ -147,7 +150,9 @@ def _tensors(
         mean, deviation = arrays["train"].mean(axis=0), arrays["train"].std(axis=0)
         arrays = {name: (x - mean) / np.where(deviation > 0, deviation, 1) for name, x in arrays.items()}
     labels = {name: np.repeat(np.float32([1, 0]), part.size) for name, part in parts.items()}
-    return {name: (torch.from_numpy(x).to(device), torch.from_numpy(labels[name]).to(device)) for name, x in arrays.items()}
+    return {
+        name: (torch.from_numpy(x).to(device), torch.from_numpy(labels[name]).to(device)) for name, x in arrays.items()
+    }
 
 
 def build_network(n_features: int, config: ClassifierConfig) -> nn.Sequential:
@@ -220,6 +225,12 @@ def _calibrated(val_p: np.ndarray, val_labels: np.ndarray, p: np.ndarray) -> np.
     return np.interp(p, at, np.clip(isotonic_regression(means, weights=counts).x, _CLIP, 1 - _CLIP))
 
 
+def _divergence(p: np.ndarray, label: np.ndarray) -> float:
+    """Jensen-Shannon divergence in units of log 2 that the cross entropy of `p` implies."""
+    cross_entropy = -np.mean(label * np.log(p) + (1 - label) * np.log1p(-p))
+    return float((np.log(2) - cross_entropy) / np.log(2))
+
+
 def _score(
     logits: list[tuple[np.ndarray, np.ndarray]],
     epochs: list[int],
@@ -230,14 +241,15 @@ def _score(
 ) -> ClassifierResult:
     n = test.size
     label = np.repeat([1.0, 0.0], n)
-    columns: dict[str, list[float]] = {k: [] for k in ("auc", "acc", "jsd", "auc_cal", "acc_cal")}
+    columns: dict[str, list[float]] = {k: [] for k in ("auc", "acc", "jsd", "jsd_raw", "auc_cal", "acc_cal")}
     tpr, weights = [], []
     for val_logits, test_logits in logits:
-        p = _calibrated(_sigmoid(val_logits), val_labels, _sigmoid(test_logits))
-        cross_entropy = -np.mean(label * np.log(p) + (1 - label) * np.log1p(-p))
+        raw = _sigmoid(test_logits)
+        p = _calibrated(_sigmoid(val_logits), val_labels, raw)
         columns["auc"].append(area_under_roc(test_logits[:n], test_logits[n:]))
         columns["acc"].append(float(np.mean((test_logits > 0) == (label > 0.5))))
-        columns["jsd"].append(float((np.log(2) - cross_entropy) / np.log(2)))
+        columns["jsd"].append(_divergence(p, label))
+        columns["jsd_raw"].append(_divergence(np.clip(raw, _CLIP, 1 - _CLIP), label))
         columns["auc_cal"].append(area_under_roc(p[:n], p[n:]))
         columns["acc_cal"].append(float(np.mean((p > 0.5) == (label > 0.5))))
         tpr.append(roc_on_grid(test_logits[:n], test_logits[n:], ROC_GRID))
@@ -245,7 +257,7 @@ def _score(
     scores = {k: np.asarray(v) for k, v in columns.items()}
     w = np.asarray(weights)
     return ClassifierResult(
-        auc=scores["auc"], accuracy=scores["acc"], jsd=scores["jsd"],
+        auc=scores["auc"], accuracy=scores["acc"], jsd=scores["jsd"], jsd_uncalibrated=scores["jsd_raw"],
         auc_calibrated=scores["auc_cal"], accuracy_calibrated=scores["acc_cal"],
         auc_error=area_error(float(scores["auc"].mean()), n, n), best_epoch=np.asarray(epochs),
         fpr=ROC_GRID, tpr=np.asarray(tpr), rows_reference=rows[0][test], rows_generated=rows[1][test],

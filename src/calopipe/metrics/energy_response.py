@@ -14,7 +14,9 @@ from calopipe.metrics.base import Measurement, Sample
 class EnergyResponseConfig(Section):
     """Differences of mean and standard deviation of E_tot / E_inc."""
 
-    energy_slices: list[tuple[float, float]] = Field(default_factory=list, description="also in these slices of E_inc, MeV")
+    energy_slices: list[tuple[float, float]] = Field(
+        default_factory=list, description="also in these slices of E_inc, MeV"
+    )
 
 
 def response_differences(reference: np.ndarray, generated: np.ndarray) -> dict[str, tuple[float, float]]:

@@ -19,7 +19,9 @@ from calopipe.metrics.base import BinnedCounts, Measurement, Sample
 class SeparationPowerConfig(Section):
     """Separation power of the observables' histograms (bins: see `histograms` of the evaluation)."""
 
-    observables: list[str] | None = Field(None, description="observables to use, e.g. [E_ratio, layer_ratio]; null: all")
+    observables: list[str] | None = Field(
+        None, description="observables to use, e.g. [E_ratio, layer_ratio]; null: all"
+    )
     bootstrap: int = Field(200, ge=2, description="Poisson resamplings for the error")
 
 
@@ -80,7 +82,9 @@ def separation_powers(
         raise MetricUnavailable(f"no histograms of {', '.join(missing)}; there are {', '.join(sorted(families))}")
     wanted = set(config.observables or families)
     names = [name for name in found if name.split("/")[0] in wanted and name in generated.histograms]
-    each = [_measure(name, found[name], generated.histograms[name], rng, config, reference, generated) for name in names]
+    each = [
+        _measure(name, found[name], generated.histograms[name], rng, config, reference, generated) for name in names
+    ]
     return each + _means(each)
 
 

@@ -61,7 +61,9 @@ def _checked(showers: np.ndarray, incident: np.ndarray, geometry: Geometry) -> t
     showers = np.asarray(showers)
     incident = np.asarray(incident, dtype=np.float64).reshape(-1)
     if showers.ndim != 2 or showers.shape[1] != geometry.n_voxels:
-        raise DataError(f"geometry '{geometry.name}' has {geometry.n_voxels} voxels; showers have shape {showers.shape}")
+        raise DataError(
+            f"geometry '{geometry.name}' has {geometry.n_voxels} voxels; showers have shape {showers.shape}"
+        )
     if len(showers) != len(incident):
         raise DataError(f"{len(showers)} showers, but {len(incident)} incident energies")
     if len(incident) and not incident.min() > 0:

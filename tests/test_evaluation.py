@@ -1,0 +1,204 @@
+"""Evaluation stages: from shower files to histograms, scores, curves and times."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from calopipe.config.schema import ClassifierConfig, HistogramConfig, TimingConfig
+from calopipe.errors import ConfigError, DataError
+from calopipe.evaluation import (
+    evaluate_classifier,
+    evaluate_metrics,
+    evaluate_observables,
+    measure_timing,
+    score_rows,
+    write_table,
+)
+from calopipe.evaluation.formats import load_histograms, load_scores
+from calopipe.geometry import load_geometry
+from calopipe.io import Showers, iter_showers, read_showers, write_showers
+from calopipe.observables import compute
+
+GEOMETRY = load_geometry("calogan")
+CONFIG = HistogramConfig(bins=30, energy_ratio_range=(0.9, 1.05), energy_slices=[(1e3, 8e3), (1e6, 2e6)], brightest=2)
+CLASSIFIER = ClassifierConfig(hidden=[24, 24], epochs=4, batch_size=200, lr=1e-3, repeats=2)
+
+
+@pytest.fixture(scope="module")
+def files(sample, tmp_path_factory):
+    """Two halves of the bundled sample, and the second half with energies raised by 3 %."""
+    folder = tmp_path_factory.mktemp("samples")
+    showers = read_showers(sample, slice(0, 3000))
+    paths = {k: folder / f"{k}.hdf5" for k in ("reference", "half", "scaled")}
+    incident, voxels = showers.incident_energies, showers.showers
+    write_showers(paths["reference"], Showers(incident[:1500], voxels[:1500]), GEOMETRY)
+    write_showers(paths["half"], Showers(incident[1500:], voxels[1500:]), GEOMETRY)
+    write_showers(paths["scaled"], Showers(incident[1500:], voxels[1500:] * np.float32(1.03)), GEOMETRY)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def histograms(files, tmp_path_factory):
+    out = tmp_path_factory.mktemp("histograms") / "histograms.npz"
+    samples = {"generated": files["half"], "scaled": files["scaled"], "same": files["reference"]}
+    evaluate_observables(files["reference"], samples, "calogan", 0.01, CONFIG, out)
+    return out
+
+
+def test_histograms_hold_every_observable_of_every_sample(files, histograms):
+    found, averages = load_histograms(histograms)
+    table = {(h.name, h.energy_slice): h for h in found}
+    showers = read_showers(files["half"])
+    out = compute(showers.showers, showers.incident_energies, GEOMETRY, 0.01, 2)
+    ratio = table["E_ratio", None]
+    np.testing.assert_array_equal(
+        ratio.counts["generated"], np.histogram(out["E_ratio"], np.linspace(0.9, 1.05, 31))[0]
+    )
+    assert ratio.totals == {"reference": 1500, "generated": 1500, "scaled": 1500, "same": 1500}
+    assert table["brightest/1/2", None].group == "brightest" and table["E_layer/0", None].log_x
+    voxels = table["voxels", None]
+    assert voxels.totals["generated"] == (showers.showers >= np.float32(0.01)).sum() >= voxels.counts["generated"].sum()
+    for h in found:  # equal samples fill equal bins
+        np.testing.assert_array_equal(h.counts["same"], h.counts["reference"], err_msg=h.name)
+    assert {h.energy_slice for h in found} == {None, (1e3, 8e3)}  # a slice without reference showers is left out
+    sliced = table["E_ratio", (1e3, 8e3)]
+    energies = showers.incident_energies[:, 0]
+    assert sliced.totals["generated"] == ((energies >= 1e3) & (energies < 8e3)).sum()
+    kept = np.where(showers.showers >= np.float32(0.01), showers.showers, 0)
+    np.testing.assert_allclose(averages[0].mean["generated"], kept.mean(axis=0, dtype=np.float64))
+    assert averages[0].n["scaled"] == 1500 and averages[1].energy_slice == (1e3, 8e3)
+
+
+def test_histograms_do_not_depend_on_how_files_are_read(files, histograms, tmp_path, monkeypatch):
+    import calopipe.evaluation.inputs as inputs
+
+    def in_small_pieces(path, chunk_rows=None, **options):
+        return iter_showers(path, chunk_rows=331, **options)
+
+    monkeypatch.setattr(inputs, "iter_showers", in_small_pieces)
+    out = tmp_path / "histograms.npz"
+    evaluate_observables(files["reference"], {"generated": files["half"]}, GEOMETRY, 0.01, CONFIG, out)
+    whole = {(h.name, h.energy_slice): h for h in load_histograms(histograms)[0]}
+    for h in load_histograms(out)[0]:
+        np.testing.assert_allclose(h.edges, whole[h.name, h.energy_slice].edges, rtol=1e-6, atol=1e-6)
+        moved = np.abs(h.counts["generated"] - whole[h.name, h.energy_slice].counts["generated"]).sum()
+        assert moved <= 4, h.name  # an entry may change its bin where rounding moves an edge
+
+
+def test_metrics_are_small_for_a_half_and_large_for_a_distortion(files, histograms, tmp_path):
+    out = tmp_path / "metrics.json"
+    samples = {"generated": files["half"], "scaled": files["scaled"]}
+    metrics = [{"metric": "separation_power"}, {"metric": "energy_response"}, {"metric": "kl_average", "layers": False}]
+    evaluate_metrics(files["reference"], samples, histograms, "calogan", 0.01, metrics, 3, out)
+    scores = {(s.name, s.sample): s for s in load_scores(out)}
+    half, scaled = (scores["separation_power/E_ratio", k] for k in samples)
+    assert half.value < 3 * half.floor and scaled.value > 0.5 and half.n == 1500 and half.seed == 3
+    assert scores["energy_response/mean_difference", "scaled"].value == pytest.approx(0.03, abs=0.002)
+    assert abs(scores["kl_average/shower", "generated"].value) < 0.01
+    again = tmp_path / "again.json"
+    evaluate_metrics(files["reference"], samples, histograms, "calogan", 0.01, metrics, 3, again)
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_a_metric_that_is_not_defined_is_recorded_as_missing(files, histograms, tmp_path):
+    out = tmp_path / "metrics.json"
+    metrics = [{"metric": "separation_power", "observables": ["nonsense"]}, {"metric": "energy_response"}]
+    evaluate_metrics(files["reference"], {"generated": files["half"]}, histograms, GEOMETRY, None, metrics, 0, out)
+    missing, mean, _ = load_scores(out)
+    assert missing.value is None and "nonsense" in missing.missing and mean.value is not None
+
+
+def test_classifier_writes_scores_and_curves(files, tmp_path):
+    scores, curves = tmp_path / "low.json", tmp_path / "low.npz"
+    for features in ("low", "low_raw", "low_normed", "high"):
+        config = CLASSIFIER.model_copy(update={"features": features, "max_per_class": 400})
+        evaluate_classifier(files["reference"], files["half"], "calogan", 0.01, config, 5, "generated", scores, curves)
+        auc, accuracy, jsd = load_scores(scores)
+        assert [s.name for s in (auc, accuracy, jsd)] == [f"classifier/low/{k}" for k in ("auc", "accuracy", "jsd")]
+        assert abs(auc.value - 0.5) < 5 * auc.extra["statistical_error"] and auc.floor == 0.5 and auc.n == 400
+        with np.load(curves) as data:
+            assert data["tpr"].shape == (2, len(data["fpr"])) and data["weights_generated"].shape == (2, 80)
+            assert data["rows_reference"].max() > 400, "rows of the file, not of the thinned sample"
+
+
+def test_classifier_on_too_few_showers_says_so(files, tmp_path):
+    few = tmp_path / "few.hdf5"
+    showers = read_showers(files["half"], slice(0, 7))
+    write_showers(few, showers, GEOMETRY)
+    scores, curves = tmp_path / "low.json", tmp_path / "low.npz"
+    evaluate_classifier(files["reference"], few, "calogan", 0.01, CLASSIFIER, 5, "generated", scores, curves)
+    assert all(s.value is None and "found 7" in s.missing for s in load_scores(scores))
+    assert np.load(curves)["tpr"].shape[0] == 0
+
+
+def test_samples_that_do_not_fit_are_one_clear_error(files, tmp_path):
+    out = tmp_path / "out.npz"
+    with pytest.raises(DataError, match=r"reference sample .*504 voxels.*'electron_gun_32'"):
+        evaluate_observables(files["reference"], {"a": files["half"]}, "electron_gun_32", None, CONFIG, out)
+    other = tmp_path / "other.hdf5"
+    write_showers(other, Showers(np.full((30, 1), 800.0), np.ones((30, 1024))), "electron_gun_32")
+    with pytest.raises(DataError, match="generated sample .*1024 voxels"):
+        evaluate_observables(files["reference"], {"generated": other}, "calogan", None, CONFIG, out)
+    with pytest.raises(ConfigError, match="reference"):
+        evaluate_observables(files["reference"], {"reference": files["half"]}, "calogan", None, CONFIG, out)
+    bad = tmp_path / "bad.hdf5"
+    bad.write_bytes(files["half"].read_bytes())
+    import h5py
+
+    with h5py.File(bad, "r+") as file:
+        file["showers"][3, 5] = np.nan
+    with pytest.raises(DataError, match=r"bad\.hdf5.*row 3"):
+        evaluate_observables(files["reference"], {"generated": bad}, "calogan", None, CONFIG, out)
+    assert not out.exists()
+
+
+def test_timing_names_device_threads_and_spread(tmp_path):
+    calls = []
+
+    def sampler(energies):
+        calls.append(energies.shape)
+        return np.zeros((len(energies), 3))
+
+    config = TimingConfig(batch_sizes=[1, 7], repeats=3, device="cpu")
+    measure_timing(sampler, np.array([1e3, 2e3]), config, tmp_path / "timing.json", geant4_ms=10.0)
+    record = json.loads((tmp_path / "timing.json").read_text())
+    assert calls == [(1, 1)] * 4 + [(7, 1)] * 4 and record["device"] and record["threads"] >= 1
+    assert record["geant4_ms"] == 10 and record["peak_memory_MiB"] > 10
+    for entry in record["results"]:
+        assert 0 < entry["low_ms"] <= entry["median_ms"] <= entry["high_ms"] and entry["n_repeats"] == 3
+    with pytest.raises(DataError, match="asked for 1"):
+        measure_timing(lambda e: np.zeros((2, 3)), np.array([1e3]), config, tmp_path / "timing.json")
+
+
+def test_slow_samplers_are_not_repeated(tmp_path):
+    import time
+
+    config = TimingConfig(batch_sizes=[1], repeats=5, max_seconds=0.01, device="cpu")
+    record = measure_timing(lambda e: time.sleep(0.02) or e, np.array([1e3]), config, tmp_path / "timing.json")
+    assert record["results"][0]["n_repeats"] == 1 and not record["results"][0]["warmed_up"]
+
+
+def test_table_of_scores(files, histograms, tmp_path):
+    out = tmp_path / "metrics.json"
+    evaluate_metrics(
+        files["reference"],
+        {"generated": files["half"]},
+        histograms,
+        GEOMETRY,
+        0.01,
+        [{"metric": "energy_response"}],
+        0,
+        out,
+    )
+    write_table(tmp_path / "scores.csv", score_rows(load_scores(out), dataset="calogan", model="inn"))
+    with (tmp_path / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert (
+        rows[0]["model"] == "inn" and rows[0]["name"] == "energy_response/mean_difference" and rows[0]["missing"] == ""
+    )
+    with pytest.raises(DataError, match="same columns"):
+        write_table(tmp_path / "bad.csv", [{"a": 1}, {"b": 2}])

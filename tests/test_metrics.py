@@ -1,0 +1,184 @@
+"""Metrics: hand-computable values, floors on two halves of one sample, and a monotone rise under growing distortion."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from calopipe.config.schema import METRICS, ClassifierConfig
+from calopipe.errors import DataError, MetricUnavailable, NumericsError
+from calopipe.metrics.base import BinnedCounts, Sample
+from calopipe.metrics.classifier import classifier_test
+from calopipe.metrics.energy_response import EnergyResponseConfig, energy_response, response_differences
+from calopipe.metrics.features import features_high, features_low, features_low_normed, features_low_raw
+from calopipe.metrics.kl_average import KlAverageConfig, kl_average, kl_of_means
+from calopipe.metrics.roc import area_error, area_under_roc, roc_on_grid
+from calopipe.metrics.separation_power import (
+    SeparationPowerConfig,
+    separation_error,
+    separation_floor,
+    separation_of_values,
+    separation_power,
+    separation_powers,
+)
+
+QUICK = ClassifierConfig(hidden=[32, 32], epochs=12, batch_size=200, lr=2e-3, repeats=2)
+
+
+def gaussian(n, shift=0.0, seed=0, dim=8):
+    x = np.random.default_rng(seed).normal(size=(n, dim)).astype(np.float32)
+    x[:, 0] += shift
+    return x
+
+
+def make_sample(n=1000, response=0.99, seed=0):
+    rng = np.random.default_rng(seed)
+    means = rng.exponential(1, (20, 6))
+    edges = np.linspace(0, 1, 11)
+    layer = rng.uniform(size=n)
+    counts = {f"E_layer/{i}": BinnedCounts(edges, np.histogram(layer, edges)[0], n) for i in (0, 12)}
+    loaders = {
+        "observables": lambda: {"E_ratio": rng.normal(response, 0.01, n)},
+        "incident_energies": lambda: rng.uniform(1e3, 2e4, n),
+        "block_means": lambda: means,
+        "histograms": lambda: {**counts, "E_ratio": BinnedCounts(edges, np.zeros(10, dtype=int), n)},
+    }
+    return Sample(n, 0.01, {0: slice(0, 4), 12: slice(4, 6)}, loaders)
+
+
+# ---- classifier test ----------------------------------------------------------------------------------------------
+def test_two_halves_of_one_sample_cannot_be_told_apart():
+    result = classifier_test(gaussian(2000, seed=1), gaussian(2000, seed=2), QUICK, seed=0)
+    assert abs(result.auc.mean() - 0.5) < 4 * result.auc_error
+    assert abs(result.accuracy.mean() - 0.5) < 0.07 and max(result.jsd.max(), result.jsd_uncalibrated.max()) < 0.02
+    assert np.median(result.weights_generated) == pytest.approx(1, abs=0.3)
+
+
+def test_auc_rises_with_the_distortion_up_to_its_analytic_value():
+    auc = [classifier_test(gaussian(2000), gaussian(2000, s, seed=3), QUICK, 0).auc.mean() for s in (0.3, 1.0, 3.0)]
+    assert auc == sorted(auc)
+    assert auc[1] == pytest.approx(0.760, abs=0.04)  # Phi(1 / sqrt 2)
+    assert auc[2] == pytest.approx(0.983, abs=0.02)
+
+
+def test_classifier_is_deterministic_and_tells_which_rows_it_judged():
+    config = QUICK.model_copy(update={"dropout": 0.3, "plateau": True, "max_per_class": 300})
+    reference, generated = gaussian(500), gaussian(400, 1.0, seed=3)
+    first, second = (classifier_test(reference, generated, config, 7) for _ in range(2))
+    np.testing.assert_array_equal(first.weights_generated, second.weights_generated)
+    assert first.n == 300 and first.rows_reference.shape == (60,) and first.weights_reference.shape == (2, 60)
+    assert first.rows_reference.max() < 500 and len(set(first.rows_reference)) == 60
+    assert first.tpr.shape == (2, len(first.fpr)) and (np.diff(first.tpr) >= 0).all()
+    assert np.trapezoid(first.tpr[0], first.fpr) == pytest.approx(first.auc[0], abs=0.01)
+    assert not np.array_equal(first.auc, classifier_test(reference, generated, config, 8).auc)
+    # reference showers weigh more: w estimates p_ref / p_gen
+    assert np.log(first.weights_reference).mean() > np.log(first.weights_generated).mean()
+
+
+def test_classifier_refuses_what_it_cannot_judge():
+    with pytest.raises(MetricUnavailable, match="20 showers"):
+        classifier_test(gaussian(5), gaussian(100), QUICK, 0)
+    with pytest.raises(MetricUnavailable, match="do not match"):
+        classifier_test(gaussian(50), gaussian(50, dim=3), QUICK, 0)
+    with pytest.raises(NumericsError, match="not finite"):
+        classifier_test(gaussian(50) * np.nan, gaussian(50), QUICK, 0)
+
+
+def test_standardised_inputs_are_independent_of_scale():
+    config = QUICK.model_copy(update={"standardise": True, "repeats": 1})
+    a, b = gaussian(600), gaussian(600, 1.0, seed=3)
+    expected = classifier_test(a, b, config, 0).auc
+    assert classifier_test(a * 1024, b * 1024, config, 0).auc == pytest.approx(expected, abs=1e-3)
+
+
+def test_features_follow_the_published_definitions():
+    showers = np.array([[0.5, 2.0, 6.0]], dtype=np.float32)
+    slices = (slice(0, 2), slice(2, 3))
+    assert features_low(showers, np.array([100.0]), 1.0)[0] == pytest.approx([2, 0, 0.02, 0.06])
+    assert features_low(showers, np.array([[100.0]]), 1.0, scale=100)[0] == pytest.approx([2, 0, 2, 6])
+    assert features_low_raw(showers, np.array([100.0]), 0.0)[0] == pytest.approx([2, 5e-4, 2e-3, 6e-3])
+    normed = features_low_normed(showers, np.array([100.0]), slices, 0.0)[0]
+    assert normed == pytest.approx([2, 0.2, 0.8, 1, np.log10(2.5), np.log10(6)])
+    high = features_high(
+        {"E_layer": np.array([[10.0, 0.0]]), "E_tot": np.array([10.0]), "EC_eta": np.array([[50.0]]),
+         "sparsity": np.array([[0.5, 1.0]])}, np.array([100.0])
+    )  # fmt: skip
+    assert high[0] == pytest.approx([2, 1, -8, 0.5, 1, 0.5, 1], abs=1e-6)
+    with pytest.raises(DataError):
+        features_low(showers, np.array([1.0, 2.0]))
+
+
+def test_roc_of_known_scores():
+    positive, negative = np.array([3.0, 2.0, 2.0]), np.array([1.0, 2.0])
+    assert area_under_roc(positive, negative) == pytest.approx(5 / 6)
+    curve = roc_on_grid(positive, negative, np.array([0, 0.25, 0.5, 1]))
+    assert curve == pytest.approx([1 / 3, 2 / 3, 1, 1])
+    assert roc_on_grid(np.ones(3), np.zeros(3), np.array([0.0, 0.5])) == pytest.approx([1, 1])
+    assert area_error(0.5, 1000, 1000) == pytest.approx(np.sqrt(1 / 12 / 500), rel=0.01)
+
+
+# ---- separation power ---------------------------------------------------------------------------------------------
+def test_separation_power_of_known_histograms():
+    assert separation_power([1, 3], [2, 6]) == 0
+    assert separation_power([5, 0], [0, 9]) == pytest.approx(1)
+    assert separation_power([1, 1], [1, 3]) == pytest.approx(0.5 * (0.0625 / 0.75 + 0.0625 / 1.25))
+    for bad in ([0, 0], [1, 2, 3]):
+        with pytest.raises(MetricUnavailable):
+            separation_power([1, 1], bad)
+
+
+def test_separation_power_has_a_floor_and_rises_with_the_distortion():
+    rng = np.random.default_rng(0)
+    edges = np.linspace(-3, 3, 51)
+    values = rng.normal(size=(40, 2, 2000))
+    found = [separation_of_values(a, b, edges) for a, b in values]
+    h1, h2 = (np.histogram(v, edges)[0] for v in values[0])
+    assert np.mean(found) == pytest.approx(separation_floor(h1, h2), rel=0.1)
+    shifted = [separation_of_values(values[0, 0], values[0, 1] + s, edges) for s in (0, 0.2, 0.5, 1, 2)]
+    assert shifted == sorted(shifted)
+    spread = np.std([separation_of_values(a, b + 0.5, edges) for a, b in values], ddof=1)
+    distorted = np.histogram(values[0, 1] + 0.5, edges)[0]
+    assert separation_error(h1, distorted, rng) == pytest.approx(spread, rel=0.4)
+
+
+def test_separation_metric_reports_means_floors_and_missing_values():
+    a, b = make_sample(seed=1), make_sample(seed=2)
+    found = {m.name: m for m in separation_powers(a, b, np.random.default_rng(0), SeparationPowerConfig())}
+    layers = [found[f"separation_power/E_layer/{i}"] for i in (0, 12)]
+    mean = found["separation_power/mean_layers/E_layer"]
+    assert mean.value == pytest.approx(np.mean([m.value for m in layers])) and mean.extra == {"histograms": 2}
+    assert all(0 < m.value < 5 * m.floor and m.error > 0 and m.n == 1000 for m in layers)
+    assert found["separation_power/E_ratio"].value is None and "no entries" in found["separation_power/E_ratio"].missing
+    with pytest.raises(MetricUnavailable, match="nonsense"):
+        separation_powers(a, b, np.random.default_rng(0), SeparationPowerConfig(observables=["nonsense"]))
+
+
+# ---- further metrics ----------------------------------------------------------------------------------------------
+def test_energy_response_is_the_difference_within_its_error():
+    rng = np.random.default_rng(0)
+    differences = response_differences(rng.normal(1, 0.1, 40_000), rng.normal(0.99, 0.12, 40_000))
+    for key, expected, error in (("mean_difference", -0.01, 7.8e-4), ("width_difference", 0.02, 5.5e-4)):
+        assert differences[key][0] == pytest.approx(expected, abs=4 * differences[key][1])
+        assert differences[key][1] == pytest.approx(error, rel=0.03)
+    config = EnergyResponseConfig(energy_slices=[(1e3, 1e4), (1e6, 2e6)])
+    found = {m.name: m for m in energy_response(make_sample(), make_sample(response=1.0, seed=1), rng, config)}
+    assert len(found) == 6 and found["energy_response/mean_difference"].value == pytest.approx(0.01, abs=0.002)
+    assert "10 showers" in found["energy_response/width_difference/1e+06-2e+06MeV"].missing
+
+
+def test_kl_of_average_showers():
+    assert kl_of_means(np.array([1.0, 1.0]), np.array([4.0, 4.0])) == pytest.approx(0)
+    expected = 0.5 * np.log(0.5 / 0.25) + 0.5 * np.log(0.5 / 0.75)
+    assert kl_of_means(np.array([1.0, 1.0]), np.array([1.0, 3.0]), 1e-12) == pytest.approx(expected)
+    with pytest.raises(MetricUnavailable):
+        kl_of_means(np.zeros(2), np.ones(2))
+    found = {m.name: m for m in kl_average(make_sample(), make_sample(seed=4), None, KlAverageConfig())}
+    assert set(found) == {"kl_average/shower", "kl_average/layer/0", "kl_average/layer/12"}
+    assert all(m.value > 0 and m.error > 0 for m in found.values())
+
+
+def test_every_metric_has_settings_and_accepts_its_defaults():
+    assert {"separation_power", "energy_response", "kl_average"} <= set(METRICS.names())
+    for name in METRICS.names():
+        config = METRICS.config_class(name)
+        assert config is not None and all(f.description for f in config.model_fields.values()), name
