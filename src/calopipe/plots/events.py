@@ -46,12 +46,12 @@ def event_figure(geometry: Geometry, energies: Array, title: str = "", window: f
     scaled = np.asarray(norm(energies[hit]), dtype=np.float64)
     colors = colormaps[ENERGY_CMAP](scaled)
     colors[:, 3] = 0.4 + 0.55 * scaled
+    _dress(axes, geometry, reach)  # limits first: they switch the (costly) automatic ones off
     frames = Line3DCollection(_frames(geometry, reach), colors="#bbbbbb", linewidths=0.4, zorder=0)
     axes.add_collection3d(frames)
     axes.add_collection3d(Poly3DCollection(plates, facecolors=colors, edgecolors="none", zorder=1))
     for collection in axes.collections:
         collection.set_clip_on(False)  # the axes' own box is a square in the middle of the wide picture
-    _dress(axes, geometry, reach)
     bar = figure.colorbar(ScalarMappable(norm, ENERGY_CMAP), cax=figure.add_axes((0.885, 0.2, 0.018, 0.6)))
     bar.set_label("Voxel energy [MeV]")
     if title:

@@ -1,0 +1,267 @@
+"""Plots: they draw what they are given, carry their provenance, and are the same every time."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from calopipe.errors import DataError
+from calopipe.evaluation.formats import Histogram
+from calopipe.geometry import Geometry, load_geometry
+from calopipe.plots.classifier import RocCurve, roc_figure, weights_figure
+from calopipe.plots.events import event_figure
+from calopipe.plots.histograms import MIN_REFERENCE, Series, histogram_figure, histogram_page
+from calopipe.plots.layers import energy_norm, has_log_radius, pick_layers
+from calopipe.plots.scores import Dot, layer_scores_figure, scores_figure
+from calopipe.plots.showers import average_figure, layers_figure, profile_figure
+from calopipe.plots.style import (
+    COLORS,
+    STYLE,
+    model_styles,
+    new_figure,
+    read_provenance,
+    sample_style,
+    save_figure,
+    slice_label,
+    unit_of,
+)
+from calopipe.plots.timing import timing_figure
+from calopipe.plots.training import epochs, losses_figure, read_losses
+
+PROVENANCE = {
+    "run": "calogan/inn/0",
+    "config_digest": "0123456789ab",
+    "code_version": "0.1.0",
+    "inputs": "a.npz sha256:00",
+}
+
+
+def _histogram(counts: list[int], generated: list[int], total: int = 100, **options: bool) -> Histogram:
+    edges = np.geomspace(1, 10, len(counts) + 1) if options.get("log_x") else np.linspace(0, 1, len(counts) + 1)
+    both = {"reference": np.array(counts), "generated": np.array(generated)}
+    return Histogram(
+        "E_ratio", "energies", "$E$ [MeV]", edges, both, {"reference": total, "generated": total}, **options
+    )
+
+
+def _series(*histograms: Histogram) -> Series:
+    return Series(model_styles(["inn"])["inn"], histograms)
+
+
+def _texts(figure: Figure) -> str:
+    found = [t.get_text() for axes in figure.axes for t in axes.texts]
+    found += [text for axes in figure.axes for text in (axes.get_xlabel(), axes.get_ylabel(), axes.get_title())]
+    found += [t.get_text() for legend in figure.legends for t in legend.get_texts()]
+    found += [t.get_text() for axes in figure.axes if axes.get_legend() for t in axes.get_legend().get_texts()]
+    return " | ".join(found)
+
+
+# ---- saving -------------------------------------------------------------------------------------------------------
+def test_provenance_is_inside_png_and_pdf(tmp_path: Path) -> None:
+    written = save_figure(new_figure(2, 2), tmp_path / "deep" / "plot.png", PROVENANCE, dpi=50)
+    assert [p.name for p in written] == ["plot.png", "plot.pdf"]
+    assert read_provenance(written[0]) == PROVENANCE
+    document = written[1].read_bytes()
+    for part in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", document, re.S):
+        try:
+            document += zlib.decompress(part)
+        except zlib.error:
+            continue
+    keywords = re.search(rb"/Keywords \((.*?)\)\s", document, re.S)
+    assert keywords is not None and json.loads(keywords[1].replace(b"\\", b"")) == PROVENANCE
+    assert b"CreationDate" not in document
+
+
+def test_equal_figures_give_equal_files(tmp_path: Path) -> None:
+    for name in "ab":
+        figure = histogram_figure([_series(_histogram([10, 40, 20], [12, 38, 22]))])
+        save_figure(figure, tmp_path / name, {**PROVENANCE, "title": "same"}, dpi=60)
+    for suffix in ("png", "pdf"):
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pdf", "a.png", "b.pdf", "b.png"]
+
+
+def test_drawing_leaves_global_settings_alone() -> None:
+    before = dict(mpl.rcParams)
+    histogram_figure([_series(_histogram([1, 2], [2, 1]))])
+    assert dict(mpl.rcParams) == before
+    assert mpl.rcParams["font.size"] != STYLE["font.size"]
+
+
+# ---- style --------------------------------------------------------------------------------------------------------
+def test_colours_follow_the_order_of_models_and_never_repeat_a_look() -> None:
+    names = [f"m{i}" for i in range(15)]
+    styles = model_styles(names)
+    assert [styles[n].color for n in names[:6]] == list(COLORS)
+    assert len({(s.color, s.dash) for s in styles.values()}) == len(names)
+    dashed = sample_style(styles["m0"], "reconstructed")
+    assert dashed.color == styles["m0"].color and dashed.dash != "-" and "reconstructed" in dashed.label
+    assert "3 seeds" in sample_style(styles["m0"], "generated", 3).label
+
+
+def test_labels() -> None:
+    assert unit_of("$E_{tot}$ [MeV]") == "MeV"
+    assert unit_of("activity") is None
+    assert slice_label((1000.0, 5000.0)) == "1\N{EN DASH}5 GeV"
+    assert slice_label((256.0, 256.0)) == "256 MeV"
+    assert slice_label(None) == ""
+
+
+# ---- histograms ---------------------------------------------------------------------------------------------------
+def test_density_counts_entries_outside_the_range_and_has_poisson_errors() -> None:
+    series = _series(_histogram([10, 40], [25, 50], total=200))
+    value, error = series.density()
+    np.testing.assert_allclose(value, [25 / 200 / 0.5, 50 / 200 / 0.5])
+    np.testing.assert_allclose(error, np.sqrt([25, 50]) / 200 / 0.5)
+    ratio, spread = series.ratio()
+    np.testing.assert_allclose(ratio, [2.5, 1.25])
+    np.testing.assert_allclose(spread, [5 / 10, np.sqrt(50) / 40])
+
+
+def test_seeds_become_mean_and_standard_deviation() -> None:
+    value, error = _series(_histogram([10, 10], [10, 30]), _histogram([10, 10], [20, 30])).density()
+    np.testing.assert_allclose(value, [0.3, 0.6])
+    np.testing.assert_allclose(error, [0.2 / np.sqrt(2), 0.0])
+
+
+def test_no_ratio_where_the_reference_is_nearly_empty() -> None:
+    ratio, _ = _series(_histogram([0, MIN_REFERENCE - 1, MIN_REFERENCE], [5, 5, MIN_REFERENCE])).ratio()
+    assert np.isnan(ratio[:2]).all() and ratio[2] == 1
+
+
+def test_bins_out_of_range_get_arrows_and_nothing_leaves_the_panel() -> None:
+    figure = histogram_figure([_series(_histogram([1000, 1000, 1000], [3000, 1000, 100], total=4000))])
+    panel = figure.axes[1]
+    markers = {line.get_marker(): line.get_xdata() for line in panel.lines if line.get_marker() in "^v"}
+    np.testing.assert_allclose(markers["^"], [1 / 6])
+    np.testing.assert_allclose(markers["v"], [5 / 6])
+    assert panel.get_ylim() == (0.5, 1.5)
+
+
+@pytest.mark.parametrize("options", [{}, {"log_y": True}, {"log_x": True, "log_y": True}])
+def test_histogram_has_units_and_scales(tmp_path: Path, options: dict[str, bool]) -> None:
+    figure = histogram_figure([_series(_histogram([0, 40, 20, 0], [12, 0, 22, 0], **options))])
+    text = _texts(figure)
+    assert "Normalised density [1/MeV]" in text and "$E$ [MeV]" in text and "Geant4" in text and "inn" in text
+    assert figure.axes[0].get_yscale() == ("log" if options.get("log_y") else "linear")
+    assert figure.axes[0].get_xscale() == ("log" if options.get("log_x") else "linear")
+    save_figure(figure, tmp_path / "h", PROVENANCE, dpi=50, pdf=False)
+
+
+def test_empty_histograms_and_pages_are_drawn(tmp_path: Path) -> None:
+    nothing = _series(_histogram([0, 0], [0, 0], total=0, log_y=True))
+    save_figure(histogram_page([[nothing], [nothing]], "page"), tmp_path / "h", PROVENANCE, dpi=50, pdf=False)
+
+
+# ---- showers ------------------------------------------------------------------------------------------------------
+@pytest.fixture(params=["calogan", "calochallenge1_photons"])
+def geometry(request: pytest.FixtureRequest) -> Geometry:
+    return load_geometry(request.param)
+
+
+def _shower(geometry: Geometry) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return rng.exponential(10 * np.exp(-geometry.r / 40)) * (rng.random(geometry.n_voxels) < 0.7)
+
+
+def test_average_showers(tmp_path: Path, geometry: Geometry) -> None:
+    mean = _shower(geometry)
+    figure = average_figure(geometry, mean, {"inn": 1.1 * mean}, "title", layers=[0, geometry.n_layers - 1])
+    text = _texts(figure)
+    assert "inn / Geant4" in text and "[MeV]" in text and "[mm" in text
+    save_figure(figure, tmp_path / "average", PROVENANCE, dpi=40, pdf=False)
+    profile = profile_figure(geometry, mean, [(model_styles(["inn"])["inn"], 1.1 * mean)])
+    save_figure(profile, tmp_path / "profile", PROVENANCE, dpi=40, pdf=False)
+
+
+def test_single_shower(tmp_path: Path, geometry: Geometry) -> None:
+    save_figure(
+        layers_figure(geometry, _shower(geometry), "shower"), tmp_path / "layers", PROVENANCE, dpi=40, pdf=False
+    )
+    save_figure(event_figure(geometry, _shower(geometry)), tmp_path / "event", PROVENANCE, dpi=40, pdf=False)
+
+
+def test_empty_shower(tmp_path: Path) -> None:
+    geometry = load_geometry("calogan")
+    nothing = np.zeros(geometry.n_voxels)
+    save_figure(event_figure(geometry, nothing), tmp_path / "event", PROVENANCE, dpi=40, pdf=False)
+    save_figure(layers_figure(geometry, nothing), tmp_path / "layers", PROVENANCE, dpi=40, pdf=False)
+
+
+def test_image_lies_as_the_geometry_says() -> None:
+    geometry = load_geometry("calogan")  # first index phi, second eta
+    values = np.zeros(geometry.n_voxels)
+    values[geometry.layer_slices[1].start + 11] = 1.0  # phi row 0 (bottom), eta column 11 (right)
+    figure = layers_figure(geometry, values)
+    mesh = figure.axes[1].collections[0].get_array()
+    assert mesh.shape == (12, 12) and mesh[0, 11] == 1.0
+
+
+def test_scales_and_choices() -> None:
+    assert energy_norm(np.array([0.0, 1e-9, 10.0])).vmin == pytest.approx(1e-3)
+    assert has_log_radius(load_geometry("calochallenge1_photons")) and not has_log_radius(
+        load_geometry("calochallenge2")
+    )
+    assert pick_layers(load_geometry("calochallenge2")) == [0, 9, 18, 26, 35, 44]
+
+
+# ---- training, classifier, timing, scores -------------------------------------------------------------------------
+def test_losses(tmp_path: Path) -> None:
+    log = tmp_path / "history.csv"
+    log.write_text("epoch,step,train_loss,val_loss,lr\n0,0,5.0,,0.001\n0,9,,4.0,\n1,10,3.0,,0.0005\n1,19,,2.5,\n")
+    columns = read_losses(log)
+    np.testing.assert_array_equal(np.isfinite(columns["val_loss"]), [False, True, False, True])
+    np.testing.assert_allclose(epochs(columns), [0.1, 1.0, 1.1, 2.0])
+    figure = losses_figure({"seed 0": columns, "seed 1": columns}, model_styles(["inn"])["inn"], "inn: flow")
+    assert "validation (seed 0, seed 1)" in _texts(figure) and "Learning rate" in _texts(figure)
+    save_figure(figure, tmp_path / "loss", PROVENANCE, dpi=40, pdf=False)
+
+
+def test_losses_refuse_other_files(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        read_losses(tmp_path / "nothing.csv")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="expected the columns"):
+        read_losses(tmp_path / "other.csv")
+    (tmp_path / "words.csv").write_text("epoch,step,train_loss\n1,2,low\n")
+    with pytest.raises(DataError, match="not a training log"):
+        read_losses(tmp_path / "words.csv")
+
+
+def test_classifier_and_timing(tmp_path: Path) -> None:
+    style = model_styles(["inn"])["inn"]
+    grid = np.linspace(0, 1, 11)
+    roc = roc_figure([RocCurve(style, grid, np.stack([grid**0.8, grid**0.9]), "0.54 ± 0.01")], "low")
+    assert "AUC 0.54 ± 0.01" in _texts(roc)
+    weights = np.random.default_rng(1).lognormal(size=(2, 300))
+    figures = [
+        roc,
+        weights_figure(weights[0], weights[1], style, "low"),
+        weights_figure(np.zeros(3), np.ones(3), style),
+    ]
+    results = [{"batch_size": b, "median_ms": 1.0, "low_ms": 0.9, "high_ms": 1.2} for b in (100, 1)]
+    record = {"device": "cpu", "threads": 2, "results": results, "geant4_ms": 100.0}
+    figures.append(timing_figure([(style, record)], "calogan"))
+    assert "Geant4" in _texts(figures[-1]) and "[ms]" in _texts(figures[-1])
+    for i, figure in enumerate(figures):
+        save_figure(figure, tmp_path / str(i), PROVENANCE, dpi=40, pdf=False)
+
+
+def test_scores(tmp_path: Path) -> None:
+    styles = model_styles(["inn", "vae"])
+    columns = [
+        (styles["inn"], {"E_ratio": Dot(1e-3, 1e-4), "E_tot": Dot(0.0)}),
+        (styles["vae"], {"E_ratio": Dot(2e-3)}),
+    ]
+    figure = scores_figure(columns, "Separation power", {"E_ratio": 2e-4}, "calogan")
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["E_ratio", "E_tot"]
+    save_figure(figure, tmp_path / "scores", PROVENANCE, dpi=40, pdf=False)
+    layers = {"E_layer": [(styles["inn"], {i: Dot(1e-3 * (i + 1), 1e-4) for i in range(10)})]}
+    save_figure(layer_scores_figure(layers, "Separation power"), tmp_path / "layers", PROVENANCE, dpi=40, pdf=False)
