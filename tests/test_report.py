@@ -1,0 +1,300 @@
+"""The report: every part is there, works offline, and says what is missing and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calopipe.errors import ConfigError, DataError
+from calopipe.evaluation.formats import (
+    AverageShowers,
+    Histogram,
+    Score,
+    save_histograms,
+    save_scores,
+    write_json,
+    write_npz,
+)
+from calopipe.plots.style import read_provenance
+from calopipe.report import RunArtifacts, StudySummary, build_report
+from calopipe.report.data import load_study_data
+from calopipe.report.figures import dataset_tasks, series_of
+from calopipe.report.numbers import format_bytes, format_measurement, format_value
+from calopipe.report.tables import combine, main_groups, score_groups, target, timing_rows
+
+REASON = "needs at least 10 000 showers per sample, found 500"
+
+
+def _run(folder: Path, dataset: str, model: str, seed: int, latent: bool, geometry: str = "calogan") -> RunArtifacts:
+    """Write small files of one run and describe them."""
+    folder = folder / dataset / model / str(seed)
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    samples = ["reference", "generated", *(["reconstructed"] if latent else [])]
+    voxels = {"calogan": 504, "calochallenge2": 6480}[geometry]
+    histograms = [
+        Histogram(
+            name,
+            group,
+            "$x$ [MeV]",
+            np.linspace(0, 1, 6),
+            {s: rng.poisson(50, 5) for s in samples},
+            dict.fromkeys(samples, 260),
+        )
+        for name, group in [("E_ratio", "energies"), ("E_layer/0", "energies"), ("activity/0", "activity")]
+    ]
+    means = {s: rng.exponential(1.0, voxels) for s in samples}
+    save_histograms(folder / "histograms.npz", histograms, [AverageShowers(means, dict.fromkeys(samples, 260))])
+    scores = [Score(f"separation_power/{h.name}", 1e-3 * (seed + 1), 1e-4, 5000, 0, floor=2e-4) for h in histograms]
+    scores.append(Score("kpd", None, None, 500, 0, missing=REASON))
+    save_scores(folder / "metrics.json", scores)
+    auc = 0.8 if latent else 0.55 + 0.01 * seed
+    save_scores(folder / "low.json", [Score("classifier/low/auc", auc, 0.004, 500, 0, floor=0.5)])
+    grid = np.linspace(0, 1, 11)
+    weights = {f"weights_{k}": rng.lognormal(size=(2, 50)) for k in ("reference", "generated")}
+    write_npz(folder / "low.npz", {"fpr": grid, "tpr": np.stack([grid**0.9, grid**0.8]), **weights})
+    results = [{"batch_size": 100, "median_ms": 2.0, "low_ms": 1.8, "high_ms": 2.5, "n_repeats": 5}]
+    timing = {"device": "AMD", "threads": 2, "results": results, "geant4_ms": 100.0, "peak_memory_MiB": 512.0}
+    write_json(folder / "timing.json", timing)
+    for stage in ("flow", "autoencoder"):
+        (folder / f"{stage}.csv").write_text(
+            "epoch,step,train_loss,val_loss,lr\n0,0,2,,0.1\n0,9,,1.5,\n1,19,1,1.2,0.1\n"
+        )
+    (folder / "generated.hdf5").write_bytes(b"0" * 2000)
+    return RunArtifacts(
+        dataset, model, seed, geometry, f"about {model} <b>",
+        histograms=str(folder / "histograms.npz"), metrics=str(folder / "metrics.json"),
+        classifiers={"low": {"scores": str(folder / "low.json"), "curves": str(folder / "low.npz")}},
+        timing=str(folder / "timing.json"), loss_flow=str(folder / "flow.csv"),
+        loss_autoencoder=str(folder / "autoencoder.csv") if latent else None,
+        checkpoint_flow=str(folder / "nothing.pt"), generated=str(folder / "generated.hdf5"),
+    )  # fmt: skip
+
+
+class _Page(HTMLParser):
+    """Collects addresses, texts and ids; complains about tags that do not match."""
+
+    void = frozenset({"meta", "img", "br", "link", "input", "hr"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.sources: list[str] = []
+        self.ids: list[str] = []
+        self.stack: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = dict(attributes)
+        self.links += [found["href"] or ""] if "href" in found else []
+        self.sources += [found["src"] or ""] if "src" in found else []
+        self.ids += [found["id"] or ""] if "id" in found else []
+        if tag not in self.void:
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag, f"</{tag}> does not match"
+
+    def handle_data(self, data: str) -> None:
+        if self.stack and self.stack[-1] != "style":
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudySummary]:
+    folder = tmp_path_factory.mktemp("study")
+    runs = [_run(folder, "eplus", "inn", seed, latent=False) for seed in (0, 1)]
+    runs.append(_run(folder, "eplus", "vae", 0, latent=True))
+    summary = StudySummary("demo", tuple(runs), {"study": "demo", "lr": 1e-3}, ("published",), dpi=50, pdf=False)
+    (folder / "report" / "plots").mkdir(parents=True)
+    (folder / "report" / "plots" / "stale.png").write_bytes(b"")
+    build_report(summary, folder / "report")
+    return folder, summary
+
+
+@pytest.fixture(scope="module")
+def page(study: tuple[Path, StudySummary]) -> _Page:
+    parser = _Page()
+    parser.feed((study[0] / "report" / "index.html").read_text(encoding="utf-8"))
+    assert not parser.stack
+    return parser
+
+
+def test_all_sections_are_there(page: _Page) -> None:
+    for heading in (
+        "What was run", "Table of scores", "Scores", "Energies", "Activity", "Average showers", "Training",
+        "Classifier tests", "Generation time", "Files", "Provenance", "Configuration",
+    ):  # fmt: skip
+        assert heading in page.text, heading
+    assert "published" in page.text and "lr: 0.001" in page.text and "numpy" in page.text
+    assert "about vae <b>" in page.text, "descriptions are escaped, not interpreted"
+
+
+def test_works_offline_and_every_link_leads_somewhere(study: tuple[Path, StudySummary], page: _Page) -> None:
+    text = (study[0] / "report" / "index.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?://|//cdn|<script|<link|@import|url\(", text)
+    assert all(source.startswith("data:image/") for source in page.sources) and len(page.sources) > 8
+    for link in page.links:
+        if link.startswith("#"):
+            assert link[1:] in page.ids, link
+        else:
+            assert not Path(link).is_absolute() and (study[0] / "report" / link).is_file(), link
+    assert any(link.endswith("generated.hdf5") for link in page.links)
+    assert str(study[0]) not in text, "no absolute paths"
+
+
+def test_readable_on_a_phone_and_on_paper(study: tuple[Path, StudySummary]) -> None:
+    text = (study[0] / "report" / "index.html").read_text(encoding="utf-8")
+    assert 'name="viewport"' in text and "@media print" in text and "@media (max-width" in text
+    assert text.count("<table>") == text.count('<div class="scroll"><table>')
+
+
+def test_scores_have_errors_reasons_and_warnings(page: _Page) -> None:
+    assert "0.80 ± 0.004" in page.text or "0.800 ± 0.004" in page.text
+    assert "0.555 ± 0.007" in page.text, "mean and standard deviation of two seeds"
+    assert REASON in page.text
+    assert "⚠" in page.text and "fewer than 2000 showers" in page.text
+    assert "★" in page.text
+    assert "not found" in page.text, "a missing checkpoint is said to be missing"
+    assert "50" in page.text and "ms per shower" in page.text
+
+
+def test_plots_carry_provenance_and_stale_ones_are_gone(study: tuple[Path, StudySummary]) -> None:
+    pictures = sorted((study[0] / "report" / "plots").glob("*.png"))
+    assert len(pictures) > 8 and "stale.png" not in [p.name for p in pictures]
+    record = read_provenance(pictures[0])
+    assert record["run"] == "demo: eplus" and len(record["config_digest"]) == 12 and "sha256:" in record["inputs"]
+
+
+def test_summary_survives_json(study: tuple[Path, StudySummary]) -> None:
+    assert StudySummary.from_dict(json.loads(json.dumps(study[1].to_dict()))) == study[1]
+    with pytest.raises(ConfigError, match="histogrms.*did you mean 'histograms'"):
+        StudySummary.from_dict({"study": "x", "runs": [{"dataset": "a", "model": "b", "seed": 0, "histogrms": "c"}]})
+    with pytest.raises(ConfigError, match="runs"):
+        StudySummary.from_dict({"study": "x"})
+
+
+def test_unreadable_files_become_notes(study: tuple[Path, StudySummary], tmp_path: Path) -> None:
+    (tmp_path / "broken.npz").write_bytes(b"no")
+    run = dataclasses.replace(
+        study[1].runs[0],
+        histograms=str(tmp_path / "broken.npz"),
+        timing=str(tmp_path / "none.json"),
+        geometry="nowhere",
+    )
+    data = load_study_data(StudySummary("x", (run,)))[0]
+    assert data.geometry is None and len(data.notes) == 3
+    assert "broken.npz" in " ".join(data.notes) and "none.json" in " ".join(data.notes)
+    assert {task.section for task in dataset_tasks(data)} == {"scores", "losses", "classifiers"}
+
+
+def test_no_runs_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no runs"):
+        build_report(StudySummary("empty", ()), tmp_path)
+
+
+def test_models_and_samples_are_overlaid(study: tuple[Path, StudySummary]) -> None:
+    data = load_study_data(study[1])[0]
+    series = series_of(data.models, ("E_ratio", None))
+    assert [s.style.label for s in series] == ["inn (2 seeds)", "vae", "vae, reconstructed"]
+    assert len(series[0].histograms) == 2 and series[1].style.color == series[2].style.color
+    assert series[2].style.dash != "-"
+
+
+def test_classifier_without_curves_is_left_out(study: tuple[Path, StudySummary], tmp_path: Path) -> None:
+    nothing = np.empty((0, 0))
+    curves = {
+        "fpr": np.linspace(0, 1, 5),
+        "tpr": np.empty((0, 5)),
+        "weights_reference": nothing,
+        "weights_generated": nothing,
+    }
+    write_npz(tmp_path / "low.npz", curves)
+    paths = {"low": {"scores": study[1].runs[0].classifiers["low"]["scores"], "curves": str(tmp_path / "low.npz")}}
+    run = dataclasses.replace(study[1].runs[0], classifiers=paths)
+    assert "classifiers" not in {t.section for t in dataset_tasks(load_study_data(StudySummary("x", (run,)))[0])}
+
+
+def test_many_layers_are_thinned(tmp_path: Path) -> None:
+    run = _run(tmp_path, "ds2", "inn", 0, latent=False, geometry="calochallenge2")
+    names = [f"E_layer/{i}" for i in range(45)]
+    counts = {"reference": np.ones(2), "generated": np.ones(2)}
+    totals = {"reference": 2, "generated": 2}
+    found = [Histogram(n, "energies", "x", np.arange(3.0), counts, totals) for n in names]
+    save_histograms(Path(run.histograms or ""), found)
+    save_scores(Path(run.metrics or ""), [Score(f"separation_power/{n}", 1e-3, 1e-4, 5000) for n in names])
+    tasks = dataset_tasks(load_study_data(StudySummary("x", (run,)))[0])
+    assert len([t for t in tasks if t.section == "energies" and not t.wide]) == 6
+    assert [t.name for t in tasks if t.section == "scores"] == ["ds2_separation_layers"]
+
+
+# ---- numbers and tables -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.57034, 0.00412, "0.570 ± 0.004"),
+        (0.57034, 0.0123, "0.570 ± 0.012"),
+        (0.827, 0.119, "0.83 ± 0.12"),
+        (0.827, 0.367, "0.8 ± 0.4"),
+        (0.5, 0.0967, "0.50 ± 0.10"),
+        (0.5, 0.00996, "0.500 ± 0.010"),
+        (12345.0, 2345.0, "12300 ± 2300"),
+        (1.523e-5, 1.31e-6, "(1.52 ± 0.13) × 10⁻⁵"),
+        (123456.0, 2345.0, "(1.235 ± 0.023) × 10⁵"),
+        (-0.034, 0.0021, "−0.0340 ± 0.0021"),
+        (3.2, None, "3.20"),
+        (0.0, 0.0, "0"),
+    ],
+)
+def test_values_are_rounded_to_their_errors(value: float, error: float | None, text: str) -> None:
+    assert format_measurement(value, error) == text
+
+
+def test_other_numbers() -> None:
+    assert [format_value(x) for x in (105, 0.09996, 1.2e-5)] == ["105", "0.100", "1.20 × 10⁻⁵"]
+    assert [format_bytes(x) for x in (999, 5_600_000)] == ["999 B", "5.6 MB"]
+
+
+def _table(*values: tuple[float, float], name: str = "fpd") -> list[bool]:
+    columns = {(f"m{i}", "generated"): [[Score(name, v, e, 5000)]] for i, (v, e) in enumerate(values)}
+    columns["m0", "reconstructed"] = [[Score(name, 0.0, 0.1, 5000, sample="reconstructed")]]
+    return [cell.best for cell in score_groups(columns)[0].rows[0].cells]
+
+
+def test_best_of_a_row_is_marked_with_its_equals() -> None:
+    assert _table((0.1, 0.01), (0.3, 0.01), (0.105, 0.01)) == [True, False, True, False]
+    assert _table((0.6, 0.001), (0.45, 0.001), name="classifier/low/auc") == [False, True, False]
+    assert _table((0.6, 0.001), (0.95, 0.001), name="prdc/recall") == [False, True, False]
+    assert _table((0.6, 0.001)) == [False, False], "one model alone is not the best"
+    assert target("x", [Score("x", 1.0, None, 5, extra={"target": 2.0})]) == 2.0
+
+
+def test_unequal_and_small_samples_are_flagged() -> None:
+    columns = {
+        ("a", "generated"): [[Score("fpd", 1.0, 0.1, 100)]],
+        ("b", "generated"): [[Score("fpd", 1.0, 0.1, 5000)]],
+    }
+    row = score_groups(columns)[0].rows[0]
+    assert row.small and row.unequal and "100" in row.n
+
+
+def test_seeds_are_combined_and_long_groups_shortened() -> None:
+    assert combine([Score("a", 1.0, 0.5, 9), Score("a", 3.0, 0.5, 9)]) == (2.0, pytest.approx(np.sqrt(2)))
+    assert combine([Score("a", None, None, 9, missing="why")]) is None
+    scores = [Score(f"separation_power/{n}", 1.0, 0.1, 5000) for n in ["E_ratio", *(f"EC_eta/{i}" for i in range(20))]]
+    group = main_groups(score_groups({("a", "generated"): [scores]}))[0]
+    assert [r.name for r in group.rows] == ["separation_power/E_ratio"] and group.rest == 20
+
+
+def test_timing_rows_give_the_ratio_to_geant4() -> None:
+    result = {"batch_size": 10, "median_ms": 2.0, "low_ms": 1.0, "high_ms": 3.0, "n_repeats": 5}
+    rows = timing_rows(
+        [("inn", {"results": [result], "geant4_ms": 100.0}), ("vae", {"results": [result], "geant4_ms": None})]
+    )
+    assert [r.ratio for r in rows] == ["50", ""] and rows[0].time == "2.00"
