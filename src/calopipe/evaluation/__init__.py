@@ -1,4 +1,4 @@
-"""Judging samples: histograms of observables, classifier tests, metrics, generation time; written as JSON, NPZ and CSV."""
+"""Judging samples: histograms of observables, classifier tests, metrics, generation time; as JSON, NPZ and CSV."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ def evaluate_classifier(
     """Train the classifiers and write their scores and curves.
 
     Scores are ``classifier/<name>/auc``, ``/accuracy`` and ``/jsd``: mean and standard deviation over the repeats, with
-    every training's value, the calibrated ones and the statistical error of the AUC in ``extra``. The NPZ holds fpr (G,),
-    tpr (R, G), weights_reference and weights_generated (R, T) of the test showers (large: like the reference), and
+    every training's value, the calibrated ones and the statistical error of the AUC in ``extra``. The NPZ holds fpr
+    (G,), tpr (R, G), weights_reference and weights_generated (R, T) of the test showers (large: like the reference),
     rows_reference and rows_generated (T,), their rows in the files. Where the test cannot be made, the scores say why
     and the curves are empty.
 

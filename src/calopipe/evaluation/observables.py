@@ -34,8 +34,8 @@ def evaluate_observables(
     """Fill the histograms of all observables and the average showers, and save them to `out`.
 
     Files are streamed; of the reference the observables (not the showers) are kept in memory, as float32, because bins
-    follow its quantiles. The voxel spectrum and the observables marked ``sliced`` in SPECS are also filled for each slice
-    of incident energy of the configuration, with bins of their own; a slice without reference showers is left out.
+    follow its quantiles. The voxel spectrum and the observables marked ``sliced`` in SPECS are also filled for each
+    slice of incident energy that is configured, with bins of their own; a slice without reference showers is left out.
 
     Args:
         reference: shower file that fixes the bins, called ``reference`` in the output.

@@ -43,9 +43,9 @@ def measure_timing(
         geant4_ms: Geant4's time per shower for comparison, when known.
 
     Returns:
-        device (its name), threads, geant4_ms, peak_memory_MiB (of the process, before and during), accelerator_memory_MiB
-        (None on a CPU) and ``results``: batch_size, median_ms, low_ms, high_ms (per shower; 16 and 84 % quantiles of the
-        repeats), n_repeats, warmed_up, seconds (each call).
+        device (its name), threads, geant4_ms, peak_memory_MiB (of the process, before and during),
+        accelerator_memory_MiB (None on a CPU) and ``results``: batch_size, median_ms, low_ms, high_ms (per shower; 16
+        and 84 % quantiles of the repeats), n_repeats, warmed_up, seconds (each call).
 
     Raises:
         DataError: no energies, or the sampler returns another number of showers than it was asked for.

@@ -1,9 +1,9 @@
 """The classifier test: a network is trained to tell generated from reference showers; AUC 0.5 is the floor.
 
-Definition (CaloChallenge, arXiv:2410.21611 section 4.2; INN/VAE thesis sections 3.3.4 and 3.4.2): fully connected network
+Definition (CaloChallenge, arXiv:2410.21611 section 4.2; INN/VAE thesis sections 3.3.4, 3.4.2): fully connected network
 with LeakyReLU, binary cross entropy, Adam; the weights with the best accuracy on the validation part are kept; scores
 are taken on the test part, which nothing was chosen on. The label of the reference is 1, so the output p(x) estimates
-p_ref / (p_ref + p_gen) and w = p / (1 - p) estimates the likelihood ratio p_ref / p_gen that reweights generated showers.
+p_ref / (p_ref + p_gen) and w = p / (1 - p) the likelihood ratio p_ref / p_gen that reweights generated showers.
 
 Probabilities are calibrated by isotonic regression on the validation part, and the Jensen-Shannon divergence of the two
 samples follows from the cross entropy of the calibrated output, JSD = (log 2 - BCE) / log 2. AUC and accuracy are those

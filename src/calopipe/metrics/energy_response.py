@@ -26,8 +26,8 @@ def response_differences(reference: np.ndarray, generated: np.ndarray) -> dict[s
         reference, generated: (N,) and (M,) values of E_tot / E_inc.
 
     Returns:
-        ``mean_difference`` and ``width_difference`` -> (value, error); the error of a standard deviation uses the fourth
-        central moment, var(s^2) = (m4 - s^4) / n, so that tails count.
+        ``mean_difference`` and ``width_difference`` -> (value, error); the error of a standard deviation uses the
+        fourth central moment, var(s^2) = (m4 - s^4) / n, so that tails count.
 
     Raises:
         MetricUnavailable: fewer than 10 values in a sample.
@@ -51,7 +51,7 @@ def response_differences(reference: np.ndarray, generated: np.ndarray) -> dict[s
 def energy_response(
     reference: Sample, generated: Sample, rng: np.random.Generator, config: EnergyResponseConfig
 ) -> list[Measurement]:
-    """Differences over all incident energies, and in slices of them (``energy_response/mean_difference/1000-2000MeV``)."""
+    """Differences over all incident energies, and in slices (``energy_response/mean_difference/1000-2000MeV``)."""
     out = []
     for bounds in [None, *config.energy_slices]:
         picked = [s.observables["E_ratio"][_selection(s.incident_energies, bounds)] for s in (reference, generated)]

@@ -1,7 +1,7 @@
 """Inputs of the classifier test: what of a shower a network is shown, and on which scale.
 
-The definitions are those of the CaloChallenge's evaluation (arXiv:2410.21611, section 4.2): nothing is standardised, only
-divided by physical scales. Voxels below the threshold are zero before anything else. The challenge's released script
+The definitions are those of the CaloChallenge's evaluation (arXiv:2410.21611, section 4.2): nothing is standardised,
+only divided by physical scales. Voxels below the threshold are zero before anything else. The challenge's script
 multiplies voxels / E_inc by 100; pass ``scale=100`` to reproduce it (the write-up states the plain ratio).
 """
 

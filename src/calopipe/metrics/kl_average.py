@@ -1,6 +1,6 @@
 """Kullback-Leibler divergence of average showers (GAN/VAE thesis, tables 4.4 and 5.1).
 
-The mean shower of each sample, divided by its sum, is taken as a distribution over voxels: KL = sum_i P_i ln(P_i / Q_i),
+The mean shower of each sample, divided by its sum, is a distribution over voxels: KL = sum_i P_i ln(P_i / Q_i),
 P the reference. As in the thesis (section 5, footnote 3) a small epsilon is added to every probability so that a voxel
 that a sample never fills does not make the divergence infinite; the distributions are normalised again afterwards.
 """
@@ -44,7 +44,7 @@ def kl_of_means(reference: np.ndarray, generated: np.ndarray, epsilon: float = 1
 def kl_average(
     reference: Sample, generated: Sample, rng: np.random.Generator, config: KlAverageConfig
 ) -> list[Measurement]:
-    """``kl_average/shower`` and, by default, ``kl_average/layer/<id>``; errors by the jackknife over blocks of showers."""
+    """``kl_average/shower`` and by default ``kl_average/layer/<id>``; errors by a jackknife over blocks of showers."""
     everything = slice(0, reference.block_means.shape[1])
     parts = {"shower": everything}
     if config.layers and len(reference.layers) > 1:

@@ -31,7 +31,7 @@ def roc_on_grid(positive: np.ndarray, negative: np.ndarray, grid: np.ndarray) ->
 
 
 def area_error(area: float, n: int, m: int) -> float:
-    """Standard deviation of an AUC estimated from n positives and m negatives (Hanley and McNeil, Radiology 143, 29)."""
+    """Standard deviation of an AUC of n positives and m negatives (Hanley and McNeil, Radiology 143, 29)."""
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     variance = (area * (1 - area) + (n - 1) * (q1 - area**2) + (m - 1) * (q2 - area**2)) / (n * m)
     return float(np.sqrt(max(variance, 0.0)))

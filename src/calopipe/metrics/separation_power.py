@@ -1,7 +1,7 @@
-"""Separation power of histograms (CaloChallenge, arXiv:2410.21611 section 4.1; CaloMan; Diefenbacher et al. 2009.03796 eq. 15).
+"""Separation power of histograms (CaloChallenge, arXiv:2410.21611 section 4.1; arXiv:2009.03796, eq. 15).
 
-S = 1/2 sum_i (h1_i - h2_i)^2 / (h1_i + h2_i + 1e-16) of histograms normalised to one over the entries inside the range:
-0 for equal histograms, 1 for disjoint ones. Two samples of n and m showers from one distribution do not give 0 but, with
+S = 1/2 sum_i (h1_i - h2_i)^2 / (h1_i + h2_i + 1e-16) of histograms normalised to one inside their range:
+0 for equal histograms, 1 for disjoint ones. Two samples of n and m showers of one distribution give not 0 but, with
 B filled bins, about (B - 1)/4 (1/n + 1/m), which is reported as the floor.
 """
 
@@ -49,7 +49,7 @@ def _separation(h1: np.ndarray, h2: np.ndarray) -> np.ndarray:
 
 
 def separation_error(h1: np.ndarray, h2: np.ndarray, rng: np.random.Generator, n: int = 200) -> float:
-    """Standard deviation of the separation power when the counts fluctuate independently (Poisson), from n resamplings."""
+    """Standard deviation of the separation power when all counts fluctuate (Poisson), from n resamplings."""
     a, b = (rng.poisson(h, size=(n, len(h))).astype(np.float64) for h in (h1, h2))
     filled = (a.sum(axis=1) > 0) & (b.sum(axis=1) > 0)
     return float(np.std(_separation(a[filled], b[filled]), ddof=1)) if filled.sum() > 1 else 0.0
@@ -70,7 +70,7 @@ def separation_of_values(values1: np.ndarray, values2: np.ndarray, edges: np.nda
 def separation_powers(
     reference: Sample, generated: Sample, rng: np.random.Generator, config: SeparationPowerConfig
 ) -> list[Measurement]:
-    """Separation power of each histogram, and ``mean_layers/<observable>``: its mean over layers, as published tables quote.
+    """Separation power of each histogram, and ``mean_layers/<observable>``: the mean over layers that tables quote.
 
     Raises:
         MetricUnavailable: there is no histogram of an observable that the configuration names.

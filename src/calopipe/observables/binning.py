@@ -1,4 +1,4 @@
-"""Bins of the observables' histograms. They depend on the configuration and on the reference sample, never on a model."""
+"""Bins of the observables' histograms. They follow the configuration and the reference sample, never a model."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def bin_edges(column: Column, reference: np.ndarray, config: HistogramConfig) ->
     Returns:
         (B + 1,) increasing float64 edges:
         ``energy_ratio`` from the configuration; ``extremes`` and ``layer_ratio`` between the reference's extremes;
-        ``positive`` from 0 and ``central`` from the 0.1 % quantile to the 99.9 % quantile; ``log`` equal in the logarithm
-        between the extremes of the positive values; ``unit`` [0, 1]; ``levels`` (fractions of n voxels) the same number
-        of possible values in every bin, at most `config.bins` bins.
+        ``positive`` from 0 and ``central`` from the 0.1 % quantile to the 99.9 % quantile; ``log`` equal in the
+        logarithm between the extremes of the positive values; ``unit`` [0, 1]; ``levels`` (fractions of n voxels) the
+        same number of possible values in every bin, at most `config.bins` bins.
     """
     kind, bins = column.spec.range, config.bins
     if kind == "energy_ratio":

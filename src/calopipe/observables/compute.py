@@ -1,9 +1,10 @@
 """Observables of showers: energies, centroids, widths, brightest voxels and occupancies, layer by layer.
 
-Definitions are those of the CaloChallenge's evaluation (arXiv:2410.21611, section 4.1) and of the INN/VAE thesis, section
-3.4.2. Voxels below the threshold are zero before anything else; a denominator carries + 1e-16, so that an observable of
-an empty layer is 0 (and so is a quotient by an empty layer); a width is sqrt(max(0, <x^2> - <x>^2)). All sums of a layer are one matrix product of its voxels with
-the weights (1, eta, phi, r, eta^2, phi^2, r^2), accumulated in float64, over as many showers as stay in the cache.
+Definitions are those of the CaloChallenge's evaluation (arXiv:2410.21611, section 4.1) and of the INN/VAE thesis,
+section 3.4.2. Voxels below the threshold are zero before anything else. A denominator carries + 1e-16, so that an
+observable of an empty layer is 0; a quotient by an empty layer is 0 too. A width is sqrt(max(0, <x^2> - <x>^2)). All sums of a layer
+are one matrix product of its voxels with the weights (1, eta, phi, r, eta^2, phi^2, r^2), accumulated in float64, over
+as many showers as stay in the cache.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def _checked(showers: np.ndarray, incident: np.ndarray, geometry: Geometry) -> t
 def _sums(
     showers: np.ndarray, geometry: Geometry, threshold: float, brightest: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per shower and layer: moments (N, L, 7) in the order of :func:`_weights`, activity (N, L), brightest (N, L, k)."""
+    """Moments (N, L, 7) in the order of :func:`_weights`, activity (N, L) and brightest voxels (N, L, k)."""
     n, layers = len(showers), geometry.n_layers
     weights = [_weights(geometry, s) for s in geometry.layer_slices]
     ones = [np.ones(w.shape[0], dtype=np.float32) for w in weights]

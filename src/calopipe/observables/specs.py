@@ -57,8 +57,8 @@ class Column:
 
 
 def _transverse(x: str) -> dict[str, ObservableSpec]:
-    mean, mean_b = (r"\langle \%s \rangle_{{{%s}}}" % (x, layer) for layer in "ab")
-    width, width_b = (r"\sigma_{{\%s,{%s}}}" % (x, layer) for layer in "ab")
+    mean, mean_b = (rf"\langle \{x} \rangle_{{{{{{{layer}}}}}}}" for layer in "ab")
+    width, width_b = (rf"\sigma_{{{{\{x},{{{layer}}}}}}}" for layer in "ab")
     centroids, widths = f"${mean} - {mean_b}$ [mm]", f"${width} - {width_b}$ [mm]"
     return {
         f"EC_{x}": ObservableSpec("centroids", "alpha_layer", f"${mean}$ [mm]", "central", log_y=True, sliced=True),
@@ -85,7 +85,9 @@ SPECS: Mapping[str, ObservableSpec] = {
     "EC_r": ObservableSpec("centroids", "layer", r"$\langle r \rangle_{{{a}}}$ [mm]", "positive", log_y=True),
     "width_r": ObservableSpec("widths", "layer", r"$\sigma_{{r,{a}}}$ [mm]", "positive", log_y=True),
     "brightest": ObservableSpec("brightest", "layer_rank", r"$E_{{({k}),{a}}}$ [MeV]", "log", log_y=True),
-    "brightest_fraction": ObservableSpec("brightest", "layer_rank", r"$E_{{({k}),{a}}} / E_{{{a}}}$", "unit", log_y=True),
+    "brightest_fraction": ObservableSpec(
+        "brightest", "layer_rank", r"$E_{{({k}),{a}}} / E_{{{a}}}$", "unit", log_y=True
+    ),
     "activity": ObservableSpec("activity", "layer", r"activity of layer {a}", "levels", log_y=True, sliced=True),
 }  # fmt: skip
 

@@ -10,8 +10,8 @@ LABEL = r"$E_\mathrm{voxel}$ [MeV]"
 def voxel_spectrum(showers: np.ndarray, edges: np.ndarray, threshold_MeV: float = 0.0) -> np.ndarray:
     """Count the voxels in bins of energy; the bins must be equal in the logarithm.
 
-    Equal to ``np.histogram(showers[showers >= threshold_MeV], edges)[0]``, and several times faster: the bin follows from
-    the logarithm and is then corrected where rounding put a value on the wrong side of an edge.
+    Equal to ``np.histogram(showers[showers >= threshold_MeV], edges)[0]``, and several times faster: the bin follows
+    from the logarithm and is then corrected where rounding put a value on the wrong side of an edge.
 
     Args:
         showers: (N, V) voxel energies in MeV.
