@@ -31,7 +31,7 @@ _WIDE_TRANSVERSE = (12, 13)
 
 
 def challenge_set(geometry: Geometry) -> ChallengeSet:
-    """Which set's bins a cylindrical geometry uses: set 1 has few, widely different layers, sets 2 and 3 have 45 alike."""
+    """Which set's bins a geometry uses: layers of set 1 differ widely, those of sets 2 and 3 (same bins) do not."""
     return 2 if len({la.second_edges for la in geometry.layers}) == 1 else 1
 
 
@@ -67,8 +67,8 @@ def challenge_histograms(
         reference: what the call for the reference returned second; None when these showers are the reference.
 
     Returns:
-        counts by name (``E_ratio``, ``E_layer/<id>``, ``EC_eta/<id>``, ..., ``sparsity/<id>``, ``voxels``), and the largest
-        energies of the reference: per layer (L,) and of a voxel, which end its logarithmic bins.
+        counts by name (``E_ratio``, ``E_layer/<id>``, ``EC_eta/<id>``, ..., ``sparsity/<id>``, ``voxels``), and the
+        largest energies of the reference: per layer (L,) and of a voxel, which end its logarithmic bins.
     """
     out = compute(showers, incident_energies, geometry, threshold_MeV, brightest=0)
     maxima = reference or (out["E_layer"].max(axis=0), float(showers.max()))

@@ -2,9 +2,9 @@
 
 Definitions are those of the CaloChallenge's evaluation (arXiv:2410.21611, section 4.1) and of the INN/VAE thesis,
 section 3.4.2. Voxels below the threshold are zero before anything else. A denominator carries + 1e-16, so that an
-observable of an empty layer is 0; a quotient by an empty layer is 0 too. A width is sqrt(max(0, <x^2> - <x>^2)). All sums of a layer
-are one matrix product of its voxels with the weights (1, eta, phi, r, eta^2, phi^2, r^2), accumulated in float64, over
-as many showers as stay in the cache.
+observable of an empty layer is 0; a quotient by an empty layer is 0 too. A width is sqrt(max(0, <x^2> - <x>^2)). All
+sums of a layer are one matrix product of its voxels with the weights (1, eta, phi, r, eta^2, phi^2, r^2), accumulated
+in float64, over as many showers as stay in the cache.
 """
 
 from __future__ import annotations
