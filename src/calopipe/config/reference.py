@@ -1,0 +1,93 @@
+"""The reference of all settings, ``docs/config.md``: ``python -m calopipe.config.reference > docs/config.md``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from calopipe.config.schema import METRICS, MODELS, STEPS, Study
+from calopipe.registry import Registry
+
+_HEAD = """# Settings
+
+Every key of `config.yaml` and of the files in `presets/`. Unknown keys are errors. This page is made from the library's
+own descriptions: `python -m calopipe.config.reference > docs/config.md`.
+"""
+
+
+def render() -> str:
+    """The page as markdown."""
+    parts = [_HEAD]
+    for section in _sections(Study):
+        parts.append(f"## {section.__name__}\n\n{_summary(section)}\n\n{_table(section)}")
+    for registry, key in ((MODELS, "name"), (STEPS, "step"), (METRICS, "metric")):
+        parts.append(f"## Registered {registry.kind}s\n\nChosen by `{key}:`, with these settings beside it.")
+        parts += [_registered(registry, key, name) for name in registry.names()]
+    return "\n\n".join(parts).rstrip() + "\n"
+
+
+def _registered(registry: Registry[Any], key: str, name: str) -> str:
+    config = registry.config_class(name)
+    body = "No settings." if config is None else _table(config)
+    return f"### `{key}: {name}`\n\n{body}"
+
+
+def _sections(top: type[BaseModel]) -> list[type[BaseModel]]:
+    """`top` and every section its fields hold, each once, outer ones first."""
+    found = [top]
+    for section in found:
+        for field in section.model_fields.values():
+            found += [s for s in _inner(field.annotation) if s not in found]
+    return found
+
+
+def _inner(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [s for arg in get_args(annotation) for s in _inner(arg)]
+
+
+def _summary(section: type[BaseModel]) -> str:
+    return " ".join((section.__doc__ or "").split("\n\n")[0].split())
+
+
+def _table(section: type[BaseModel]) -> str:
+    rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for name, field in section.model_fields.items():
+        meaning = (field.description or "").replace("|", "\\|")
+        rows.append(f"| `{name}` | {_type(field.annotation)} | {_default(field)} | {meaning} |")
+    return "\n".join(rows)
+
+
+def _type(annotation: Any) -> str:
+    if annotation is type(None):
+        return "null"
+    if isinstance(annotation, type) and not get_args(annotation):
+        return f"[{annotation.__name__}](#{annotation.__name__.lower()})" if _inner(annotation) else annotation.__name__
+    origin, args = get_origin(annotation), get_args(annotation)
+    if hasattr(annotation, "__metadata__"):
+        return _type(args[0])
+    if str(origin).endswith("Literal"):
+        return ", ".join(f"`{a}`" for a in args)
+    if origin in (list, dict, tuple):
+        return f"{origin.__name__} of {', '.join(_type(a) for a in args if a is not Ellipsis)}"
+    return " or ".join(_type(a) for a in args) if args else str(annotation)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel) or value is PydanticUndefined:
+        return "its defaults"
+    if isinstance(value, dict) and any(isinstance(v, BaseModel) for v in value.values()):
+        return f"one called {', '.join(value)}"
+    return "null" if value is None else f"`{value}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())
