@@ -95,12 +95,13 @@ class RQSCoupling(Coupling):
 
     def __init__(self, dims_in: Iterable[tuple[int]], dims_c: Iterable[tuple[int]] | None = None, *,
                  active: Sequence[int] | Tensor, hidden: Sequence[int] = (256, 256), bins: int = 10,
-                 bounds: float = 10.0, min_bin: float = 1e-3, min_derivative: float = 1e-3, backend: str = "auto",
-                 zero_init: bool = True) -> None:
-        self_spline = Spline(bounds, min_bin, min_derivative)
-        self_spline.bins(3 * bins - 1)
+                 bounds: float = 10.0, min_bin: float = 1e-3, min_derivative: float = 1e-3, heat: float | None = None,
+                 backend: str = "auto", zero_init: bool = True) -> None:
+        heat = 1 / math.sqrt(hidden[-1]) if heat is None and len(hidden) else heat or 1.0
+        spline = Spline(bounds, min_bin, min_derivative, heat)
+        spline.bins(3 * bins - 1)
         super().__init__(dims_in, dims_c, active=active, per_column=3 * bins - 1, hidden=hidden, zero_init=zero_init)
-        self.spline, self.backend = self_spline, backend
+        self.spline, self.backend = spline, backend
 
     def transform(self, x: Tensor, numbers: Tensor, rev: bool) -> tuple[Tensor, Tensor]:
         return couple(x, numbers, self.active, self.spline, rev, self.backend)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import astuple
 from functools import lru_cache
 
 import numpy as np
@@ -32,7 +33,8 @@ def _runner():
     try:
         from calopipe.models.rqs_jobs import run_job
         x, params = torch.zeros(1, 1), torch.zeros(1, 5, 1)
-        run_job(x, params, torch.zeros(1, dtype=torch.int64), x.clone(), torch.zeros(1).double(), np.ones(4) * 0.1, False)
+        active, logdet = torch.zeros(1, dtype=torch.int64), torch.zeros(1).double()
+        run_job(x, params, active, x.clone(), logdet, np.ones(5) * 0.1, False)
     except Exception as reason:  # numba missing, no place to compile, unsupported processor
         log.warning("compiled splines are not available (%s: %s); using eager PyTorch", type(reason).__name__, reason)
         return None
@@ -65,7 +67,7 @@ def uses_compiled(x: Tensor, params: Tensor, backend: str = "auto") -> bool:
 
 @lru_cache(maxsize=32)
 def _constants(spline: Spline) -> np.ndarray:
-    return np.array([spline.bounds, spline.min_bin, spline.min_derivative, spline.shift])
+    return np.array([spline.bounds, spline.min_bin, spline.min_derivative, spline.shift, spline.heat])
 
 
 class _Couple(torch.autograd.Function):
@@ -84,8 +86,8 @@ class _Couple(torch.autograd.Function):
         x, params, active, *z = ctx.saved_tensors
         if torch.is_grad_enabled():
             return (*_eager_gradient(x, params, active, ctx.spline, ctx.inverse, gz, glogdet), None, None, None)
-        gx, gparams = torch.empty_like(x), torch.empty_like(params)
-        _runner()(z[0] if z else x, params, active, gx, glogdet.double().contiguous(), _constants(ctx.spline), ctx.inverse,
+        gx, gparams, glogdet = torch.empty_like(x), torch.empty_like(params), glogdet.double().contiguous()
+        _runner()(z[0] if z else x, params, active, gx, glogdet, _constants(ctx.spline), ctx.inverse,
                   (gz.contiguous(), gparams))
         return gx, gparams, None, None, None
 
@@ -100,11 +102,11 @@ def _eager_gradient(x, params, active, spline, inverse, gz, glogdet) -> tuple[Te
 
 def _couple_eager(x: Tensor, params: Tensor, active: Tensor, spline: Spline, inverse: bool) -> tuple[Tensor, Tensor]:
     function = splines.inverse if inverse else splines.forward
-    y, log_slope = function(x[:, active], params.transpose(1, 2), spline.bounds, spline.min_bin, spline.min_derivative)
+    y, log_slope = function(x[:, active], params.transpose(1, 2), *astuple(spline))
     return x.to(y.dtype).index_copy(1, active, y), log_slope.sum(1)
 
 
-def couple(x: Tensor, params: Tensor, active: Tensor, spline: Spline = Spline(), inverse: bool = False,
+def couple(x: Tensor, params: Tensor, active: Tensor, spline: Spline, inverse: bool = False,
            backend: str = "auto") -> tuple[Tensor, Tensor]:
     """Transform the columns ``active`` of x by splines, and copy the others.
 
@@ -123,11 +125,11 @@ def couple(x: Tensor, params: Tensor, active: Tensor, spline: Spline = Spline(),
 
 
 def transform(x: Tensor, params: Tensor, bounds: float = 10.0, min_bin: float = 1e-3, min_derivative: float = 1e-3,
-              inverse: bool = False, backend: str = "auto") -> tuple[Tensor, Tensor]:
+              heat: float = 1.0, inverse: bool = False, backend: str = "auto") -> tuple[Tensor, Tensor]:
     """y and log|dy/dx| (...) of x (...) with logits (..., 3K-1): `splines.forward` or `inverse` by either backend."""
     if not uses_compiled(x, params, backend):
-        return (splines.inverse if inverse else splines.forward)(x, params, bounds, min_bin, min_derivative)
+        return (splines.inverse if inverse else splines.forward)(x, params, bounds, min_bin, min_derivative, heat)
     flat = params.expand(*x.shape, params.shape[-1]).reshape(x.numel(), -1, 1)
     active = torch.zeros(1, dtype=torch.int64)
-    y, log_slope = couple(x.reshape(-1, 1), flat, active, Spline(bounds, min_bin, min_derivative), inverse, backend)
+    y, log_slope = couple(x.reshape(-1, 1), flat, active, Spline(bounds, min_bin, min_derivative, heat), inverse, backend)
     return y.reshape(x.shape), log_slope.reshape(x.shape)

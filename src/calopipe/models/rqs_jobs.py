@@ -15,13 +15,13 @@ import logging
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import carray, cfunc, njit, types
+from numba import cfunc, njit, types
 from numba.extending import intrinsic
 
 from calopipe.models import rqs_kernels as kernels
@@ -30,9 +30,9 @@ from calopipe.models.rqs_kernels import LANES, ROWS_A, ROWS_F
 log = logging.getLogger(__name__)
 _OPT = {"error_model": "numpy", "nogil": True}
 _RAW, _OUT, _SLOPE, _GY, _GL, _V0 = kernels._RAW, kernels._OUT, kernels._SLOPE, kernels._GY, kernels._GL, kernels._V0
-_WORDS = 17  # of a job:
-(_NEXT, _TASKS, _ROWS, _N, _D, _T, _K, _INVERSE, _WIDE, _IN, _PARAMS, _ACTIVE, _RESULT, _LOGDET, _GOUT, _GPARAMS,
- _CONSTANTS) = range(_WORDS)
+# The words of a job: two atomic counters (tasks, threads), sizes, addresses.
+(_NEXT, _SLOT, _TASKS, _ROWS, _N, _D, _T, _K, _INVERSE, _WIDE, _IN, _PARAMS, _ACTIVE, _RESULT, _LOGDET, _GOUT,
+ _GPARAMS, _CONSTANTS, _SCRATCH, _SCRATCH_SIZE) = range(20)
 
 
 @intrinsic
@@ -44,11 +44,21 @@ def _take(typingctx, job):
 
 
 @intrinsic
-def _pointer(typingctx, value):
-    """An integer as an untyped pointer."""
+def _pointer(typingctx, value, kind):
+    """An integer as a pointer to ``kind``: indexing it has no checks that keep LLVM from making vector code."""
+    pointer = types.CPointer(kind.dtype)
+
     def codegen(context, builder, signature, args):
-        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
-    return types.voidptr(types.int64), codegen
+        return builder.inttoptr(args[0], context.get_value_type(pointer))
+    return pointer(value, kind), codegen
+
+
+@intrinsic
+def _after(typingctx, pointer, count):
+    """The pointer ``count`` entries on."""
+    def codegen(context, builder, signature, args):
+        return builder.gep(args[0], [args[1]])
+    return pointer(pointer, types.int64), codegen
 
 
 @njit(**_OPT)
@@ -74,16 +84,17 @@ def _scatter(A, at, x, active, row, col, count, D, T):
 @njit(**_OPT)
 def _transform(F, A, logdet, con, row, col, count, K, T, inverse):
     """Spline of one tile: A[_RAW] to A[_OUT], log-slopes added to the log-dets of their rows."""
-    kernels._prepare(F, A, K, con, inverse)
+    n = (count + 7) // 8 * 8
+    kernels._prepare(n, F, A, K, con, inverse)
     if inverse:
-        kernels._inverse(A)
+        kernels._inverse(n, A)
     else:
-        kernels._forward(A)
-    number, sign = F.dtype.type, (-1.0 if inverse else 1.0)
-    for i in range(LANES):
-        inside = abs(A[_RAW + i]) <= con[0]
-        F[_V0 + i] = kernels._log(number(A[_SLOPE + i] if inside else 1.0))
-        A[_OUT + i] = A[_OUT + i] if inside else A[_RAW + i]
+        kernels._forward(n, A)
+    sign, bound = (-1.0 if inverse else 1.0), con[0]
+    for i in range(n):
+        outside = abs(A[_RAW + i]) > bound
+        F[_V0 + i] = kernels._log(kernels.real(F, kernels.where(outside, 1.0, A[_SLOPE + i])))
+        A[_OUT + i] = kernels.where(outside, A[_RAW + i], A[_OUT + i])
     total = 0.0
     for i in range(count):
         total += F[_V0 + i]
@@ -101,30 +112,27 @@ def _differentiate(F, A, glogdet, con, row, col, count, K, T, inverse):
         col += 1
         if col == T:
             row, col = row + 1, 0
-    kernels._prepare(F, A, K, con, False)
-    kernels._logit_gradient(F, A, K, con, inverse)
+    n = (count + 7) // 8 * 8
+    kernels._prepare(n, F, A, K, con, False)
+    kernels._logit_gradient(n, F, A, K, con, inverse)
 
 
-@lru_cache(maxsize=None)
-def _entry(backward: bool, real: type):
-    """Address and caller of the compiled ``bool(int64*)`` for logits of type ``real``; x may be float32 or float64."""
+@cache
+def _entry(backward: bool, number: type):
+    """Address and caller of the compiled ``bool(int64*)`` for logits of type ``number``; x may be float32 or float64."""
     digest = hashlib.sha256(Path(kernels.__file__).read_bytes()).hexdigest()  # cached code follows the kernels' source
 
-    def run(job):
-        words = carray(job, (_WORDS,))
+    def run(words):
         n, D, T, K, wide = words[_N], words[_D], words[_T], words[_K], words[_WIDE] != 0
-        x4, x8 = carray(_pointer(words[_IN]), (n * D,), np.float32), carray(_pointer(words[_IN]), (n * D,), np.float64)
-        z4, z8 = carray(_pointer(words[_RESULT]), (n * D,), np.float32), carray(
-            _pointer(words[_RESULT]), (n * D,), np.float64)
-        g4, g8 = carray(_pointer(words[_GOUT]), (n * D,), np.float32), carray(
-            _pointer(words[_GOUT]), (n * D,), np.float64)
-        params = carray(_pointer(words[_PARAMS]), (n * T * (3 * K - 1),), real)
-        gparams = carray(_pointer(words[_GPARAMS]), (n * T * (3 * K - 1),), real)
-        active, logdet = carray(_pointer(words[_ACTIVE]), (T,), np.int64), carray(
-            _pointer(words[_LOGDET]), (n,), np.float64)
-        con = carray(_pointer(words[_CONSTANTS]), (4,), np.float64)
-        F, A = np.zeros((ROWS_F + 5 * K + 2) * LANES, real), np.zeros(ROWS_A * LANES)
-        task = _take(job)
+        x4, x8 = _pointer(words[_IN], np.float32), _pointer(words[_IN], np.float64)
+        z4, z8 = _pointer(words[_RESULT], np.float32), _pointer(words[_RESULT], np.float64)
+        g4, g8 = _pointer(words[_GOUT], np.float32), _pointer(words[_GOUT], np.float64)
+        params, gparams = _pointer(words[_PARAMS], number), _pointer(words[_GPARAMS], number)
+        active, logdet = _pointer(words[_ACTIVE], np.int64), _pointer(words[_LOGDET], np.float64)
+        con = _pointer(words[_CONSTANTS], np.float64)
+        scratch = words[_SCRATCH] + _take(_after(words, _SLOT)) * words[_SCRATCH_SIZE]
+        A, F = _pointer(scratch, np.float64), _pointer(scratch + 8 * LANES * ROWS_A, number)
+        task = _take(words)
         while task < words[_TASKS]:
             first, stop = task * words[_ROWS], min((task + 1) * words[_ROWS], n)
             for i in range(first * D, stop * D):
@@ -152,7 +160,7 @@ def _entry(backward: bool, real: type):
                     _scatter(A, _OUT, z8, active, row, col, count, D, T)
                 else:
                     _scatter(A, _OUT, z4, active, row, col, count, D, T)
-            task = _take(job)
+            task = _take(words)
         return digest == ""
 
     signature = types.boolean(types.CPointer(types.int64))
@@ -163,7 +171,7 @@ def _entry(backward: bool, real: type):
     return compiled.address, ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)(compiled.address), compiled
 
 
-@lru_cache(maxsize=1)
+@cache
 def _openmp():
     """``GOMP_parallel`` of the OpenMP library that torch has loaded, or None."""
     try:
@@ -219,9 +227,12 @@ def run_job(x: torch.Tensor, params: torch.Tensor, active: torch.Tensor, result:
     rows = max(1, -(-n // (8 * threads)))
     code, call, _ = _entry(gradient is not None, np.float32 if params.dtype == torch.float32 else np.float64)
     gz, gparams = gradient if gradient is not None else (x, params)
-    job = np.array([0, -(-n // rows), rows, n, dim, transformed, (logits + 1) // 3, inverse, x.dtype == torch.float64,
-                    x.data_ptr(), params.data_ptr(), active.data_ptr(), result.data_ptr(), logdet.data_ptr(), gz.data_ptr(),
-                    gparams.data_ptr(), constants.ctypes.data], dtype=np.int64)
+    bins = (logits + 1) // 3
+    size = 8 * LANES * (ROWS_A + ROWS_F + 5 * bins + 2)
+    scratch = np.zeros(threads * size // 8)
+    job = np.array([0, 0, -(-n // rows), rows, n, dim, transformed, bins, inverse, x.dtype == torch.float64,
+                    x.data_ptr(), params.data_ptr(), active.data_ptr(), result.data_ptr(), logdet.data_ptr(),
+                    gz.data_ptr(), gparams.data_ptr(), constants.ctypes.data, scratch.ctypes.data, size], np.int64)
     address, fork = job.ctypes.data, _openmp()
     if threads == 1:
         call(address)

@@ -61,6 +61,22 @@ def _from_bits(typingctx, v):
     return types.float32(types.int32), lambda ctx, builder, sig, args: builder.bitcast(args[0], ir.FloatType())
 
 
+@intrinsic
+def real(typingctx, pointer, value):
+    """``value`` as a number of the type that ``pointer`` points to."""
+    kind = pointer.dtype
+
+    def codegen(context, builder, signature, args):
+        return context.cast(builder, args[1], signature.args[1], kind)
+    return kind(pointer, value), codegen
+
+
+@intrinsic
+def where(typingctx, condition, a, b):
+    """``a`` if ``condition`` else ``b``, both computed: no branch in the loop."""
+    return a(types.boolean, a, a), lambda ctx, builder, sig, args: builder.select(*args)
+
+
 def _exp(v):
     """Exponential of ``v <= 88``; underflows to about 1e-38."""
     return math.exp(v)
@@ -77,7 +93,7 @@ def _exp_typed(v):
         return lambda v: math.exp(v)
 
     def fast(v):
-        v = v if v > _TINY else _TINY
+        v = where(v > _TINY, v, _TINY)
         t = _fma(v, _LOG2E, _MAGIC)
         n = t - _MAGIC
         r = _fma(-n, _LN2_LO, _fma(-n, _LN2_HI, v))
@@ -106,10 +122,10 @@ def _log_typed(v):
 
 
 # Where the rows of the two scratch arrays start, LANES wide each. F has the type of the logits, A is float64.
-_MAX, _SW, _SH, _BIN, _V0, _V1, _XF, _LOGIT = (LANES * row for row in range(8))
+_MAX, _SW, _SH, _BIN, _V0, _V1, _XF, _LOG, _LOGIT = (LANES * row for row in range(9))
 _X, _RAW, _XL, _W, _YL, _H, _D0, _D1, _OUT, _SLOPE, _GY, _GL, _GXL, _GW, _GYL, _GH, _GD0, _GD1 = (
     LANES * row for row in range(18))
-ROWS_F, ROWS_A = 7, 18  # F has 5K + 2 further rows: 3K for logits, 2K + 2 for knots
+ROWS_F, ROWS_A = 8, 18  # F has 5K + 2 further rows: 3K for logits, 2K + 2 for knots
 
 
 @njit(**_OPT)
@@ -139,44 +155,43 @@ def _store(F, params, row, first, count, K, T):
 
 
 @njit(**_OPT)
-def _knots(F, logit, scale, knot, K, bound, min_bin):
+def _knots(n, F, logit, scale, knot, K, bound, min_bin, heat):
     """Softmax of K rows from ``logit`` (left unnormalised, 1/sum in row ``scale``) and the K + 1 knots at ``knot``."""
-    number = F.dtype.type
-    low, step, rest = number(-bound), number(2 * bound * min_bin), number(2 * bound * (1 - K * min_bin))
-    for i in range(LANES):
+    warm, low, step, rest = real(F, heat), real(F, -bound), real(F, 2 * bound * min_bin), real(F, 2 * bound * (1 - K * min_bin))
+    for i in range(n):
         F[_MAX + i] = F[logit + i]
-        F[scale + i] = number(0)
+        F[scale + i] = real(F, 0)
         F[knot + i] = low
     for k in range(1, K):
-        for i in range(LANES):
+        for i in range(n):
             a, b = F[_MAX + i], F[logit + k * LANES + i]
-            F[_MAX + i] = a if a > b else b
+            F[_MAX + i] = where(a > b, a, b)
     for k in range(K):
-        for i in range(LANES):
-            e = _exp(F[logit + k * LANES + i] - F[_MAX + i])
+        for i in range(n):
+            e = _exp(warm * (F[logit + k * LANES + i] - F[_MAX + i]))
             F[logit + k * LANES + i] = e
             F[scale + i] += e
-    for i in range(LANES):
-        F[scale + i] = number(1) / F[scale + i]
+    for i in range(n):
+        F[scale + i] = real(F, 1) / F[scale + i]
     for k in range(K - 1):
-        for i in range(LANES):
+        for i in range(n):
             size = step + rest * (F[logit + k * LANES + i] * F[scale + i])
             F[knot + (k + 1) * LANES + i] = F[knot + k * LANES + i] + size
-    for i in range(LANES):
-        F[knot + K * LANES + i] = number(bound)
+    for i in range(n):
+        F[knot + K * LANES + i] = real(F, bound)
 
 
 @njit(**_OPT)
-def _select(F, A, K, by):
+def _select(n, F, A, K, by):
     """Find each element's bin by the knots at ``by`` and copy what is needed of it to A (float64)."""
-    number = F.dtype.type
-    for i in range(LANES):
-        F[_BIN + i] = number(0)
+    one, zero = real(F, 1), real(F, 0)
+    for i in range(n):
+        F[_BIN + i] = zero
     for k in range(1, K):
-        for i in range(LANES):
-            F[_BIN + i] += number(1) if F[_XF + i] >= F[by + k * LANES + i] else number(0)
+        for i in range(n):
+            F[_BIN + i] += where(F[_XF + i] >= F[by + k * LANES + i], one, zero)
     x_knot, y_knot = _LOGIT + 3 * K * LANES, _LOGIT + (4 * K + 1) * LANES
-    for i in range(LANES):
+    for i in range(n):
         b = int(F[_BIN + i])
         at = x_knot + b * LANES + i
         A[_XL + i] = F[at]
@@ -190,46 +205,44 @@ def _select(F, A, K, by):
 
 
 @njit(**_OPT)
-def _derivatives(F, A, K, min_derivative, shift):
+def _derivatives(n, F, A, K, min_derivative, shift):
     """Slopes at both ends of the bin; V0 and V1 become their gradient with respect to the logit."""
-    number = F.dtype.type
-    one, zero, cap, last = number(1), number(0), number(MAX_LOGIT), number(K - 1)
-    low, move = number(min_derivative), number(shift)
+    one, zero, cap, last = real(F, 1), real(F, 0), real(F, MAX_LOGIT), real(F, K - 1)
+    low, move = real(F, min_derivative), real(F, shift)
     for side in range(2):
         edge = last if side else zero
-        for i in range(LANES):
+        for i in range(n):
             v = F[_V0 + side * LANES + i] + move
             e = _exp(-abs(v))
             inverse = one / (one + e)
-            soft = (v if v > zero else zero) + _log(one + e)
-            slope = low + (soft if soft < cap else cap)
-            grad = (inverse if v > zero else e * inverse) if soft < cap else zero
+            soft = where(v > zero, v, zero) + _log(one + e)
+            grad = where(soft < cap, where(v > zero, inverse, e * inverse), zero)
             at_edge = F[_BIN + i] == edge
-            A[_D0 + side * LANES + i] = one if at_edge else slope
-            F[_V0 + side * LANES + i] = zero if at_edge else grad
+            A[_D0 + side * LANES + i] = np.float64(where(at_edge, one, low + where(soft < cap, soft, cap)))
+            F[_V0 + side * LANES + i] = where(at_edge, zero, grad)
 
 
 @njit(**_OPT)
-def _prepare(F, A, K, con, inverse):
+def _prepare(n, F, A, K, con, inverse):
     """Everything up to the selected bin: knots, bin, slopes. A[_RAW] holds x, or y for the inverse."""
-    number = F.dtype.type
     x_knot, y_knot = _LOGIT + 3 * K * LANES, _LOGIT + (4 * K + 1) * LANES
-    _knots(F, _LOGIT, _SW, x_knot, K, con[0], con[1])
-    _knots(F, _LOGIT + K * LANES, _SH, y_knot, K, con[0], con[1])
-    for i in range(LANES):
+    _knots(n, F, _LOGIT, _SW, x_knot, K, con[0], con[1], con[4])
+    _knots(n, F, _LOGIT + K * LANES, _SH, y_knot, K, con[0], con[1], con[4])
+    bound = con[0]
+    for i in range(n):
         x = A[_RAW + i]
-        x = x if x > -con[0] else -con[0]
-        x = x if x < con[0] else con[0]
+        x = where(x > -bound, x, -bound)
+        x = where(x < bound, x, bound)
         A[_X + i] = x
-        F[_XF + i] = number(x)
-    _select(F, A, K, y_knot if inverse else x_knot)
-    _derivatives(F, A, K, con[2], con[3])
+        F[_XF + i] = real(F, x)
+    _select(n, F, A, K, y_knot if inverse else x_knot)
+    _derivatives(n, F, A, K, con[2], con[3])
 
 
 @njit(**_OPT)
-def _forward(A):
+def _forward(n, A):
     """y and dy/dx at x inside the selected bin (eq. 4 and 5 of the paper)."""
-    for i in range(LANES):
+    for i in range(n):
         w, h, d0, d1 = A[_W + i], A[_H + i], A[_D0 + i], A[_D1 + i]
         s, xi = h / w, (A[_X + i] - A[_XL + i]) / w
         om = 1.0 - xi
@@ -240,15 +253,15 @@ def _forward(A):
 
 
 @njit(**_OPT)
-def _inverse(A):
+def _inverse(n, A):
     """x at y inside the selected bin, by the root that does not cancel (eq. 6 to 8), and dy/dx there."""
-    for i in range(LANES):
+    for i in range(n):
         w, h, d0, d1 = A[_W + i], A[_H + i], A[_D0 + i], A[_D1 + i]
         s, y = h / w, A[_X + i] - A[_YL + i]
         delta = d0 + d1 - 2.0 * s
         b = h * d0 - y * delta
         disc = b * b + 4.0 * (h * (s - d0) + y * delta) * s * y
-        root = b + math.sqrt(disc if disc > 0.0 else 0.0)
+        root = b + math.sqrt(where(disc > 0.0, disc, 0.0))
         xi = 2.0 * s * y / root
         om = 1.0 - xi
         t = xi * om
@@ -258,20 +271,20 @@ def _inverse(A):
 
 
 @njit(**_OPT)
-def _gradient(A, inverse):
+def _gradient(n, A, inverse):
     """Gradient of GY * y + GL * log(dy/dx) for x and the six numbers of the bin; of the inverse map if asked."""
-    for i in range(LANES):
+    for i in range(n):
         w, h, d0, d1 = A[_W + i], A[_H + i], A[_D0 + i], A[_D1 + i]
         rw = 1.0 / w
         s, xi = h * rw, (A[_X + i] - A[_XL + i]) * rw
         om = 1.0 - xi
         t, turn, delta = xi * om, 1.0 - 2.0 * xi, d0 + d1 - 2.0 * s
-        n, p, rq = s * xi * xi + d0 * t, d1 * xi * xi + 2.0 * s * t + d0 * om * om, 1.0 / (s + delta * t)
-        y, rp, slope = n * rq, 1.0 / p, s * s * p * rq * rq
+        num, p, rq = s * xi * xi + d0 * t, d1 * xi * xi + 2.0 * s * t + d0 * om * om, 1.0 / (s + delta * t)
+        y, rp, slope = num * rq, 1.0 / p, s * s * p * rq * rq
         log_xi = 2.0 * ((d1 * xi + s * turn - d0 * om) * rp - delta * turn * rq)
         gy, gl = A[_GY + i], A[_GL + i]
-        if inverse:  # dx = (dy - y_theta dtheta) / slope, and the log-det is that of the forward map, negated
-            gy, gl = (gl * log_xi * rw - gy) / slope, -gl
+        # the inverse: dx = (dy - y_theta dtheta) / slope, and the log-det is that of the forward map, negated
+        gy, gl = where(inverse, (gl * log_xi * rw - gy) / slope, gy), where(inverse, -gl, gl)
         g_xi = gy * w * slope + gl * log_xi
         g_s = gy * h * (xi * xi - y * (1.0 - 2.0 * t)) * rq + 2.0 * gl * (1.0 / s + t * rp - (1.0 - 2.0 * t) * rq)
         A[_GD0 + i] = gy * h * t * (1.0 - y) * rq + gl * (om * om * rp - 2.0 * t * rq)
@@ -280,44 +293,47 @@ def _gradient(A, inverse):
         A[_GW + i] = -(g_s * s + g_xi * xi) * rw
         A[_GXL + i] = -g_xi * rw
         A[_GYL + i] = gy
-        A[_OUT + i] = -gy if inverse else g_xi * rw
+        A[_OUT + i] = where(inverse, -gy, g_xi * rw)
 
 
 @njit(**_OPT)
-def _softmax_gradient(F, A, logit, scale, low, size, g_low, g_size, K, bound, min_bin):
+def _softmax_gradient(n, F, A, logit, scale, low, size, g_low, g_size, K, con):
     """Turn K rows of exponentials into the gradient of their logits, from that of the bin's lower knot and size."""
-    number = F.dtype.type
-    rest, step = 2 * bound * (1 - K * min_bin), 2 * bound * min_bin
-    for i in range(LANES):
+    bound, step, rest = con[0], 2 * con[0] * con[1], 2 * con[0] * (1 - K * con[1])
+    factor, zero = real(F, rest * con[4]), real(F, 0)
+    for i in range(n):
         below = A[low + i] + bound - step * np.float64(F[_BIN + i])
-        dot = below * A[g_low + i] + (A[size + i] - step) * A[g_size + i]
-        F[_MAX + i] = number(dot / rest)
-        F[scale + i] *= number(rest)
+        mean = (below * A[g_low + i] + (A[size + i] - step) * A[g_size + i]) / rest
+        F[_MAX + i] = real(F, mean)
+        F[scale + i] *= factor
+    for i in range(n):
+        F[_XF + i] = real(F, A[g_low + i])
+        F[_LOG + i] = real(F, A[g_size + i])
     for k in range(K):
-        here = number(k)
-        for i in range(LANES):
-            b = F[_BIN + i]
-            g = number(A[g_low + i]) if here < b else (number(A[g_size + i]) if here == b else number(0))
+        here = real(F, k)
+        for i in range(n):
+            b, g_below, g_here = F[_BIN + i], F[_XF + i], F[_LOG + i]
+            g = where(here < b, g_below, where(here == b, g_here, zero))
             F[logit + k * LANES + i] *= F[scale + i] * (g - F[_MAX + i])
 
 
 @njit(**_OPT)
-def _logit_gradient(F, A, K, con, inverse):
+def _logit_gradient(n, F, A, K, con, inverse):
     """All 3K - 1 gradients of a tile, written over its logits; the gradient of x is left in A[_OUT]."""
-    _gradient(A, inverse)
-    number = F.dtype.type
-    for i in range(LANES):
-        outside = abs(A[_RAW + i]) > con[0]
-        A[_OUT + i] = A[_GY + i] if outside else A[_OUT + i]
-        for row in range(_GXL, _GD1 + 1, LANES):
-            A[row + i] = 0.0 if outside else A[row + i]
-        F[_V0 + i] *= number(A[_GD0 + i])
-        F[_V1 + i] *= number(A[_GD1 + i])
-    _softmax_gradient(F, A, _LOGIT, _SW, _XL, _W, _GXL, _GW, K, con[0], con[1])
-    _softmax_gradient(F, A, _LOGIT + K * LANES, _SH, _YL, _H, _GYL, _GH, K, con[0], con[1])
+    _gradient(n, A, inverse)
+    bound, zero = con[0], real(F, 0)
+    for i in range(n):
+        outside = abs(A[_RAW + i]) > bound
+        A[_OUT + i] = where(outside, A[_GY + i], A[_OUT + i])
+        F[_V0 + i] *= real(F, where(outside, 0.0, A[_GD0 + i]))
+        F[_V1 + i] *= real(F, where(outside, 0.0, A[_GD1 + i]))
+    for row in range(_GXL, _GD0, LANES):
+        for i in range(n):
+            A[row + i] = where(abs(A[_RAW + i]) > bound, 0.0, A[row + i])
+    _softmax_gradient(n, F, A, _LOGIT, _SW, _XL, _W, _GXL, _GW, K, con)
+    _softmax_gradient(n, F, A, _LOGIT + K * LANES, _SH, _YL, _H, _GYL, _GH, K, con)
     for k in range(K - 1):
-        left, right = number(k + 1), number(k)
-        for i in range(LANES):
-            b = F[_BIN + i]
-            g = F[_V0 + i] if b == left else (F[_V1 + i] if b == right else number(0))
-            F[_LOGIT + (2 * K + k) * LANES + i] = g
+        left, right = real(F, k + 1), real(F, k)
+        for i in range(n):
+            b, g0, g1 = F[_BIN + i], F[_V0 + i], F[_V1 + i]
+            F[_LOGIT + (2 * K + k) * LANES + i] = where(b == left, g0, where(b == right, g1, zero))

@@ -27,17 +27,21 @@ class Spline:
 
     bounds: half width B of the spline's domain (and codomain), in units of the data.
     min_bin: smallest width and height of a bin, as a fraction of 2B; min_derivative: smallest slope at a knot.
+    heat: factor on width and height logits (the paper's own code uses 1/sqrt(width of the last hidden layer)).
     """
 
     bounds: float = 10.0
     min_bin: float = 1e-3
     min_derivative: float = 1e-3
+    heat: float = 1.0
 
     def __post_init__(self) -> None:
         if not (self.bounds > 0 and math.isfinite(self.bounds)):
             raise ValueError(f"bounds must be positive and finite, found {self.bounds}")
         if not 0 < self.min_bin < 1:
             raise ValueError(f"min_bin must lie in (0, 1), found {self.min_bin}")
+        if not self.heat > 0:
+            raise ValueError(f"heat must be positive, found {self.heat}")
         if not 0 < self.min_derivative < 1:
             raise ValueError(f"min_derivative must lie in (0, 1), found {self.min_derivative}")
 
@@ -57,7 +61,7 @@ class Spline:
 def _knots(logits: Tensor, spline: Spline) -> Tensor:
     """(..., K) logits to (..., K + 1) increasing knots from -B to B exactly."""
     bins = logits.shape[-1]
-    share = spline.min_bin + (1 - bins * spline.min_bin) * torch.softmax(logits, -1)
+    share = spline.min_bin + (1 - bins * spline.min_bin) * torch.softmax(logits if spline.heat == 1 else spline.heat * logits, -1)
     inner = torch.cumsum(2 * spline.bounds * share[..., :-1], -1) - spline.bounds
     return pad(pad(inner, (1, 0), value=-spline.bounds), (0, 1), value=spline.bounds)
 
@@ -89,12 +93,12 @@ def _log_slope(xi: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> Tensor:
 
 
 def forward(x: Tensor, params: Tensor, bounds: float = 10.0, min_bin: float = 1e-3,
-            min_derivative: float = 1e-3) -> tuple[Tensor, Tensor]:
+            min_derivative: float = 1e-3, heat: float = 1.0) -> tuple[Tensor, Tensor]:
     """y and log|dy/dx|, each (...), of x (...) under splines with logits ``params`` (..., 3K-1).
 
     Raises ValueError when the last dimension of ``params`` is not 3K - 1. Differentiable for both arguments.
     """
-    spline = Spline(bounds, min_bin, min_derivative)
+    spline = Spline(bounds, min_bin, min_derivative, heat)
     inside = x.abs() <= bounds
     u = torch.where(inside, x, torch.zeros_like(x))
     x_low, w, y_low, h, d0, d1 = _select(u, params, spline, False)
@@ -105,9 +109,9 @@ def forward(x: Tensor, params: Tensor, bounds: float = 10.0, min_bin: float = 1e
 
 
 def inverse(y: Tensor, params: Tensor, bounds: float = 10.0, min_bin: float = 1e-3,
-            min_derivative: float = 1e-3) -> tuple[Tensor, Tensor]:
+            min_derivative: float = 1e-3, heat: float = 1.0) -> tuple[Tensor, Tensor]:
     """x and log|dx/dy|, each (...), of y (...): the inverse of :func:`forward` with the same ``params``."""
-    spline = Spline(bounds, min_bin, min_derivative)
+    spline = Spline(bounds, min_bin, min_derivative, heat)
     inside = y.abs() <= bounds
     u = torch.where(inside, y, torch.zeros_like(y))
     x_low, w, y_low, h, d0, d1 = _select(u, params, spline, True)
