@@ -179,7 +179,7 @@ def test_kl_of_average_showers():
         kl_of_means(np.zeros(2), np.ones(2))
     found = {m.name: m for m in kl_average(make_sample(), make_sample(seed=4), None, KlAverageConfig())}
     assert set(found) == {"kl_average/shower", "kl_average/layer/0", "kl_average/layer/12"}
-    assert all(m.value > 0 and m.error > 0 for m in found.values())
+    assert all(m.value > 0 and m.error > 0 and m.floor > 0 for m in found.values())
 
 
 def test_every_metric_has_settings_and_accepts_its_defaults():

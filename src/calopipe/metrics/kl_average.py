@@ -58,8 +58,23 @@ def kl_average(
         except MetricUnavailable as problem:
             out.append(Measurement(f"kl_average/{name}", None, None, n, missing=str(problem)))
             continue
-        out.append(Measurement(f"kl_average/{name}", value, error, n))
+        floor = _floor(a, config.epsilon, reference.n, generated.n)
+        out.append(Measurement(f"kl_average/{name}", value, error, n, floor))
     return out
+
+
+def _floor(blocks: np.ndarray, epsilon: float, n: int, m: int) -> float | None:
+    """Expected divergence of two samples of the reference of n and m showers.
+
+    To leading order it is proportional to 1/n + 1/m; the two halves of the reference (n/2 showers each) give the factor.
+    """
+    if len(blocks) < 2:
+        return None
+    try:
+        halves = kl_of_means(blocks[::2].mean(axis=0), blocks[1::2].mean(axis=0), epsilon)
+    except MetricUnavailable:
+        return None
+    return halves * (1 / n + 1 / m) / (4 / n)
 
 
 def _with_error(a: np.ndarray, b: np.ndarray, epsilon: float) -> tuple[float, float | None]:
