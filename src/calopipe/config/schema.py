@@ -201,11 +201,6 @@ class ClassifierConfig(Section):
     )
     max_per_class: int | None = Field(None, gt=0, description="use at most this many showers of each sample")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
-    reflections: bool = Field(
-        False,
-        description="apply random reflections of the cartesian cell grid to training showers (only where the detector "
-        "and the beam are symmetric)",
-    )
     split: Split = Field(
         default_factory=lambda: Split(train=0.6, val=0.2, test=0.2), description="split of the joint sample"
     )
