@@ -9,6 +9,15 @@ from calopipe.models.coupling import AffineCoupling, RQSCoupling, choose_columns
 KINDS = ["rqs", "affine"]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small problems: waiting for a second thread on a shared machine costs more than it gives."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def rows(n, dim, dtype=torch.float32, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(n, dim, generator=generator, dtype=dtype), torch.rand(n, 1, generator=generator, dtype=dtype)

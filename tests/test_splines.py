@@ -1,5 +1,7 @@
 """Rational-quadratic splines: inverse, log-det, gradients, eager against compiled, and hostile input."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,15 @@ from calopipe.models import rqs_compiled, splines
 
 BACKENDS = ["eager", "compiled"]
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small problems: waiting for a second thread on a shared machine costs more than it gives."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def draw(shape, dtype, seed=0, spread=1.0, bins=10):
@@ -103,6 +114,32 @@ def test_any_finite_input_gives_finite_output(backend, dtype):
             if not inverse:
                 grads = torch.autograd.grad((y + log_slope).sum(), (v, p))
                 assert all(g.isfinite().all() for g in grads)
+
+
+@pytest.mark.parametrize("openmp", [True, False])
+def test_threads_give_the_same_bits(openmp, monkeypatch):
+    x, params = draw((500, 8), torch.float32, seed=8)
+    alone = rqs_compiled.transform(x, params, backend="compiled")
+    from calopipe.models import rqs_jobs
+
+    if not openmp:
+        monkeypatch.setattr(rqs_jobs, "_openmp", lambda: None)
+    torch.set_num_threads(3)
+    together = rqs_compiled.transform(x, params, backend="compiled")
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_child_of_a_fork_works():
+    x, params = draw((600, 8), torch.float32, seed=9)
+    torch.set_num_threads(2)
+    y, _ = rqs_compiled.transform(x, params, backend="compiled")
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        same = torch.equal(rqs_compiled.transform(x, params, backend="compiled")[0], y)
+        os.write(write, b"y" if same else b"n")
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 1) == b"y"
 
 
 def test_monotonic_on_a_fine_grid():

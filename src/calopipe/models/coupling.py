@@ -90,6 +90,9 @@ class Coupling(InvertibleModule):
 class RQSCoupling(Coupling):
     """Rational-quadratic splines with ``bins`` bins on [-bounds, bounds], the identity outside.
 
+    heat: factor on width and height logits; None is 1/sqrt(hidden[-1]), as in the paper's own code. It keeps the map
+    well conditioned for ordinary weights: with 1, twelve blocks with weights 1.5 times those that nn.Linear starts from
+    amplify rounding until no float64 inverse exists. 1 learns faster in the first few hundred steps at small rates.
     backend: "auto", "eager" or "compiled", see :mod:`calopipe.models.rqs_compiled`.
     """
 
@@ -97,7 +100,8 @@ class RQSCoupling(Coupling):
                  active: Sequence[int] | Tensor, hidden: Sequence[int] = (256, 256), bins: int = 10,
                  bounds: float = 10.0, min_bin: float = 1e-3, min_derivative: float = 1e-3, heat: float | None = None,
                  backend: str = "auto", zero_init: bool = True) -> None:
-        heat = 1 / math.sqrt(hidden[-1]) if heat is None and len(hidden) else heat or 1.0
+        if heat is None:
+            heat = 1 / math.sqrt(hidden[-1]) if len(hidden) else 1.0
         spline = Spline(bounds, min_bin, min_derivative, heat)
         spline.bins(3 * bins - 1)
         super().__init__(dims_in, dims_c, active=active, per_column=3 * bins - 1, hidden=hidden, zero_init=zero_init)
@@ -202,12 +206,13 @@ class CouplingFlow(SequenceINN):
 
 def make_flow(dim: int, cond_dim: int, blocks: int, hidden: Sequence[int] = (256, 256), bins: int = 10,
               bounds: float = 10.0, kind: Literal["rqs", "affine"] = "rqs", seed: int = 0,
-              masks: Literal["random", "alternate", "pairs"] = "random", backend: str = "auto", chunk: int | None = None,
-              zero_init: bool = True) -> CouplingFlow:
+              masks: Literal["random", "alternate", "pairs"] = "random", heat: float | None = None,
+              backend: str = "auto", chunk: int | None = None, zero_init: bool = True) -> CouplingFlow:
     """A flow of ``blocks`` one-sided coupling blocks.
 
     seed: of the choice of columns (weights come from torch's generator). chunk: rows at a time without gradients, by
-    default as many as keep the sub-networks' outputs in cache. zero_init False: last layers as nn.Linear starts them.
+    default as many as keep the sub-networks' outputs in cache. heat: see `RQSCoupling`. zero_init False: last layers as
+    nn.Linear starts them.
     Raises ValueError on unknown kinds or masks.
     """
     flow = CouplingFlow(dim, cond_dim, chunk)
@@ -217,7 +222,7 @@ def make_flow(dim: int, cond_dim: int, blocks: int, hidden: Sequence[int] = (256
         given = {"active": active, "hidden": hidden, "zero_init": zero_init}
         given |= {"cond": 0, "cond_shape": (cond_dim,)} if cond_dim else {}
         if kind == "rqs":
-            flow.append(RQSCoupling, bins=bins, bounds=bounds, backend=backend, **given)
+            flow.append(RQSCoupling, bins=bins, bounds=bounds, heat=heat, backend=backend, **given)
         else:
             flow.append(AffineCoupling, **given)
     return flow

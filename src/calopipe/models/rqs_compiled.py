@@ -130,6 +130,6 @@ def transform(x: Tensor, params: Tensor, bounds: float = 10.0, min_bin: float = 
     if not uses_compiled(x, params, backend):
         return (splines.inverse if inverse else splines.forward)(x, params, bounds, min_bin, min_derivative, heat)
     flat = params.expand(*x.shape, params.shape[-1]).reshape(x.numel(), -1, 1)
-    active = torch.zeros(1, dtype=torch.int64)
-    y, log_slope = couple(x.reshape(-1, 1), flat, active, Spline(bounds, min_bin, min_derivative, heat), inverse, backend)
+    active, spline = torch.zeros(1, dtype=torch.int64), Spline(bounds, min_bin, min_derivative, heat)
+    y, log_slope = couple(x.reshape(-1, 1), flat, active, spline, inverse, backend)
     return y.reshape(x.shape), log_slope.reshape(x.shape)

@@ -119,7 +119,7 @@ def _differentiate(F, A, glogdet, con, row, col, count, K, T, inverse):
 
 @cache
 def _entry(backward: bool, number: type):
-    """Address and caller of the compiled ``bool(int64*)`` for logits of type ``number``; x may be float32 or float64."""
+    """Address and caller of the compiled ``bool(int64*)`` for logits of type ``number``; x may be of either type."""
     digest = hashlib.sha256(Path(kernels.__file__).read_bytes()).hexdigest()  # cached code follows the kernels' source
 
     def run(words):

@@ -157,7 +157,8 @@ def _store(F, params, row, first, count, K, T):
 @njit(**_OPT)
 def _knots(n, F, logit, scale, knot, K, bound, min_bin, heat):
     """Softmax of K rows from ``logit`` (left unnormalised, 1/sum in row ``scale``) and the K + 1 knots at ``knot``."""
-    warm, low, step, rest = real(F, heat), real(F, -bound), real(F, 2 * bound * min_bin), real(F, 2 * bound * (1 - K * min_bin))
+    warm, low = real(F, heat), real(F, -bound)
+    step, rest = real(F, 2 * bound * min_bin), real(F, 2 * bound * (1 - K * min_bin))
     for i in range(n):
         F[_MAX + i] = F[logit + i]
         F[scale + i] = real(F, 0)

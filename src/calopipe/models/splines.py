@@ -61,7 +61,8 @@ class Spline:
 def _knots(logits: Tensor, spline: Spline) -> Tensor:
     """(..., K) logits to (..., K + 1) increasing knots from -B to B exactly."""
     bins = logits.shape[-1]
-    share = spline.min_bin + (1 - bins * spline.min_bin) * torch.softmax(logits if spline.heat == 1 else spline.heat * logits, -1)
+    scaled = logits if spline.heat == 1 else spline.heat * logits
+    share = spline.min_bin + (1 - bins * spline.min_bin) * torch.softmax(scaled, -1)
     inner = torch.cumsum(2 * spline.bounds * share[..., :-1], -1) - spline.bounds
     return pad(pad(inner, (1, 0), value=-spline.bounds), (0, 1), value=spline.bounds)
 
