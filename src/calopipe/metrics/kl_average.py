@@ -66,7 +66,7 @@ def kl_average(
 def _floor(blocks: np.ndarray, epsilon: float, n: int, m: int) -> float | None:
     """Expected divergence of two samples of the reference of n and m showers.
 
-    To leading order it is proportional to 1/n + 1/m; the two halves of the reference (n/2 showers each) give the factor.
+    To leading order it is proportional to 1/n + 1/m; two halves of the reference (n/2 showers each) give the factor.
     """
     if len(blocks) < 2:
         return None
