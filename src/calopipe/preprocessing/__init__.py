@@ -1,4 +1,4 @@
-"""Invertible chains from showers (MeV) to network inputs; postprocessing is their inverse, not another implementation."""
+"""Invertible chains from showers (MeV) to network inputs; postprocessing is their inverse, never written twice."""
 
 from __future__ import annotations
 
