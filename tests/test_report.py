@@ -261,17 +261,18 @@ def test_other_numbers() -> None:
     assert [format_bytes(x) for x in (999, 5_600_000)] == ["999 B", "5.6 MB"]
 
 
-def _table(*values: tuple[float, float], name: str = "fpd") -> list[bool]:
+def _table(*values: tuple[float, float], name: str = "fpd") -> str:
     columns = {(f"m{i}", "generated"): [[Score(name, v, e, 5000)]] for i, (v, e) in enumerate(values)}
     columns["m0", "reconstructed"] = [[Score(name, 0.0, 0.1, 5000, sample="reconstructed")]]
-    return [cell.best for cell in score_groups(columns)[0].rows[0].cells]
+    cells = score_groups(columns)[0].rows[0].cells
+    return "".join("*" if cell.best else "+" if cell.good else "-" for cell in cells)
 
 
 def test_best_of_a_row_is_marked_with_its_equals() -> None:
-    assert _table((0.1, 0.01), (0.3, 0.01), (0.105, 0.01)) == [True, False, True, False]
-    assert _table((0.6, 0.001), (0.45, 0.001), name="classifier/low/auc") == [False, True, False]
-    assert _table((0.6, 0.001), (0.95, 0.001), name="prdc/recall") == [False, True, False]
-    assert _table((0.6, 0.001)) == [False, False], "one model alone is not the best"
+    assert _table((0.1, 0.01), (0.3, 0.01), (0.105, 0.01)) == "*-+-"
+    assert _table((0.6, 0.001), (0.45, 0.001), name="classifier/low/auc") == "-*-"
+    assert _table((0.6, 0.001), (0.95, 0.001), name="prdc/recall") == "-*-"
+    assert _table((0.6, 0.001)) == "--", "one model alone is not the best"
     assert target("x", [Score("x", 1.0, None, 5, extra={"target": 2.0})]) == 2.0
 
 
@@ -286,6 +287,7 @@ def test_unequal_and_small_samples_are_flagged() -> None:
 
 def test_seeds_are_combined_and_long_groups_shortened() -> None:
     assert combine([Score("a", 1.0, 0.5, 9), Score("a", 3.0, 0.5, 9)]) == (2.0, pytest.approx(np.sqrt(2)))
+    assert combine([Score("a", 1.0, 0.5, 9), Score("a", 1.0, 0.3, 9)]) == (1.0, 0.4)
     assert combine([Score("a", None, None, 9, missing="why")]) is None
     scores = [Score(f"separation_power/{n}", 1.0, 0.1, 5000) for n in ["E_ratio", *(f"EC_eta/{i}" for i in range(20))]]
     group = main_groups(score_groups({("a", "generated"): [scores]}))[0]

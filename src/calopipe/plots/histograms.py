@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecFromSubplotSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 from calopipe.evaluation.formats import Histogram
@@ -89,9 +89,8 @@ def histogram_figure(series: Sequence[Series], ratio_range: tuple[float, float] 
         series: one or more samples of the same observable; the first one's reference is drawn.
         ratio_range: range of the ratio axis; bins beyond it are marked by arrows.
     """
-    handles = legend_handles(series)
-    columns = len(handles) if len(handles) <= 3 else 2
-    head = 0.12 + 0.19 * math.ceil(len(handles) / columns)
+    handles = legend_handles([s.style for s in series])
+    head = legend_height(handles)
     height = 3.9 + head
     figure = new_figure(4.6, height)
     grid = figure.add_gridspec(
@@ -99,9 +98,7 @@ def histogram_figure(series: Sequence[Series], ratio_range: tuple[float, float] 
     )
     top = figure.add_subplot(grid[0])
     draw_histogram(top, figure.add_subplot(grid[1], sharex=top), series, ratio_range)
-    figure.legend(
-        handles=handles, loc="upper center", ncols=columns, bbox_to_anchor=(0.567, 1 - 0.01 / height), borderaxespad=0.2
-    )
+    legend_above(figure, handles)
     return figure
 
 
@@ -140,7 +137,7 @@ def histogram_page(
     longest = max(observables, key=len)
     figure.text(0.012, 1 - 0.12 / height, title, fontsize=11, fontweight="bold", va="top")
     figure.legend(
-        handles=legend_handles(longest),
+        handles=legend_handles([s.style for s in longest]),
         loc="upper right",
         ncols=len(longest) + 1,
         bbox_to_anchor=(0.99, 1 - 0.04 / height),
@@ -148,10 +145,30 @@ def histogram_page(
     return figure
 
 
-def legend_handles(series: Sequence[Series]) -> list[Patch | Line2D]:
-    """Legend entries: the filled reference, then one line per series."""
+def legend_handles(styles: Sequence[LineStyle]) -> list[Patch | Line2D]:
+    """Legend entries: the filled reference, then one line per sample."""
     reference = Patch(facecolor=REFERENCE_FILL, edgecolor=REFERENCE_LINE, label=REFERENCE_LABEL, linewidth=0.8)
-    return [reference, *(Line2D([], [], label=s.style.label, **s.style.line) for s in series)]
+    return [reference, *(Line2D([], [], label=style.label, **style.line) for style in styles)]
+
+
+def legend_height(handles: Sequence[Patch | Line2D]) -> float:
+    """Height in inches that :func:`legend_above` takes in a figure of 4.6 inches width."""
+    return 0.12 + 0.19 * math.ceil(len(handles) / _legend_columns(handles))
+
+
+def legend_above(figure: Figure, handles: Sequence[Patch | Line2D]) -> None:
+    """Put the legend above the axes, where it hides no data."""
+    figure.legend(
+        handles=handles,
+        loc="upper center",
+        ncols=_legend_columns(handles),
+        bbox_to_anchor=(0.567, 0.998),
+        borderaxespad=0.2,
+    )
+
+
+def _legend_columns(handles: Sequence[Patch | Line2D]) -> int:
+    return len(handles) if len(handles) <= 3 else 2
 
 
 def draw_histogram(
@@ -217,6 +234,11 @@ def _scale(axes: Axes, first: Histogram, series: Sequence[Series], floor: float)
     peak = peak if peak > 0 else 1.0
     if first.log_x:
         axes.set_xscale("log")
+        few = first.edges[-1] < 60 * max(first.edges[0], 1e-300)  # less than two decades: label 1, 2, 5
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=6))
+        if few:
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     if first.log_y:
         axes.set_yscale("log")
         axes.set_ylim(floor, peak * (peak / floor) ** 0.12)

@@ -14,6 +14,9 @@ from matplotlib.ticker import MaxNLocator
 
 from calopipe.plots.style import REFERENCE_LINE, LineStyle, new_figure, styled
 
+#: a longer list of rows is split into several columns
+ROWS_PER_COLUMN = 30
+
 
 @dataclass(frozen=True)
 class Dot:
@@ -38,36 +41,51 @@ def scores_figure(
     Values at or below zero cannot be shown on the axis; they are drawn at its left end as open symbols.
     """
     rows = list(dict.fromkeys(name for _, values in columns for name in values))
+    n_parts = math.ceil(len(rows) / ROWS_PER_COLUMN)
+    per_part = math.ceil(len(rows) / max(n_parts, 1))
     handles = _handles([style for style, _ in columns], any(n in rows for n in floors))
     head = 0.42 + 0.18 * math.ceil(len(handles) / 3)
-    height = 0.19 * len(rows) + 0.55 + head
-    figure = new_figure(6.0, height)
-    axes = figure.add_axes((0.3, 0.55 / height, 0.67, 1 - (0.55 + head) / height))
+    width, height = (6.0, 4.6)[n_parts > 1] * n_parts, 0.19 * per_part + 0.55 + head
+    figure = new_figure(width, height)
     shown = [d.value for _, values in columns for d in values.values() if d.value > 0]
     shown += [f for n, f in floors.items() if n in rows and f > 0]
-    low = 0.5 * min(shown, default=1e-4)
-    step = 0.5 / max(len(columns), 1)
-    for k, (style, values) in enumerate(columns):
-        shift = (k - 0.5 * (len(columns) - 1)) * step
-        solid = style.dash == "-"
-        for name, dot in values.items():
-            y = rows.index(name) + shift
-            value = max(dot.value, low)
-            if dot.error and dot.value > 0:
-                start = max(dot.value - dot.error, low)
-                axes.plot([start, dot.value + dot.error], [y, y], color=style.color, linewidth=0.9)
-            fill = style.color if solid and dot.value > 0 else "white"
-            axes.plot(
-                value, y, "o", markersize=4, markerfacecolor=fill, markeredgecolor=style.color, markeredgewidth=0.9
-            )
-    for name, floor in floors.items():
-        if name in rows and floor > 0:
-            axes.plot(floor, rows.index(name), "|", color=REFERENCE_LINE, markersize=9, markeredgewidth=1.2)
-    _dress(axes, rows, low, max(shown, default=1.0))
-    axes.set_xlabel(label)
+    limits = 0.5 * min(shown, default=1e-4), 2 * max(shown, default=1.0)
+    for i in range(n_parts):
+        part = rows[i * per_part : (i + 1) * per_part]
+        left = 1.75 / width + i / n_parts
+        span = 1 / n_parts - 1.93 / width
+        tall = 0.19 * len(part)
+        axes = figure.add_axes((left, (height - head - tall) / height, span, tall / height))
+        _draw_dots(axes, part, columns, floors, limits[0])
+        _dress(axes, part, limits)
+        axes.set_xlabel(label)
     _legend(figure, handles)
     figure.text(0.012, 1 - 0.09 / height, title, fontsize=10.5, fontweight="bold", va="top")
     return figure
+
+
+def _draw_dots(
+    axes: Axes,
+    rows: Sequence[str],
+    columns: Sequence[tuple[LineStyle, Mapping[str, Dot]]],
+    floors: Mapping[str, float],
+    low: float,
+) -> None:
+    place = {name: i for i, name in enumerate(rows)}
+    step = 0.5 / max(len(columns), 1)
+    for k, (style, values) in enumerate(columns):
+        shift = (k - 0.5 * (len(columns) - 1)) * step
+        for name, dot in ((n, d) for n, d in values.items() if n in place):
+            y = place[name] + shift
+            if dot.error and dot.value > 0:
+                ends = max(dot.value - dot.error, low), dot.value + dot.error
+                axes.plot(ends, [y, y], color=style.color, linewidth=0.9)
+            fill = style.color if style.dash == "-" and dot.value > 0 else "white"
+            look = {"markersize": 4, "markerfacecolor": fill, "markeredgecolor": style.color, "markeredgewidth": 0.9}
+            axes.plot(max(dot.value, low), y, "o", **look)
+    for name, floor in floors.items():
+        if name in place and floor > 0:
+            axes.plot(floor, place[name], "|", color=REFERENCE_LINE, markersize=9, markeredgewidth=1.2)
 
 
 @styled
@@ -126,11 +144,11 @@ def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
     )  # fmt: skip
 
 
-def _dress(axes: Axes, rows: Sequence[str], low: float, high: float) -> None:
+def _dress(axes: Axes, rows: Sequence[str], limits: tuple[float, float]) -> None:
     axes.set_xscale("log")
-    axes.set_xlim(0.85 * low, 2 * high)
+    axes.set_xlim(0.85 * limits[0], limits[1])
     axes.set_yticks(range(len(rows)), rows, fontsize=7.5)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.yaxis.minorticks_off()
     axes.tick_params(axis="y", length=0)
     axes.set_axisbelow(True)

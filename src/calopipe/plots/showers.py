@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from calopipe.geometry import Geometry
-from calopipe.plots.histograms import draw_ratio
+from calopipe.plots.histograms import draw_ratio, legend_above, legend_handles, legend_height
 from calopipe.plots.layers import Array, axis_labels, draw_layer, energy_norm, has_log_radius, pick_layers
 from calopipe.plots.style import (
     ENERGY_CMAP,
@@ -56,7 +56,7 @@ def average_figure(
     cell, head = 1.75, (0.42 if title else 0.2) + 0.15 * (1 + max(text.count("\n") for text in heads))
     foot = 0.75 if has_log_radius(geometry) else 0.5
     height = cell * len(layers) + head + foot
-    widths = [1.0] * n_energy + [0.06, 0.1] + [1.0] * n_ratio + [0.06]
+    widths = [1.0] * n_energy + [0.06, 0.2] + [1.0] * n_ratio + [0.06]
     width = 1.72 * (sum(widths) + 0.14 * len(widths)) + 1.0
     figure = new_figure(width, height)
     grid = figure.add_gridspec(
@@ -158,48 +158,49 @@ def layers_figure(
 
 
 @styled
-def profile_figure(
-    geometry: Geometry, reference: Array, samples: Sequence[tuple[LineStyle, Array]], title: str = ""
-) -> Figure:
+def profile_figure(geometry: Geometry, reference: Array, samples: Sequence[tuple[LineStyle, Array]]) -> Figure:
     """Mean energy per layer along the shower axis: reference, samples, and their ratio.
 
     Args:
         geometry: voxelisation, V voxels in L layers.
         reference: (V,) mean energy per voxel in MeV.
         samples: style and (V,) mean energy per voxel in MeV of each sample.
-        title: heading.
     """
-    figure = new_figure(4.9, 3.9)
-    grid = figure.add_gridspec(2, 1, height_ratios=(3, 1), hspace=0.06, left=0.15, right=0.97, top=0.92, bottom=0.125)
+    handles = legend_handles([style for style, _ in samples])
+    head = legend_height(handles)
+    height = 3.7 + head
+    figure = new_figure(4.6, height)
+    grid = figure.add_gridspec(
+        2, 1, height_ratios=(3, 1), hspace=0.06, left=0.165, right=0.97, top=1 - head / height, bottom=0.48 / height
+    )
     top = figure.add_subplot(grid[0])
     bottom = figure.add_subplot(grid[1], sharex=top)
+    legend_above(figure, handles)
     edges = np.arange(geometry.n_layers + 1) - 0.5
     expected = _per_layer(geometry, reference)
-    top.stairs(expected, edges, baseline=1e-9, fill=True, color=REFERENCE_FILL, linewidth=0, label=REFERENCE_LABEL)
+    top.stairs(expected, edges, baseline=1e-9, fill=True, color=REFERENCE_FILL, linewidth=0)
     top.stairs(expected, edges, baseline=None, color=REFERENCE_LINE, linewidth=0.9)
     bottom.axhline(1, color=REFERENCE_LINE, linewidth=0.8)
     for style, mean in samples:
         value = _per_layer(geometry, mean)
-        top.stairs(value, edges, baseline=None, label=style.label, **style.line)
+        top.stairs(value, edges, baseline=None, **style.line)
         ratio = np.divide(value, expected, out=np.full_like(value, np.nan), where=expected > 0)
         draw_ratio(bottom, edges, ratio, np.zeros_like(ratio), (0.8, 1.2), style)
     top.set_ylabel("Mean energy per layer [MeV]")
     if geometry.n_layers <= 8:  # few thick layers: the last ones hold a small part of the energy
         top.set_yscale("log")
-        top.set_ylim(0.3 * expected[expected > 0].min(initial=expected.max()), 4 * expected.max())
+        top.set_ylim(0.3 * expected[expected > 0].min(initial=expected.max()), 2.5 * expected.max())
     else:
         top.set_ylim(0, 1.1 * expected.max())
     top.set_xlim(edges[0], edges[-1])
     top.tick_params(labelbottom=False, which="both")
-    top.legend()
-    top.set_title(title, fontweight="bold", loc="left")
     bottom.set_ylim(0.8, 1.2)
     bottom.set_yticks([0.9, 1.0, 1.1], minor=False)
     bottom.set_xlabel("Layer")
     bottom.set_ylabel(f"Model / {REFERENCE_LABEL}", fontsize=8.5)
     _layer_ticks(bottom, geometry)
     for axes in (top, bottom):
-        axes.yaxis.set_label_coords(-0.125, 0.5)
+        axes.yaxis.set_label_coords(-0.145, 0.5)
     return figure
 
 

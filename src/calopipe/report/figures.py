@@ -15,7 +15,7 @@ from calopipe.geometry import Geometry
 from calopipe.plots.classifier import RocCurve, roc_figure, weights_figure
 from calopipe.plots.histograms import Series, histogram_figure, histogram_page
 from calopipe.plots.layers import pick_layers
-from calopipe.plots.scores import Dot, layer_scores_figure, scores_figure
+from calopipe.plots.scores import ROWS_PER_COLUMN, Dot, layer_scores_figure, scores_figure
 from calopipe.plots.showers import average_figure, layers_figure, profile_figure
 from calopipe.plots.style import REFERENCE_LABEL, LineStyle, sample_style, slice_label
 from calopipe.plots.timing import timing_figure
@@ -118,17 +118,14 @@ def _score_tasks(data: DatasetData) -> Iterator[Task]:
     if not columns:
         return
     many = data.geometry is not None and data.geometry.n_layers > MANY_LAYERS
-    rows = {name for _, dots in columns for name in dots if not many or _layer_of(name) is None}
+    rows = [name for _, dots in columns for name in dots if not many or _layer_of(name) is None]
+    rows = [name for name in dict.fromkeys(rows) if many or not name.startswith("mean_layers/")]
     if rows:
         shown = [(style, {k: v for k, v in dots.items() if k in rows}) for style, dots in columns]
         caption = f"{data.name}: separation powers of the observables"
-        yield Task(
-            "scores",
-            _file(data.name, "separation"),
-            caption,
-            scores_figure,
-            (shown, "Separation power", floors, data.name),
-        )
+        arguments = (shown, "Separation power", floors, data.name)
+        wide = len(rows) > ROWS_PER_COLUMN
+        yield Task("scores", _file(data.name, "separation"), caption, scores_figure, arguments, wide=wide)
     if many:
         caption = f"{data.name}: separation powers against the layer"
         families = _families(columns)

@@ -97,6 +97,7 @@ def _dataset(data: DatasetData, summary: StudySummary, out: Path, workers: int) 
         "models": data.models,
         "notes": data.notes,
         "columns": list(columns),
+        "colors": {model.name: model.style.color for model in data.models},
         "main": main_groups(groups),
         "groups": groups,
         "remarks": _remarks(groups, columns),
@@ -130,7 +131,9 @@ def _remarks(groups: Sequence[Group], columns: Mapping[Any, Any]) -> list[str]:
     if any(row.unequal for row in rows):
         remarks.append("Some rows compare samples of different size n, which biases scores: see column n.")
     if any(len(seeds) > 1 for seeds in columns.values()):
-        remarks.append("Several seeds: mean and standard deviation between the trainings.")
+        remarks.append(
+            "Several seeds: mean, and the standard deviation between them or the error of one, whichever is larger."
+        )
     return remarks
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,18 +19,24 @@ BEST_AT_ONE = frozenset({"precision", "recall", "density", "coverage"})
 BEST_AT_HALF = frozenset({"auc", "accuracy"})
 #: groups of scores with more rows than this show only the leading observables in the main table
 LONG_GROUP = 14
-_LEADING = ("E_ratio", "E_tot", "voxels", "mean_layers", "E_layer", "layer_ratio")
+_LEADING = ("E_ratio", "E_tot", "voxels", "layer_ratio", "mean_layers")
+#: groups shown first
+_FIRST = ("classifier",)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One entry of a score table; `reason` says why there is no text."""
+    """One entry of a score table; `reason` says why there is no text.
+
+    `best` marks the best of a row, `good` it and those that are as good within errors.
+    """
 
     text: str = ""
     reason: str = ""
     n: int | None = None
     n_seeds: int = 0
     best: bool = False
+    good: bool = False
     value: float | None = None
     error: float | None = None
     competes: bool = True
@@ -67,9 +73,9 @@ def score_groups(columns: Mapping[Column, Sequence[Sequence[Score]]]) -> list[Gr
         columns: (model, sample) -> the scores of each seed.
 
     Returns:
-        One group per first part of the score names, in order of appearance. Several seeds become their mean with the
-        standard deviation between seeds. The best generated sample of each row, and those that differ from it by less
-        than one combined standard deviation, are marked.
+        One group per first part of the score names: classifiers first, long groups last, else in order of appearance.
+        The best generated sample of each row, and those that differ from it by less than one combined standard
+        deviation, are marked.
     """
     names = dict.fromkeys(s.name for seeds in columns.values() for scores in seeds for s in scores)
     groups: dict[str, list[Row]] = {}
@@ -77,7 +83,8 @@ def score_groups(columns: Mapping[Column, Sequence[Sequence[Score]]]) -> list[Gr
         cells = [_cell(name, key, seeds) for key, seeds in columns.items()]
         found = [s for seeds in columns.values() for scores in seeds for s in scores if s.name == name]
         groups.setdefault(name.split("/")[0], []).append(_row(name, cells, found))
-    return [Group(name, tuple(rows)) for name, rows in groups.items()]
+    order = sorted(groups, key=lambda g: (g not in _FIRST, len(groups[g]) > LONG_GROUP))
+    return [Group(name, tuple(groups[name])) for name in order]
 
 
 def main_groups(groups: Iterable[Group]) -> list[Group]:
@@ -97,13 +104,19 @@ def main_groups(groups: Iterable[Group]) -> list[Group]:
 
 
 def combine(scores: Sequence[Score]) -> tuple[float, float | None] | None:
-    """Value and error of one score over seeds: mean and standard deviation between seeds, or one seed's own error."""
+    """Value and error of one score over seeds; None when no seed has a value.
+
+    The value is the mean over seeds. The error is the standard deviation between them, but not less than the mean error
+    of one: the seeds share the reference, and few of them may agree by chance.
+    """
     values = [s.value for s in scores if s.value is not None]
+    errors = [s.error for s in scores if s.value is not None and s.error is not None]
     if not values:
         return None
-    if len(values) > 1:
-        return float(np.mean(values)), float(np.std(values, ddof=1))
-    return values[0], next(s.error for s in scores if s.value is not None)
+    single = float(np.mean(errors)) if errors else None
+    if len(values) == 1:
+        return values[0], single
+    return float(np.mean(values)), max(float(np.std(values, ddof=1)), single or 0.0)
 
 
 def _cell(name: str, key: Column, seeds: Sequence[Sequence[Score]]) -> Cell:
@@ -154,7 +167,7 @@ def _mark_best(name: str, cells: Sequence[Cell], scores: Sequence[Score]) -> lis
         margin = math.hypot(cell.error or 0.0, best.error or 0.0)
         return abs(cell.value - goal) - abs(best.value - goal) <= margin
 
-    return [Cell(**{**c.__dict__, "best": as_good(c)}) for c in cells]
+    return [replace(c, best=c is best, good=as_good(c)) for c in cells]
 
 
 @dataclass(frozen=True)
