@@ -132,6 +132,18 @@ def test_every_job_has_a_log_and_a_benchmark(finished):
     assert logs == times and len(logs) > 15
 
 
+@pytest.mark.parametrize("run", [INN, VAE])
+def test_trained_checkpoints_generate_outside_the_workflow(finished, tmp_path, run):
+    from calopipe.cli import main
+
+    command = ["generate", str(finished / run / "flow/model.pt"), "--energies", "1000:9000", "--number", "7"]
+    if run == VAE:
+        command += ["--autoencoder", str(finished / run / "autoencoder/model.pt")]
+    assert main([*command, "--out", str(tmp_path / "drawn.hdf5")]) == 0
+    with h5py.File(tmp_path / "drawn.hdf5") as file:
+        assert file["showers"].shape == (7, 504)
+
+
 def test_history_has_a_row_per_epoch(finished):
     with (finished / INN / "flow/history.csv").open() as stream:
         rows = list(csv.DictReader(stream))
