@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from calopipe.cli import incident_energies, main
 
+from calopipe.cli import incident_energies, main
 from calopipe.errors import ConfigError
 
 

@@ -52,11 +52,23 @@ def test_every_preset_is_valid_beside_a_study(path):
     [
         (("dataset",), {}, "dataset: unknown key (did you mean 'datasets'?)"),
         (("datasets", "eplus", "treshold_MeV"), 1, "did you mean 'threshold_MeV'?"),
-        (("models", "inn", "flow", "training", "learning_rate"), 1, "models.inn.flow.training.learning_rate: unknown key"),
+        (
+            ("models", "inn", "flow", "training", "learning_rate"),
+            1,
+            "models.inn.flow.training.learning_rate: unknown key",
+        ),
         (("models", "inn", "flow", "model", "name"), "in", "unknown model 'in' (did you mean 'inn'?)"),
         (("models", "inn", "flow", "model", "block"), 3, "did you mean 'blocks'?"),
-        (("models", "inn", "flow", "preprocessing"), ["logitt"], "unknown preprocessing step 'logitt' (did you mean 'logit'?)"),
-        (("models", "inn", "flow", "training", "lr"), -1, "models.inn.flow.training.lr: input should be greater than 0"),
+        (
+            ("models", "inn", "flow", "preprocessing"),
+            ["logitt"],
+            "unknown preprocessing step 'logitt' (did you mean 'logit'?)",
+        ),
+        (
+            ("models", "inn", "flow", "training", "lr"),
+            -1,
+            "models.inn.flow.training.lr: input should be greater than 0",
+        ),
         (("datasets", "eplus", "split"), {"train": 0.9}, "train + val + test must be 1"),
         (("datasets", "eplus", "source"), {"kind": "local"}, "a local source needs 'paths'"),
         (("runs",), [{"dataset": "eplus", "model": "in"}], "runs.0.model: no model 'in' (did you mean 'inn'?)"),
@@ -112,7 +124,17 @@ def _types(annotation):
 # -- the plan ----------------------------------------------------------------------------------------------------------
 INN = {"dataset": "eplus", "model": "inn", "seed": "0"}
 VAE = {"dataset": "eplus", "model": "vae_inn", "seed": "0"}
-STAGES = ("fetch", "prepare", "train_autoencoder", "train_flow", "generate", "classify", "observables", "metrics", "timing")
+STAGES = (
+    "fetch",
+    "prepare",
+    "train_autoencoder",
+    "train_flow",
+    "generate",
+    "classify",
+    "observables",
+    "metrics",
+    "timing",
+)
 
 
 def affected(study) -> set[str]:

@@ -1,4 +1,4 @@
-"""Imports inside the library go downward only, and siblings of the science layer never import one another (docs/architecture.md)."""
+"""Imports inside the library go downward only; siblings of level 3 never import one another (docs/architecture.md)."""
 
 from __future__ import annotations
 

@@ -50,7 +50,18 @@ def write_config(folder: Path, study: dict) -> None:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "snakemake", "--cores", "2", "--max-threads", "1", *arguments, "--configfile", "tiny.yaml"]
+    return [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "2",
+        "--max-threads",
+        "1",
+        *arguments,
+        "--configfile",
+        "tiny.yaml",
+    ]
 
 
 def snakemake(folder: Path, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
@@ -128,7 +139,10 @@ def test_output_says_where_the_report_is(finished):
 
 def test_every_job_has_a_log_and_a_benchmark(finished):
     logs = {p.relative_to(finished / "results/logs").with_suffix("") for p in finished.glob("results/logs/**/*.log")}
-    times = {p.relative_to(finished / "results/benchmarks").with_suffix("") for p in finished.glob("results/benchmarks/**/*.tsv")}
+    times = {
+        p.relative_to(finished / "results/benchmarks").with_suffix("")
+        for p in finished.glob("results/benchmarks/**/*.tsv")
+    }
     assert logs == times and len(logs) > 15
 
 
@@ -228,7 +242,10 @@ def test_new_model_file_reruns_nothing(tree):
 def training(pid: int) -> psutil.Process:
     """The process of the training script below Snakemake's."""
     for child in psutil.Process(pid).children(recursive=True):
-        if any(part.endswith("train_flow.py") for part in child.cmdline()) and "python" in Path(child.cmdline()[0]).name:
+        if (
+            any(part.endswith("train_flow.py") for part in child.cmdline())
+            and "python" in Path(child.cmdline()[0]).name
+        ):
             return child
     raise AssertionError("no training process")
 
@@ -313,7 +330,10 @@ def test_demo_dry_run_is_quick(fresh):
 
 def test_slurm_profile_is_found_by_its_bare_name(fresh):
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--profile", "slurm", "all", "-n"], cwd=fresh, capture_output=True, text=True
+        [sys.executable, "-m", "snakemake", "--profile", "slurm", "all", "-n"],
+        cwd=fresh,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert "train_flow" in done.stdout + done.stderr

@@ -37,7 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     generate = commands.add_parser("generate", help="draw showers from a trained flow", description=_generate.__doc__)
-    generate.add_argument("flow", type=Path, help="checkpoint of a flow: results/<dataset>/<model>/seed<n>/flow/model.pt")
+    generate.add_argument(
+        "flow", type=Path, help="checkpoint of a flow: results/<dataset>/<model>/seed<n>/flow/model.pt"
+    )
     generate.add_argument("--autoencoder", type=Path, help="checkpoint of its autoencoder (latent models)")
     generate.add_argument(
         "--energies",
@@ -45,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE | E,E,... | LOW:HIGH",
         help="incident energies in MeV: those of a shower file, a list, or uniform in a range",
     )
-    generate.add_argument("--number", type=int, metavar="N", help="showers per energy (default 1), or in all for a range")
+    generate.add_argument(
+        "--number", type=int, metavar="N", help="showers per energy (default 1), or in all for a range"
+    )
     generate.add_argument("--out", type=Path, required=True, help="HDF5 file to write, in the CaloChallenge's layout")
     generate.add_argument("--seed", type=int, default=0, help="default 0")
     generate.add_argument("--batch-size", type=int, default=2000, help="showers drawn at once (default 2000)")

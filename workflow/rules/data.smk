@@ -7,19 +7,19 @@ rule fetch:
         local=lambda wildcards: PLAN.local_files(**wildcards),
     output:
         manifest=f"{DATA}/raw/{{role}}.json",
-    params:
-        settings=settings("fetch"),
-        code=code("fetch"),
     log:
         f"{RESULTS}/logs/{{dataset}}/fetch_{{role}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/fetch_{{role}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=1000,
         runtime=240,
-    conda:
-        ENVIRONMENT
+    params:
+        settings=settings("fetch"),
+        code=code("fetch"),
     script:
         "../scripts/fetch.py"
 
@@ -32,18 +32,18 @@ rule prepare:
         val=f"{DATA}/val.hdf5",
         test=f"{DATA}/test.hdf5",
         summary=f"{DATA}/summary.json",
-    params:
-        settings=settings("prepare"),
-        code=code("prepare"),
     log:
         f"{RESULTS}/logs/{{dataset}}/prepare.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/prepare.tsv"
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=growing(3000),
         runtime=growing(120),
-    conda:
-        ENVIRONMENT
+    params:
+        settings=settings("prepare"),
+        code=code("prepare"),
     script:
         "../scripts/prepare.py"

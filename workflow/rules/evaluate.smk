@@ -8,21 +8,21 @@ rule classify:
     output:
         scores=f"{RUN}/classifiers/{{classifier}}.json",
         curves=f"{RUN}/classifiers/{{classifier}}.npz",
-    params:
-        settings=settings("classify"),
-        code=code("classify"),
     log:
         f"{LOGS}/classify_{{classifier}}.log",
     benchmark:
         f"{TIMES}/classify_{{classifier}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: growing(4)
     resources:
         gpu=gpus("classify"),
         cpus_per_task=growing(4),
         mem_mb=growing(16000),
         runtime=growing(240),
-    conda:
-        ENVIRONMENT
+    params:
+        settings=settings("classify"),
+        code=code("classify"),
     script:
         "../scripts/classify.py"
 
@@ -33,19 +33,19 @@ rule observables:
         reference=f"{DATA}/test.hdf5",
     output:
         histograms=f"{RUN}/histograms.npz",
-    params:
-        settings=settings("observables"),
-        code=code("observables"),
     log:
         f"{LOGS}/observables.log",
     benchmark:
         f"{TIMES}/observables.tsv"
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=growing(8000),
         runtime=growing(60),
-    conda:
-        ENVIRONMENT
+    params:
+        settings=settings("observables"),
+        code=code("observables"),
     script:
         "../scripts/observables.py"
 
@@ -57,19 +57,19 @@ rule metrics:
         histograms=f"{RUN}/histograms.npz",
     output:
         scores=f"{RUN}/metrics.json",
-    params:
-        settings=settings("metrics"),
-        code=code("metrics"),
     log:
         f"{LOGS}/metrics.log",
     benchmark:
         f"{TIMES}/metrics.tsv"
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=growing(8000),
         runtime=growing(120),
-    conda:
-        ENVIRONMENT
+    params:
+        settings=settings("metrics"),
+        code=code("metrics"),
     script:
         "../scripts/metrics.py"
 
@@ -81,20 +81,20 @@ rule timing:
         energies=f"{DATA}/test.hdf5",
     output:
         times=f"{RUN}/timing.json",
-    params:
-        settings=settings("timing"),
-        code=code("timing"),
     log:
         f"{LOGS}/timing.log",
     benchmark:
         f"{TIMES}/timing.tsv"
+    conda:
+        ENVIRONMENT
     threads: growing(4)
     resources:
         gpu=gpus("timing"),
         cpus_per_task=growing(4),
         mem_mb=growing(8000),
         runtime=growing(60),
-    conda:
-        ENVIRONMENT
+    params:
+        settings=settings("timing"),
+        code=code("timing"),
     script:
         "../scripts/timing.py"

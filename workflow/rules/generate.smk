@@ -7,21 +7,21 @@ rule generate:
         energies=f"{DATA}/test.hdf5",
     output:
         showers=f"{RUN}/generated.hdf5",
-    params:
-        settings=settings("generate"),
-        code=code("generate"),
     log:
         f"{LOGS}/generate.log",
     benchmark:
         f"{TIMES}/generate.tsv"
+    conda:
+        ENVIRONMENT
     threads: growing(4)
     resources:
         gpu=gpus("generate"),
         cpus_per_task=growing(4),
         mem_mb=growing(8000),
         runtime=growing(240),
-    conda:
-        ENVIRONMENT
+    params:
+        settings=settings("generate"),
+        code=code("generate"),
     script:
         "../scripts/generate.py"
 
@@ -32,20 +32,20 @@ rule reconstruct:
         showers=f"{DATA}/test.hdf5",
     output:
         showers=f"{RUN}/reconstructed.hdf5",
-    params:
-        settings=settings("reconstruct"),
-        code=code("reconstruct"),
     log:
         f"{LOGS}/reconstruct.log",
     benchmark:
         f"{TIMES}/reconstruct.tsv"
+    conda:
+        ENVIRONMENT
     threads: growing(4)
     resources:
         gpu=gpus("reconstruct"),
         cpus_per_task=growing(4),
         mem_mb=growing(8000),
         runtime=growing(120),
-    conda:
-        ENVIRONMENT
+    params:
+        settings=settings("reconstruct"),
+        code=code("reconstruct"),
     script:
         "../scripts/reconstruct.py"

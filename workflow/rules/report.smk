@@ -7,18 +7,18 @@ rule report:
     output:
         page=report(REPORT, category="Report"),
         plots=directory(f"{RESULTS}/report/{PLAN.study.study}/plots"),
-    params:
-        settings=settings("report"),
-        code=code("report"),
     log:
         f"{RESULTS}/logs/report.log",
     benchmark:
         f"{RESULTS}/benchmarks/report.tsv"
+    conda:
+        ENVIRONMENT
     threads: 4
     resources:
         mem_mb=growing(4000),
         runtime=growing(60),
-    conda:
-        ENVIRONMENT
+    params:
+        settings=settings("report"),
+        code=code("report"),
     script:
         "../scripts/report.py"

@@ -8,22 +8,22 @@ rule train_autoencoder:
     output:
         checkpoint=f"{RUN}/autoencoder/model.pt",
         history=f"{RUN}/autoencoder/history.csv",
-    params:
-        settings=settings("train_autoencoder"),
-        code=code("train_autoencoder"),
-        rolling=lambda wildcards: PLAN.rolling("autoencoder", **wildcards),
     log:
         f"{LOGS}/train_autoencoder.log",
     benchmark:
         f"{TIMES}/train_autoencoder.tsv"
+    conda:
+        ENVIRONMENT
     threads: growing(4)
     resources:
         gpu=gpus("train_autoencoder"),
         cpus_per_task=growing(4),
         mem_mb=growing(16000),
         runtime=growing(1440),
-    conda:
-        ENVIRONMENT
+    params:
+        settings=settings("train_autoencoder"),
+        code=code("train_autoencoder"),
+        rolling=lambda wildcards: PLAN.rolling("autoencoder", **wildcards),
     script:
         "../scripts/train_autoencoder.py"
 
@@ -34,18 +34,18 @@ rule encode:
         showers=f"{DATA}/{{split}}.hdf5",
     output:
         latents=f"{RUN}/latents/{{split}}.hdf5",
-    params:
-        code=code("encode"),
     log:
         f"{LOGS}/encode_{{split}}.log",
     benchmark:
         f"{TIMES}/encode_{{split}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: 2
     resources:
         mem_mb=growing(8000),
         runtime=growing(60),
-    conda:
-        ENVIRONMENT
+    params:
+        code=code("encode"),
     script:
         "../scripts/encode.py"
 
@@ -58,21 +58,21 @@ rule train_flow:
     output:
         checkpoint=f"{RUN}/flow/model.pt",
         history=f"{RUN}/flow/history.csv",
-    params:
-        settings=settings("train_flow"),
-        code=code("train_flow"),
-        rolling=lambda wildcards: PLAN.rolling("flow", **wildcards),
     log:
         f"{LOGS}/train_flow.log",
     benchmark:
         f"{TIMES}/train_flow.tsv"
+    conda:
+        ENVIRONMENT
     threads: growing(4)
     resources:
         gpu=gpus("train_flow"),
         cpus_per_task=growing(4),
         mem_mb=growing(16000),
         runtime=growing(1440),
-    conda:
-        ENVIRONMENT
+    params:
+        settings=settings("train_flow"),
+        code=code("train_flow"),
+        rolling=lambda wildcards: PLAN.rolling("flow", **wildcards),
     script:
         "../scripts/train_flow.py"
