@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -290,6 +291,20 @@ def _plain(section: Any) -> Any:
 
 def _digest(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def scripts_use(library: Path) -> None:
+    """Put `library` first on the module path of the scripts that Snakemake starts."""
+    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(library), *(p for p in path if p and p != str(library))])
+
+
+def conda_environment() -> str:
+    """Which of envs/ the rules name: ``cpu``, or what the environment variable CALOPIPE_ENV says (``cuda``)."""
+    name = os.environ.get("CALOPIPE_ENV", "cpu")
+    if name not in ("cpu", "cuda"):
+        raise ConfigError(f"CALOPIPE_ENV: expected cpu or cuda, found '{name}'")
+    return name
 
 
 def partial_model(settings: Mapping[str, Any]) -> Model:

@@ -1,20 +1,20 @@
 # The validated study, the folders of its files, and what rules ask about it. The work is done in calopipe.workflow.
-import os
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 # The library beside this Snakefile runs, whatever else is installed: here, in scripts and in cluster jobs.
-LIBRARY = str(Path(workflow.basedir) / "src")
-sys.path.insert(0, LIBRARY)
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")]))
+sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from calopipe.errors import CalopipeError
-from calopipe.workflow import Plan
+from calopipe.workflow import Plan, conda_environment, scripts_use
 
+scripts_use(Path(workflow.basedir) / "src")
 try:
     PLAN = Plan.load(config, Path(workflow.basedir) / "presets")
+    # conda environment of every rule where Snakemake is asked to use one (--sdm conda)
+    ENVIRONMENT = f"../../envs/{conda_environment()}.yaml"
 except CalopipeError as error:
     raise WorkflowError(f"{type(error).__name__}: {error}") from None
 
@@ -24,9 +24,6 @@ RUN = f"{RESULTS}/{{dataset}}/{{model}}/seed{{seed}}"
 LOGS = f"{RESULTS}/logs/{{dataset}}/{{model}}/seed{{seed}}"
 TIMES = f"{RESULTS}/benchmarks/{{dataset}}/{{model}}/seed{{seed}}"
 REPORT = f"{RESULTS}/report/{PLAN.study.study}/index.html"
-
-# conda environment of every rule where Snakemake is asked to use one (--sdm conda); CALOPIPE_ENV=cuda for GPUs
-ENVIRONMENT = f"../../envs/{os.environ.get('CALOPIPE_ENV', 'cpu')}.yaml"
 
 
 wildcard_constraints:
