@@ -258,16 +258,22 @@ def interrupt_training(pid: int, number: int) -> None:
     training(pid).send_signal(number)
 
 
+@pytest.fixture(scope="module")
+def second(finished, tmp_path_factory) -> Path:
+    """A copy of the finished tree, to train in again."""
+    folder = tmp_path_factory.mktemp("again") / "study"
+    return shutil.copytree(finished, folder, copy_function=shutil.copy2, symlinks=True)
+
+
 @pytest.mark.parametrize(
     ("interrupt", "number"),
     [(interrupt_all, signal.SIGKILL), (interrupt_all, signal.SIGINT), (interrupt_training, signal.SIGTERM)],
     ids=["kill -9", "Ctrl-C", "SIGTERM"],
 )
-def test_interrupted_training_continues(finished, tmp_path, interrupt, number):
+def test_interrupted_training_continues(finished, second, interrupt, number):
     import torch
 
-    folder, model = tmp_path / "study", f"{INN}/flow/model.pt"
-    shutil.copytree(finished, folder, copy_function=shutil.copy2, symlinks=True)
+    folder, model = second, f"{INN}/flow/model.pt"
     (folder / model).unlink()
     log = folder / "results/logs/eplus/inn/seed0/train_flow.log"
     log.unlink()
@@ -276,7 +282,7 @@ def test_interrupted_training_continues(finished, tmp_path, interrupt, number):
         try:
             wait_for(log, r"epoch 3/8")
             interrupt(process.pid, number)
-            assert process.wait(timeout=120) != 0
+            assert process.wait(timeout=300) != 0
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -293,7 +299,7 @@ def test_interrupted_training_continues(finished, tmp_path, interrupt, number):
         torch.testing.assert_close(found[name], values, rtol=1e-5, atol=1e-6)
 
 
-def wait_for(log: Path, pattern: str, seconds: float = 180) -> None:
+def wait_for(log: Path, pattern: str, seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if log.exists() and re.search(pattern, log.read_text()):
