@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from calopipe import provenance
-from calopipe.errors import DataError
 
 
 @dataclass
@@ -32,14 +31,6 @@ def test_digest_refuses_what_has_no_json_form() -> None:
         provenance.digest({"a": object()})
     with pytest.raises(ValueError, match="JSON"):
         provenance.digest(float("nan"))
-
-
-def test_file_sha256(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"shower" * 300_000)
-    assert provenance.file_sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
-    with pytest.raises(DataError, match="nothing"):
-        provenance.file_sha256(tmp_path / "nothing")
 
 
 def test_versions_hardware_and_collect(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import calopipe
-from calopipe.errors import DataError
+from calopipe.io import file_hash
 
 #: distributions whose versions decide what a study computes
 PACKAGES = ("torch", "FrEIA", "lightning", "numpy", "h5py", "scikit-learn", "matplotlib", "snakemake")
@@ -94,15 +94,6 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file, read in pieces of 1 MiB. Raises DataError when it cannot be read."""
-    try:
-        with Path(path).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read for its checksum ({error.strerror})") from error
-
-
 @functools.cache
 def hardware() -> dict[str, str]:
     """Operating system, processor, number of usable cores and graphics processor (where there is one) of this machine."""
@@ -143,5 +134,5 @@ def collect(run: str, config: Any = None, inputs: Iterable[str | Path] = ()) -> 
         inputs: files it was made from; name and the first 16 digits of the SHA-256 of each are recorded.
     """
     found = {"run": run, "code_version": code_version(), "config_digest": digest(config)}
-    checksums = (f"{Path(p).name} sha256:{file_sha256(p)[:16]}" for p in inputs)
+    checksums = (f"{Path(p).name} sha256:{file_hash(p)[:16]}" for p in inputs)
     return {**found, "inputs": "; ".join(checksums)}

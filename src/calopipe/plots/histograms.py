@@ -234,7 +234,7 @@ def _scale(axes: Axes, first: Histogram, series: Sequence[Series], floor: float)
     peak = peak if peak > 0 else 1.0
     if first.log_x:
         axes.set_xscale("log")
-        few = first.edges[-1] < 60 * max(first.edges[0], 1e-300)  # less than two decades: label 1, 2, 5
+        few = first.edges[-1] < 200 * max(first.edges[0], 1e-300)  # about two decades: label 1, 2, 5
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=6))
         if few:
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -11,6 +12,7 @@ from typing import Any
 
 import jinja2
 import yaml
+from markupsafe import Markup, escape
 
 from calopipe import provenance
 from calopipe.errors import DataError
@@ -150,12 +152,18 @@ def _links(files: Mapping[str, str], out: Path) -> list[dict[str, str]]:
     return found
 
 
+def _breakable(name: str) -> Markup:
+    """A name that may be broken into lines after slashes and underscores."""
+    return Markup(re.sub("([/_])", r"\1<wbr>", str(escape(name))))
+
+
 def _render(summary: StudySummary, datasets: Sequence[dict[str, Any]], out: Path) -> str:
     template = resources.files("calopipe.report").joinpath("template.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["relative"] = lambda path: Path(os.path.relpath(path, out)).as_posix()
+    environment.filters["breakable"] = _breakable
     return environment.from_string(template).render(
         study=summary.study,
         presets=summary.presets,
