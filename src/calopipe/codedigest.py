@@ -21,6 +21,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ from pathlib import Path
 from calopipe.errors import ConfigError
 
 _ROOT = Path(__file__).resolve().parent
+
+#: dotted name of a module -> arguments of :func:`_parse`
+Files = dict[str, tuple[str, str, str, int, int]]
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,10 @@ def code_digest(modules: Iterable[str], data: Sequence[str | Path] = (), root: P
         ConfigError: one of `modules` or `data` does not exist.
     """
     root = _ROOT if root is None else Path(root).resolve()
+    files = _files(root)
     digest = hashlib.sha256()
-    for name in code_modules(modules, root):
-        path = _find(root, name)
-        assert path is not None
-        digest.update(f"{name}\x1f{_read(root, name, path).sha256}\n".encode())
+    for name in _reached(modules, files, root):
+        digest.update(f"{name}\x1f{_parse(*files[name]).sha256}\n".encode())
     for item in sorted(str(d) for d in data):
         path = root / item
         if not path.is_file():
@@ -79,34 +82,55 @@ def code_digest(modules: Iterable[str], data: Sequence[str | Path] = (), root: P
 def code_modules(modules: Iterable[str], root: Path | None = None) -> list[str]:
     """Sorted dotted names of the modules that enter :func:`code_digest`. Raises ConfigError for an unknown module."""
     root = _ROOT if root is None else Path(root).resolve()
+    return _reached(modules, _files(root), root)
+
+
+def _files(root: Path) -> Files:
+    """Every module of the package: dotted name -> what identifies its text (one scan of the folders per digest)."""
+    found: Files = {}
+    folders = [(str(root), root.name)]
+    while folders:
+        folder, package = folders.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                stem, suffix = os.path.splitext(entry.name)
+                if suffix == ".py" and entry.is_file():
+                    name = package if stem == "__init__" else f"{package}.{stem}"
+                    stat = entry.stat()
+                    found[name] = (root.name, name, entry.path, stat.st_mtime_ns, stat.st_size)
+                elif not suffix and entry.name != "__pycache__" and entry.is_dir():
+                    folders.append((entry.path, f"{package}.{stem}"))
+    return found
+
+
+def _reached(modules: Iterable[str], files: Files, root: Path) -> list[str]:
     todo = list(dict.fromkeys(modules))
     for name in todo:
-        if _find(root, name) is None:
+        if name not in files:
             raise ConfigError(f"module {name}, named for a code digest, does not exist below {root}")
     seen: set[str] = set()
     while todo:
         name = todo.pop()
-        path = _find(root, name)
-        if name in seen or path is None:
+        if name in seen or name not in files:
             continue
         seen.add(name)
-        for item in _read(root, name, path).imports:
-            todo.extend(_targets(root, item))
-        todo.extend(p for p in _parents(name) if _has_code(root, p))
+        for item in _parse(*files[name]).imports:
+            todo.extend(_targets(files, item))
+        todo.extend(p for p in _parents(name) if p in files and _parse(*files[p]).has_code)
     return sorted(seen)
 
 
-def _targets(root: Path, item: _Import, depth: int = 0) -> list[str]:
+def _targets(files: Files, item: _Import, depth: int = 0) -> list[str]:
     """Modules that one import statement makes the importing module depend on."""
-    path = _find(root, item.module)
-    if path is None:
+    if item.module not in files:
         return []
-    if item.name is None or item.name == "*" or path.name != "__init__.py":
+    if item.name is None or item.name == "*" or not _is_package(files[item.module][2]):
         return [item.module]
-    found = [f"{item.module}.{item.name}"] if _find(root, f"{item.module}.{item.name}") else []
-    exports = [i for i in _read(root, item.module, path).imports if i.bound == item.name and i.name is not None]
+    found = [f"{item.module}.{item.name}"] if f"{item.module}.{item.name}" in files else []
+    imports = _parse(*files[item.module]).imports
+    exports = [i for i in imports if i.bound == item.name and i.name is not None]
     if depth < 20:  # a cycle of re-exports would not import either
-        found += [m for i in exports if i != item for m in _targets(root, i, depth + 1)]
+        found += [m for i in exports if i != item for m in _targets(files, i, depth + 1)]
     return found or [item.module]
 
 
@@ -116,34 +140,16 @@ def _parents(name: str) -> Iterator[str]:
     return (".".join(parts[:i]) for i in range(len(parts) - 1, 0, -1))
 
 
-def _has_code(root: Path, name: str) -> bool:
-    path = _find(root, name)
-    return path is not None and _read(root, name, path).has_code
-
-
-def _find(root: Path, name: str) -> Path | None:
-    """Source file of the module `name`, or None when it is no module of the package at `root`."""
-    first, *rest = name.split(".")
-    if first != root.name:
-        return None
-    base = root.joinpath(*rest)
-    for path in (base / "__init__.py", base.with_name(base.name + ".py")):
-        if path.is_file():
-            return path
-    return None
-
-
-def _read(root: Path, name: str, path: Path) -> _Source:
-    stat = path.stat()
-    return _parse(root.name, name, path, stat.st_mtime_ns, stat.st_size)
+def _is_package(path: str) -> bool:
+    return path.endswith("__init__.py")
 
 
 @functools.cache
-def _parse(package: str, name: str, path: Path, mtime_ns: int, size: int) -> _Source:
+def _parse(package: str, name: str, path: str, mtime_ns: int, size: int) -> _Source:
     """Parse one file; the modification time and size in the key make an edited file be read again."""
-    text = path.read_bytes()
-    tree = ast.parse(text, filename=str(path))
-    is_package = path.name == "__init__.py"
+    text = Path(path).read_bytes()
+    tree = ast.parse(text, filename=path)
+    is_package = _is_package(path)
     imports = [i for node in _statements(tree.body) for i in _imports(node, package, name, is_package)]
     if b"import_module(" in text:
         imports += _dynamic_imports(tree, package)
@@ -155,7 +161,10 @@ def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
     """All statements at any depth, without descending into expressions (much faster than ``ast.walk``)."""
     for node in body:
         yield node
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in (
+            getattr(node.test, "id", ""),
+            getattr(node.test, "attr", ""),
+        ):
             yield from _statements(node.orelse)
             continue
         for block in ("body", "orelse", "finalbody"):
