@@ -245,7 +245,8 @@ class Plan:
         return {"metrics": evaluation.metrics, "seed": evaluation.seed, **self._where(dataset)}
 
     def _timing(self, **wildcards: Any) -> dict[str, Any]:
-        return _plain(self.evaluation(**wildcards).timing)
+        per_GeV = self.study.datasets[wildcards["dataset"]].geant4_ms_per_GeV
+        return {"timing": _plain(self.evaluation(**wildcards).timing), "geant4_ms_per_GeV": per_GeV}
 
     def _report(self) -> dict[str, Any]:
         """The fields of calopipe.report.artifacts.StudySummary: every file it shows, and all settings."""

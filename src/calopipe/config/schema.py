@@ -89,6 +89,9 @@ class Dataset(Section):
         1.0, gt=0, description="factor on voxel energies (0.5 for the thesis's CaloChallenge 1)"
     )
     max_showers: int | None = Field(None, gt=0, description="use only the first showers of the files")
+    geant4_ms_per_GeV: float | None = Field(
+        None, gt=0, description="Geant4's time in ms per GeV of incident energy, where known, to compare timings with"
+    )
     pool: tuple[int, int] | None = Field(None, description="average-pooling kernel (first, second index), e.g. [2, 1]")
     split: Split = Field(default_factory=Split, description="how showers are split")
 
