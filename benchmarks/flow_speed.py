@@ -6,8 +6,9 @@ What is timed: "train" is one step without the optimiser (zero gradients, forwar
 backward) on 256 rows; "sample" is the inverse map of 5000 rows without gradients. "products" is the same sub-networks
 alone (Linear and ReLU, forward, and backward for train), at the full batch; "products, chunked" runs them on as many
 rows at a time as our sampling does. Subjects take turns, and the medians of the turns are reported; ratios are to the
-products of the same run. Memory is the growth of the peak resident size of a fresh process, over model and input.
-Exactness is the largest |inverse(forward(x)) - x| in float32, with all weight matrices multiplied as stated.
+products of the same run. On a busy machine use one thread and the processor's own clock: --threads 1 --clock cpu.
+Memory is the growth of the peak resident size of a fresh process, over model and input. Exactness is the largest
+|inverse(forward(x)) - x| in float32, with all weight matrices multiplied as stated.
 
 Run: python benchmarks/flow_speed.py [--out results/benchmarks] [--repeats 5] [--dims 50 368] [--skip memory exact]
 """
@@ -174,21 +175,20 @@ def rows(dim: int) -> tuple[Tensor, Tensor]:
     return torch.randn(SAMPLE, dim, generator=generator), torch.rand(SAMPLE, 1, generator=generator)
 
 
-def measure_time(dim: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Median seconds per step, subjects taking turns."""
+def measure_time(dim: int, repeats: int, clock: Callable[[], float]) -> dict[str, dict[str, float]]:
+    """Median seconds per step, subjects taking turns; a first turn on few rows warms up."""
     x, cond = rows(dim)
     subjects = {name: subject for name in SUBJECTS if (subject := build(name, dim)) is not None}
     taken: dict[str, dict[str, list[float]]] = {name: {"train": [], "sample": []} for name in subjects}
     for turn in range(repeats + 1):
         for name, subject in subjects.items():
-            steps = {"train": lambda s=subject: s.train(x[:TRAIN], cond[:TRAIN]),
-                     "sample": lambda s=subject: s.sample(x, cond)}
-            for step, run in steps.items():
-                for _ in range(5 if step == "train" else 1):
-                    start = time.perf_counter()
-                    run()
-                    if turn:  # the first turn warms up
-                        taken[name][step].append(time.perf_counter() - start)
+            sizes = {"train": TRAIN, "sample": SAMPLE if turn else TRAIN}
+            for step, n in sizes.items():
+                for _ in range(5 if step == "train" and turn else 1):
+                    start = clock()
+                    getattr(subject, step)(x[:n], cond[:n])
+                    if turn:
+                        taken[name][step].append(clock() - start)
     return {name: {step: statistics.median(times) for step, times in steps.items()} for name, steps in taken.items()}
 
 
@@ -259,7 +259,7 @@ def _exactness(subject: Subject, x: Tensor, cond: Tensor, scale: float, name: st
 
 def table(result: dict) -> str:
     """The result as markdown."""
-    lines = [__doc__.split("\n\nRun:")[0], "", f"torch {torch.__version__}, {result['threads']} threads", ""]
+    lines = [__doc__.split("\n\nRun:")[0], "", f"torch {torch.__version__}, {result['threads']} threads, {result['clock']} clock", ""]
     for dim, times in result["time"].items():
         lines += [f"## Dimension {dim}", "", "| | train, ms | ratio | sample, s | ratio |", "|---|---|---|---|---|"]
         base = times["products"]
@@ -285,14 +285,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--dims", type=int, nargs="+", default=[50, 368])
     parser.add_argument("--skip", nargs="*", choices=["time", "memory", "exact"], default=[])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
         return child(args.child[0], int(args.child[1]), args.child[2])
-    result: dict = {"threads": torch.get_num_threads(), "torch": torch.__version__, "memory": {}, "exact": [],
+    torch.set_num_threads(args.threads)
+    clock = time.perf_counter if args.clock == "wall" else time.process_time
+    result: dict = {"threads": args.threads, "clock": args.clock, "torch": torch.__version__, "memory": {}, "exact": [],
                     "time": {}}
     if "time" not in args.skip:
-        result["time"] = {str(dim): measure_time(dim, args.repeats) for dim in args.dims}
+        result["time"] = {str(dim): measure_time(dim, args.repeats, clock) for dim in args.dims}
     if "memory" not in args.skip:
         for name in SUBJECTS:
             found = {step: measure_memory(name, 368, step) for step in ("train", "sample")}
