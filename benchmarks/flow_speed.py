@@ -79,7 +79,7 @@ class Products(Subject):
 
     def train(self, x, cond):
         self.module.zero_grad()
-        given = self.given[:len(x)].clone().requires_grad_()
+        given = self.given[: len(x)].clone().requires_grad_()
         outs = [net(given) for net in self.module]
         torch.autograd.backward(outs, [torch.ones_like(out) for out in outs[:1]] * BLOCKS)
 
@@ -88,15 +88,22 @@ class Products(Subject):
         with torch.no_grad():
             for i in range(0, len(z), rows):
                 for net in self.module:
-                    net(self.given[i:i + rows])
+                    net(self.given[i : i + rows])
 
 
 class Zuko(Subject):
     def __init__(self, dim: int) -> None:
         zuko = importlib.import_module("zuko")
         spline = partial(zuko.transforms.MonotonicRQSTransform, bound=BOUND)
-        self.module = zuko.flows.NICE(dim, 1, transforms=BLOCKS, randmask=True, univariate=spline,
-                                      shapes=[(BINS,), (BINS,), (BINS - 1,)], hidden_features=HIDDEN)
+        self.module = zuko.flows.NICE(
+            dim,
+            1,
+            transforms=BLOCKS,
+            randmask=True,
+            univariate=spline,
+            shapes=[(BINS,), (BINS,), (BINS - 1,)],
+            hidden_features=HIDDEN,
+        )
 
     def forward(self, x, cond):
         return self.module(cond).transform.call_and_ladj(x)
@@ -193,7 +200,7 @@ def measure_time(dim: int, repeats: int, clock: Callable[[], float]) -> dict[str
 
 
 def measure_memory(name: str, dim: int, step: str) -> float | None:
-    """Growth of the peak resident size (MiB) over three steps in a fresh process."""
+    """Growth of the peak resident size (MiB) over three training steps, or one sampling, in a fresh process."""
     command = [sys.executable, __file__, "--child", name, str(dim), step]
     done = subprocess.run(command, capture_output=True, text=True)
     return float(done.stdout.split()[-1]) if done.returncode == 0 and done.stdout.strip() else None
@@ -207,7 +214,7 @@ def child(name: str, dim: int, step: str) -> None:
     getattr(small, step)(torch.randn(64, 6), torch.rand(64, 1))
     n = TRAIN if step == "train" else SAMPLE
     before = _resident(reset=True)
-    for _ in range(3):
+    for _ in range(3 if step == "train" else 1):
         getattr(subject, step)(x[:n], cond[:n])
     print((_resident() - before) / 1024)
 
@@ -253,26 +260,41 @@ def _exactness(subject: Subject, x: Tensor, cond: Tensor, scale: float, name: st
             error = (subject.inverse(z, cond) - given).abs().max().item()
         except Exception as reason:
             return {"error": None, "note": f"{type(reason).__name__}: {str(reason).splitlines()[0][:80]}"}
-    return {"error": error if math.isfinite(error) else None, "z_std": z.std().item(),
-            "note": "" if math.isfinite(error) else "not finite"}
+    return {
+        "error": error if math.isfinite(error) else None,
+        "z_std": z.std().item(),
+        "note": "" if math.isfinite(error) else "not finite",
+    }
 
 
 def table(result: dict) -> str:
     """The result as markdown."""
-    lines = [__doc__.split("\n\nRun:")[0], "", f"torch {torch.__version__}, {result['threads']} threads, {result['clock']} clock", ""]
+    lines = [
+        __doc__.split("\n\nRun:")[0],
+        "",
+        f"torch {torch.__version__}, {result['threads']} threads, {result['clock']} clock",
+        "",
+    ]
     for dim, times in result["time"].items():
         lines += [f"## Dimension {dim}", "", "| | train, ms | ratio | sample, s | ratio |", "|---|---|---|---|---|"]
         base = times["products"]
         for name, t in times.items():
-            lines.append(f"| {name} | {1e3 * t['train']:.1f} | {t['train'] / base['train']:.2f} | {t['sample']:.3f} | "
-                         f"{t['sample'] / base['sample']:.2f} |")
+            lines.append(
+                f"| {name} | {1e3 * t['train']:.1f} | {t['train'] / base['train']:.2f} | {t['sample']:.3f} | "
+                f"{t['sample'] / base['sample']:.2f} |"
+            )
         lines.append("")
     if result["memory"]:
         lines += ["## Peak memory above base, dimension 368, MiB", "", "| | train | sample |", "|---|---|---|"]
         lines += [f"| {name} | {m['train']:.0f} | {m['sample']:.0f} |" for name, m in result["memory"].items()]
     if result["exact"]:
-        lines += ["", "## Largest float32 inverse error", "", "| | dimension | weights | error | std of z |",
-                  "|---|---|---|---|---|"]
+        lines += [
+            "",
+            "## Largest float32 inverse error",
+            "",
+            "| | dimension | weights | error | std of z |",
+            "|---|---|---|---|---|",
+        ]
         for row in result["exact"]:
             error = row["note"] if row["error"] is None else f"{row['error']:.2g}"
             lines.append(f"| {row['subject']} | {row['dim']} | x{row['scale']} | {error} | {row.get('z_std', 0):.2f} |")
@@ -293,8 +315,14 @@ def main() -> None:
         return child(args.child[0], int(args.child[1]), args.child[2])
     torch.set_num_threads(args.threads)
     clock = time.perf_counter if args.clock == "wall" else time.process_time
-    result: dict = {"threads": args.threads, "clock": args.clock, "torch": torch.__version__, "memory": {}, "exact": [],
-                    "time": {}}
+    result: dict = {
+        "threads": args.threads,
+        "clock": args.clock,
+        "torch": torch.__version__,
+        "memory": {},
+        "exact": [],
+        "time": {},
+    }
     if "time" not in args.skip:
         result["time"] = {str(dim): measure_time(dim, args.repeats, clock) for dim in args.dims}
     if "memory" not in args.skip:

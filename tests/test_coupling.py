@@ -52,7 +52,7 @@ def test_log_det_against_autograd(kind, rev):
     x, cond = rows(5, 7, torch.float64)
     _, logdet = flow(x, cond, rev=rev)
     for i in range(5):
-        jacobian = torch.autograd.functional.jacobian(lambda v, i=i: flow(v, cond[i:i + 1], rev=rev)[0], x[i:i + 1])
+        jacobian = torch.autograd.functional.jacobian(lambda v, i=i: flow(v, cond[i : i + 1], rev=rev)[0], x[i : i + 1])
         assert abs(torch.linalg.slogdet(jacobian.reshape(7, 7))[1] - logdet[i]) <= 1e-6
 
 

@@ -11,8 +11,7 @@ import numpy as np
 
 
 def derive(seed: int, *names: str | int) -> int:
-    """Derive a 63-bit seed for the stream called `names` from `seed` (SHA-256, stable across platforms and versions).
-    """
+    """Derive a 63-bit seed for the stream called `names` from `seed` (SHA-256, stable across platforms and versions)."""
     text = "\x1f".join([str(int(seed)), *map(str, names)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 

@@ -47,14 +47,27 @@ class Coupling(InvertibleModule):
         hidden: widths of the sub-network. zero_init: start as the identity.
     """
 
-    def __init__(self, dims_in: Iterable[tuple[int]], dims_c: Iterable[tuple[int]] | None = None, *,
-                 active: Sequence[int] | Tensor, per_column: int, hidden: Sequence[int] = (256, 256),
-                 zero_init: bool = True) -> None:
+    def __init__(
+        self,
+        dims_in: Iterable[tuple[int]],
+        dims_c: Iterable[tuple[int]] | None = None,
+        *,
+        active: Sequence[int] | Tensor,
+        per_column: int,
+        hidden: Sequence[int] = (256, 256),
+        zero_init: bool = True,
+    ) -> None:
         super().__init__(dims_in, dims_c)
         dim = self.dims_in[0][0]
         chosen = torch.as_tensor(active, dtype=torch.int64).sort().values
-        if len(self.dims_in) != 1 or len(self.dims_in[0]) != 1 or not 0 < len(chosen) < dim \
-                or len(chosen.unique()) != len(chosen) or chosen[0] < 0 or chosen[-1] >= dim:
+        if (
+            len(self.dims_in) != 1
+            or len(self.dims_in[0]) != 1
+            or not 0 < len(chosen) < dim
+            or len(chosen.unique()) != len(chosen)
+            or chosen[0] < 0
+            or chosen[-1] >= dim
+        ):
             raise ValueError(f"active must be some, not all, of the columns 0 to {dim - 1}, each once")
         keep = torch.ones(dim, dtype=torch.bool)
         keep[chosen] = False
@@ -76,8 +89,9 @@ class Coupling(InvertibleModule):
         """z (N, D) and the log-determinant (N,) of the direction computed."""
         raise NotImplementedError
 
-    def forward(self, x_or_z: Tensor | Sequence[Tensor], c: Iterable[Tensor] | None = None, rev: bool = False,
-                jac: bool = True) -> tuple[tuple[Tensor], Tensor]:
+    def forward(
+        self, x_or_z: Tensor | Sequence[Tensor], c: Iterable[Tensor] | None = None, rev: bool = False, jac: bool = True
+    ) -> tuple[tuple[Tensor], Tensor]:
         """FrEIA's contract: a 1-tuple of (N, D) and the log-determinant (N,) of the direction computed."""
         x = x_or_z if torch.is_tensor(x_or_z) else x_or_z[0]
         z, logdet = self.transform(x, self.numbers(x, c), rev)
@@ -96,10 +110,21 @@ class RQSCoupling(Coupling):
     backend: "auto", "eager" or "compiled", see :mod:`calopipe.models.rqs_compiled`.
     """
 
-    def __init__(self, dims_in: Iterable[tuple[int]], dims_c: Iterable[tuple[int]] | None = None, *,
-                 active: Sequence[int] | Tensor, hidden: Sequence[int] = (256, 256), bins: int = 10,
-                 bounds: float = 10.0, min_bin: float = 1e-3, min_derivative: float = 1e-3, heat: float | None = None,
-                 backend: str = "auto", zero_init: bool = True) -> None:
+    def __init__(
+        self,
+        dims_in: Iterable[tuple[int]],
+        dims_c: Iterable[tuple[int]] | None = None,
+        *,
+        active: Sequence[int] | Tensor,
+        hidden: Sequence[int] = (256, 256),
+        bins: int = 10,
+        bounds: float = 10.0,
+        min_bin: float = 1e-3,
+        min_derivative: float = 1e-3,
+        heat: float | None = None,
+        backend: str = "auto",
+        zero_init: bool = True,
+    ) -> None:
         if heat is None:
             heat = 1 / math.sqrt(hidden[-1]) if len(hidden) else 1.0
         spline = Spline(bounds, min_bin, min_derivative, heat)
@@ -117,9 +142,16 @@ class RQSCoupling(Coupling):
 class AffineCoupling(Coupling):
     """x exp(s) + t with s = clamp tanh(raw / clamp), so that scales stay within exp(-clamp) and exp(clamp)."""
 
-    def __init__(self, dims_in: Iterable[tuple[int]], dims_c: Iterable[tuple[int]] | None = None, *,
-                 active: Sequence[int] | Tensor, hidden: Sequence[int] = (256, 256), clamp: float = 2.0,
-                 zero_init: bool = True) -> None:
+    def __init__(
+        self,
+        dims_in: Iterable[tuple[int]],
+        dims_c: Iterable[tuple[int]] | None = None,
+        *,
+        active: Sequence[int] | Tensor,
+        hidden: Sequence[int] = (256, 256),
+        clamp: float = 2.0,
+        zero_init: bool = True,
+    ) -> None:
         super().__init__(dims_in, dims_c, active=active, per_column=2, hidden=hidden, zero_init=zero_init)
         self.clamp = clamp
 
@@ -163,8 +195,9 @@ class CouplingFlow(SequenceINN):
         super().__init__(dim)
         self.dim, self.cond_dim, self.chunk = dim, cond_dim, chunk
 
-    def forward(self, x_or_z: Tensor, c: Tensor | Sequence[Tensor] | None = None, rev: bool = False,
-                jac: bool = True) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x_or_z: Tensor, c: Tensor | Sequence[Tensor] | None = None, rev: bool = False, jac: bool = True
+    ) -> tuple[Tensor, Tensor]:
         """z and log|det dz/dx| (N,); with ``rev`` x and log|det dx/dz|. ``c``: cond, or a list of one, or None.
 
         Raises ValueError when x or the condition has the wrong number of columns or rows.
@@ -178,9 +211,9 @@ class CouplingFlow(SequenceINN):
         out, logdet = torch.empty_like(x), x.new_empty(x.shape[0])
         rows = self.chunk or self._rows()
         for i in range(0, x.shape[0], rows):
-            part = None if cond is None else [cond[i:i + rows]]
-            z, j = super().forward(x[i:i + rows].to(wide), part, rev, jac)
-            out[i:i + rows], logdet[i:i + rows] = z, j
+            part = None if cond is None else [cond[i : i + rows]]
+            z, j = super().forward(x[i : i + rows].to(wide), part, rev, jac)
+            out[i : i + rows], logdet[i : i + rows] = z, j
         return out, logdet
 
     def inverse(self, z: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -204,10 +237,21 @@ class CouplingFlow(SequenceINN):
             raise ValueError(f"the condition must be ({x.shape[0]}, {self.cond_dim}), found {found}")
 
 
-def make_flow(dim: int, cond_dim: int, blocks: int, hidden: Sequence[int] = (256, 256), bins: int = 10,
-              bounds: float = 10.0, kind: Literal["rqs", "affine"] = "rqs", seed: int = 0,
-              masks: Literal["random", "alternate", "pairs"] = "random", heat: float | None = None,
-              backend: str = "auto", chunk: int | None = None, zero_init: bool = True) -> CouplingFlow:
+def make_flow(
+    dim: int,
+    cond_dim: int,
+    blocks: int,
+    hidden: Sequence[int] = (256, 256),
+    bins: int = 10,
+    bounds: float = 10.0,
+    kind: Literal["rqs", "affine"] = "rqs",
+    seed: int = 0,
+    masks: Literal["random", "alternate", "pairs"] = "random",
+    heat: float | None = None,
+    backend: str = "auto",
+    chunk: int | None = None,
+    zero_init: bool = True,
+) -> CouplingFlow:
     """A flow of ``blocks`` one-sided coupling blocks.
 
     seed: of the choice of columns (weights come from torch's generator). chunk: rows at a time without gradients, by

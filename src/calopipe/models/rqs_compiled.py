@@ -32,6 +32,7 @@ def _runner():
     """The function that runs compiled jobs, or None (logged once) where numba does not work on this machine."""
     try:
         from calopipe.models.rqs_jobs import run_job
+
         x, params = torch.zeros(1, 1), torch.zeros(1, 5, 1)
         active, logdet = torch.zeros(1, dtype=torch.int64), torch.zeros(1).double()
         run_job(x, params, active, x.clone(), logdet, np.ones(5) * 0.1, False)
@@ -56,12 +57,19 @@ def uses_compiled(x: Tensor, params: Tensor, backend: str = "auto") -> bool:
     if backend == "eager":
         return False
     floats = (torch.float32, torch.float64)
-    fits = (x.device.type == params.device.type == "cpu" and x.dtype in floats and params.dtype in floats
-            and x.numel() > 0 and not _transformed())
+    fits = (
+        x.device.type == params.device.type == "cpu"
+        and x.dtype in floats
+        and params.dtype in floats
+        and x.numel() > 0
+        and not _transformed()
+    )
     usable = fits and _runner() is not None
     if backend == "compiled" and not usable:
-        raise NumericsError(f"compiled splines were asked for but cannot run here: {x.dtype} on {x.device}, "
-                            f"logits {params.dtype} on {params.device}, numba usable: {_runner() is not None}")
+        raise NumericsError(
+            f"compiled splines were asked for but cannot run here: {x.dtype} on {x.device}, "
+            f"logits {params.dtype} on {params.device}, numba usable: {_runner() is not None}"
+        )
     return usable
 
 
@@ -87,16 +95,31 @@ class _Couple(torch.autograd.Function):
         if torch.is_grad_enabled():
             return (*_eager_gradient(x, params, active, ctx.spline, ctx.inverse, gz, glogdet), None, None, None)
         gx, gparams, glogdet = torch.empty_like(x), torch.empty_like(params), glogdet.double().contiguous()
-        _runner()(z[0] if z else x, params, active, gx, glogdet, _constants(ctx.spline), ctx.inverse,
-                  (gz.contiguous(), gparams))
+        _runner()(
+            z[0] if z else x,
+            params,
+            active,
+            gx,
+            glogdet,
+            _constants(ctx.spline),
+            ctx.inverse,
+            (gz.contiguous(), gparams),
+        )
         return gx, gparams, None, None, None
 
 
 def _eager_gradient(x, params, active, spline, inverse, gz, glogdet) -> tuple[Tensor | None, ...]:
     """Gradients that can be differentiated again."""
     inputs = [v for v in (x, params) if v.requires_grad]
-    grads = iter(torch.autograd.grad(_couple_eager(x, params, active, spline, inverse), inputs, (gz, glogdet),
-                                     create_graph=True, allow_unused=True))
+    grads = iter(
+        torch.autograd.grad(
+            _couple_eager(x, params, active, spline, inverse),
+            inputs,
+            (gz, glogdet),
+            create_graph=True,
+            allow_unused=True,
+        )
+    )
     return tuple(next(grads) if v.requires_grad else None for v in (x, params))
 
 
@@ -106,8 +129,9 @@ def _couple_eager(x: Tensor, params: Tensor, active: Tensor, spline: Spline, inv
     return x.to(y.dtype).index_copy(1, active, y), log_slope.sum(1)
 
 
-def couple(x: Tensor, params: Tensor, active: Tensor, spline: Spline, inverse: bool = False,
-           backend: str = "auto") -> tuple[Tensor, Tensor]:
+def couple(
+    x: Tensor, params: Tensor, active: Tensor, spline: Spline, inverse: bool = False, backend: str = "auto"
+) -> tuple[Tensor, Tensor]:
     """Transform the columns ``active`` of x by splines, and copy the others.
 
     x: (N, D). params: logits (N, 3K-1, T), the T transformed dimensions fastest. active: (T,) int64 column numbers.
@@ -124,8 +148,16 @@ def couple(x: Tensor, params: Tensor, active: Tensor, spline: Spline, inverse: b
     return _Couple.apply(x.contiguous(), params.contiguous(), active.contiguous(), spline, inverse)
 
 
-def transform(x: Tensor, params: Tensor, bounds: float = 10.0, min_bin: float = 1e-3, min_derivative: float = 1e-3,
-              heat: float = 1.0, inverse: bool = False, backend: str = "auto") -> tuple[Tensor, Tensor]:
+def transform(
+    x: Tensor,
+    params: Tensor,
+    bounds: float = 10.0,
+    min_bin: float = 1e-3,
+    min_derivative: float = 1e-3,
+    heat: float = 1.0,
+    inverse: bool = False,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor]:
     """y and log|dy/dx| (...) of x (...) with logits (..., 3K-1): `splines.forward` or `inverse` by either backend."""
     if not uses_compiled(x, params, backend):
         return (splines.inverse if inverse else splines.forward)(x, params, bounds, min_bin, min_derivative, heat)

@@ -31,15 +31,37 @@ log = logging.getLogger(__name__)
 _OPT = {"error_model": "numpy", "nogil": True}
 _RAW, _OUT, _SLOPE, _GY, _GL, _V0 = kernels._RAW, kernels._OUT, kernels._SLOPE, kernels._GY, kernels._GL, kernels._V0
 # The words of a job: two atomic counters (tasks, threads), sizes, addresses.
-(_NEXT, _SLOT, _TASKS, _ROWS, _N, _D, _T, _K, _INVERSE, _WIDE, _IN, _PARAMS, _ACTIVE, _RESULT, _LOGDET, _GOUT,
- _GPARAMS, _CONSTANTS, _SCRATCH, _SCRATCH_SIZE) = range(20)
+(
+    _NEXT,
+    _SLOT,
+    _TASKS,
+    _ROWS,
+    _N,
+    _D,
+    _T,
+    _K,
+    _INVERSE,
+    _WIDE,
+    _IN,
+    _PARAMS,
+    _ACTIVE,
+    _RESULT,
+    _LOGDET,
+    _GOUT,
+    _GPARAMS,
+    _CONSTANTS,
+    _SCRATCH,
+    _SCRATCH_SIZE,
+) = range(20)
 
 
 @intrinsic
 def _take(typingctx, job):
     """Add one to ``job[0]`` atomically and return the value before."""
+
     def codegen(context, builder, signature, args):
         return builder.atomic_rmw("add", args[0], ir.Constant(ir.IntType(64), 1), "monotonic")
+
     return types.int64(types.CPointer(types.int64)), codegen
 
 
@@ -50,14 +72,17 @@ def _pointer(typingctx, value, kind):
 
     def codegen(context, builder, signature, args):
         return builder.inttoptr(args[0], context.get_value_type(pointer))
+
     return pointer(value, kind), codegen
 
 
 @intrinsic
 def _after(typingctx, pointer, count):
     """The pointer ``count`` entries on."""
+
     def codegen(context, builder, signature, args):
         return builder.gep(args[0], [args[1]])
+
     return pointer(pointer, types.int64), codegen
 
 
@@ -213,8 +238,16 @@ def _run_threads(call, address: int, threads: int) -> None:
         other.result()
 
 
-def run_job(x: torch.Tensor, params: torch.Tensor, active: torch.Tensor, result: torch.Tensor, logdet: torch.Tensor,
-            constants: np.ndarray, inverse: bool, gradient: tuple[torch.Tensor, torch.Tensor] | None = None) -> None:
+def run_job(
+    x: torch.Tensor,
+    params: torch.Tensor,
+    active: torch.Tensor,
+    result: torch.Tensor,
+    logdet: torch.Tensor,
+    constants: np.ndarray,
+    inverse: bool,
+    gradient: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> None:
     """Fill ``result`` (and ``logdet``, or the logits' gradient) for a coupling of (N, D) rows; all tensors contiguous.
 
     ``gradient`` None: result (N, D) and logdet (N,) are outputs. ``gradient`` (gz, gparams): logdet holds the gradient
@@ -230,9 +263,31 @@ def run_job(x: torch.Tensor, params: torch.Tensor, active: torch.Tensor, result:
     bins = (logits + 1) // 3
     size = 8 * LANES * (ROWS_A + ROWS_F + 5 * bins + 2)
     scratch = np.zeros(threads * size // 8)
-    job = np.array([0, 0, -(-n // rows), rows, n, dim, transformed, bins, inverse, x.dtype == torch.float64,
-                    x.data_ptr(), params.data_ptr(), active.data_ptr(), result.data_ptr(), logdet.data_ptr(),
-                    gz.data_ptr(), gparams.data_ptr(), constants.ctypes.data, scratch.ctypes.data, size], np.int64)
+    job = np.array(
+        [
+            0,
+            0,
+            -(-n // rows),
+            rows,
+            n,
+            dim,
+            transformed,
+            bins,
+            inverse,
+            x.dtype == torch.float64,
+            x.data_ptr(),
+            params.data_ptr(),
+            active.data_ptr(),
+            result.data_ptr(),
+            logdet.data_ptr(),
+            gz.data_ptr(),
+            gparams.data_ptr(),
+            constants.ctypes.data,
+            scratch.ctypes.data,
+            size,
+        ],
+        np.int64,
+    )
     address, fork = job.ctypes.data, _openmp()
     if threads == 1:
         call(address)

@@ -32,9 +32,20 @@ _LOG2E, _MAGIC = np.float32(1.4426950408889634), np.float32(12582912.0)
 _LN2_HI, _LN2_LO = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _E0, _E1, _E2 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
 _E3, _E4, _E5 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
-_L = tuple(np.float32(v) for v in (7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1,
-                                   1.4249322787e-1, -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1,
-                                   3.3333331174e-1))
+_L = tuple(
+    np.float32(v)
+    for v in (
+        7.0376836292e-2,
+        -1.1514610310e-1,
+        1.1676998740e-1,
+        -1.2420140846e-1,
+        1.4249322787e-1,
+        -1.6668057665e-1,
+        2.0000714765e-1,
+        -2.4999993993e-1,
+        3.3333331174e-1,
+    )
+)
 _L0, _L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8 = _L
 _ONE, _HALF, _TINY = np.float32(1.0), np.float32(0.5), np.float32(-87.0)
 
@@ -42,10 +53,12 @@ _ONE, _HALF, _TINY = np.float32(1.0), np.float32(0.5), np.float32(-87.0)
 @intrinsic
 def _fma(typingctx, a, b, c):
     """``a * b + c``, fused where the processor can."""
+
     def codegen(context, builder, signature, args):
         kind = args[0].type
         fn = builder.module.declare_intrinsic("llvm.fmuladd", [kind], ir.FunctionType(kind, [kind] * 3))
         return builder.call(fn, args)
+
     return a(a, a, a), codegen
 
 
@@ -68,6 +81,7 @@ def real(typingctx, pointer, value):
 
     def codegen(context, builder, signature, args):
         return context.cast(builder, args[1], signature.args[1], kind)
+
     return kind(pointer, value), codegen
 
 
@@ -100,6 +114,7 @@ def _exp_typed(v):
         p = _fma(_fma(_fma(_fma(_fma(_E0, r, _E1), r, _E2), r, _E3), r, _E4), r, _E5)
         p = _fma(p, r * r, r) + _ONE
         return _from_bits(np.int32(_bits(p) + np.int32(_bits(t) << np.int32(23))))
+
     return fast
 
 
@@ -118,13 +133,15 @@ def _log_typed(v):
         p = _fma(_fma(_fma(_fma(p, f, _L5), f, _L6), f, _L7), f, _L8)
         p = _fma(p * f, z, _fma(n, _LN2_LO, -_HALF * z))
         return _fma(n, _LN2_HI, f + p)
+
     return fast
 
 
 # Where the rows of the two scratch arrays start, LANES wide each. F has the type of the logits, A is float64.
 _MAX, _SW, _SH, _BIN, _V0, _V1, _XF, _LOG, _LOGIT = (LANES * row for row in range(9))
 _X, _RAW, _XL, _W, _YL, _H, _D0, _D1, _OUT, _SLOPE, _GY, _GL, _GXL, _GW, _GYL, _GH, _GD0, _GD1 = (
-    LANES * row for row in range(18))
+    LANES * row for row in range(18)
+)
 ROWS_F, ROWS_A = 8, 18  # F has 5K + 2 further rows: 3K for logits, 2K + 2 for knots
 
 

@@ -74,10 +74,10 @@ def _take(values: Tensor, index: Tensor) -> Tensor:
 def _select(x: Tensor, params: Tensor, spline: Spline, inverse: bool) -> tuple[Tensor, ...]:
     """Left knot and size of the bin in x and y, and the slopes at its ends, each of the shape of ``x``."""
     bins = spline.bins(params.shape[-1])
-    x_knots, y_knots = _knots(params[..., :bins], spline), _knots(params[..., bins:2 * bins], spline)
+    x_knots, y_knots = _knots(params[..., :bins], spline), _knots(params[..., bins : 2 * bins], spline)
     by = y_knots if inverse else x_knots
     b = (x.unsqueeze(-1) >= by[..., 1:-1]).sum(-1)
-    raw = pad(params[..., 2 * bins:], (1, 1))
+    raw = pad(params[..., 2 * bins :], (1, 1))
     ends = []
     for side in (0, 1):
         slope = (spline.min_derivative + softplus(_take(raw, b + side) + spline.shift)).clamp(max=MAX_SLOPE)
@@ -93,8 +93,14 @@ def _log_slope(xi: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> Tensor:
     return 2 * s.log() + top.log() - 2 * (s + (d0 + d1 - 2 * s) * t).log()
 
 
-def forward(x: Tensor, params: Tensor, bounds: float = 10.0, min_bin: float = 1e-3,
-            min_derivative: float = 1e-3, heat: float = 1.0) -> tuple[Tensor, Tensor]:
+def forward(
+    x: Tensor,
+    params: Tensor,
+    bounds: float = 10.0,
+    min_bin: float = 1e-3,
+    min_derivative: float = 1e-3,
+    heat: float = 1.0,
+) -> tuple[Tensor, Tensor]:
     """y and log|dy/dx|, each (...), of x (...) under splines with logits ``params`` (..., 3K-1).
 
     Raises ValueError when the last dimension of ``params`` is not 3K - 1. Differentiable for both arguments.
@@ -109,8 +115,14 @@ def forward(x: Tensor, params: Tensor, bounds: float = 10.0, min_bin: float = 1e
     return torch.where(inside, y, x), torch.where(inside, _log_slope(xi, s, d0, d1), torch.zeros_like(xi))
 
 
-def inverse(y: Tensor, params: Tensor, bounds: float = 10.0, min_bin: float = 1e-3,
-            min_derivative: float = 1e-3, heat: float = 1.0) -> tuple[Tensor, Tensor]:
+def inverse(
+    y: Tensor,
+    params: Tensor,
+    bounds: float = 10.0,
+    min_bin: float = 1e-3,
+    min_derivative: float = 1e-3,
+    heat: float = 1.0,
+) -> tuple[Tensor, Tensor]:
     """x and log|dx/dy|, each (...), of y (...): the inverse of :func:`forward` with the same ``params``."""
     spline = Spline(bounds, min_bin, min_derivative, heat)
     inside = y.abs() <= bounds

@@ -125,8 +125,7 @@ class LearnableAffine(Step):
 
 @STEPS.register("log_condition")
 class LogCondition(Step):
-    """log of the incident energy in GeV, standardised on the training split; other columns of the condition unchanged.
-    """
+    """log of the incident energy in GeV, standardised on the training split; other columns of the condition unchanged."""
 
     def __init__(self, config: None, layout: Layout, dim: int, cond_dim: int) -> None:
         super().__init__(config, layout, dim, cond_dim)

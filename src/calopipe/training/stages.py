@@ -147,7 +147,6 @@ def _fit_inputs(network: Network, x: Tensor, cond: Tensor) -> None:
 
 
 def _key(settings: dict[str, Any], seed: int, n: int) -> str:
-    """Name of the rolling folder: training continues only from a checkpoint of the same settings, seed and data size.
-    """
+    """Name of the rolling folder: training continues only from a checkpoint of the same settings, seed and data size."""
     text = json.dumps([settings, seed, n], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
