@@ -86,7 +86,15 @@ class Generator:
         energies = np.asarray(incident, dtype=np.float32).reshape(-1, 1)
         if not np.all(np.isfinite(energies) & (energies > 0)):
             raise DataError(f"incident energies must be finite and > 0 MeV, found {energies.min()} .. {energies.max()}")
-        cond = torch.from_numpy(energies).to(self.device)
+        pieces = np.array_split(energies, max(1, -(-len(energies) // self._rows())))
+        return np.concatenate([self._sample(torch.from_numpy(piece).to(self.device)) for piece in pieces])
+
+    def _rows(self) -> int:
+        """Rows drawn at once: what one piece holds stays in a CPU's cache, or in a small part of a GPU's memory."""
+        values = 2**19 if self.device.type == "cpu" else 2**25
+        return max(16, values // self.n_voxels)
+
+    def _sample(self, cond: Tensor) -> NDArray[np.float32]:
         model = self.flow.model
         assert isinstance(model, GenerativeModel)
         flow_cond = self.flow.chain.condition(cond)
