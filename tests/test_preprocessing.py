@@ -16,6 +16,7 @@ CHAINS = {
     "layer_normalise_condition": [{"step": "layer_normalise", "extras": "condition", "scale": 0.9}],
     "noise": [{"step": "noise", "width": 1e-9, "threshold": 0.005}],
     "fill_empty": [{"step": "fill_empty"}],
+    "fill_empty_gap": [{"step": "fill_empty", "gap": 1.0, "decades": 0.25}],
     "log": [{"step": "log", "alpha": 1e-6}],
     "standardise": [{"step": "standardise"}],
     "affine": [{"step": "affine"}],

@@ -23,6 +23,12 @@ class INNConfig(Section):
     hidden: list[int] = Field(default_factory=lambda: [256, 256], description="hidden widths of the sub-networks")
     bins: int = Field(10, gt=1, description="spline bins")
     bounds: float = Field(10.0, gt=0, description="splines act on [-bounds, bounds]; identity outside")
+    heat: float | None = Field(
+        None,
+        gt=0,
+        description="factor on the logits of bin widths and heights; null: 1/sqrt(last hidden width), which keeps the "
+        "inverse exact under large weights, as larger values do not",
+    )
     masks: Literal["random", "alternate", "pairs"] = Field(
         "random", description="how halves are chosen from block to block"
     )
@@ -41,6 +47,7 @@ class INN(GenerativeModel):
             hidden=tuple(config.hidden),
             bins=config.bins,
             bounds=config.bounds,
+            heat=config.heat,
             kind=config.coupling,
             seed=seed,
             masks=config.masks,

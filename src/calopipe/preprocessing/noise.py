@@ -48,17 +48,20 @@ class Noise(Step):
 class FillEmptyConfig(Section):
     """Settings of :class:`FillEmpty`."""
 
-    decades: float = Field(1.0, gt=0, description="width of the half-normal below the threshold, in decades")
+    gap: float = Field(0.0, ge=0, description="decades between the threshold and the centre of the filled energies")
+    decades: float = Field(1.0, gt=0, description="standard deviation of the filled energies, in decades")
     threshold: float | None = Field(None, gt=0, description="in MeV; null: the dataset's readout threshold")
 
 
 @STEPS.register("fill_empty", config=FillEmptyConfig)
 class FillEmpty(Step):
-    """Give voxels below the readout threshold t an energy t * 10^(-|g| decades), g standard normal, drawn in every
+    """Give voxels below the readout threshold t an energy t * 10^(-|gap + decades g|), g standard normal, drawn in every
     batch.
 
-    A voxel that is empty in most showers then has one unbroken distribution in log E, half of a normal below t, in
-    place of a spike that a flow has to imitate. Energies above t are untouched, so the inverse (zero below t) is exact.
+    With gap 0 a voxel's distribution in log E is unbroken, half a normal below t: nothing to imitate but an edge, yet
+    what smears over that edge becomes a hit. With a gap of several standard deviations the empty voxels are a normal of
+    their own, and samples that fall between it and t are empty too. Energies above t are untouched, so the inverse (zero
+    below t) is exact.
     """
 
     def __init__(self, config: FillEmptyConfig, layout: Layout, dim: int, cond_dim: int) -> None:
@@ -68,8 +71,8 @@ class FillEmpty(Step):
             raise ValueError("fill_empty needs a readout threshold above 0")
 
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        depth = torch.randn_like(x).abs_().mul_(-math.log(10) * self.config.decades)
-        fill = depth.exp_().mul_(self.cut * (1 - 1e-6))
+        depth = torch.randn_like(x).mul_(self.config.decades).add_(self.config.gap).abs_()
+        fill = depth.mul_(-math.log(10)).exp_().mul_(self.cut * (1 - 1e-6))
         return torch.where(x < self.cut, fill, x), cond, x.new_zeros(x.shape[0])
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
