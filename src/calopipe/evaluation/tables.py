@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from calopipe.errors import DataError
 from calopipe.evaluation.formats import Score
@@ -30,10 +31,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, header, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        pd.DataFrame(rows, columns=header, dtype=object).to_csv(temporary, index=False, lineterminator="\n")
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

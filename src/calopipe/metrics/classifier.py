@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import isotonic_regression
+from sklearn.isotonic import IsotonicRegression
 from torch import nn
 
 from calopipe.config.schema import ClassifierConfig
@@ -220,9 +220,8 @@ def _sigmoid(logit: np.ndarray) -> np.ndarray:
 
 def _calibrated(val_p: np.ndarray, val_labels: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Isotonic calibration fitted on (val_p, val_labels), interpolated to `p`, clipped to [1e-6, 1 - 1e-6]."""
-    at, inverse, counts = np.unique(val_p, return_inverse=True, return_counts=True)
-    means = np.bincount(inverse, weights=val_labels) / counts
-    return np.interp(p, at, np.clip(isotonic_regression(means, weights=counts).x, _CLIP, 1 - _CLIP))
+    isotonic = IsotonicRegression(y_min=_CLIP, y_max=1 - _CLIP, out_of_bounds="clip")
+    return isotonic.fit(val_p, val_labels).predict(p)
 
 
 def _divergence(p: np.ndarray, label: np.ndarray) -> float:

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.metrics import roc_auc_score, roc_curve
 
 
 def area_under_roc(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Probability that a positive scores higher than a negative, ties counted half (Mann-Whitney U / (n m)).
+    """Probability that a positive scores higher than a negative, ties counted half (scikit-learn's roc_auc_score).
 
     Args:
         positive: (n,) scores of the class that should score high.
         negative: (m,) scores of the other class.
     """
-    ordered = np.sort(negative)
-    below = np.searchsorted(ordered, positive, side="left").astype(np.float64)
-    not_above = np.searchsorted(ordered, positive, side="right")
-    return float((below + not_above).mean() / (2 * negative.size))
+    return float(roc_auc_score(*_labelled(positive, negative)))
 
 
 def roc_on_grid(positive: np.ndarray, negative: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """True-positive rate at the false-positive rates `grid`, by linear interpolation of the ROC curve: (G,)."""
-    cuts = np.unique(np.concatenate([positive, negative]))[::-1]
-    tpr = 1 - np.searchsorted(np.sort(positive), cuts, side="left") / positive.size
-    fpr = 1 - np.searchsorted(np.sort(negative), cuts, side="left") / negative.size
-    fpr, tpr = np.concatenate([[0.0], fpr]), np.concatenate([[0.0], tpr])
+    fpr, tpr, _ = roc_curve(*_labelled(positive, negative), drop_intermediate=False)
     last = np.append(np.diff(fpr) > 0, True)  # of a vertical rise keep the top
     curve = np.interp(grid, fpr[last], tpr[last])
     curve[np.asarray(grid) <= 0] = tpr[fpr <= 0].max()
     return curve
+
+
+def _labelled(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and scores of both classes in one array each."""
+    return np.concatenate([np.ones(positive.size), np.zeros(negative.size)]), np.concatenate([positive, negative])
 
 
 def area_error(area: float, n: int, m: int) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -27,14 +27,17 @@ def read_losses(path: str | Path) -> dict[str, Array]:
         DataError: the file is missing, lacks the column `step`, or holds something that is no number.
     """
     try:
-        with Path(path).open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
+        table = pd.read_csv(path)
     except OSError as error:
         raise DataError(f"{path}: training log cannot be read ({error.strerror})") from error
-    if rows and "step" not in rows[0]:
-        raise DataError(f"{path}: expected the columns {', '.join(COLUMNS)}, found {', '.join(map(str, rows[0]))}")
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a training log ({error})") from error
+    if "step" not in table:
+        raise DataError(
+            f"{path}: expected the columns {', '.join(COLUMNS)}, found {', '.join(map(str, table.columns))}"
+        )
     try:
-        return {name: np.array([float(row.get(name) or "nan") for row in rows]) for name in COLUMNS}
+        return {name: table.reindex(columns=[name])[name].to_numpy(dtype=float) for name in COLUMNS}
     except ValueError as error:
         raise DataError(f"{path}: not a training log ({error})") from error
 

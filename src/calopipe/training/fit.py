@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import pandas as pd
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
@@ -137,8 +137,5 @@ def _trainer(training: Training, rolling: Path, callbacks: list[Callback]) -> pl
 
 
 def _write_history(path: Path, rows: list[dict[str, float]]) -> None:
-    columns = list(dict.fromkeys(k for row in rows for k in row))
-    with replacing(path) as temporary, Path(temporary).open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    with replacing(path) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
