@@ -265,6 +265,11 @@ def second(finished, tmp_path_factory) -> Path:
     return shutil.copytree(finished, folder, copy_function=shutil.copy2, symlinks=True)
 
 
+def heed_ctrl_c():
+    """Undo what a shell does to jobs in its background, whose children would ignore Ctrl-C too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("interrupt", "number"),
     [(interrupt_all, signal.SIGKILL), (interrupt_all, signal.SIGINT), (interrupt_training, signal.SIGTERM)],
@@ -278,7 +283,9 @@ def test_interrupted_training_continues(finished, second, interrupt, number):
     log = folder / "results/logs/eplus/inn/seed0/train_flow.log"
     log.unlink()
     with (folder / "interrupted.txt").open("w") as output:
-        process = subprocess.Popen(command(model), cwd=folder, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(
+            command(model), cwd=folder, stdout=output, stderr=output, start_new_session=True, preexec_fn=heed_ctrl_c
+        )
         try:
             wait_for(log, r"epoch 3/8")
             interrupt(process.pid, number)
