@@ -85,9 +85,7 @@ class Dataset(Section):
     threshold_MeV: float | None = Field(
         None, ge=0, description="voxels below are zero; null: the geometry's readout threshold"
     )
-    energy_scale: float = Field(
-        1.0, gt=0, description="factor on voxel energies (0.5 for the thesis's CaloChallenge 1)"
-    )
+    energy_scale: float = Field(1.0, gt=0, description="factor on voxel energies, kept in all files from then on")
     max_showers: int | None = Field(None, gt=0, description="use only the first showers of the files")
     geant4_ms_per_GeV: float | None = Field(
         None, gt=0, description="Geant4's time in ms per GeV of incident energy, where known, to compare timings with"

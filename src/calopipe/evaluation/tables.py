@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pandas as pd
 
 from calopipe.errors import DataError
 from calopipe.evaluation.formats import Score
+from calopipe.io.output import replacing
 
 _FIELDS = ("sample", "name", "value", "error", "floor", "n", "seed", "missing")
 
@@ -28,10 +28,5 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     header = list(rows[0]) if rows else list(_FIELDS)
     if any(list(row) != header for row in rows):
         raise DataError(f"{path}: rows of a table must have the same columns ({', '.join(header)})")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         pd.DataFrame(rows, columns=header, dtype=object).to_csv(temporary, index=False, lineterminator="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
