@@ -59,6 +59,18 @@ def _run(folder: Path, dataset: str, model: str, seed: int, latent: bool, geomet
     grid = np.linspace(0, 1, 11)
     weights = {f"weights_{k}": rng.lognormal(size=(2, 50)) for k in ("reference", "generated")}
     write_npz(folder / "low.npz", {"fpr": grid, "tpr": np.stack([grid**0.9, grid**0.8]), **weights})
+    extreme = ("lowest 10 % of weights", "highest 10 % of weights")
+    save_histograms(
+        folder / "weights.npz",
+        [
+            dataclasses.replace(
+                h,
+                counts=h.counts | {s: rng.poisson(9, 5) for s in extreme},
+                totals=h.totals | dict.fromkeys(extreme, 50),
+            )
+            for h in histograms
+        ],
+    )
     results = [{"batch_size": 100, "median_ms": 2.0, "low_ms": 1.8, "high_ms": 2.5, "n_repeats": 5}]
     timing = {"device": "AMD", "threads": 2, "results": results, "geant4_ms": 100.0, "peak_memory_MiB": 512.0}
     write_json(folder / "timing.json", timing)
@@ -70,7 +82,8 @@ def _run(folder: Path, dataset: str, model: str, seed: int, latent: bool, geomet
     return RunArtifacts(
         dataset, model, seed, geometry, f"about {model} <b>",
         histograms=str(folder / "histograms.npz"), metrics=str(folder / "metrics.json"),
-        classifiers={"low": {"scores": str(folder / "low.json"), "curves": str(folder / "low.npz")}},
+        classifiers={"low": {"scores": str(folder / "low.json"), "curves": str(folder / "low.npz"),
+                             "weights": str(folder / "weights.npz")}},
         timing=str(folder / "timing.json"), loss_flow=str(folder / "flow.csv"),
         loss_autoencoder=str(folder / "autoencoder.csv") if latent else None,
         checkpoint_flow=str(folder / "nothing.pt"), generated=str(folder / "generated.hdf5"),

@@ -3,7 +3,7 @@
 ``challenge_*``: CaloChallenge (arXiv:2410.21611, section 4.2, and its evaluation script): batches of 1000, Adam at 2e-4,
 50 epochs, weights of the best accuracy on the part that is not scored, split 60/20/20, isotonic calibration, JSD. The
 script's network is an input layer and two hidden layers, each 2048 wide with LeakyReLU 0.01: three entries of `hidden`.
-``challenge_resnet`` takes the input of ``challenge_low``; only its network differs (:mod:`calopipe.metrics.cnn`).
+``challenge_resnet`` takes the input of ``challenge_low``; only its network differs (:mod:`calopipe.metrics.classifier_networks`).
 
 ``thesis*``: INN/VAE thesis, section 3.4.2: two hidden layers of 512, 150 epochs at 2e-4; voxels as they are or divided by
 the incident energy (``normed``, section 4.3.2); ``dropout``: its later variant with 30 % dropout, whose learning rate falls
