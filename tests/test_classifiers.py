@@ -23,7 +23,7 @@ from calopipe.metrics.multiclass import multiclass_test
 from calopipe.observables import compute
 
 QUICK = ClassifierConfig(hidden=[32, 32], epochs=12, batch_size=200, lr=2e-3, repeats=2, device="cpu")
-CNN = ClassifierConfig(network="cnn", channels=[4, 8], epochs=10, batch_size=100, lr=5e-3, repeats=2, device="cpu")
+CNN = ClassifierConfig(network="cnn", channels=[4, 8], epochs=6, batch_size=100, lr=5e-3, repeats=2, device="cpu")
 GRID = (6, 8, 4)
 
 
@@ -120,13 +120,11 @@ def test_geometries_that_are_not_regular_are_refused_with_the_reason():
 
 # ---- the test of two samples --------------------------------------------------------------------------------------
 def test_resnet_is_at_chance_on_equal_samples_and_finds_a_moved_profile():
-    equal = classifier_test(toy_features(600, 1), toy_features(600, 2), CNN, 0, grid=GRID)
-    assert abs(equal.auc.mean() - 0.5) < 4 * equal.auc_error
-    auc = [
-        classifier_test(toy_features(600, 1), toy_features(600, 2, c), CNN, 0, grid=GRID).auc.mean()
-        for c in (0.04, 0.12)
-    ]
-    assert equal.auc.mean() + 0.05 < auc[0] < auc[1] and auc[1] > 0.9
+    config = CNN.model_copy(update={"repeats": 1})
+    samples = [toy_features(500, 2, contrast) for contrast in (0.0, 0.1, 0.3)]
+    equal, mild, strong = (classifier_test(toy_features(500, 1), s, config, 0, grid=GRID) for s in samples)
+    assert abs(equal.auc[0] - 0.5) < 4 * equal.auc_error
+    assert equal.auc[0] < mild.auc[0] < strong.auc[0] and strong.auc[0] > 0.9
 
 
 def test_resnet_is_deterministic_for_a_seed():
@@ -167,17 +165,17 @@ def test_infinite_features_are_refused():
 
 def test_set_2_showers_against_others_and_against_distorted_ones(shared):
     with h5py.File(shared / "data" / "ds2like_electrons.hdf5") as file:
-        showers, incident = file["showers"][:2400], file["incident_energies"][:2400]
-    a, b = slice(0, 1200), slice(1200, 2400)
-    config = CNN.model_copy(update={"repeats": 1, "epochs": 8})
-    grid = regular_grid(load_geometry("calochallenge2"))
-    reference = features_low(showers[a], incident[a], 0.5e-3 / 0.033)
-    equal = classifier_test(reference, features_low(showers[b], incident[b], 0.5e-3 / 0.033), config, 0, grid=grid)
+        showers, incident = file["showers"][:1200], file["incident_energies"][:1200]
+    config = CNN.model_copy(update={"repeats": 1, "epochs": 4, "batch_size": 60, "lr": 1e-2})
+    grid, threshold = regular_grid(load_geometry("calochallenge2")), 0.5e-3 / 0.033
+    kept = np.random.default_rng(0).random((600, showers.shape[1])) > 0.1  # 10 % of the voxels are lost
+    reference = features_low(showers[:600], incident[:600], threshold)
+    equal, lossy = (
+        classifier_test(reference, features_low(voxels, incident[600:], threshold), config, 0, grid=grid)
+        for voxels in (showers[600:], showers[600:] * kept)
+    )
     assert abs(equal.auc[0] - 0.5) < 4 * equal.auc_error
-    outer = showers[b].reshape(-1, *grid).copy()
-    outer[..., 4:] *= 1.3  # showers grow wider
-    wider = features_low(outer.reshape(1200, -1), incident[b], 0.5e-3 / 0.033)
-    assert classifier_test(reference, wider, config, 0, grid=grid).auc[0] > 0.75
+    assert lossy.auc[0] > 0.7
 
 
 # ---- published settings -------------------------------------------------------------------------------------------
@@ -208,7 +206,8 @@ def test_multiclass_ranks_the_milder_distortion_first():
     np.testing.assert_array_equal(result.confusion.sum(axis=2), 500)
     # KL of unit Gaussians is half the squared shift
     assert result.divergence.mean(axis=0) == pytest.approx([0, 1.125, 0.125], abs=0.2)
-    assert (np.diagonal(result.confusion, axis1=1, axis2=2)[:, 1] > 350).all()
+    recognised = np.diagonal(result.confusion, axis1=1, axis2=2)  # the best possible: 0.69 of "strong", 0.29 of "mild"
+    assert (recognised[:, 1] > 300).all() and (recognised[:, 1] > recognised[:, 2]).all()
     again = multiclass_test(tables, QUICK, 0)
     np.testing.assert_array_equal(again.log_posterior, result.log_posterior)
 
@@ -217,7 +216,7 @@ def test_multiclass_cannot_tell_equal_samples_apart():
     tables = {name: gaussian(2000, seed=i) for i, name in enumerate(("reference", "a", "b"))}
     result = multiclass_test(tables, QUICK, 0)
     assert result.log_posterior == pytest.approx(np.full((2, 3, 3), -np.log(3)), abs=0.05)
-    assert (abs(result.divergence.mean(axis=0)) < 4 * result.divergence_error + 1e-12).all()
+    assert result.divergence == pytest.approx(np.zeros((2, 3)), abs=0.05)
     with pytest.raises(MetricUnavailable, match="found 1 samples"):
         multiclass_test({"reference": gaussian(50)}, QUICK, 0)
 
@@ -271,9 +270,9 @@ def test_stages_say_why_a_network_cannot_be_used(files, sample, tmp_path):
 
 def test_resnet_runs_on_files(files, geometry, tmp_path):
     scores, curves = tmp_path / "cnn.json", tmp_path / "cnn.npz"
-    config = CNN.model_copy(update={"features": "low_normed"})
+    config = CNN.model_copy(update={"features": "low_normed", "epochs": 8})
     evaluate_classifier(files["reference"], files["strong"], geometry, None, config, 0, "generated", scores, curves)
-    assert next(s for s in load_scores(scores) if s.name == "classifier/cnn/auc").value > 0.9
+    assert next(s for s in load_scores(scores) if s.name == "classifier/cnn/auc").value > 0.8
 
 
 def test_observables_of_showers_of_extreme_weight(files, geometry, tmp_path):

@@ -23,6 +23,7 @@ from calopipe.evaluation.formats import (
 )
 from calopipe.plots.style import read_provenance
 from calopipe.report import RunArtifacts, StudySummary, build_report
+from calopipe.report.classifier_figures import verdict_tasks
 from calopipe.report.data import load_study_data
 from calopipe.report.figures import dataset_tasks, series_of
 from calopipe.report.numbers import format_bytes, format_measurement, format_value
@@ -218,6 +219,26 @@ def test_models_and_samples_are_overlaid(study: tuple[Path, StudySummary]) -> No
     assert [s.style.label for s in series] == ["inn (2 seeds)", "vae", "vae, reconstructed"]
     assert len(series[0].histograms) == 2 and series[1].style.color == series[2].style.color
     assert series[2].style.dash != "-"
+
+
+def test_what_classifiers_reveal_is_drawn(tmp_path: Path) -> None:
+    scores = [Score("multiclass/log_posterior", v, 0.01, 500, 0, n) for n, v in (("reference", -1.0), ("inn", -1.2))]
+    save_scores(tmp_path / "compare.json", scores)
+    names = np.array(["reference", "inn", "vae"])
+    write_npz(tmp_path / "compare.npz", {"names": names, "confusion": np.ones((2, 3, 3)), "log_posterior": names})
+    files = {"comparison": str(tmp_path / "compare.json"), "confusion": str(tmp_path / "compare.npz")}
+    runs = [_run(tmp_path, "eplus", model, 0, latent=False) for model in ("inn", "vae")]
+    runs = [dataclasses.replace(run, **files, compared_as=run.model) for run in runs]
+    data = load_study_data(StudySummary("x", tuple(runs)))[0]
+    tasks = {task.name: task for task in verdict_tasks(data)}
+    assert {"eplus_inn_extreme_weights_low_1", "eplus_vae_extreme_weights_low_1", "eplus_ranking"} <= set(tasks)
+    assert [name for name in tasks if "confusion" in name] == ["eplus_confusion"], "one for both runs"
+    series = tasks["eplus_inn_extreme_weights_low_1"].args[0][0]
+    assert [s.style.label for s in series] == ["inn", "lowest 10 % of weights", "highest 10 % of weights"]
+    assert [entry.label for entry in tasks["eplus_ranking"].args[0]] == ["Geant4", "inn"]
+    assert all(task.function(*task.args) for task in tasks.values())
+    columns = data.score_columns()
+    assert [s.value for s in columns["inn", "generated"][0] if s.name == "multiclass/log_posterior"] == [-1.2]
 
 
 def test_classifier_without_curves_is_left_out(study: tuple[Path, StudySummary], tmp_path: Path) -> None:
