@@ -20,9 +20,19 @@ from pathlib import Path
 from typing import Any
 
 from calopipe.codedigest import code_digest
-from calopipe.config import AutoencoderStage, Dataset, Evaluation, FlowStage, Model, Source, Study, load_study
+from calopipe.config import (
+    AutoencoderStage,
+    Dataset,
+    Evaluation,
+    FlowStage,
+    Model,
+    RegressorStage,
+    Source,
+    Study,
+    load_study,
+)
 from calopipe.config.schema import METRICS, MODELS, STEPS
-from calopipe.errors import ConfigError
+from calopipe.errors import ConfigError, GeometryError
 from calopipe.geometry import Geometry, load_geometry
 
 #: names that a dataset cannot have, because the workflow has a folder of that name beside those of the datasets
@@ -35,6 +45,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "train_autoencoder": ("calopipe.training.stages",),
     "encode": ("calopipe.sampling.stages",),
     "train_flow": ("calopipe.training.stages",),
+    "train_regressor": ("calopipe.training.stages",),
     "generate": ("calopipe.sampling.stages",),
     "reconstruct": ("calopipe.sampling.stages",),
     "classify": ("calopipe.evaluation.classifier",),
@@ -42,6 +53,8 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "compare": ("calopipe.evaluation.multiclass",),
     "observables": ("calopipe.evaluation.observables",),
     "metrics": ("calopipe.evaluation.metrics",),
+    "regression": ("calopipe.evaluation.regression",),
+    "epochs": ("calopipe.evaluation.epochs",),
     "timing": ("calopipe.evaluation.generation_time",),
     "report": ("calopipe.report",),
 }
@@ -56,6 +69,7 @@ NETWORKS: Mapping[str, tuple[str, ...]] = {
     "train_flow": ("flow",),
     "generate": ("autoencoder", "flow"),
     "reconstruct": ("autoencoder",),
+    "epochs": ("autoencoder", "flow"),
     "timing": ("autoencoder", "flow"),
 }
 
@@ -94,6 +108,9 @@ class Plan:
             plan.geometry(name)  # an unknown geometry or download is found now, not after an hour of training
             for role in plan.sources(name):
                 _check_source(getattr(plan.dataset(name), role))
+        for run in plan.runs:
+            for name in plan.regressors(run):
+                plan.check_grid(run.dataset, name)
         return plan
 
     def pattern(self, section: str) -> str:
@@ -127,6 +144,26 @@ class Plan:
     def geometry(self, dataset: str) -> Geometry:
         """The geometry of the prepared showers of `dataset` (pooled where the configuration says so)."""
         return _geometry(self.dataset(dataset).geometry, self.dataset(dataset).pool)
+
+    def regressor(self, name: str) -> RegressorStage:
+        """Settings of an energy regressor."""
+        return self.study.regressors[name]
+
+    def regressors(self, run: RunKey) -> list[str]:
+        """Names of the energy regressors that judge a run."""
+        return self.study.evaluations[run.evaluation].regression.regressors
+
+    def keeps_epochs(self, model: str) -> bool:
+        """Whether the training of a model's flow keeps epochs, which are then scored."""
+        return self.model(model).flow.training.keep_every is not None
+
+    def check_grid(self, dataset: str, regressor: str) -> None:
+        """Raise ConfigError when a regressor that takes its grid from the geometry finds layers that are not alike."""
+        if self.regressor(regressor).model.get("grid", ()) is None:
+            try:
+                _ = self.geometry(dataset).grid
+            except GeometryError as error:
+                raise ConfigError(f"regressors.{regressor}: not for dataset '{dataset}': {error}") from None
 
     def samples(self, model: str) -> list[str]:
         """Samples that are judged against the test showers; a latent model's reconstructions are judged too."""
@@ -171,6 +208,8 @@ class Plan:
                 }
                 for name in classifiers
             },
+            "regression": {name: self._regression_files(run, name) for name in self.regressors(run)},
+            "epochs": f"{folder}/scores_by_epoch.json" if self.keeps_epochs(run.model) else None,
             "timing": f"{folder}/timing.json",
             "reference": f"{self.study.results}/data/{run.dataset}/test.hdf5",
         }
@@ -183,11 +222,21 @@ class Plan:
                 found |= {"compared_as": sample, "comparison": f"{files}.json", "confusion": f"{files}.npz"}
         return {**found, **{sample: f"{folder}/{sample}.hdf5" for sample in self.samples(run.model)}}
 
+    def _regression_files(self, run: RunKey, regressor: str) -> dict[str, str]:
+        folder = f"{self.study.results}/{run.folder}/regression/{regressor}"
+        network = f"{self.study.results}/data/{run.dataset}/regressors/{regressor}"
+        found = {"scores": f"{folder}.json", "curves": f"{folder}.npz"}
+        return {**found, "loss": f"{network}/history.csv", "checkpoint": f"{network}/model.pt"}
+
     def gpus(self, stage: str, **wildcards: Any) -> int:
         """1 when the stage may run on a GPU, 0 when its `device` setting is ``cpu``."""
         if stage in ("train_autoencoder", "train_flow"):
             network = getattr(self.model(wildcards["model"]), stage.removeprefix("train_"))
             device = network.training.device
+        elif stage == "train_regressor":
+            device = self.regressor(wildcards["regressor"]).training.device
+        elif stage in ("regression", "epochs"):
+            device = self.evaluation(**wildcards).regression.device
         elif stage == "timing":
             device = self.evaluation(**wildcards).timing.device
         elif stage == "classify":
@@ -211,8 +260,14 @@ class Plan:
             if part is not None:
                 modules.append(MODELS.module_of(part.model["name"]))
                 modules += [STEPS.module_of(step["step"]) for step in part.preprocessing]
-        if stage == "metrics":
-            modules += [METRICS.module_of(m["metric"]) for m in self.evaluation(**wildcards).metrics]
+        regressors = {"train_regressor": [wildcards.get("regressor")], "regression": [wildcards.get("regressor")]}
+        metrics = {}
+        if stage in ("metrics", "epochs"):
+            evaluation = self.evaluation(**wildcards)
+            metrics = {"metrics": evaluation.metrics, "epochs": evaluation.epochs.metrics}
+            regressors["epochs"] = evaluation.regression.regressors
+        modules += [MODELS.module_of(self.regressor(name).model["name"]) for name in regressors.get(stage, ())]
+        modules += [METRICS.module_of(m["metric"]) for m in metrics.get(stage, ())]
         return _code_digest(tuple(sorted(set(modules))), DATA_FILES.get(stage, ()))
 
     def rolling(self, network: str, **wildcards: Any) -> str:
@@ -221,14 +276,19 @@ class Plan:
         Its name holds a digest of everything configured that leads up to the training: an interrupted training goes on
         from its checkpoints as long as nothing it depends on has changed, and never from another one's.
         """
-        stages = ["prepare", "train_autoencoder", "train_flow"]
-        if network == "autoencoder":
-            stages.remove("train_flow")
-        elif not self.model(wildcards["model"]).is_latent:
+        stages = {
+            "regressor": ["prepare", "train_regressor"],
+            "autoencoder": ["prepare", "train_autoencoder"],
+            "flow": ["prepare", "train_autoencoder", "train_flow"],
+        }[network]
+        if network == "flow" and not self.model(wildcards["model"]).is_latent:
             stages.remove("train_autoencoder")
         depends = [[self.settings(s, **wildcards), self.code(s, **wildcards)] for s in stages]
         depends += [self.settings("fetch", role=role, **wildcards) for role in self.sources(wildcards["dataset"])]
-        folder = self.run(**wildcards).folder
+        if network == "regressor":
+            folder = f"data/{wildcards['dataset']}/{wildcards['regressor']}"
+        else:
+            folder = self.run(**wildcards).folder
         return f"{self.study.results}/.rolling/{folder}/{network}-{_digest(depends)}"
 
     def _fetch(self, dataset: str, role: str, **_: Any) -> dict[str, Any]:
@@ -248,6 +308,11 @@ class Plan:
     def _train_flow(self, dataset: str, model: str, **_: Any) -> dict[str, Any]:
         settings = self.model(model)
         return {"flow": _plain(settings.flow), "latent": settings.is_latent, **self._where(dataset)}
+
+    def _train_regressor(self, dataset: str, regressor: str, **_: Any) -> dict[str, Any]:
+        settings = _plain(self.regressor(regressor))
+        kept = ("model", "training", "seed")
+        return {"regressor": {k: settings[k] for k in kept}, **self._where(dataset)}
 
     def _generate(self, **wildcards: Any) -> dict[str, Any]:
         return _plain(self.evaluation(**wildcards).generation)
@@ -282,6 +347,19 @@ class Plan:
     def _metrics(self, dataset: str, **wildcards: Any) -> dict[str, Any]:
         evaluation = self.evaluation(dataset=dataset, **wildcards)
         return {"metrics": evaluation.metrics, "seed": evaluation.seed, **self._where(dataset)}
+
+    def _regression(self, dataset: str, regressor: str, **wildcards: Any) -> dict[str, Any]:
+        evaluation = self.evaluation(dataset=dataset, **wildcards)
+        config = evaluation.regression
+        if regressor not in config.regressors:
+            raise ConfigError(f"the evaluation of this run has no regressor '{regressor}'")
+        settings = {**_plain(config), "regressors": [regressor]}  # another regressor is no concern of this one
+        return {"regression": settings, "seed": evaluation.seed, **self._where(dataset)}
+
+    def _epochs(self, dataset: str, **wildcards: Any) -> dict[str, Any]:
+        evaluation = self.evaluation(dataset=dataset, **wildcards)
+        used = {k: _plain(getattr(evaluation, k)) for k in ("epochs", "histograms", "regression")}
+        return {**used, "seed": evaluation.seed, **self._where(dataset)}
 
     def _timing(self, **wildcards: Any) -> dict[str, Any]:
         per_GeV = self.study.datasets[wildcards["dataset"]].geant4_ms_per_GeV

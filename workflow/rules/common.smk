@@ -32,6 +32,7 @@ wildcard_constraints:
     model=PLAN.pattern("models"),
     classifier=PLAN.pattern("classifiers"),
     evaluation=PLAN.pattern("evaluations"),
+    regressor=PLAN.pattern("regressors"),
     seed=r"\d+",
     network="autoencoder|flow",
     role="source|reference",
@@ -83,6 +84,15 @@ def compared(wildcards):
     return [f"{RESULTS}/{run.folder}/generated.hdf5" for run in runs]
 
 
+def kept_epochs(wildcards):
+    """What the scores of a flow's kept epochs are made from: its decoder, where it has one, and the regressors."""
+    run = PLAN.run(**wildcards)
+    files = {f"regressor_{name}": f"{DATA}/regressors/{name}/model.pt" for name in PLAN.regressors(run)}
+    if PLAN.model(wildcards.model).is_latent:
+        files["autoencoder"] = f"{RUN}/autoencoder/model.pt"
+    return files
+
+
 def training_data(split):
     """Function of the wildcards: what a flow learns, showers or (in a latent model) latents."""
 
@@ -95,7 +105,10 @@ def training_data(split):
 def artifacts(wildcards):
     """Files that the report shows or links, of all runs."""
     found = [PLAN.artifacts(run) for run in PLAN.runs]
-    curves = [path for run in found for files in run["classifiers"].values() for path in files.values()]
-    names = {"histograms", "metrics", "timing", "reference", "generated", "reconstructed", "comparison", "confusion"}
+    kinds = ("classifiers", "regression")
+    curves = [path for run in found for kind in kinds for files in run[kind].values() for path in files.values()]
+    curves = list(dict.fromkeys(curves))  # runs share the regressors of a dataset
+    names = {"histograms", "metrics", "epochs", "timing", "reference", "generated", "reconstructed"}
+    names |= {"comparison", "confusion"}
     names |= {f"{kind}_{network}" for kind in ("loss", "checkpoint") for network in ("autoencoder", "flow")}
-    return curves + [path for run in found for name, path in run.items() if name in names]
+    return curves + [path for run in found for name, path in run.items() if name in names and path]

@@ -1,4 +1,5 @@
-# Judgements of the samples: classifier tests and what they reveal, histograms of observables, metrics, generation time.
+# Judgements of the samples: classifier tests and what they reveal, histograms of observables, metrics, energy
+# regression, scores by epoch, generation time.
 
 
 rule classify:
@@ -124,6 +125,59 @@ rule metrics:
         code=code("metrics"),
     script:
         "../scripts/metrics.py"
+
+
+rule regression:
+    input:
+        unpack(samples),
+        reference=f"{DATA}/test.hdf5",
+        checkpoint=f"{DATA}/regressors/{{regressor}}/model.pt",
+    output:
+        scores=f"{RUN}/regression/{{regressor}}.json",
+        curves=f"{RUN}/regression/{{regressor}}.npz",
+    log:
+        f"{LOGS}/regression_{{regressor}}.log",
+    benchmark:
+        f"{TIMES}/regression_{{regressor}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: growing(4)
+    resources:
+        gpu=gpus("regression"),
+        cpus_per_task=growing(4),
+        mem_mb=growing(8000),
+        runtime=growing(120),
+    params:
+        settings=settings("regression"),
+        code=code("regression"),
+    script:
+        "../scripts/regression.py"
+
+
+rule epochs:
+    input:
+        unpack(kept_epochs),
+        epochs=f"{RUN}/flow/epochs",
+        reference=f"{DATA}/test.hdf5",
+    output:
+        scores=f"{RUN}/scores_by_epoch.json",
+    log:
+        f"{LOGS}/epochs.log",
+    benchmark:
+        f"{TIMES}/epochs.tsv"
+    conda:
+        ENVIRONMENT
+    threads: growing(4)
+    resources:
+        gpu=gpus("epochs"),
+        cpus_per_task=growing(4),
+        mem_mb=growing(8000),
+        runtime=growing(240),
+    params:
+        settings=settings("epochs"),
+        code=code("epochs"),
+    script:
+        "../scripts/epochs.py"
 
 
 rule timing:

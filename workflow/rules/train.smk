@@ -58,6 +58,7 @@ rule train_flow:
     output:
         checkpoint=f"{RUN}/flow/model.pt",
         history=f"{RUN}/flow/history.csv",
+        epochs=directory(f"{RUN}/flow/epochs"),  # empty unless training.keep_every is set
     log:
         f"{LOGS}/train_flow.log",
     benchmark:
@@ -76,3 +77,31 @@ rule train_flow:
         rolling=lambda wildcards: PLAN.rolling("flow", **wildcards),
     script:
         "../scripts/train_flow.py"
+
+
+rule train_regressor:
+    # One per dataset: all its generators are judged by the same network.
+    input:
+        train=f"{DATA}/train.hdf5",
+        val=f"{DATA}/val.hdf5",
+    output:
+        checkpoint=f"{DATA}/regressors/{{regressor}}/model.pt",
+        history=f"{DATA}/regressors/{{regressor}}/history.csv",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/train_regressor_{{regressor}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{dataset}}/train_regressor_{{regressor}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: growing(4)
+    resources:
+        gpu=gpus("train_regressor"),
+        cpus_per_task=growing(4),
+        mem_mb=growing(16000),
+        runtime=growing(1440),
+    params:
+        settings=settings("train_regressor"),
+        code=code("train_regressor"),
+        rolling=lambda wildcards: PLAN.rolling("regressor", **wildcards),
+    script:
+        "../scripts/train_regressor.py"

@@ -20,4 +20,5 @@ with stage(snakemake):
         Path(snakemake.params.rolling),
         threads(snakemake),
         settings["threshold_MeV"],
+        Path(snakemake.output.epochs),
     )

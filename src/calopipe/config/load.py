@@ -66,6 +66,12 @@ def load_study(data: Mapping[str, Any], presets_dir: Path) -> Study:
 
 
 def _check_references(study: Study) -> None:
+    for name, evaluation in study.evaluations.items():
+        for value in evaluation.regression.regressors:
+            if value not in study.regressors:
+                known = ", ".join(study.regressors) or "none"
+                where = f"evaluations.{name}.regression.regressors"
+                raise ConfigError(f"{where}: no regressor '{value}'{nearest(value, study.regressors)}; known: {known}")
     seen: set[tuple[str, str, int]] = set()
     for i, run in enumerate(study.runs):
         for key, value, known in (

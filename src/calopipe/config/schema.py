@@ -37,6 +37,13 @@ def _part(registry: Registry[Any], key: str, data: Any) -> dict[str, Any]:
         raise ValueError(str(error)) from None
 
 
+def _parts(registry: Registry[Any], key: str, value: Any, what: str) -> list[dict[str, Any]]:
+    """Validate a list of parts, see :func:`_part`."""
+    if not isinstance(value, list):
+        raise ValueError(f"expected a list of {what}")
+    return [_part(registry, key, item) for item in value]
+
+
 class Source(Section):
     """Where a dataset's files come from."""
 
@@ -119,6 +126,9 @@ class Training(Section):
     weights: Literal["best", "last"] = Field("best", description="weights kept: best validation loss, or the last")
     validate_every: int = Field(1, gt=0, description="epochs between validations")
     checkpoint_every: int = Field(1, gt=0, description="epochs between rolling checkpoints")
+    keep_every: int | None = Field(
+        None, gt=0, description="flows: epochs between checkpoints that are kept and scored (scores_by_epoch.json)"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
     reflections: bool = Field(
         False,
@@ -140,9 +150,7 @@ class _NetworkStage(Section):
     @field_validator("preprocessing", mode="before")
     @classmethod
     def _steps(cls, value: Any) -> list[dict[str, Any]]:
-        if not isinstance(value, list):
-            raise ValueError("expected a list of steps")
-        return [_part(STEPS, "step", item) for item in value]
+        return _parts(STEPS, "step", value, "steps")
 
 
 class AutoencoderStage(_NetworkStage):
@@ -165,10 +173,32 @@ class Model(Section):
     autoencoder: AutoencoderStage | None = Field(None, description="present: the flow learns its latent space")
     flow: FlowStage = Field(description="the density model that is sampled")
 
+    @model_validator(mode="after")
+    def _kept_epochs(self) -> Model:
+        if self.autoencoder is not None and self.autoencoder.training.keep_every is not None:
+            raise ValueError("autoencoder.training.keep_every: only the epochs of a flow are kept and scored")
+        return self
+
     @property
     def is_latent(self) -> bool:
         """Whether showers are decoded from a latent space."""
         return self.autoencoder is not None
+
+
+class RegressorStage(Section):
+    """A network that reads the incident energy off a shower, trained on a dataset's showers (L1 loss), and its training."""
+
+    description: str = Field("", description="one line for reports")
+    model: dict[str, Any] = Field(description="{name: regressor or regressor_plus, **its settings}")
+    training: Training = Field(description="how it is trained")
+    seed: int = Field(
+        0, ge=0, description="seed of weights and order; one regressor serves all seeds of the generators"
+    )
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _model(cls, value: Any) -> dict[str, Any]:
+        return _part(MODELS, "name", value)
 
 
 class Generation(Section):
@@ -248,6 +278,37 @@ class HistogramConfig(Section):
     energy_slices: list[tuple[float, float]] = Field(default_factory=list, description="incident-energy slices in MeV")
 
 
+class RegressionConfig(Section):
+    """Energy regression of the samples: linearity, resolution and Frechet regression distance (FRD)."""
+
+    regressors: list[Name] = Field(default_factory=list, description="keys of `regressors`; none: nothing is done")
+    bins: int = Field(8, gt=0, description="equally filled bins of incident energy (discrete energies: one bin each)")
+    bootstrap: int = Field(50, ge=2, description="resamplings of the showers for all errors")
+    splits: int = Field(
+        10, gt=0, description="random halves of the reference over which FRD and its floor are averaged"
+    )
+    untrained: int = Field(3, ge=0, description="networks with fresh weights whose FRD is the control; 0: none")
+    max_showers: int | None = Field(None, gt=0, description="use at most this many showers of each sample")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks are applied")
+
+
+class EpochsConfig(Section):
+    """Scores of the epochs that a flow's training keeps (``training.keep_every``), at a small number of showers."""
+
+    showers: int = Field(1000, gt=0, description="test showers that every epoch is compared with")
+    metrics: list[dict[str, Any]] = Field(
+        default_factory=lambda: [_part(METRICS, "metric", "fidelity")], description="registered metrics"
+    )
+    select: str = Field(
+        "fidelity", description="score by which the best epoch is chosen, e.g. fidelity or frd/<regressor>"
+    )
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _metrics(cls, value: Any) -> list[dict[str, Any]]:
+        return _parts(METRICS, "metric", value, "metrics")
+
+
 class TimingConfig(Section):
     """Generation time per shower."""
 
@@ -273,15 +334,15 @@ class Evaluation(Section):
     )
     histograms: HistogramConfig = Field(default_factory=HistogramConfig, description="histograms of observables")
     metrics: list[dict[str, Any]] = Field(default_factory=list, description="registered metrics")
+    epochs: EpochsConfig = Field(default_factory=EpochsConfig, description="scores of kept epochs")
+    regression: RegressionConfig = Field(default_factory=RegressionConfig, description="energy regression and FRD")
     timing: TimingConfig = Field(default_factory=TimingConfig, description="generation timing")
     seed: int = Field(0, ge=0, description="seed of splits, bootstraps and classifier trainings")
 
     @field_validator("metrics", mode="before")
     @classmethod
     def _metrics(cls, value: Any) -> list[dict[str, Any]]:
-        if not isinstance(value, list):
-            raise ValueError("expected a list of metrics")
-        return [_part(METRICS, "metric", item) for item in value]
+        return _parts(METRICS, "metric", value, "metrics")
 
 
 class Run(Section):
@@ -310,6 +371,9 @@ class Study(Section):
     )
     datasets: dict[Name, Dataset] = Field(description="datasets by name")
     models: dict[Name, Model] = Field(description="models by name")
+    regressors: dict[Name, RegressorStage] = Field(
+        default_factory=dict, description="energy regressors by name; an evaluation names those it uses"
+    )
     evaluations: dict[Name, Evaluation] = Field(
         default_factory=lambda: {"default": Evaluation()}, description="by name"
     )

@@ -9,8 +9,10 @@ _WHERE = {
     "evaluate_metrics": "metrics",
     "evaluate_multiclass": "multiclass",
     "evaluate_observables": "observables",
+    "evaluate_regression": "regression",
     "evaluate_weights": "weights",
     "measure_timing": "timing",
+    "score_epochs": "epochs",
     "score_rows": "tables",
     "write_table": "tables",
 }

@@ -16,7 +16,7 @@ from calopipe.evaluation.formats import REFERENCE, Score, load_histograms, save_
 from calopipe.evaluation.inputs import check_samples, stream
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.metrics.base import BinnedCounts, Measurement, Sample
-from calopipe.observables import compute, voxel_spectrum
+from calopipe.observables import columns, compute, voxel_counts, voxel_spectrum
 from calopipe.observables.challenge import challenge_columns, voxel_edges
 from calopipe.seeds import derive, generator
 
@@ -120,6 +120,8 @@ def load_sample(
     }
     layers = dict(zip(geometry.layer_ids, geometry.layer_slices, strict=True))
     sample = Sample(check_samples({name: path}, geometry)[name], threshold, layers, loaders)
+    loaders["shower_bins"] = lambda: _shower_bins(sample, geometry)
+    loaders["voxel_counts"] = lambda: _voxel_counts(sample, name, path, geometry)
     return sample
 
 
@@ -133,6 +135,31 @@ def _showers(name: str, path: Path, geometry: Geometry, threshold: float, rows: 
         kept[kept < np.float32(threshold)] = 0
         start += len(chunk)
     return out
+
+
+def _shower_bins(sample: Sample, geometry: Geometry) -> dict[str, np.ndarray]:
+    """Bins of the observables, of the values in float32 as the histograms are filled with."""
+    out = {}
+    for column in columns(geometry, list(sample.observables)):
+        if column.key in sample.histograms:
+            edges = sample.histograms[column.key].edges
+            values = sample.observables[column.name].reshape(sample.n, -1)[:, column.index]
+            values = values.astype(np.float32).astype(np.float64)
+            index = np.searchsorted(edges, values, side="right") - 1
+            index[values == edges[-1]] = len(edges) - 2
+            out[column.key] = np.where(index < len(edges) - 1, index, -1).astype(np.int32)
+    return out
+
+
+def _voxel_counts(sample: Sample, name: str, path: Path, geometry: Geometry) -> np.ndarray:
+    if "voxels" not in sample.histograms:
+        raise MetricUnavailable("there is no histogram of voxel energies")
+    edges = sample.histograms["voxels"].edges
+    pieces = [
+        voxel_counts(chunk.showers, edges, sample.threshold_MeV)
+        for chunk in stream(path, geometry, f"voxels of {name}")
+    ]
+    return np.concatenate(pieces)
 
 
 def _one_pass(name: str, path: Path, geometry: Geometry, threshold: float) -> dict[str, Any]:

@@ -110,6 +110,15 @@ class Geometry:
         """Shape of layer index `i`: (n_alpha, n_r) or (n_x, n_y)."""
         return self.layers[i].shape
 
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Shape (L, n_first, n_second) of a shower as one block of cells. GeometryError when layers are not alike."""
+        shapes = {layer.shape for layer in self.layers}
+        if len(shapes) > 1:
+            found = ", ".join(f"{a} x {b}" for a, b in sorted(shapes))
+            raise GeometryError(f"geometry '{self.name}' is no regular grid: its layers have {found} cells")
+        return (self.n_layers, *next(iter(shapes)))
+
     def edges(self, i: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Bin edges of layer index `i`: (alpha in rad, r in mm) or (x, y) in mm."""
         return _frozen(np.array(self.layers[i].first_edges)), _frozen(np.array(self.layers[i].second_edges))

@@ -120,6 +120,16 @@ class Sample:
         return self._load("challenge_histograms")
 
     @cached_property
+    def shower_bins(self) -> Mapping[str, np.ndarray]:
+        """Histogram of `histograms` -> bin of each shower, (N,) integers, -1 outside; without voxels and brightest."""
+        return self._load("shower_bins")
+
+    @cached_property
+    def voxel_counts(self) -> np.ndarray:
+        """(N, B + 1) voxels above the threshold of each shower in the bins of ``histograms["voxels"]``, then outside."""
+        return self._load("voxel_counts")
+
+    @cached_property
     def showers(self) -> np.ndarray:
         """(N, V) float32 voxel energies in MeV: all showers in memory, for metrics that cannot do without."""
         return self._load("showers")

@@ -1,4 +1,4 @@
-"""The contracts of generative models and autoencoders."""
+"""The contracts of generative models, autoencoders and energy regressors."""
 
 from __future__ import annotations
 
@@ -56,6 +56,32 @@ class Autoencoder(nn.Module):
 
     def decode(self, z: Tensor, cond: Tensor) -> Tensor:
         """x (N, dim) of latents z (N, latent_dim); draws from the decoder's distribution where the model has one."""
+        raise NotImplementedError
+
+
+class EnergyRegressor(nn.Module):
+    """A network that reads the incident energy off a shower. Its features are the last layer before the energy.
+
+    `x` are voxel energies (N, dim) in MeV, without preprocessing: steps that use the incident energy would give it away.
+    """
+
+    def __init__(self, config: Any, dim: int, cond_dim: int, seed: int = 0) -> None:
+        super().__init__()
+        self.config, self.dim, self.cond_dim, self.seed = config, dim, cond_dim, seed
+
+    def fit_input(self, x: Tensor, cond: Tensor) -> None:
+        """Set buffers that depend on the training data (scales); called once before training."""
+
+    def features(self, x: Tensor) -> Tensor:
+        """Activations (N, F) of the last hidden layer."""
+        raise NotImplementedError
+
+    def energy(self, features: Tensor) -> Tensor:
+        """Incident energies (N,) in MeV of features (N, F)."""
+        raise NotImplementedError
+
+    def loss(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
+        """Scalars to log; the one called ``loss`` is minimised. cond: incident energies (N, 1) in MeV."""
         raise NotImplementedError
 
 

@@ -3,7 +3,7 @@
 from calopipe.observables.binning import bin_edges, log_edges
 from calopipe.observables.compute import EPSILON_MEV, compute
 from calopipe.observables.specs import SPECS, Column, ObservableSpec, columns, layer_pairs
-from calopipe.observables.spectrum import voxel_spectrum
+from calopipe.observables.spectrum import voxel_counts, voxel_spectrum
 
 __all__ = [
     "EPSILON_MEV",
@@ -15,5 +15,6 @@ __all__ = [
     "compute",
     "layer_pairs",
     "log_edges",
+    "voxel_counts",
     "voxel_spectrum",
 ]

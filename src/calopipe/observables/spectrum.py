@@ -21,12 +21,35 @@ def voxel_spectrum(showers: np.ndarray, edges: np.ndarray, threshold_MeV: float 
     Returns:
         (B,) int64.
     """
-    low = max(np.float32(threshold_MeV), np.nextafter(np.float32(0), np.float32(1)))
-    values = showers[showers >= low].astype(np.float64)
+    values = showers[showers >= _cut(threshold_MeV)].astype(np.float64)
     values = values[(values >= edges[0]) & (values <= edges[-1])]
+    return np.bincount(_bins(values, edges), minlength=len(edges) - 1)
+
+
+def voxel_counts(showers: np.ndarray, edges: np.ndarray, threshold_MeV: float = 0.0) -> np.ndarray:
+    """The spectrum of each shower: (N, B + 1) int32 counts, the last column those outside the range.
+
+    Arguments as in :func:`voxel_spectrum`, whose result is the sum over showers without the last column.
+    """
+    rows, voxels = np.nonzero(showers >= _cut(threshold_MeV))
+    values = showers[rows, voxels].astype(np.float64)
+    inside = (values >= edges[0]) & (values <= edges[-1])
+    index = np.full(len(values), len(edges) - 1)
+    index[inside] = _bins(values[inside], edges)
+    flat = np.bincount(rows * len(edges) + index, minlength=len(showers) * len(edges))
+    return flat.reshape(len(showers), len(edges)).astype(np.int32)
+
+
+def _cut(threshold_MeV: float) -> np.float32:
+    """Least voxel energy that counts: the threshold, or just above zero."""
+    return max(np.float32(threshold_MeV), np.nextafter(np.float32(0), np.float32(1)))
+
+
+def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Bin of each value inside the range of edges that are equal in the logarithm."""
     bins = len(edges) - 1
     scale = bins / np.log(edges[-1] / edges[0])
     index = np.clip((np.log(values / edges[0]) * scale).astype(np.int64), 0, bins - 1)
     index -= values < edges[index]
     index += (values >= edges[index + 1]) & (index < bins - 1)
-    return np.bincount(index, minlength=bins)
+    return index

@@ -87,6 +87,8 @@ class Chain(nn.Module):
     @torch.no_grad()
     def fit(self, x: Tensor, cond: Tensor) -> None:
         """Fit every step on the training split (all of it, or a random part of it when it is large)."""
+        if not self.steps:
+            return
         x, cond = x.double(), cond.double()
         for step in self.steps:
             step.fit(x, cond)
@@ -94,6 +96,8 @@ class Chain(nn.Module):
 
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Apply all steps; the log-dets are summed."""
+        if not self.steps:
+            return x, cond, x.new_zeros(x.shape[0])
         kind = x.dtype
         x, cond = x.double(), cond.double()
         logdet = x.new_zeros(x.shape[0])

@@ -24,6 +24,9 @@ class RunArtifacts:
             tpr (R, G), weights_reference and weights_generated; the weights file holds histograms.
         comparison, confusion: scores (JSON) and matrices (NPZ) of the multi-class test that this run takes part in.
         compared_as: its name there.
+        regression: name of the energy regressor -> ``{"scores": JSON list of scores, "curves": NPZ of
+            :func:`calopipe.evaluation.regression.evaluate_regression`, "loss": CSV log, "checkpoint": the regressor}``.
+        epochs: JSON of :func:`calopipe.evaluation.epochs.score_epochs`.
         timing: JSON with device, threads, results, geant4_ms and peak_memory_MiB.
         loss_autoencoder, loss_flow: CSV logs with columns epoch, step, train_loss, val_loss, lr.
         checkpoint_autoencoder, checkpoint_flow: trained models.
@@ -41,6 +44,8 @@ class RunArtifacts:
     comparison: str | None = None
     confusion: str | None = None
     compared_as: str = ""
+    regression: dict[str, dict[str, str]] = field(default_factory=dict)
+    epochs: str | None = None
     timing: str | None = None
     loss_autoencoder: str | None = None
     loss_flow: str | None = None
@@ -69,10 +74,13 @@ class RunArtifacts:
             "scores": self.metrics,
             "multi-class test: scores": self.comparison,
             "multi-class test: confusion matrix": self.confusion,
+            "scores by epoch": self.epochs,
             "timing": self.timing,
         }
         for name, paths in self.classifiers.items():
             named |= {f"classifier {name}: {kind}": path for kind, path in paths.items()}
+        for name, paths in self.regression.items():
+            named |= {f"regressor {name}: {kind}": path for kind, path in paths.items()}
         return {what: path for what, path in named.items() if path}
 
 

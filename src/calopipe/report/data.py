@@ -34,6 +34,8 @@ class SeedData:
     weights: dict[str, list[Histogram]] = field(default_factory=dict)
     comparison: list[Score] = field(default_factory=list)
     confusion: dict[str, np.ndarray] = field(default_factory=dict)
+    regression: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    epochs: dict[str, Any] | None = None
     timing: dict[str, Any] | None = None
     losses: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
@@ -106,8 +108,16 @@ def _load_seed(run: RunArtifacts, notes: list[str]) -> SeedData:
     data.comparison = list(_try(load_scores, _path(run.comparison), notes) or [])
     data.scores += [replace(s, sample="generated") for s in data.comparison if s.sample == run.compared_as]
     data.confusion = _try(_read_npz, _path(run.confusion), notes) or {}
+    for name, paths in run.regression.items():
+        data.scores += _try(load_scores, _path(paths.get("scores")), notes) or []
+        curves = _try(_read_npz, _path(paths.get("curves")), notes)
+        if curves:
+            data.regression[name] = curves
+    data.epochs = _try(_read_json, _path(run.epochs), notes)
     data.timing = _try(_read_json, _path(run.timing), notes)
-    for stage, path in (("autoencoder", run.loss_autoencoder), ("flow", run.loss_flow)):
+    logs = {"autoencoder": run.loss_autoencoder, "flow": run.loss_flow}
+    logs |= {f"regressor {name}": paths.get("loss") for name, paths in run.regression.items()}
+    for stage, path in logs.items():
         losses = _try(read_losses, _path(path), notes)
         if losses and len(losses["step"]):
             data.losses[stage] = losses
@@ -145,8 +155,9 @@ def input_files(runs: Sequence[RunArtifacts]) -> list[Path]:
     """The small files that plots are made from, in a fixed order, where they exist."""
     found: dict[Path, None] = {}
     for run in runs:
-        paths = [run.histograms, run.metrics, run.comparison, run.confusion, run.timing]
+        paths = [run.histograms, run.metrics, run.comparison, run.confusion, run.epochs, run.timing]
         paths += [run.loss_autoencoder, run.loss_flow]
         paths += [p for item in run.classifiers.values() for p in item.values()]
+        paths += [p for item in run.regression.values() for kind, p in item.items() if kind != "checkpoint"]
         found |= {Path(p): None for p in paths if p and Path(p).is_file()}
     return list(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import multiprocessing
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -48,6 +49,11 @@ class Drawn:
     png: Path
     pdf: Path | None
     thumbnail: str
+
+
+def file_name(*parts: str) -> str:
+    """Name of a figure's file, of the parts that are not empty."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", "_".join(p for p in parts if p))
 
 
 def draw(

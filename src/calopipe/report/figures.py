@@ -17,12 +17,13 @@ from calopipe.plots.histograms import Series, histogram_figure, histogram_page
 from calopipe.plots.layers import pick_layers
 from calopipe.plots.scores import ROWS_PER_COLUMN, Dot, layer_scores_figure, scores_figure
 from calopipe.plots.showers import average_figure, layers_figure, profile_figure
-from calopipe.plots.style import REFERENCE_LABEL, LineStyle, sample_style, slice_label
+from calopipe.plots.style import REFERENCE_LABEL, REFERENCE_LINE, LineStyle, sample_style, slice_label
 from calopipe.plots.timing import timing_figure
 from calopipe.plots.training import losses_figure
 from calopipe.report.data import DatasetData, Key, ModelData
-from calopipe.report.drawing import Task
+from calopipe.report.drawing import Task, file_name
 from calopipe.report.numbers import format_measurement
+from calopipe.report.regression import epoch_tasks, regression_tasks
 from calopipe.report.tables import combine
 
 #: geometries with more layers are drawn for some layers only
@@ -34,12 +35,11 @@ GROUPS = ("energies", "centroids", "widths", "brightest", "activity", "voxels")
 
 def dataset_tasks(data: DatasetData) -> list[Task]:
     """All figures of one dataset, in the order of the page."""
-    parts = (_score_tasks, _histogram_tasks, _average_tasks, _loss_tasks, _classifier_tasks, _timing_tasks)
+    parts = (
+        _score_tasks, _histogram_tasks, _average_tasks, _loss_tasks, _classifier_tasks, regression_tasks, epoch_tasks,
+        _timing_tasks,
+    )  # fmt: skip
     return [task for part in parts for task in part(data)]
-
-
-def _file(*parts: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", "_".join(p for p in parts if p))
 
 
 # ---- histograms ---------------------------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ def _histogram_tasks(data: DatasetData) -> Iterator[Task]:
         for key in (k for k, h in found.items() if h.group == group and k[1] is None):
             caption = f"{data.name}: {key[0]}"
             yield Task(
-                group, _file(data.name, group, key[0]), caption, histogram_figure, (series_of(data.models, key),)
+                group, file_name(data.name, group, key[0]), caption, histogram_figure, (series_of(data.models, key),)
             )
 
 
@@ -79,7 +79,7 @@ def _pages(data: DatasetData, group: str, keys: Sequence[Key], energies: str) ->
     for number, part in enumerate(parts, start=1):
         title = f"{data.name}: {group}" + (f", {energies}" if energies else "")
         title += f" ({number}/{len(parts)})" if len(parts) > 1 else ""
-        name = _file(data.name, group, energies, "page", str(number))
+        name = file_name(data.name, group, energies, "page", str(number))
         panels = [series_of(data.models, key) for key in part]
         yield Task(group, name, title, histogram_page, (panels, title), wide=True)
 
@@ -125,14 +125,14 @@ def _score_tasks(data: DatasetData) -> Iterator[Task]:
         caption = f"{data.name}: separation powers of the observables"
         arguments = (shown, "Separation power", floors, data.name)
         wide = len(rows) > ROWS_PER_COLUMN
-        yield Task("scores", _file(data.name, "separation"), caption, scores_figure, arguments, wide=wide)
+        yield Task("scores", file_name(data.name, "separation"), caption, scores_figure, arguments, wide=wide)
     if many:
         caption = f"{data.name}: separation powers against the layer"
         families = _families(columns)
         if families:
             arguments = (families, "Separation power", data.name)
             yield Task(
-                "scores", _file(data.name, "separation_layers"), caption, layer_scores_figure, arguments, wide=True
+                "scores", file_name(data.name, "separation_layers"), caption, layer_scores_figure, arguments, wide=True
             )
 
 
@@ -167,12 +167,16 @@ def _average_tasks(data: DatasetData) -> Iterator[Task]:
         if geometry.n_layers > 6:
             some = f" (layers {', '.join(str(geometry.layer_ids[i]) for i in pick_layers(geometry))})"
         means = {style.label: mean for style, mean in samples}
-        name = _file(data.name, "average", text)
+        name = file_name(data.name, "average", text)
         yield Task("averages", name, title + some, average_figure, (geometry, reference, means, title), wide=True)
         if geometry.n_layers > 1:
             caption = f"{data.name}: mean energy per layer" + (f", {text}" if text else "")
             yield Task(
-                "averages", _file(data.name, "profile", text), caption, profile_figure, (geometry, reference, samples)
+                "averages",
+                file_name(data.name, "profile", text),
+                caption,
+                profile_figure,
+                (geometry, reference, samples),
             )
         if geometry.n_layers > 6 and energies is None:
             yield from _all_layers(data.name, geometry, reference, samples)
@@ -184,7 +188,7 @@ def _all_layers(
     for label, mean in [(REFERENCE_LABEL, reference), *((style.label, mean) for style, mean in samples)]:
         title = f"{dataset}: average shower of {label}, all layers"
         arguments = (geometry, mean, title, r"$\langle E\rangle$ [MeV]", reference)
-        yield Task("averages", _file(dataset, "average_layers", label), title, layers_figure, arguments)
+        yield Task("averages", file_name(dataset, "average_layers", label), title, layers_figure, arguments)
 
 
 def _averages(
@@ -212,10 +216,21 @@ def _loss_tasks(data: DatasetData) -> Iterator[Task]:
             curves = {f"seed {s.run.seed}": s.losses[stage] for s in model.seeds if stage in s.losses}
             if curves:
                 title = f"{model.name}: {stage}"
-                name = _file(data.name, model.name, stage, "losses")
+                name = file_name(data.name, model.name, stage, "losses")
                 yield Task(
                     "losses", name, f"{data.name}: losses of {title}", losses_figure, (curves, model.style, title)
                 )
+    for name in _regressors(data):  # all runs share it
+        losses = next(s.losses for m in data.models for s in m.seeds if f"regressor {name}" in s.losses)
+        title, style = f"regressor {name}", LineStyle(name, REFERENCE_LINE)
+        caption, file = f"{data.name}: losses of the {title}", file_name(data.name, title, "losses")
+        yield Task("losses", file, caption, losses_figure, ({name: losses[title]}, style, title))
+
+
+def _regressors(data: DatasetData) -> list[str]:
+    """Names of the energy regressors whose training log is known."""
+    found = (stage for m in data.models for s in m.seeds for stage in s.losses)
+    return list(dict.fromkeys(s.removeprefix("regressor ") for s in found if s.startswith("regressor ")))
 
 
 def _classifier_tasks(data: DatasetData) -> Iterator[Task]:
@@ -235,7 +250,7 @@ def _classifier_tasks(data: DatasetData) -> Iterator[Task]:
         if curves:
             caption = f"{data.name}: ROC of the classifier {name}"
             yield Task(
-                "classifiers", _file(data.name, "roc", name), caption, roc_figure, (curves, f"Classifier {name}")
+                "classifiers", file_name(data.name, "roc", name), caption, roc_figure, (curves, f"Classifier {name}")
             )
         yield from _weight_tasks(data, name)
 
@@ -250,7 +265,7 @@ def _weight_tasks(data: DatasetData, name: str) -> Iterator[Task]:
             )
             title = f"{model.name}: weights of the classifier {name}"
             style = sample_style(model.style, "generated", len(found))
-            file = _file(data.name, model.name, "weights", name)
+            file = file_name(data.name, model.name, "weights", name)
             yield Task(
                 "classifiers", file, f"{data.name}: {title}", weights_figure, (reference, generated, style, title)
             )
@@ -264,4 +279,4 @@ def _timing_tasks(data: DatasetData) -> Iterator[Task]:
             timings.append((model.style, record))
     if timings:
         caption = f"{data.name}: generation time per shower"
-        yield Task("timing", _file(data.name, "timing"), caption, timing_figure, (timings, data.name))
+        yield Task("timing", file_name(data.name, "timing"), caption, timing_figure, (timings, data.name))

@@ -26,7 +26,12 @@ from calopipe.report.tables import SMALL_SAMPLE, Group, main_groups, score_group
 
 #: headings of the parts of a dataset; groups of observables stand between scores and averages
 _TITLES = {"scores": "Scores", "averages": "Average showers", "losses": "Training", "classifiers": "Classifier tests"}
-_TITLES |= {"timing": "Generation time", "voxels": "Voxel energies", "activity": "Activity"}
+_TITLES |= {
+    "regression": "Energy regression",
+    "timing": "Generation time",
+    "voxels": "Voxel energies",
+    "activity": "Activity",
+}
 _TITLES |= {"energies": "Energies", "centroids": "Centroids", "widths": "Widths", "brightest": "Brightest voxels"}
 
 
@@ -115,7 +120,7 @@ def _dataset(data: DatasetData, summary: StudySummary, out: Path, workers: int) 
 
 def _sections(drawn: Sequence[Drawn]) -> list[Section]:
     names = dict.fromkeys(d.section for d in drawn)
-    order = ["scores", *GROUPS, "averages", "losses", "classifiers", "timing"]
+    order = ["scores", *GROUPS, "averages", "losses", "classifiers", "regression", "epochs", "timing"]
     sections = []
     for name in sorted(names, key=lambda n: order.index(n) if n in order else len(GROUPS)):
         figures = [d for d in drawn if d.section == name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["train_autoencoder", "train_flow"]
+__all__ = ["train_autoencoder", "train_flow", "train_regressor"]
 
 
 def __getattr__(name: str) -> Any:

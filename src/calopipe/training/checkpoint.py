@@ -13,11 +13,11 @@ from calopipe.config.base import validate
 from calopipe.config.schema import MODELS
 from calopipe.errors import CheckpointError
 from calopipe.io.output import replacing
-from calopipe.models.base import Autoencoder, GenerativeModel
+from calopipe.models.base import Autoencoder, EnergyRegressor, GenerativeModel
 from calopipe.preprocessing import Chain, Layout, build_chain
 
 FORMAT = 1
-Kind = Literal["autoencoder", "flow", "latent_flow"]
+Kind = Literal["autoencoder", "flow", "latent_flow", "regressor"]
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Network:
     """A network with its preprocessing chain and what is needed to rebuild both.
 
     Attributes:
-        kind: ``autoencoder``, ``flow`` (on showers) or ``latent_flow``.
+        kind: ``autoencoder``, ``flow`` (on showers), ``latent_flow`` or ``regressor``.
         settings: the stage's configuration (preprocessing, model, training, ...).
         geometry: {"name", "hash"}; layout: voxels per layer and threshold.
         dim, cond_dim: columns of the chain's input.
@@ -41,7 +41,7 @@ class Network:
     cond_dim: int
     seed: int
     chain: Chain
-    model: GenerativeModel | Autoencoder
+    model: GenerativeModel | Autoencoder | EnergyRegressor
     extra: dict[str, Any]
 
     def eval(self) -> Network:
@@ -68,7 +68,7 @@ def build_network(
     values = {k: v for k, v in settings["model"].items() if k != "name"}
     config = validate(config_class, values, name) if config_class else None
     model = MODELS.get(name)(config, chain.dim_out, chain.cond_dim_out, seed)
-    expected = Autoencoder if kind == "autoencoder" else GenerativeModel
+    expected = {"autoencoder": Autoencoder, "regressor": EnergyRegressor}.get(kind, GenerativeModel)
     if not isinstance(model, expected):
         raise CheckpointError(f"model '{name}' is no {expected.__name__}, but is used as {kind}")
     return Network(kind, settings, geometry, layout, dim, cond_dim, seed, chain, model, extra or {})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import sys
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from calopipe import seeds
 from calopipe.config.schema import Training
 from calopipe.errors import TrainingError
 from calopipe.io.output import replacing
-from calopipe.training.checkpoint import Network
+from calopipe.training.checkpoint import Network, save_network
 from calopipe.training.module import Assemble, Data, TrainingModule
 
 log = logging.getLogger("calopipe")
@@ -54,6 +56,18 @@ class History(Callback):
         self.rows = list(state_dict["rows"])
 
 
+class KeepEpochs(Callback):
+    """Copies of the training's state every few epochs, beside the rolling checkpoints, see :func:`export_kept`."""
+
+    def __init__(self, every: int, folder: Path) -> None:
+        self.every, self.folder = every, folder
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        done = trainer.current_epoch + 1
+        if done % self.every == 0:
+            trainer.save_checkpoint(self.folder / f"kept-{done:05d}.ckpt")
+
+
 def fit(
     network: Network, training: Training, data: Data, assemble: Assemble, rolling: Path, history: Path
 ) -> list[dict[str, float]]:
@@ -85,7 +99,8 @@ def fit(
         enable_version_counter=False,
         save_on_train_epoch_end=True,
     )
-    trainer = _trainer(training, rolling, [rows, keeper])
+    kept = [KeepEpochs(training.keep_every, rolling)] if training.keep_every else []
+    trainer = _trainer(training, rolling, [rows, keeper, *kept])
     last = rolling / "last.ckpt"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
@@ -100,6 +115,24 @@ def fit(
     _write_history(history, rows.rows)
     network.eval()
     return rows.rows
+
+
+def export_kept(rolling: Path, network: Network, folder: Path, rows: list[dict[str, float]]) -> None:
+    """Write the epochs that a training kept as checkpoints ``epoch-<number>.pt`` like the final one into `folder`.
+
+    The weights are those that the final checkpoint would hold had training ended there (averaged, if averages are
+    used). The folder is made also where nothing was kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("epoch-*.pt"):
+        path.unlink()
+    for path in sorted(rolling.glob("kept-*.ckpt")):
+        number = int(path.stem.removeprefix("kept-"))
+        state = torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
+        copied = replace(network, chain=copy.deepcopy(network.chain), model=copy.deepcopy(network.model))
+        for part, module in (("chain.", copied.chain), ("model.", copied.model)):
+            module.load_state_dict({k.removeprefix(part): v for k, v in state.items() if k.startswith(part)})
+        save_network(folder / f"epoch-{number:05d}.pt", copied, rows[:number])
 
 
 def clear(rolling: Path) -> None:

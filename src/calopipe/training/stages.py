@@ -1,4 +1,4 @@
-"""The training stages of the workflow: train an autoencoder; train a flow on showers or on latents."""
+"""The training stages of the workflow: an autoencoder; a flow on showers or on latents; an energy regressor."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from calopipe import seeds
-from calopipe.config.schema import Model, Training
+from calopipe.config.schema import Model, RegressorStage, Training
 from calopipe.errors import ConfigError
 from calopipe.geometry import Geometry, load_geometry
-from calopipe.models.base import Autoencoder
+from calopipe.models.base import Autoencoder, EnergyRegressor
 from calopipe.models.latent_target import LatentTarget
 from calopipe.preprocessing import Layout
 from calopipe.training.checkpoint import Kind, Network, build_network, save_network
 from calopipe.training.data import fit_rows, load_latents, load_showers, reflections
-from calopipe.training.fit import clear, fit
+from calopipe.training.fit import clear, export_kept, fit
 from calopipe.training.module import Assemble, Data
 
 log = logging.getLogger("calopipe")
@@ -72,10 +72,12 @@ def train_flow(
     rolling: Path,
     threads: int = 0,
     threshold_MeV: float | None = None,
+    epochs: Path | None = None,
 ) -> None:
     """Train ``model.flow``: on shower files for a direct model, on files of latents for a latent one.
 
-    Arguments as in :func:`train_autoencoder`.
+    Arguments as in :func:`train_autoencoder`; `epochs` is a folder for the checkpoints that ``training.keep_every``
+    asks for.
     """
     geo = load_geometry(geometry)
     settings = model.flow.model_dump(mode="json")
@@ -83,7 +85,7 @@ def train_flow(
         data = [load_showers(path, geo) for path in (train, val)]
         _train(
             "flow", settings, geo, seed, data[0], data[1], lambda x, cond: (x, cond), checkpoint, history, rolling,
-            threads, threshold_MeV, {},
+            threads, threshold_MeV, {}, epochs,
         )  # fmt: skip
         return
     encoded = [load_latents(path) for path in (train, val)]
@@ -98,8 +100,43 @@ def train_flow(
         assemble = lambda mu, logvar, extras, cond: (target.assemble(mu, logvar, extras), cond)  # noqa: E731
     _train(
         "latent_flow", settings, geo, seed, tensors[0], tensors[1], assemble, checkpoint, history, rolling, threads,
-        threshold_MeV, extra,
+        threshold_MeV, extra, epochs,
     )  # fmt: skip
+
+
+def train_regressor(
+    regressor: RegressorStage,
+    train: Path,
+    val: Path,
+    geometry: str,
+    checkpoint: Path,
+    history: Path,
+    rolling: Path,
+    threads: int = 0,
+    threshold_MeV: float | None = None,
+) -> None:
+    """Train a network that reads the incident energy off prepared showers. The seed is the regressor's own.
+
+    Other arguments as in :func:`train_autoencoder`.
+
+    Raises:
+        GeometryError: the regressor has no grid of its own, and the layers of the geometry are not alike.
+    """
+    geo = load_geometry(geometry)
+    data = [load_showers(path, geo) for path in (train, val)]
+    settings = regressor_settings(regressor, geo)
+    _train(
+        "regressor", settings, geo, regressor.seed, data[0], data[1], lambda x, cond: (x, cond), checkpoint, history,
+        rolling, threads, threshold_MeV, {},
+    )  # fmt: skip
+
+
+def regressor_settings(regressor: RegressorStage, geometry: Geometry) -> dict[str, Any]:
+    """Settings of a regressor's network, with the geometry's grid where it has none of its own."""
+    settings = regressor.model_dump(mode="json", include={"model", "training"})
+    if settings["model"].get("grid", ()) is None:
+        settings["model"]["grid"] = list(geometry.grid)
+    return {"preprocessing": [], **settings}
 
 
 def _train(
@@ -116,6 +153,7 @@ def _train(
     threads: int,
     threshold_MeV: float | None,
     extra: dict[str, Any],
+    epochs: Path | None = None,
 ) -> None:
     """Fit preprocessing on the training split, train, write the checkpoint, drop the rolling checkpoints."""
     if threads:
@@ -133,15 +171,18 @@ def _train(
     parameters = sum(p.numel() for p in network.model.parameters())
     log.info("%s '%s': %d parameters, %d steps of %d showers", kind, settings["model"]["name"], parameters,
              training.epochs * data.steps_per_epoch(), training.batch_size)  # fmt: skip
-    rows = fit(network, training, data, assemble, rolling / _key(settings, seed, len(train[0])), history)
+    rolling = rolling / _key(settings, seed, len(train[0]))
+    rows = fit(network, training, data, assemble, rolling, history)
+    if epochs is not None:
+        export_kept(rolling, network, epochs, rows)
     save_network(checkpoint, network, rows)
-    clear(rolling / _key(settings, seed, len(train[0])))
+    clear(rolling)
 
 
 @torch.no_grad()
 def _fit_inputs(network: Network, x: Tensor, cond: Tensor) -> None:
     network.chain.fit(x, cond)
-    if isinstance(network.model, Autoencoder):
+    if isinstance(network.model, Autoencoder | EnergyRegressor):
         x, cond, _ = network.chain(x, cond)
         network.model.fit_input(x, cond)
 

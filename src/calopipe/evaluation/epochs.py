@@ -1,0 +1,133 @@
+"""How the samples of a flow improve while it is trained: cheap scores of the epochs that were kept, and the best of them.
+
+The source follows fidelity score and FRD over the epochs of a training and chooses the epoch by hand (thesis "Frechet
+Distance Evaluation of Generative Models for Calorimeter Shower Simulations", 2022). Here every kept epoch generates one
+shower for each of the same few test showers, and the metrics and regressors of the evaluation judge them.
+
+The best epoch is the one whose score is nearest to that of a perfect generator; with few showers several are as good
+within errors, and all of those are named. A choice by the test showers makes that score of that epoch look too good:
+judge the chosen epoch with other showers.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calopipe.config.schema import EpochsConfig, HistogramConfig, RegressionConfig
+from calopipe.errors import DataError
+from calopipe.evaluation.formats import Score, load_scores, write_json
+from calopipe.evaluation.metrics import evaluate_metrics
+from calopipe.evaluation.observables import evaluate_observables
+from calopipe.evaluation.regression import evaluate_regression
+from calopipe.geometry import Geometry, load_geometry
+from calopipe.io import file_info, read_showers, write_showers
+from calopipe.sampling.generator import Generator
+from calopipe.sampling.stages import sample_to_file
+from calopipe.seeds import generator
+
+log = logging.getLogger("calopipe")
+
+
+def score_epochs(
+    epochs: Path,
+    autoencoder: Path | None,
+    reference: Path,
+    regressors: Mapping[str, Path],
+    geometry: Geometry | str | Path,
+    threshold_MeV: float | None,
+    config: EpochsConfig,
+    histograms: HistogramConfig,
+    regression: RegressionConfig,
+    seed: int,
+    out: Path,
+) -> None:
+    """Generate from every kept epoch, score the samples, and write ``scores_by_epoch.json``.
+
+    The file holds ``epochs``, a list of {"epoch", "scores"}; and ``best``: {"score", "epoch", "as_good"} with the epochs
+    that are as good as the best within one combined standard deviation, or {"score", "missing"}.
+
+    Args:
+        epochs: folder of checkpoints ``epoch-<number>.pt``.
+        autoencoder: the decoder of a latent flow.
+        reference: test showers; a random part of them is used.
+        regressors: name -> checkpoint of an energy regressor.
+        geometry, threshold_MeV, histograms, regression: as in the evaluation of the final sample.
+        seed: seed of the choice of showers, of the generation and of bootstraps.
+
+    Raises:
+        DataError: the folder holds no checkpoints.
+    """
+    checkpoints = {int(p.stem.removeprefix("epoch-")): p for p in sorted(epochs.glob("epoch-*.pt"))}
+    if not checkpoints:
+        raise DataError(f"{epochs}: no kept epochs (training.keep_every is not set, or larger than training.epochs)")
+    geometry = load_geometry(geometry)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".epochs-") as folder:
+        base = _part(reference, geometry, config.showers, seed, Path(folder) / "reference.hdf5")
+        samples = _generate(checkpoints, autoencoder, base, seed)
+        table = Path(folder) / "histograms.npz"
+        evaluate_observables(base, samples, geometry, threshold_MeV, histograms, table)
+        files = [Path(folder) / "metrics.json"]
+        evaluate_metrics(base, samples, table, geometry, threshold_MeV, config.metrics, seed, files[0])
+        for name, checkpoint in regressors.items():
+            files.append(Path(folder) / f"{name}.json")
+            curves = files[-1].with_suffix(".npz")
+            evaluate_regression(
+                base, samples, checkpoint, geometry, threshold_MeV, regression, seed, name, files[-1], curves
+            )
+        scores = [score for file in files for score in load_scores(file)]
+    rows = [
+        {"epoch": epoch, "scores": [asdict(s) for s in scores if s.sample == name]}
+        for epoch, name in zip(checkpoints, samples, strict=True)
+    ]
+    write_json(out, {"epochs": rows, "best": best_epoch(rows, config.select)})
+
+
+def _part(path: Path, geometry: Geometry, n: int, seed: int, out: Path) -> Path:
+    """A random part of a shower file, in the file's order."""
+    total = file_info(path).n_showers
+    rows = np.sort(generator(seed, "epochs", "showers").choice(total, min(n, total), replace=False))
+    write_showers(out, read_showers(path, rows=rows, geometry=geometry), geometry)
+    return out
+
+
+def _generate(checkpoints: Mapping[int, Path], autoencoder: Path | None, base: Path, seed: int) -> dict[str, Path]:
+    incident = read_showers(base).incident_energies
+    samples = {}
+    for epoch, path in checkpoints.items():
+        name = f"epoch {epoch}"
+        samples[name] = base.parent / f"{path.stem}.hdf5"
+        sample_to_file(Generator.load(path, autoencoder), incident, samples[name], len(incident), seed)
+    return samples
+
+
+def best_epoch(rows: Sequence[Mapping[str, Any]], select: str) -> dict[str, Any]:
+    """The epoch whose score `select` is nearest to a perfect generator's, and those as good within errors.
+
+    Args:
+        rows: {"epoch", "scores"} per epoch; a score is perfect at ``extra["target"]``, 0 where that is not stated.
+    """
+    found: dict[int, tuple[float, float]] = {}
+    reason = f"no score called '{select}'"
+    for row in rows:
+        for item in row["scores"]:
+            score = Score(**item)
+            if score.name == select and score.value is not None:
+                target = float(score.extra.get("target", 0.0))
+                found[row["epoch"]] = abs(score.value - target), score.error or 0.0
+            elif score.name == select:
+                reason = score.missing or reason
+    if not found:
+        return {"score": select, "missing": reason}
+    best = min(found, key=lambda epoch: found[epoch][0])
+    value, error = found[best]
+    as_good = [epoch for epoch, (v, e) in found.items() if v - value <= math.hypot(e, error)]
+    return {"score": select, "epoch": best, "as_good": as_good}

@@ -1,0 +1,78 @@
+"""A score against the epoch of the training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from calopipe.plots.scores import Dot
+from calopipe.plots.style import REFERENCE_LINE, LineStyle, new_figure, styled
+
+#: a curve whose largest value is this many times its smallest gets a logarithmic axis
+LOG_SPAN = 20
+
+
+@dataclass(frozen=True)
+class EpochScores:
+    """One score of one model at the epochs that were kept.
+
+    Attributes:
+        style: look of the model.
+        dots: epoch -> value and error.
+        floor: value expected for two independent reference samples, when known.
+        best: the epoch that was chosen by this score.
+    """
+
+    style: LineStyle
+    dots: Mapping[int, Dot]
+    floor: float | None = None
+    best: int | None = None
+
+
+@styled
+def epochs_figure(curves: Sequence[EpochScores], label: str, title: str = "") -> Figure:
+    """Values with error bars against the epoch; a ring marks the chosen epoch, a dashed line the floor.
+
+    Args:
+        curves: one per model.
+        label: name of the score.
+        title: heading.
+    """
+    figure = new_figure(5.2, 3.5)
+    axes = figure.add_axes((0.16, 0.14, 0.81, 0.77))
+    values = np.array([dot.value for curve in curves for dot in curve.dots.values()])
+    for curve in curves:
+        epochs = np.array(sorted(curve.dots))
+        heights = np.array([curve.dots[e].value for e in epochs])
+        errors = np.array([curve.dots[e].error or 0.0 for e in epochs])
+        axes.errorbar(epochs, heights, yerr=errors, marker="o", markersize=3.2, linewidth=1, **curve.style.line)
+        if curve.best is not None:
+            ring = {"markersize": 10, "markerfacecolor": "none", "markeredgecolor": curve.style.color}
+            axes.plot(curve.best, curve.dots[curve.best].value, "o", **ring)
+        if curve.floor is not None:
+            axes.axhline(curve.floor, color=REFERENCE_LINE, linewidth=0.9, linestyle=(0, (4, 2)))
+    if values.min() > 0 and values.max() > LOG_SPAN * values.min():
+        axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("Epoch")
+    axes.set_ylabel(label.replace("_", " "))
+    axes.set_title(title, loc="left", fontweight="bold")
+    axes.legend(handles=_handles(curves))
+    return figure
+
+
+def _handles(curves: Sequence[EpochScores]) -> list[Line2D]:
+    found = [
+        Line2D([], [], marker="o", markersize=3.2, linewidth=1, label=c.style.label, **c.style.line) for c in curves
+    ]
+    if any(c.best is not None for c in curves):
+        ring = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "markeredgecolor": REFERENCE_LINE}
+        found.append(Line2D([], [], linestyle="", label="best epoch", **ring))
+    if any(c.floor is not None for c in curves):
+        found.append(Line2D([], [], color=REFERENCE_LINE, linewidth=0.9, linestyle=(0, (4, 2)), label="floor"))
+    return found
