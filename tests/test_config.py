@@ -156,6 +156,9 @@ STAGES = (
     "classify",
     "observables",
     "metrics",
+    "train_regressor",
+    "regression",
+    "epochs",
     "timing",
 )
 
@@ -163,21 +166,25 @@ STAGES = (
 def affected(study) -> set[str]:
     """Stages of the latent run whose own settings differ from those of the tiny study."""
     before, after = Plan(load_study(TINY, PRESETS)), Plan(load_study(study, PRESETS))
-    keys = {**VAE, "classifier": "low", "role": "source"}
+    keys = {**VAE, "classifier": "low", "regressor": "net", "role": "source"}
     return {s for s in STAGES if before.settings(s, **keys) != after.settings(s, **keys)}
 
 
 @pytest.mark.parametrize(
     ("keys", "value", "expected"),
     [
-        (("datasets", "eplus", "threshold_MeV"), 0.02, {"prepare", "train_autoencoder", "train_flow", "classify", "observables", "metrics"}),
+        (("datasets", "eplus", "threshold_MeV"), 0.02, {"prepare", "train_autoencoder", "train_flow", "classify", "observables", "metrics", "train_regressor", "regression", "epochs"}),
         (("datasets", "eplus", "split"), {"seed": 1}, {"prepare"}),
         (("models", "vae_inn", "autoencoder", "training", "lr"), 0.5, {"train_autoencoder"}),
         (("models", "vae_inn", "flow", "training", "lr"), 0.5, {"train_flow"}),
         (("models", "vae_inn", "description"), "new", set()),
         (("evaluations", "default", "generation", "factor"), 2, {"generate"}),
         (("evaluations", "default", "classifiers", "low", "lr"), 0.5, {"classify"}),
-        (("evaluations", "default", "histograms", "bins"), 7, {"observables"}),
+        (("evaluations", "default", "histograms", "bins"), 7, {"observables", "epochs"}),
+        (("regressors", "net", "training", "lr"), 0.5, {"train_regressor"}),
+        (("regressors", "net", "description"), "new", set()),
+        (("evaluations", "default", "regression", "bins"), 7, {"regression", "epochs"}),
+        (("evaluations", "default", "epochs", "showers"), 7, {"epochs"}),
         (("evaluations", "default", "timing", "repeats"), 3, {"timing"}),
         (("plots", "dpi"), 99, set()),
     ],
@@ -189,7 +196,7 @@ def test_settings_of_a_stage_hold_what_it_depends_on(keys, value, expected):
 def test_settings_are_plain_data():
     plan = Plan(load_study(TINY, PRESETS))
     for stage in STAGES:
-        json.dumps(plan.settings(stage, classifier="low", role="source", **VAE))
+        json.dumps(plan.settings(stage, classifier="low", regressor="net", role="source", **VAE))
     json.dumps(plan.settings("report"))
 
 
@@ -205,6 +212,25 @@ def test_rolling_folder_follows_everything_upstream():
     assert [a == b for a, b in zip(base, flow, strict=True)] == [True, False, True]
     assert [a == b for a, b in zip(base, autoencoder, strict=True)] == [False, False, True]
     assert [a == b for a, b in zip(base, split, strict=True)] == [False, False, False]
+
+
+def test_regressors_are_checked_before_anything_runs():
+    with pytest.raises(ConfigError, match=r"regression.regressors: no regressor 'nett' \(did you mean 'net'\?\)"):
+        load_study(changed("evaluations", "default", "regression", value={"regressors": ["nett"]}), PRESETS)
+    without_grid = changed("regressors", "net", "model", value={"name": "regressor"})
+    with pytest.raises(ConfigError, match=r"regressors.net: not for dataset 'eplus'.*no regular grid"):
+        Plan.load(without_grid, PRESETS)
+    kept = changed("models", "vae_inn", "autoencoder", "training", "keep_every", value=1)
+    with pytest.raises(ConfigError, match="only the epochs of a flow are kept"):
+        load_study(kept, PRESETS)
+
+
+def test_regressor_continues_from_its_own_checkpoints_only():
+    def folder(study):
+        return Plan(load_study(study, PRESETS)).rolling("regressor", dataset="eplus", regressor="net")
+
+    assert folder(TINY) != folder(changed("regressors", "net", "seed", value=1))
+    assert folder(TINY) == folder(changed("models", "vae_inn", "flow", "training", "lr", value=0.5))
 
 
 def test_partial_model_holds_what_training_needs():

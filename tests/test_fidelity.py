@@ -1,4 +1,4 @@
-"""Fidelity and Frechet distance: values computed by hand or in closed form, floors, growth under distortion."""
+"""Fidelity, Frechet distance and FID: values computed by hand or in closed form, floors, growth under distortion."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from calopipe.config import HistogramConfig
-from calopipe.errors import MetricUnavailable, NumericsError
+from calopipe.errors import DataError, MetricUnavailable, NumericsError
 from calopipe.evaluation import evaluate_metrics, evaluate_observables
 from calopipe.evaluation.metrics import load_sample
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, read_showers, write_showers
 from calopipe.metrics.base import BinnedCounts, Sample
+from calopipe.metrics.fid import FidConfig, fid
 from calopipe.metrics.fidelity import FidelityConfig, fidelity, jensen_shannon
 from calopipe.metrics.frechet import distance_of_samples, frechet_distance, frechet_estimate
 
@@ -188,3 +190,50 @@ def test_estimate_sits_on_its_floor_or_on_the_truth():
     assert abs(shifted.value - truth) < 5 * shifted.error + shifted.floor and shifted.error < 0.1 * truth
     with pytest.raises(MetricUnavailable, match="needs 20 reference"):
         frechet_estimate(reference[:19], same, rng)
+
+
+# ---- Frechet inception distance -----------------------------------------------------------------------------------
+class Pooled(torch.nn.Module):
+    """Stands for Inception: mean, upper left corner and maximum of the first colour, in units of 255."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        image = x[:, 0] / 255.0
+        return torch.stack([image.mean((1, 2)), image[:, 0, 0], image.amax((1, 2))], dim=1)
+
+
+def image_sample(n: int, seed: int, factor: float = 1.0) -> Sample:
+    showers = factor * np.random.default_rng(seed).exponential(1, (n, 8)).astype(np.float32)
+    layers, shapes = {0: slice(0, 4), 1: slice(4, 8)}, {0: (2, 2), 1: (2, 2)}
+    return Sample(n, 0.0, layers, {"showers": lambda: showers, "layer_shapes": lambda: shapes})
+
+
+@pytest.fixture(scope="module")
+def inception(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("inception") / "pooled.pt"
+    torch.jit.script(Pooled()).save(str(path))
+    return str(path)
+
+
+@pytest.mark.parametrize("images", ["summed", "layers"])
+def test_fid_with_a_given_network(inception, images):
+    def score(seed, factor):
+        config = FidConfig(inception=inception, images=images)
+        return fid(image_sample(200, 0), image_sample(200, seed, factor), np.random.default_rng(0), config)[0]
+
+    same, other = score(1, 1.0), score(1, 1.5)
+    assert same.name == f"fid/{images}" and same.n == 100 and same.extra["images"] == (1 if images == "summed" else 2)
+    assert abs(same.value - same.floor) < 6 * same.error and other.value > same.value + 5 * same.error
+
+
+def test_fid_says_what_is_missing(inception, tmp_path):
+    a, rng = image_sample(50, 0), np.random.default_rng(0)
+    with pytest.raises(MetricUnavailable, match="set 'inception' to a TorchScript file"):
+        fid(a, a, rng, FidConfig())
+    with pytest.raises(DataError, match="no such file"):
+        fid(a, a, rng, FidConfig(inception=str(tmp_path / "none.pt")))
+    (tmp_path / "junk.pt").write_bytes(b"junk")
+    with pytest.raises(DataError, match="not a TorchScript network"):
+        fid(a, a, rng, FidConfig(inception=str(tmp_path / "junk.pt")))
+    a.layer_shapes[1] = (1, 4)
+    with pytest.raises(MetricUnavailable, match="layers of one shape"):
+        fid(a, a, rng, FidConfig(inception=inception))

@@ -110,9 +110,13 @@ def test_every_stage_leaves_its_files(finished):
     expected = ["data/eplus/raw/source.json", "data/eplus/summary.json", "report/tiny/index.html"]
     expected += ["compare/eplus/default.json", "compare/eplus/default.npz"]
     expected += [f"data/eplus/{split}.hdf5" for split in ("train", "val", "test")]
+    expected += ["data/eplus/regressors/net/model.pt", "data/eplus/regressors/net/history.csv"]
     for run in ("inn", "vae_inn"):
         names = ["flow/model.pt", "flow/history.csv", "generated.hdf5", "histograms.npz", "metrics.json", "timing.json"]
         names += ["classifiers/low.json", "classifiers/low.npz", "weights/low.npz"]
+        names += ["regression/net.json", "regression/net.npz"]
+        if run == "inn":
+            names += ["scores_by_epoch.json", "flow/epochs/epoch-00004.pt", "flow/epochs/epoch-00008.pt"]
         if run == "vae_inn":
             names += ["autoencoder/model.pt", "autoencoder/history.csv", "latents/train.hdf5", "reconstructed.hdf5"]
         expected += [f"eplus/{run}/seed0/{name}" for name in names]
@@ -166,6 +170,19 @@ def test_history_has_a_row_per_epoch(finished):
     assert {"epoch", "step", "train_loss", "val_loss", "lr"} <= set(rows[0])
 
 
+def test_kept_epochs_are_scored_and_the_last_one_is_the_model(finished):
+    import torch
+
+    found = json.loads((finished / INN / "scores_by_epoch.json").read_text())
+    assert [row["epoch"] for row in found["epochs"]] == [4, 8] and found["best"]["epoch"] in (4, 8)
+    for row in found["epochs"]:
+        scores = {s["name"]: s for s in row["scores"]}
+        assert scores["fidelity"]["n"] == 60 and {"fidelity", "frd/net"} <= set(scores)
+    history = torch.load(finished / INN / "flow/epochs/epoch-00004.pt", weights_only=True)["history"]
+    assert [row["epoch"] for row in history] == [0, 1, 2, 3]
+    assert not list((finished / VAE / "flow/epochs").glob("*.pt"))
+
+
 def test_nothing_is_done_twice(finished):
     assert not planned(finished)
 
@@ -186,7 +203,9 @@ def change(folder: Path, *keys: str, value) -> None:
     write_config(folder, study)
 
 
-JUDGED = {"classify": 1, "weights": 1, "compare": 1, "observables": 1, "metrics": 1, "timing": 1, "report": 1}
+JUDGED = dict.fromkeys(
+    ("classify", "weights", "compare", "observables", "metrics", "regression", "timing", "report"), 1
+)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +216,13 @@ JUDGED = {"classify": 1, "weights": 1, "compare": 1, "observables": 1, "metrics"
         (("evaluations", "default", "weight_fraction"), 0.2, {"weights": 2, "report": 1}),
         (("evaluations", "default", "multiclass", "epochs"), 3, {"compare": 1, "report": 1}),
         (("evaluations", "default", "timing", "repeats"), 3, {"timing": 2, "report": 1}),
+        (
+            ("regressors", "net", "training", "lr"),
+            2e-3,
+            {"train_regressor": 1, "regression": 2, "epochs": 1, "report": 1},
+        ),
+        (("evaluations", "default", "regression", "bins"), 2, {"regression": 2, "epochs": 1, "report": 1}),
+        (("evaluations", "default", "epochs", "showers"), 50, {"epochs": 1, "report": 1}),
         (("models", "vae_inn", "flow", "training", "lr"), 2e-3, {"train_flow": 1, "generate": 1, **JUDGED}),
         (
             ("models", "vae_inn", "autoencoder", "training", "lr"),
@@ -204,7 +230,18 @@ JUDGED = {"classify": 1, "weights": 1, "compare": 1, "observables": 1, "metrics"
             {"train_autoencoder": 1, "encode": 2, "train_flow": 1, "generate": 1, "reconstruct": 1, **JUDGED},
         ),
     ],
-    ids=["plots", "classifier", "weights", "multiclass", "timing", "flow", "autoencoder"],
+    ids=[
+        "plots",
+        "classifier",
+        "weights",
+        "multiclass",
+        "timing",
+        "regressor",
+        "regression",
+        "epochs",
+        "flow",
+        "autoencoder",
+    ],  # fmt: skip
 )
 def test_configuration_edit_reruns_what_depends_on_it(tree, keys, value, expected):
     change(tree, *keys, value=value)
@@ -213,7 +250,7 @@ def test_configuration_edit_reruns_what_depends_on_it(tree, keys, value, expecte
 
 def test_new_seed_trains_that_seed_only(tree):
     change(tree, "runs", value=[{"dataset": "eplus", "model": "inn", "seeds": [0, 1]}, TINY["runs"][1]])
-    assert planned(tree) == {"train_flow": 1, "generate": 1, **JUDGED}
+    assert planned(tree) == {"train_flow": 1, "generate": 1, "epochs": 1, **JUDGED}
 
 
 @pytest.mark.parametrize(
@@ -223,6 +260,7 @@ def test_new_seed_trains_that_seed_only(tree):
         ("evaluation/classifier.py", {"classify", "weights", "report"}),
         ("evaluation/weights.py", {"weights", "report"}),
         ("metrics/multiclass.py", {"compare", "report"}),
+        ("models/regressor.py", {"train_regressor", "regression", "epochs", "report"}),
         (
             "models/bernoulli_vae.py",
             {"train_autoencoder", "encode", "train_flow", "generate", "reconstruct", *JUDGED},
@@ -234,7 +272,7 @@ def test_library_edit_reruns_the_stages_that_use_it(tree, module, expected):
     path.write_text(path.read_text() + "\n_EDITED = True\n")
     jobs = planned(tree)
     assert set(jobs) == expected
-    if module.startswith("models"):  # the direct model does not use it
+    if module.startswith("models/bern"):  # the direct model does not use it
         assert jobs["train_flow"] == jobs["generate"] == 1
 
 
@@ -311,10 +349,11 @@ def test_interrupted_training_continues(finished, second, interrupt, number):
     assert done.returncode == 0, done.stdout
     epochs = [int(n) for n in re.findall(r"epoch (\d+)/8", log.read_text())]
     assert epochs and epochs[0] >= 3 and epochs[-1] == 8
-    expected, found = (torch.load(f / model, weights_only=True)["model"] for f in (finished, folder))
-    assert expected.keys() == found.keys()
-    for name, values in expected.items():
-        torch.testing.assert_close(found[name], values, rtol=1e-5, atol=1e-6)
+    for checkpoint in (model, f"{INN}/flow/epochs/epoch-00004.pt"):
+        expected, found = (torch.load(f / checkpoint, weights_only=True)["model"] for f in (finished, folder))
+        assert expected.keys() == found.keys()
+        for name, values in expected.items():
+            torch.testing.assert_close(found[name], values, rtol=1e-5, atol=1e-6)
 
 
 def wait_for(log: Path, pattern: str, seconds: float = 600) -> None:

@@ -117,11 +117,12 @@ def load_sample(
         "some_showers": lambda rows: _showers(name, path, geometry, threshold, rows),
         "histograms": lambda: _binned(histograms, name),
         "challenge_histograms": challenge,
+        "shower_bins": lambda: _shower_bins(sample, geometry),
+        "voxel_counts": lambda: _voxel_counts(sample, name, path, geometry),
+        "layer_shapes": lambda: {k: geometry.layer_shape(i) for i, k in enumerate(geometry.layer_ids)},
     }
     layers = dict(zip(geometry.layer_ids, geometry.layer_slices, strict=True))
     sample = Sample(check_samples({name: path}, geometry)[name], threshold, layers, loaders)
-    loaders["shower_bins"] = lambda: _shower_bins(sample, geometry)
-    loaders["voxel_counts"] = lambda: _voxel_counts(sample, name, path, geometry)
     return sample
 
 

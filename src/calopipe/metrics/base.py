@@ -130,6 +130,11 @@ class Sample:
         return self._load("voxel_counts")
 
     @cached_property
+    def layer_shapes(self) -> Mapping[int, tuple[int, int]]:
+        """Layer id -> cells along the first and the second index."""
+        return self._load("layer_shapes")
+
+    @cached_property
     def showers(self) -> np.ndarray:
         """(N, V) float32 voxel energies in MeV: all showers in memory, for metrics that cannot do without."""
         return self._load("showers")
