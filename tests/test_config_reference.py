@@ -23,4 +23,4 @@ def test_presets_are_valid(preset: str) -> None:
     base = {"presets": [preset], "datasets": {"mine": dataset}, "runs": [{"dataset": "mine", "model": "placeholder"}]}
     models = {"placeholder": {"flow": {"model": {"name": "inn"}, "training": {"epochs": 1}}}}
     study = load_study({**base, "models": models}, ROOT / "presets")
-    assert len(study.models) > 1
+    assert len(study.models) > 1 or study.regressors

@@ -23,6 +23,7 @@ from calopipe.config.base import Section
 from calopipe.config.schema import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
+from calopipe.metrics.frechet import frechet_distance
 
 log = logging.getLogger("calopipe")
 
@@ -42,22 +43,6 @@ class FpdConfig(Section):
     normalise: bool = Field(True, description="divide each feature by its largest magnitude in the reference")
     seed: int = Field(42, ge=0, description="seed of the batches (42 in jetnet and in the challenge)")
     floor: bool = Field(True, description="also measure two halves of the reference (doubles the time)")
-
-
-def frechet_distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray) -> float:
-    """Squared Frechet distance of two Gaussians with means (F,) and covariances (F, F), which may be singular.
-
-    With C1 = R R^T the trace of (C1 C2)^(1/2) is the sum of the square roots of the eigenvalues of R^T C2 R, which is
-    symmetric: no square root of a nearly singular, unsymmetric matrix is taken.
-    """
-    try:
-        root = np.linalg.cholesky(cov1)
-    except np.linalg.LinAlgError:  # singular: a feature is constant, or follows from others
-        values, vectors = np.linalg.eigh(cov1)
-        root = vectors * np.sqrt(np.maximum(values, 0))
-    mixed = np.linalg.eigvalsh(root.T @ cov2 @ root)
-    difference = mean1 - mean2
-    return float(difference @ difference + np.trace(cov1) + np.trace(cov2) - 2 * np.sqrt(np.maximum(mixed, 0)).sum())
 
 
 def frechet_physics_distance(

@@ -24,8 +24,9 @@ MIN_ROWS = 10
 def frechet_distance(mu1: np.ndarray, cov1: np.ndarray, mu2: np.ndarray, cov2: np.ndarray) -> float:
     """Squared Frechet distance of the normal distributions (mu1, cov1) and (mu2, cov2).
 
-    tr (S_1 S_2)^{1/2} is the sum of the singular values of S_1^{1/2} S_2^{1/2}: real and not negative by construction,
-    also for covariances without full rank, for which the square root of the (not symmetric) product fails.
+    With S_1 = R_1 R_1^T and S_2 = R_2 R_2^T, tr (S_1 S_2)^{1/2} is the sum of the singular values of R_1^T R_2: real and not
+    negative by construction, also for covariances without full rank, for which the square root of the (not symmetric)
+    product fails.
 
     Args:
         mu1, mu2: (D,) means.
@@ -44,18 +45,21 @@ def frechet_distance(mu1: np.ndarray, cov1: np.ndarray, mu2: np.ndarray, cov2: n
         raise NumericsError(f"Frechet distance: means and covariances of shapes {shapes} do not fit together")
     if not all(np.isfinite(a).all() for a in (mu1, cov1, mu2, cov2)):
         raise NumericsError("Frechet distance: a mean or covariance is not finite")
-    cross = np.linalg.svd(_root(cov1) @ _root(cov2), compute_uv=False).sum()
+    cross = np.linalg.svd(_factor(cov1).T @ _factor(cov2), compute_uv=False).sum()
     return float(max(0.0, ((mu1 - mu2) ** 2).sum() + np.trace(cov1) + np.trace(cov2) - 2 * cross))
 
 
-def _root(cov: np.ndarray) -> np.ndarray:
-    """Symmetric square root of a positive semidefinite matrix (D, D); rounding below zero is cut off."""
-    values, vectors = np.linalg.eigh(0.5 * (cov + cov.T))
+def _factor(cov: np.ndarray) -> np.ndarray:
+    """R (D, D) with R R^T = cov: Cholesky's, or where there is none, of eigenvalues cut off at 0."""
+    try:
+        return np.linalg.cholesky(cov)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(0.5 * (cov + cov.T))
     if values[0] < -1e-6 * max(values[-1], 0.0) - 1e-300:
         raise NumericsError(
             f"Frechet distance: a covariance has eigenvalues from {values[0]:.3g} to {values[-1]:.3g}, below zero"
         )
-    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    return vectors * np.sqrt(np.clip(values, 0, None))
 
 
 def distance_of_samples(features1: np.ndarray, features2: np.ndarray) -> float:
