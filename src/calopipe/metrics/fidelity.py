@@ -6,8 +6,8 @@ weights are normalised to one. An observable that has a histogram per layer coun
 What lies outside a histogram's range is one bin more: a sample cannot gain by leaving the range.
 
 The source names neither its observables nor its weights. The default are the quantities of "Getting High"
-(arXiv:2005.05334), equally weighted: cell energies, number of hits, visible energy, depth, longitudinal profile and
-lateral widths. State the weights with the score.
+(arXiv:2005.05334), equally weighted: cell energies, number of hits, visible energy, depth, longitudinal profile,
+centres of gravity and lateral widths. State the weights with the score.
 
 Showers are resampled as a whole, so the error knows that layers and voxels of a shower go together. Two samples of one
 distribution do not give 0: the floor is the score of two random halves of the reference, brought to the sizes of the
@@ -27,7 +27,9 @@ from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
 
 #: observables of the default score, those that the geometry has
-DEFAULT = ("voxels", "activity", "E_tot", "depth", "layer_fraction", "width_eta", "width_phi")
+DEFAULT = (
+    "voxels", "activity", "E_tot", "depth", "layer_fraction", "EC_eta", "EC_phi", "width_eta", "width_phi"
+)  # fmt: skip
 #: fewest showers per sample
 MIN_SHOWERS = 20
 

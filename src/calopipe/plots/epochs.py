@@ -58,7 +58,7 @@ def epochs_figure(curves: Sequence[EpochScores], label: str, title: str = "") ->
             axes.axhline(curve.floor, color=REFERENCE_LINE, linewidth=0.9, linestyle=(0, (4, 2)))
     if values.min() > 0 and values.max() > LOG_SPAN * values.min():
         axes.set_yscale("log")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel("Epoch")
     axes.set_ylabel(label.replace("_", " "))
     axes.set_title(title, loc="left", fontweight="bold")

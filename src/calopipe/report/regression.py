@@ -35,7 +35,7 @@ def regression_tasks(data: DatasetData) -> Iterator[Task]:
                 file_name(data.name, name, what),
                 caption,
                 function,
-                (reference, samples, f"Regressor {name}"),
+                (reference, samples, f"{data.name}: regressor {name}"),
             )
 
 

@@ -1,0 +1,85 @@
+"""Plots and report of energy regression and of scores by epoch; the choice of the best epoch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calopipe.config import EpochsConfig, HistogramConfig, RegressionConfig
+from calopipe.errors import DataError
+from calopipe.evaluation.epochs import best_epoch, score_epochs
+from calopipe.evaluation.formats import Score, save_scores, write_json, write_npz
+from calopipe.plots.epochs import EpochScores, epochs_figure
+from calopipe.plots.regression import linearity_figure, resolution_figure
+from calopipe.plots.scores import Dot
+from calopipe.plots.style import LineStyle
+from calopipe.report import RunArtifacts, StudySummary
+from calopipe.report.data import load_study_data
+from calopipe.report.figures import dataset_tasks
+
+
+def curves(scale: float = 1.0) -> dict[str, np.ndarray]:
+    energy = np.array([2e3, 5e3, np.nan, 2e4])
+    one = np.where(np.isfinite(energy), 1.0, np.nan)
+    return {
+        "energy": energy,
+        "linearity": scale * one,
+        "linearity_error": 0.01 * one,
+        "resolution": scale * 0.2 * one,
+        "resolution_error": 0.02 * one,
+    }
+
+
+def epoch(number: int, value: float | None, error: float = 0.1, **extra) -> dict:
+    score = Score("fidelity", value, error, 100, 0, f"epoch {number}", 0.1, None if value else "too few", extra)
+    return {"epoch": number, "scores": [asdict(score)]}
+
+
+def test_best_epoch_and_those_as_good():
+    rows = [epoch(10, 0.9), epoch(20, 0.35), epoch(30, 0.3), epoch(40, 0.6)]
+    assert best_epoch(rows, "fidelity") == {"score": "fidelity", "epoch": 30, "as_good": [20, 30]}
+    half = [epoch(1, 0.9, target=0.5), epoch(2, 0.45, 0.01, target=0.5), epoch(3, 0.3, 0.01, target=0.5)]
+    assert best_epoch(half, "fidelity")["epoch"] == 2
+    assert best_epoch(rows, "auc") == {"score": "auc", "missing": "no score called 'auc'"}
+    assert best_epoch([epoch(1, None)], "fidelity") == {"score": "fidelity", "missing": "too few"}
+
+
+def test_no_kept_epochs_is_an_error(tmp_path: Path):
+    settings = EpochsConfig(), HistogramConfig(), RegressionConfig()
+    with pytest.raises(DataError, match="no kept epochs"):
+        score_epochs(tmp_path, None, tmp_path, {}, "calogan", None, *settings, 0, tmp_path / "s.json")
+
+
+def test_figures_show_every_known_point():
+    style = LineStyle("inn", "#0072B2")
+    top, bottom = linearity_figure(curves(), [(style, curves(1.1))], "Regressor").axes
+    lines = {c.get_label(): c.lines[0].get_xydata() for c in top.containers}
+    assert lines["Geant4"][:, 0].tolist() == [2, 5, 20]
+    assert np.allclose(lines["inn"][:, 1], [2.2, 5.5, 22]) and "GeV" in bottom.get_xlabel()
+    _, bottom = resolution_figure(curves(), [(style, curves(1.5))]).axes
+    assert np.allclose(bottom.containers[1].lines[0].get_ydata(), 1.5)
+    dots = {10: Dot(0.5, 0.1), 20: Dot(0.01, 0.002)}
+    axes = epochs_figure([EpochScores(style, dots, floor=0.01, best=20)], "fidelity").axes[0]
+    assert axes.get_yscale() == "log" and axes.get_xlabel() == "Epoch"
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["inn", "best epoch", "floor"]
+
+
+def test_report_has_the_figures_of_regression_and_epochs(tmp_path: Path):
+    stored = {f"{s}/{k}": v for s in ("reference", "generated") for k, v in curves().items()}
+    write_npz(tmp_path / "r.npz", stored)
+    save_scores(tmp_path / "r.json", [Score("frd/net", 1.0, 0.1, 50, 0, floor=0.9)])
+    best = {"score": "fidelity", "epoch": 20, "as_good": [20]}
+    write_json(tmp_path / "e.json", {"epochs": [epoch(10, 0.9), epoch(20, 0.3)], "best": best})
+    (tmp_path / "h.csv").write_text("epoch,step,train_loss,val_loss,lr\n0,9,2,1.5,0.1\n1,19,1,1.2,0.1\n")
+    files = {"scores": "r.json", "curves": "r.npz", "loss": "h.csv"}
+    regression = {"net": {k: str(tmp_path / name) for k, name in files.items()}}
+    run = RunArtifacts("d", "inn", 0, "calogan", regression=regression, epochs=str(tmp_path / "e.json"))
+    data = load_study_data(StudySummary("s", (run,)))[0]
+    tasks = {task.name: task for task in dataset_tasks(data)}
+    assert set(tasks) == {"d_net_linearity", "d_net_resolution", "d_epochs_fidelity", "d_regressor_net_losses"}
+    for task in tasks.values():
+        assert task.function(*task.args, **task.kwargs).axes
+    assert data.score_columns()["inn", "generated"][0][0].name == "frd/net" and not data.notes
