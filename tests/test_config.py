@@ -220,9 +220,9 @@ def test_regressors_are_checked_before_anything_runs():
     without_grid = changed("regressors", "net", "model", value={"name": "regressor"})
     with pytest.raises(ConfigError, match=r"regressors.net: not for dataset 'eplus'.*no regular grid"):
         Plan.load(without_grid, PRESETS)
-    kept = changed("models", "vae_inn", "autoencoder", "training", "keep_every", value=1)
-    with pytest.raises(ConfigError, match="only the epochs of a flow are kept"):
-        load_study(kept, PRESETS)
+    for network in (("models", "vae_inn", "autoencoder"), ("regressors", "net")):
+        with pytest.raises(ConfigError, match="only the epochs of a flow are kept"):
+            load_study(changed(*network, "training", "keep_every", value=1), PRESETS)
 
 
 def test_regressor_continues_from_its_own_checkpoints_only():

@@ -109,6 +109,22 @@ def test_interrupted_training_ends_at_the_same_model(files, whole, tmp_path: Pat
         assert [int(row["epoch"]) for row in csv.DictReader(stream)] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("ema", [0.9, None])
+def test_kept_epochs_are_what_training_would_have_ended_with(files, tmp_path: Path, ema: float | None) -> None:
+    settings = {**DIRECT["flow"], "training": {**DIRECT["flow"]["training"], "ema_decay": ema, "keep_every": 2}}
+    arguments = [model({"flow": settings}), files["train"], files["val"], "calogan", 1]
+    outputs = [tmp_path / "m.pt", tmp_path / "h.csv", tmp_path / "roll"]
+    train_flow(*arguments, *outputs, 1, epochs=tmp_path / "epochs")
+    kept = sorted((tmp_path / "epochs").glob("*"))
+    assert [p.name for p in kept] == ["epoch-00002.pt", "epoch-00004.pt"]
+    last, final = (torch.load(p, weights_only=True) for p in (kept[1], tmp_path / "m.pt"))
+    assert_same(final["model"], last["model"])
+    earlier = torch.load(kept[0], weights_only=True)
+    assert len(earlier["history"]) == 2 and not list(tmp_path.glob("roll/*"))
+    assert any(not torch.equal(earlier["model"][k], v) for k, v in final["model"].items())
+    assert Generator.load(kept[0], device="cpu").sample(np.array([5e3], dtype=np.float32)).shape == (1, 504)
+
+
 def test_other_settings_do_not_continue_from_an_old_rolling_checkpoint(files, tmp_path: Path) -> None:
     (tmp_path / "roll" / "0123").mkdir(parents=True)
     (tmp_path / "roll" / "0123" / "last.ckpt").write_bytes(b"of another training")

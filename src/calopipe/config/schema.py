@@ -200,6 +200,12 @@ class RegressorStage(Section):
     def _model(cls, value: Any) -> dict[str, Any]:
         return _part(MODELS, "name", value)
 
+    @model_validator(mode="after")
+    def _kept_epochs(self) -> RegressorStage:
+        if self.training.keep_every is not None:
+            raise ValueError("training.keep_every: only the epochs of a flow are kept and scored")
+        return self
+
 
 class Generation(Section):
     """How showers are drawn for an evaluation: one per incident energy of the test split, repeated `factor` times."""
@@ -289,7 +295,9 @@ class RegressionConfig(Section):
     )
     untrained: int = Field(3, ge=0, description="networks with fresh weights whose FRD is the control; 0: none")
     max_showers: int | None = Field(None, gt=0, description="use at most this many showers of each sample")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks are applied")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where networks are applied (for scores by epoch: and sampled)"
+    )
 
 
 class EpochsConfig(Section):

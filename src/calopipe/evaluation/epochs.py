@@ -72,7 +72,7 @@ def score_epochs(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".epochs-") as folder:
         base = _part(reference, geometry, config.showers, seed, Path(folder) / "reference.hdf5")
-        samples = _generate(checkpoints, autoencoder, base, seed)
+        samples = _generate(checkpoints, autoencoder, base, seed, regression.device)
         table = Path(folder) / "histograms.npz"
         evaluate_observables(base, samples, geometry, threshold_MeV, histograms, table)
         files = [Path(folder) / "metrics.json"]
@@ -99,13 +99,15 @@ def _part(path: Path, geometry: Geometry, n: int, seed: int, out: Path) -> Path:
     return out
 
 
-def _generate(checkpoints: Mapping[int, Path], autoencoder: Path | None, base: Path, seed: int) -> dict[str, Path]:
+def _generate(
+    checkpoints: Mapping[int, Path], autoencoder: Path | None, base: Path, seed: int, device: str
+) -> dict[str, Path]:
     incident = read_showers(base).incident_energies
     samples = {}
     for epoch, path in checkpoints.items():
         name = f"epoch {epoch}"
         samples[name] = base.parent / f"{path.stem}.hdf5"
-        sample_to_file(Generator.load(path, autoencoder), incident, samples[name], len(incident), seed)
+        sample_to_file(Generator.load(path, autoencoder, device), incident, samples[name], len(incident), seed)
     return samples
 
 
