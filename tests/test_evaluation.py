@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+import calopipe.evaluation.inputs as inputs
 from calopipe.config.schema import ClassifierConfig, HistogramConfig, TimingConfig
 from calopipe.errors import ConfigError, DataError
 from calopipe.evaluation import (
@@ -19,9 +20,12 @@ from calopipe.evaluation import (
     write_table,
 )
 from calopipe.evaluation.formats import load_histograms, load_scores
+from calopipe.evaluation.metrics import load_sample
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, iter_showers, read_showers, write_showers
+from calopipe.metrics.features import features_high
 from calopipe.observables import compute
+from calopipe.observables.challenge import challenge_histograms
 
 GEOMETRY = load_geometry("calogan")
 CONFIG = HistogramConfig(bins=30, energy_ratio_range=(0.9, 1.05), energy_slices=[(1e3, 8e3), (1e6, 2e6)], brightest=2)
@@ -74,8 +78,6 @@ def test_histograms_hold_every_observable_of_every_sample(files, histograms):
 
 
 def test_histograms_do_not_depend_on_how_files_are_read(files, histograms, tmp_path, monkeypatch):
-    import calopipe.evaluation.inputs as inputs
-
     def in_small_pieces(path, chunk_rows=None, **options):
         return iter_showers(path, chunk_rows=331, **options)
 
@@ -110,6 +112,62 @@ def test_a_metric_that_is_not_defined_is_recorded_as_missing(files, histograms, 
     evaluate_metrics(files["reference"], {"generated": files["half"]}, histograms, GEOMETRY, None, metrics, 0, out)
     missing, mean, _ = load_scores(out)
     assert missing.value is None and "nonsense" in missing.missing and mean.value is not None
+
+
+@pytest.fixture(scope="module")
+def cylindrical(tmp_path_factory):
+    """Reference and another sample of random showers in the geometry of set-1 photons."""
+    geometry, rng = load_geometry("calochallenge1_photons"), np.random.default_rng(0)
+    folder, paths = tmp_path_factory.mktemp("cylindrical"), {}
+    for name, n in (("reference", 700), ("generated", 630)):
+        showers = rng.exponential(40, (n, geometry.n_voxels)) * (rng.random((n, geometry.n_voxels)) < 0.3)
+        paths[name] = folder / f"{name}.hdf5"
+        incident = showers.sum(axis=1, keepdims=True) * rng.uniform(0.8, 1.2, (n, 1))
+        write_showers(paths[name], Showers(incident, showers.astype(np.float32)), geometry)
+    out = folder / "histograms.npz"
+    evaluate_observables(paths["reference"], {"generated": paths["generated"]}, geometry, None, CONFIG, out)
+    return paths, geometry, out
+
+
+def test_streamed_samples_hold_what_a_computation_in_memory_gives(cylindrical, monkeypatch):
+    paths, geometry, histograms = cylindrical
+    monkeypatch.setattr(inputs, "iter_showers", lambda *a, chunk_rows=None, **k: iter_showers(*a, chunk_rows=101, **k))
+    base = load_sample("reference", paths["reference"], histograms, geometry, 1.0)
+    sample = load_sample("generated", paths["generated"], histograms, geometry, 1.0, base)
+    maxima = None
+    for found, path in ((base, paths["reference"]), (sample, paths["generated"])):
+        showers = read_showers(path)
+        counts, maxima = challenge_histograms(showers.showers, showers.incident_energies, geometry, 1.0, maxima)
+        assert list(found.challenge_histograms) == list(counts)
+        for name, h in found.challenge_histograms.items():
+            np.testing.assert_array_equal(h.counts, counts[name], err_msg=name)
+            np.testing.assert_array_equal(h.blocks.sum(axis=0), counts[name])
+            assert len(h.blocks) == 100
+        kept = np.where(showers.showers >= 1, showers.showers, 0)
+        np.testing.assert_array_equal(found.some_showers(np.array([3, 250, 600])), kept[[3, 250, 600]])
+        np.testing.assert_array_equal(found.showers, kept)
+        assert found.largest_voxel == kept.max()
+        features = features_high(compute(kept, showers.incident_energies, geometry, 1.0), showers.incident_energies)
+        np.testing.assert_array_equal(found.high_features, features)
+
+
+def test_challenge_metrics_from_files_to_scores(cylindrical, files, histograms, tmp_path):
+    paths, geometry, out = cylindrical
+    names = ["fpd", "kpd", "prdc", "challenge_separation"]
+    metrics = [{"metric": name} for name in names]
+    samples = {"generated": paths["generated"]}
+    evaluate_metrics(paths["reference"], samples, out, geometry, None, metrics, 0, tmp_path / "metrics.json")
+    scores = {s.name: s for s in load_scores(tmp_path / "metrics.json")}
+    assert {"fpd", "kpd", "prdc/coverage", "challenge_separation/mean_layers/EC_eta"} <= set(scores)
+    for score in scores.values():
+        assert score.n == 630 and (score.missing or (np.isfinite(score.value) and score.error is not None)), score
+    cartesian = tmp_path / "cartesian.json"
+    evaluate_metrics(
+        files["reference"], {"generated": files["half"]}, histograms, GEOMETRY, None, metrics, 0, cartesian
+    )
+    found = {s.name: s for s in load_scores(cartesian)}
+    assert "cylindrical geometry" in found["challenge_separation"].missing
+    assert found["fpd"].value >= 0 and found["fpd"].floor > 0 and "1500 showers" in found["fpd"].extra["note"]
 
 
 def test_classifier_writes_scores_and_curves(files, tmp_path):

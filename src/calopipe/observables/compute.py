@@ -79,19 +79,20 @@ def _sums(
     n, layers = len(showers), geometry.n_layers
     weights = [_weights(geometry, s) for s in geometry.layer_slices]
     ones = [np.ones(w.shape[0], dtype=np.float32) for w in weights]
-    moments, activity = np.empty((n, layers, 7)), np.empty((n, layers))
+    moments, activity = np.empty((7, n, layers)).transpose(1, 2, 0), np.empty((n, layers))  # one plane per moment
     bright = np.zeros((n, layers, brightest))
-    cut = np.float32(threshold)
+    cut = np.float32(max(threshold, 0))
     for start in range(0, n, _ROWS):
         rows = slice(start, start + _ROWS)
         for i, s in enumerate(geometry.layer_slices):
             part = showers[rows, s]
-            active = (part >= cut if threshold > 0 else part > 0).astype(np.float32)
-            kept = part * active
-            moments[rows, i] = kept.astype(np.float64) @ weights[i]
+            active = np.empty(part.shape, dtype=np.float32)
+            (np.greater_equal if threshold > 0 else np.greater)(part, cut, out=active, casting="unsafe")
+            kept = np.multiply(part, active, out=np.empty(part.shape))
+            moments[rows, i] = kept @ weights[i]
             activity[rows, i] = active @ ones[i]
             if brightest:
-                top = _largest(kept, brightest)
+                top = _largest(part * active, brightest)
                 bright[rows, i, : top.shape[1]] = top
     activity /= np.array([len(o) for o in ones])
     return moments, activity, bright
