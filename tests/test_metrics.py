@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
-import h5py
 import numpy as np
 import pytest
 
 from calopipe.config.schema import METRICS, ClassifierConfig
 from calopipe.errors import DataError, MetricUnavailable, NumericsError
-from calopipe.geometry import load_geometry
 from calopipe.metrics.base import BinnedCounts, Sample
 from calopipe.metrics.classifier import classifier_test
 from calopipe.metrics.energy_response import EnergyResponseConfig, energy_response, response_differences
@@ -25,7 +21,6 @@ from calopipe.metrics.separation_power import (
     separation_power,
     separation_powers,
 )
-from calopipe.observables.challenge import challenge_histograms
 
 QUICK = ClassifierConfig(hidden=[32, 32], epochs=12, batch_size=200, lr=2e-3, repeats=2)
 
@@ -187,36 +182,3 @@ def test_every_metric_has_settings_and_accepts_its_defaults():
     for name in METRICS.names():
         config = METRICS.config_class(name)
         assert config is not None and all(f.description for f in config.model_fields.values()), name
-
-
-# ---- the challenge's histograms -----------------------------------------------------------------------------------
-def golden_name(name):
-    """Our name of a histogram in the reference files: ``EC Eta layer 12`` is ``EC_eta/12``."""
-    if name in ("Etot / Einc", "Voxel distribution"):
-        return {"Etot / Einc": "E_ratio", "Voxel distribution": "voxels"}[name]
-    kind, layer = name.split(" layer ")
-    kind = kind.replace(" Eta", "_eta").replace(" Phi", "_phi").replace(" r", "_r").replace("Width", "width")
-    return {"E": "E_layer", "Sparsity": "sparsity"}.get(kind, kind) + f"/{layer}"
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "geometry", "rows"),
-    [
-        ("ds1like", "ds1like_photons", "calochallenge1_photons", 10_500),
-        ("ds2like", "ds2like_electrons", "calochallenge2", 6_000),
-    ],
-)
-def test_separation_powers_of_the_challenges_own_code(shared, name, data, geometry, rows):
-    golden = json.loads((shared / "reference" / "golden" / f"{name}_evaluation.json").read_text())
-    with h5py.File(shared / "data" / f"{data}.hdf5") as file:
-        showers, incident = file["showers"][:], file["incident_energies"][:]
-    geometry, threshold = load_geometry(geometry), golden["threshold_MeV"]
-    reference, maxima = challenge_histograms(showers[:rows], incident[:rows], geometry, threshold)
-    kept = np.random.default_rng(7).random(showers[rows:].shape) > 0.1
-    dropped = next(k for k in golden if k.startswith("10 % of voxels dropped"))
-    for key, voxels in (("as is", showers[rows:]), (dropped, showers[rows:] * kept)):
-        counts, _ = challenge_histograms(voxels, incident[rows:], geometry, threshold, maxima)
-        found = {
-            k: separation_power(reference[golden_name(k)], counts[golden_name(k)]) for k in golden[key]["separation"]
-        }
-        assert found == pytest.approx(golden[key]["separation"], abs=1e-9), key

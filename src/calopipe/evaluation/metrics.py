@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ from calopipe.evaluation.inputs import check_samples, stream
 from calopipe.evaluation.observables import REFERENCE
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.metrics.base import BinnedCounts, Measurement, Sample
-from calopipe.observables import compute
+from calopipe.observables import compute, voxel_spectrum
+from calopipe.observables.challenge import challenge_columns, voxel_edges
 from calopipe.seeds import derive, generator
 
 log = logging.getLogger("calopipe")
 
 #: blocks of showers whose means are kept for jackknife errors
 BLOCKS = 20
+#: blocks of showers of the challenge's histograms; more than bins, since a bootstrap draws from them
+HISTOGRAM_BLOCKS = 100
 
 
 def evaluate_metrics(
@@ -60,7 +63,7 @@ def evaluate_metrics(
     base = load_sample(REFERENCE, reference, histograms, geometry, threshold)
     scores: list[Score] = []
     for sample_name, path in samples.items():
-        sample = load_sample(sample_name, path, histograms, geometry, threshold)
+        sample = load_sample(sample_name, path, histograms, geometry, threshold, base)
         for entry in metrics:
             settings = {k: v for k, v in entry.items() if k != "metric"}
             for m in _measure(entry["metric"], settings, base, sample, derive(seed, "metric", sample_name)):
@@ -90,33 +93,57 @@ def _score(m: Measurement, sample_name: str, seed: int) -> Score:
     return Score(m.name, value, error, m.n, seed, sample_name, floor, missing, dict(m.extra))
 
 
-def load_sample(name: str, path: Path, histograms: Path, geometry: Geometry, threshold: float) -> Sample:
-    """A sample whose arrays are read from its files when a metric first asks for them."""
+def load_sample(
+    name: str, path: Path, histograms: Path, geometry: Geometry, threshold: float, reference: Sample | None = None
+) -> Sample:
+    """A sample whose arrays are read from its files when a metric first asks for them.
+
+    `reference` is the sample that this one is compared with; the challenge's bins follow it. None: this is it.
+    """
     cache: dict[str, Any] = {}
 
     def streamed(key: str) -> Any:
-        """Observables, energies and block means together: one pass over the file."""
+        """Observables, energies, block means and the largest voxel together: one pass over the file."""
         if not cache:
             cache.update(_one_pass(name, path, geometry, threshold))
         return cache.pop(key)
 
-    def showers() -> np.ndarray:
-        parts = [np.where(c.showers >= np.float32(threshold), c.showers, 0) for c in stream(path, geometry, name)]
-        return np.concatenate(parts)
+    def challenge() -> dict[str, BinnedCounts]:
+        return _challenge_histograms(name, path, geometry, sample, reference or sample)
 
-    loaders = {key: lambda key=key: streamed(key) for key in ("observables", "incident_energies", "block_means")}
-    loaders |= {"showers": showers, "histograms": lambda: _binned(histograms, name)}
+    keys = ("observables", "incident_energies", "block_means", "largest_voxel")
+    loaders: dict[str, Callable[..., Any]] = {key: lambda key=key: streamed(key) for key in keys}
+    loaders |= {
+        "showers": lambda: _showers(name, path, geometry, threshold),
+        "some_showers": lambda rows: _showers(name, path, geometry, threshold, rows),
+        "histograms": lambda: _binned(histograms, name),
+        "challenge_histograms": challenge,
+    }
     layers = dict(zip(geometry.layer_ids, geometry.layer_slices, strict=True))
-    return Sample(check_samples({name: path}, geometry)[name], threshold, layers, loaders)
+    sample = Sample(check_samples({name: path}, geometry)[name], threshold, layers, loaders)
+    return sample
+
+
+def _showers(name: str, path: Path, geometry: Geometry, threshold: float, rows: np.ndarray | None = None) -> np.ndarray:
+    """(n, V) showers of a file, or those in `rows`, after the threshold."""
+    n = check_samples({name: path}, geometry)[name] if rows is None else len(rows)
+    out, start = np.empty((n, geometry.n_voxels), dtype=np.float32), 0
+    for chunk in stream(path, geometry, f"showers of {name}", rows=rows):
+        kept = out[start : start + len(chunk)]
+        kept[:] = chunk.showers
+        kept[kept < np.float32(threshold)] = 0
+        start += len(chunk)
+    return out
 
 
 def _one_pass(name: str, path: Path, geometry: Geometry, threshold: float) -> dict[str, Any]:
-    pieces, energies = [], []
+    pieces, energies, largest = [], [], 0.0
     sums, counts, start = np.zeros((BLOCKS, geometry.n_voxels)), np.zeros(BLOCKS), 0
     for chunk in stream(path, geometry, f"observables of {name}"):
         energies.append(chunk.incident_energies[:, 0].astype(np.float64))
         pieces.append(compute(chunk.showers, energies[-1], geometry, threshold, brightest=0))
         kept = np.where(chunk.showers >= np.float32(threshold), chunk.showers, np.float32(0))
+        largest = max(largest, float(kept.max()))
         for i in range(min(BLOCKS, len(kept))):
             block = (start + i) % BLOCKS
             sums[block] += kept[i::BLOCKS].sum(axis=0, dtype=np.float64)
@@ -126,7 +153,31 @@ def _one_pass(name: str, path: Path, geometry: Geometry, threshold: float) -> di
         "observables": {k: np.concatenate([p.pop(k) for p in pieces]) for k in list(pieces[0])},
         "incident_energies": np.concatenate(energies),
         "block_means": sums[counts > 0] / counts[counts > 0, None],
+        "largest_voxel": largest,
     }
+
+
+def _challenge_histograms(
+    name: str, path: Path, geometry: Geometry, sample: Sample, reference: Sample
+) -> dict[str, BinnedCounts]:
+    """The challenge's histograms of a sample; the voxels' in a pass of its own, since its bins end at the reference's."""
+    if geometry.kind != "cylindrical":
+        raise MetricUnavailable(f"the challenge's histograms need a cylindrical geometry; '{geometry.name}' is not")
+    if not sample.threshold_MeV > 0:
+        raise MetricUnavailable("the challenge's logarithmic bins begin at the readout threshold, which is 0 here")
+    threshold, blocks = sample.threshold_MeV, min(HISTOGRAM_BLOCKS, sample.n)
+    maxima, out = reference.observables["E_layer"].max(axis=0), {}
+    for key, values, edges in challenge_columns(sample.observables, geometry, threshold, maxima):
+        parts = np.stack([np.histogram(values[i::blocks], edges)[0] for i in range(blocks)])
+        out[key] = BinnedCounts(edges, parts.sum(axis=0), sample.n, parts)
+    edges = voxel_edges(threshold, reference.largest_voxel)
+    parts, filled, start = np.zeros((blocks, len(edges) - 1), dtype=np.int64), 0, 0
+    for chunk in stream(path, geometry, f"voxels of {name}"):
+        filled += int(np.count_nonzero(chunk.showers >= np.float32(threshold)))
+        for i in range(min(blocks, len(chunk))):
+            parts[(start + i) % blocks] += voxel_spectrum(chunk.showers[i::blocks], edges, threshold)
+        start += len(chunk)
+    return {**out, "voxels": BinnedCounts(edges, parts.sum(axis=0), filled, parts)}
 
 
 def _binned(path: Path, name: str) -> dict[str, BinnedCounts]:

@@ -19,6 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from calopipe.errors import MetricUnavailable
+from calopipe.metrics.features import features_high
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -45,11 +48,16 @@ class Measurement:
 
 @dataclass(frozen=True)
 class BinnedCounts:
-    """One histogram: edges (B + 1,), counts (B,) inside the range, and entries in total."""
+    """One histogram: edges (B + 1,), counts (B,) inside the range, and entries in total.
+
+    `blocks` holds the counts (K, B) of K disjoint blocks of showers, for errors that respect that the entries of one
+    shower, in this and in other histograms, belong together; None where they are not kept.
+    """
 
     edges: np.ndarray
     counts: np.ndarray
     total: int
+    blocks: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,35 +68,64 @@ class Sample:
         n: number of showers.
         threshold_MeV: readout threshold; all arrays are after it.
         layers: layer id -> the voxels of the layer.
-        loaders: functions that return what the properties of the same name describe.
+        loaders: functions that return what the properties (and ``some_showers``) of the same name describe.
     """
 
     n: int
     threshold_MeV: float
     layers: Mapping[int, slice]
-    loaders: Mapping[str, Callable[[], Any]]
+    loaders: Mapping[str, Callable[..., Any]]
+
+    def _load(self, name: str) -> Any:
+        if name not in self.loaders:
+            raise MetricUnavailable(f"this sample does not offer '{name}'")
+        return self.loaders[name]()
 
     @cached_property
     def observables(self) -> Mapping[str, np.ndarray]:
         """What ``calopipe.observables.compute`` returns for all showers, without the brightest voxels; float64."""
-        return self.loaders["observables"]()
+        return self._load("observables")
 
     @cached_property
     def incident_energies(self) -> np.ndarray:
         """(N,) incident energies in MeV."""
-        return self.loaders["incident_energies"]()
+        return self._load("incident_energies")
+
+    @cached_property
+    def high_features(self) -> np.ndarray:
+        """(N, F) float32: the CaloChallenge's high-level features, see :func:`calopipe.metrics.features.features_high`."""
+        return features_high(self.observables, self.incident_energies)
 
     @cached_property
     def block_means(self) -> np.ndarray:
         """(K, V) mean shower in MeV of K disjoint blocks of equally many showers (to one); for jackknife errors."""
-        return self.loaders["block_means"]()
+        return self._load("block_means")
+
+    @cached_property
+    def largest_voxel(self) -> float:
+        """Largest voxel energy of all showers, in MeV."""
+        return self._load("largest_voxel")
 
     @cached_property
     def histograms(self) -> Mapping[str, BinnedCounts]:
         """Histograms of the observables over all incident energies, with bins common to all samples."""
-        return self.loaders["histograms"]()
+        return self._load("histograms")
+
+    @cached_property
+    def challenge_histograms(self) -> Mapping[str, BinnedCounts]:
+        """The CaloChallenge's own histograms, in its bins, with blocks of showers.
+
+        Raises MetricUnavailable where the geometry is not cylindrical.
+        """
+        return self._load("challenge_histograms")
 
     @cached_property
     def showers(self) -> np.ndarray:
         """(N, V) float32 voxel energies in MeV: all showers in memory, for metrics that cannot do without."""
-        return self.loaders["showers"]()
+        return self._load("showers")
+
+    def some_showers(self, rows: np.ndarray) -> np.ndarray:
+        """(n, V) float32 voxel energies in MeV of the showers in `rows` (n,), ascending; only these are in memory."""
+        if "some_showers" in self.loaders and "showers" not in self.__dict__:
+            return self.loaders["some_showers"](rows)
+        return self.showers[rows]

@@ -39,11 +39,11 @@ def separation_power(h1: np.ndarray, h2: np.ndarray) -> float:
         raise MetricUnavailable(f"histograms of shapes {h1.shape} and {h2.shape} cannot be compared")
     if not (h1.sum() > 0 and h2.sum() > 0):
         raise MetricUnavailable("a histogram has no entries inside its range")
-    return float(_separation(h1, h2))
+    return float(separations(h1, h2))
 
 
-def _separation(h1: np.ndarray, h2: np.ndarray) -> np.ndarray:
-    """Separation powers along the last axis."""
+def separations(h1: np.ndarray, h2: np.ndarray) -> np.ndarray:
+    """Separation powers along the last axis of counts that are not all zero along it."""
     p, q = (h / h.sum(axis=-1, keepdims=True) for h in (h1, h2))
     return 0.5 * ((p - q) ** 2 / (p + q + 1e-16)).sum(axis=-1)
 
@@ -52,7 +52,7 @@ def separation_error(h1: np.ndarray, h2: np.ndarray, rng: np.random.Generator, n
     """Standard deviation of the separation power when all counts fluctuate (Poisson), from n resamplings."""
     a, b = (rng.poisson(h, size=(n, len(h))).astype(np.float64) for h in (h1, h2))
     filled = (a.sum(axis=1) > 0) & (b.sum(axis=1) > 0)
-    return float(np.std(_separation(a[filled], b[filled]), ddof=1)) if filled.sum() > 1 else 0.0
+    return float(np.std(separations(a[filled], b[filled]), ddof=1)) if filled.sum() > 1 else 0.0
 
 
 def separation_floor(h1: np.ndarray, h2: np.ndarray) -> float:

@@ -6,7 +6,7 @@ three sets, so that separation powers can be compared with the published table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import numpy as np
@@ -46,7 +46,11 @@ def challenge_edges(name: str, layer: int, dataset: ChallengeSet) -> np.ndarray:
 
 
 def _log_edges(low: float, high: float, bins: int) -> np.ndarray:
-    """Edges as the challenge's code rounds them: the largest value may lie an ulp above the last edge."""
+    """Edges as the challenge's code rounds them: the largest value may lie an ulp above the last edge.
+
+    A layer that the reference never fills above the readout gets bins that stay empty.
+    """
+    high = high if high > low else 2 * low
     return np.logspace(np.log10(low), np.log10(high), bins + 1)
 
 
@@ -72,24 +76,32 @@ def challenge_histograms(
     """
     out = compute(showers, incident_energies, geometry, threshold_MeV, brightest=0)
     maxima = reference or (out["E_layer"].max(axis=0), float(showers.max()))
-    counts = {"E_ratio": np.histogram(out["E_ratio"], np.linspace(0.5, 1.5, 101))[0]}
-    for name, values, edges in _columns(out, geometry, threshold_MeV, maxima[0]):
-        counts[name] = np.histogram(values, edges)[0]
-    counts["voxels"] = voxel_spectrum(showers, _log_edges(threshold_MeV, maxima[1], 49), threshold_MeV)
+    filled = challenge_columns(out, geometry, threshold_MeV, maxima[0])
+    counts = {name: np.histogram(values, edges)[0] for name, values, edges in filled}
+    counts["voxels"] = voxel_spectrum(showers, voxel_edges(threshold_MeV, maxima[1]), threshold_MeV)
     return counts, maxima
 
 
-def _columns(
-    out: dict[str, np.ndarray], geometry: Geometry, threshold: float, maxima: np.ndarray
+def voxel_edges(threshold_MeV: float, largest: float) -> np.ndarray:
+    """Edges (50,) of the challenge's voxel spectrum, up to the reference's `largest` voxel, in MeV."""
+    return _log_edges(threshold_MeV, largest, 49)
+
+
+def challenge_columns(
+    observables: Mapping[str, np.ndarray], geometry: Geometry, threshold_MeV: float, maxima: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """(name, values, edges) of every observable that the challenge draws per layer."""
+    """(name, values (N,), edges) of every histogram but the voxels', from what ``compute`` returned.
+
+    `maxima` (L,) are the largest layer energies of the reference, in MeV.
+    """
     dataset, sparsity = challenge_set(geometry), np.linspace(0, 1, 21)
+    yield "E_ratio", observables["E_ratio"], np.linspace(0.5, 1.5, 101)
     for i, layer in enumerate(geometry.layer_ids):
-        yield f"E_layer/{layer}", out["E_layer"][:, i], _log_edges(threshold, float(maxima[i]), 39)
-        yield f"sparsity/{layer}", out["sparsity"][:, i], sparsity
+        yield f"E_layer/{layer}", observables["E_layer"][:, i], _log_edges(threshold_MeV, float(maxima[i]), 39)
+        yield f"sparsity/{layer}", observables["sparsity"][:, i], sparsity
         for name in ("EC_r", "width_r"):
-            yield f"{name}/{layer}", out[name][:, i], challenge_edges(name, layer, dataset)
+            yield f"{name}/{layer}", observables[name][:, i], challenge_edges(name, layer, dataset)
     for i, index in enumerate(geometry.alpha_layers):
         layer = geometry.layer_ids[index]
         for name in ("EC_eta", "EC_phi", "width_eta", "width_phi"):
-            yield f"{name}/{layer}", out[name][:, i], challenge_edges(name, layer, dataset)
+            yield f"{name}/{layer}", observables[name][:, i], challenge_edges(name, layer, dataset)

@@ -1,0 +1,147 @@
+"""Precision, recall, density and coverage with k nearest neighbours (arXiv:1904.06991; arXiv:2002.09797, eqs. 2-5).
+
+Each shower of a sample has a ball that reaches to its k-th nearest neighbour in its own sample. Precision is the fraction
+of generated showers inside the ball of any reference shower, recall the fraction of reference showers inside the ball of
+any generated one, density the mean number of reference balls a generated shower is in, divided by k, and coverage the
+fraction of reference balls with a generated shower in them. Distances are Euclidean, strictly inside counts.
+
+As in the CaloChallenge (arXiv:2410.21611) a shower is the log10 of its voxels in MeV, with zeros set to 0.1 MeV.
+All four depend on the number of showers: compare at equal numbers, and with the floor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from pydantic import Field
+
+from calopipe.config.base import Section
+from calopipe.config.schema import METRICS
+from calopipe.errors import MetricUnavailable
+from calopipe.metrics.base import Measurement, Sample
+
+NAMES = ("precision", "recall", "density", "coverage")
+#: showers whose distances to all others are held at once
+_ROWS = 512
+
+
+class PrdcConfig(Section):
+    """Precision, recall, density and coverage of showers; the defaults are the CaloChallenge's."""
+
+    k: int = Field(5, ge=1, description="nearest neighbours that a ball reaches to")
+    zero_MeV: float = Field(0.1, gt=0, description="energy that empty voxels get before the logarithm, in MeV")
+    max_showers: int = Field(10_000, ge=20, description="use at most this many showers of each sample, drawn at random")
+    blocks: int = Field(10, ge=2, description="disjoint blocks of showers whose spread gives the errors")
+
+
+def shower_logarithms(showers: np.ndarray, zero_MeV: float = 0.1) -> np.ndarray:
+    """log10(E / zero_MeV) of voxel energies (N, V) in MeV, zeros set to `zero_MeV` first: (N, V) float32.
+
+    The constant shift changes no distance and makes empty voxels exactly 0.
+    """
+    out = np.where(showers > 0, showers, np.float32(zero_MeV)).astype(np.float32, copy=False)
+    out /= np.float32(zero_MeV)
+    return np.log10(out, out=out)
+
+
+def precision_recall_density_coverage(reference: np.ndarray, generated: np.ndarray, k: int = 5) -> dict[str, float]:
+    """The four scores of two samples of points.
+
+    Args:
+        reference, generated: (N, D) and (M, D); memory on top of them: about 512 max(N, M) distances in float64.
+        k: neighbours that a ball reaches to.
+
+    Raises:
+        MetricUnavailable: a sample has no more than k points, or different dimensions.
+    """
+    if reference.ndim != 2 or generated.ndim != 2 or reference.shape[1] != generated.shape[1]:
+        raise MetricUnavailable(f"points {reference.shape} and {generated.shape} do not match")
+    if min(len(reference), len(generated)) <= k:
+        raise MetricUnavailable(f"k = {k} needs more showers, found {len(reference)} and {len(generated)}")
+    of_reference, of_generated = _squared_radii(reference, k), _squared_radii(generated, k)
+    holding, covered, recalled = np.zeros(len(generated), dtype=np.int64), 0, 0
+    for rows, squares in _squared_distances(reference, generated):
+        inside = squares < of_reference[rows, None]
+        holding += inside.sum(axis=0)
+        covered += int(inside.any(axis=1).sum())
+        recalled += int((squares < of_generated).any(axis=1).sum())
+    return {
+        "precision": float((holding > 0).mean()),
+        "recall": recalled / len(reference),
+        "density": float(holding.mean()) / k,
+        "coverage": covered / len(reference),
+    }
+
+
+def _squared_radii(points: np.ndarray, k: int) -> np.ndarray:
+    """(N,) squared distance of each point to its k-th nearest neighbour."""
+    radii = np.empty(len(points))
+    for rows, squares in _squared_distances(points, points):
+        squares[np.arange(len(squares)), np.arange(rows.start, rows.start + len(squares))] = 0
+        radii[rows] = np.partition(squares, k, axis=1)[:, k]
+    return radii
+
+
+def _squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows of x and their squared distances (rows, M) to all of y, in float64, piece by piece.
+
+    What is below the rounding of the sums is 0: equal points are at distance 0.
+    """
+    norms = [np.einsum("ij,ij->i", z, z, dtype=np.float64) for z in (x, y)]
+    out = np.empty((min(_ROWS, len(x)), len(y)))
+    for start in range(0, len(x), _ROWS):
+        rows = slice(start, min(start + _ROWS, len(x)))
+        part = x[rows].astype(np.float64)
+        squares = out[: len(part)]
+        for first in range(0, len(y), _ROWS):
+            columns = slice(first, first + _ROWS)
+            squares[:, columns] = part @ y[columns].astype(np.float64).T
+        squares *= -2
+        scale = norms[0][rows, None] + norms[1]
+        squares += scale
+        squares[squares < 1e-13 * scale] = 0
+        yield rows, squares
+
+
+@METRICS.register("prdc", config=PrdcConfig)
+def prdc(reference: Sample, generated: Sample, rng: np.random.Generator, config: PrdcConfig) -> list[Measurement]:
+    """``prdc/precision``, ``/recall``, ``/density``, ``/coverage``, of equally many showers of both samples.
+
+    The floor is what two disjoint parts of the reference give, of as many showers each where there are as many (else of
+    half the reference: ``extra["floor_n"]``); the error is the spread over disjoint blocks, over the square root of their
+    number.
+    """
+    n = min(reference.n, generated.n, config.max_showers)
+    if n <= config.k:
+        raise MetricUnavailable(f"k = {config.k} needs more showers, found {n}")
+    rows, others = rng.permutation(reference.n), rng.permutation(generated.n)
+    a, b = _points(reference, rows[:n], config), _points(generated, others[:n], config)
+    scores = precision_recall_density_coverage(a, b, config.k)
+    errors = _errors(a, b, config)
+    half, floors = min(n, reference.n // 2), {}
+    if half > config.k:
+        b = _points(reference, rows[half : 2 * half], config)
+        floors = precision_recall_density_coverage(a[:half], b, config.k)
+    facts = {"k": config.k, "zero_MeV": config.zero_MeV, "floor_n": half}
+    if half < n:
+        facts["note"] = f"the reference has fewer than {2 * n} showers: the floor is that of {half} showers"
+    return [Measurement(f"prdc/{k}", scores[k], errors.get(k), n, floors.get(k), facts) for k in NAMES]
+
+
+def _points(sample: Sample, rows: np.ndarray, config: PrdcConfig) -> np.ndarray:
+    """(n, V) logarithms of the showers in `rows` (n,), in that order."""
+    order = np.argsort(rows)
+    return shower_logarithms(sample.some_showers(rows[order]), config.zero_MeV)[np.argsort(order)]
+
+
+def _errors(a: np.ndarray, b: np.ndarray, config: PrdcConfig) -> dict[str, float]:
+    """Standard deviation over blocks, over the square root of their number; nothing when blocks would be too small."""
+    count = min(config.blocks, len(a) // (4 * config.k))
+    if count < 2:
+        return {}
+    each = [
+        precision_recall_density_coverage(x, y, config.k)
+        for x, y in zip(np.array_split(a, count), np.array_split(b, count), strict=True)
+    ]
+    return {k: float(np.std([e[k] for e in each], ddof=1) / np.sqrt(count)) for k in NAMES}
