@@ -37,6 +37,29 @@ def problem(study) -> str:
     return message
 
 
+def test_runs_of_one_evaluation_are_compared_where_it_asks_for_it():
+    study = copy.deepcopy(TINY)
+    study["evaluations"]["plain"] = {}
+    study["runs"] = [
+        {"dataset": "eplus", "model": "inn", "seeds": [0, 1]},
+        {"dataset": "eplus", "model": "vae_inn"},
+        {"dataset": "eplus", "model": "vae_inn", "seeds": [3], "evaluation": "plain"},
+    ]
+    plan = Plan(load_study(study, PRESETS))
+    compared = plan.compared("eplus", "default")
+    assert list(compared) == ["inn, seed 0", "inn, seed 1", "vae_inn"] and compared["inn, seed 1"].seed == 1
+    files = [plan.artifacts(run) for run in plan.runs]
+    assert [f.get("compared_as") for f in files] == [*compared, None]
+    assert files[0]["comparison"] == files[2]["comparison"] == "results/compare/eplus/default.json"
+    assert plan.settings("compare", dataset="eplus", evaluation="default")["samples"] == list(compared)
+    assert plan.gpus("compare", dataset="eplus", evaluation="default") == 1
+    assert not plan.compared("eplus", "plain")
+    with pytest.raises(ConfigError, match="two runs or more"):
+        plan.settings("compare", dataset="eplus", evaluation="plain")
+    one = Plan(load_study({**study, "runs": study["runs"][1:2]}, PRESETS))
+    assert not one.compared("eplus", "default") and "comparison" not in one.artifacts(one.runs[0])
+
+
 def test_demo_study_is_valid():
     plan = Plan.load(read_yaml(ROOT / "config.yaml"), PRESETS)
     assert {plan.model(run.model).is_latent for run in plan.runs} == {False, True}

@@ -19,6 +19,7 @@ from calopipe.plots.classifier import RocCurve, roc_figure, weights_figure
 from calopipe.plots.events import event_figure
 from calopipe.plots.histograms import MIN_REFERENCE, Series, histogram_figure, histogram_page
 from calopipe.plots.layers import energy_norm, has_log_radius, pick_layers
+from calopipe.plots.multiclass import Posterior, confusion_figure, ranking_figure
 from calopipe.plots.scores import Dot, layer_scores_figure, scores_figure
 from calopipe.plots.showers import average_figure, layers_figure, profile_figure
 from calopipe.plots.style import (
@@ -252,6 +253,35 @@ def test_classifier_and_timing(tmp_path: Path) -> None:
     assert "Geant4" in _texts(figures[-1]) and "[ms]" in _texts(figures[-1])
     for i, figure in enumerate(figures):
         save_figure(figure, tmp_path / str(i), PROVENANCE, dpi=40, pdf=False)
+
+
+def test_weights_beyond_the_axes_are_not_lost() -> None:
+    style = model_styles(["inn"])["inn"]
+    figure = weights_figure(np.array([1.0, 50.0, 1e9]), np.array([1.0, 0.0, 2.0, 3.0]), style)
+    left, right = figure.axes
+    assert "Geant4 67 %" in left.texts[0].get_text() and "model 0 %" in left.texts[0].get_text()
+    heights = [patch.get_data().values for patch in right.patches]
+    assert all(h.sum() == pytest.approx(1) for h in (heights[0], heights[2])), (
+        "weights of 0 and 1e9 are in the end bins"
+    )
+    assert not weights_figure(np.ones(3), np.ones(3), style).axes[0].texts
+
+
+def test_multiclass(tmp_path: Path) -> None:
+    styles = model_styles(["inn", "a long model name"])
+    entries = [Posterior("Geant4", None, -0.7, 0.01, 0.02)]
+    entries += [
+        Posterior(name, styles[name], v, 0.02, 0.01) for name, v in (("a long model name", -2.5), ("inn", -1.1))
+    ]
+    ranking = ranking_figure(entries, -np.log(3), "eplus")
+    assert [t.get_text() for t in ranking.axes[0].get_yticklabels()] == ["Geant4", "inn", "a long model name"]
+    counts = np.array([[[60, 30, 10], [30, 50, 20], [0, 0, 100]]] * 2)
+    confusion = confusion_figure(counts, ["Geant4", *styles], "eplus")
+    assert {"0.60", "1.00", "Taken for", "True sample"} <= set(_texts(confusion))
+    one = confusion_figure(counts[:1], ["Geant4", *styles])
+    assert not any("pm" in text for text in _texts(one)), "no spread of one training"
+    for name, figure in (("ranking", ranking), ("confusion", confusion)):
+        save_figure(figure, tmp_path / name, PROVENANCE, dpi=40, pdf=False)
 
 
 def test_scores(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from calopipe.evaluation.formats import (
 )
 from calopipe.plots.style import read_provenance
 from calopipe.report import RunArtifacts, StudySummary, build_report
+from calopipe.report.classifier_figures import verdict_tasks
 from calopipe.report.data import load_study_data
 from calopipe.report.figures import dataset_tasks, series_of
 from calopipe.report.numbers import format_bytes, format_measurement, format_value
@@ -59,6 +60,18 @@ def _run(folder: Path, dataset: str, model: str, seed: int, latent: bool, geomet
     grid = np.linspace(0, 1, 11)
     weights = {f"weights_{k}": rng.lognormal(size=(2, 50)) for k in ("reference", "generated")}
     write_npz(folder / "low.npz", {"fpr": grid, "tpr": np.stack([grid**0.9, grid**0.8]), **weights})
+    extreme = ("lowest 10 % of weights", "highest 10 % of weights")
+    save_histograms(
+        folder / "weights.npz",
+        [
+            dataclasses.replace(
+                h,
+                counts=h.counts | {s: rng.poisson(9, 5) for s in extreme},
+                totals=h.totals | dict.fromkeys(extreme, 50),
+            )
+            for h in histograms
+        ],
+    )
     results = [{"batch_size": 100, "median_ms": 2.0, "low_ms": 1.8, "high_ms": 2.5, "n_repeats": 5}]
     timing = {"device": "AMD", "threads": 2, "results": results, "geant4_ms": 100.0, "peak_memory_MiB": 512.0}
     write_json(folder / "timing.json", timing)
@@ -70,7 +83,8 @@ def _run(folder: Path, dataset: str, model: str, seed: int, latent: bool, geomet
     return RunArtifacts(
         dataset, model, seed, geometry, f"about {model} <b>",
         histograms=str(folder / "histograms.npz"), metrics=str(folder / "metrics.json"),
-        classifiers={"low": {"scores": str(folder / "low.json"), "curves": str(folder / "low.npz")}},
+        classifiers={"low": {"scores": str(folder / "low.json"), "curves": str(folder / "low.npz"),
+                             "weights": str(folder / "weights.npz")}},
         timing=str(folder / "timing.json"), loss_flow=str(folder / "flow.csv"),
         loss_autoencoder=str(folder / "autoencoder.csv") if latent else None,
         checkpoint_flow=str(folder / "nothing.pt"), generated=str(folder / "generated.hdf5"),
@@ -205,6 +219,26 @@ def test_models_and_samples_are_overlaid(study: tuple[Path, StudySummary]) -> No
     assert [s.style.label for s in series] == ["inn (2 seeds)", "vae", "vae, reconstructed"]
     assert len(series[0].histograms) == 2 and series[1].style.color == series[2].style.color
     assert series[2].style.dash != "-"
+
+
+def test_what_classifiers_reveal_is_drawn(tmp_path: Path) -> None:
+    scores = [Score("multiclass/log_posterior", v, 0.01, 500, 0, n) for n, v in (("reference", -1.0), ("inn", -1.2))]
+    save_scores(tmp_path / "compare.json", scores)
+    names = np.array(["reference", "inn", "vae"])
+    write_npz(tmp_path / "compare.npz", {"names": names, "confusion": np.ones((2, 3, 3)), "log_posterior": names})
+    files = {"comparison": str(tmp_path / "compare.json"), "confusion": str(tmp_path / "compare.npz")}
+    runs = [_run(tmp_path, "eplus", model, 0, latent=False) for model in ("inn", "vae")]
+    runs = [dataclasses.replace(run, **files, compared_as=run.model) for run in runs]
+    data = load_study_data(StudySummary("x", tuple(runs)))[0]
+    tasks = {task.name: task for task in verdict_tasks(data)}
+    assert {"eplus_inn_extreme_weights_low_1", "eplus_vae_extreme_weights_low_1", "eplus_ranking"} <= set(tasks)
+    assert [name for name in tasks if "confusion" in name] == ["eplus_confusion"], "one for both runs"
+    series = tasks["eplus_inn_extreme_weights_low_1"].args[0][0]
+    assert [s.style.label for s in series] == ["inn", "lowest 10 % of weights", "highest 10 % of weights"]
+    assert [entry.label for entry in tasks["eplus_ranking"].args[0]] == ["Geant4", "inn"]
+    assert all(task.function(*task.args) for task in tasks.values())
+    columns = data.score_columns()
+    assert [s.value for s in columns["inn", "generated"][0] if s.name == "multiclass/log_posterior"] == [-1.2]
 
 
 def test_classifier_without_curves_is_left_out(study: tuple[Path, StudySummary], tmp_path: Path) -> None:

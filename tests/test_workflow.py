@@ -108,10 +108,11 @@ def tree(finished):
 # -- the finished study ------------------------------------------------------------------------------------------------
 def test_every_stage_leaves_its_files(finished):
     expected = ["data/eplus/raw/source.json", "data/eplus/summary.json", "report/tiny/index.html"]
+    expected += ["compare/eplus/default.json", "compare/eplus/default.npz"]
     expected += [f"data/eplus/{split}.hdf5" for split in ("train", "val", "test")]
     for run in ("inn", "vae_inn"):
         names = ["flow/model.pt", "flow/history.csv", "generated.hdf5", "histograms.npz", "metrics.json", "timing.json"]
-        names += ["classifiers/low.json", "classifiers/low.npz"]
+        names += ["classifiers/low.json", "classifiers/low.npz", "weights/low.npz"]
         if run == "vae_inn":
             names += ["autoencoder/model.pt", "autoencoder/history.csv", "latents/train.hdf5", "reconstructed.hdf5"]
         expected += [f"eplus/{run}/seed0/{name}" for name in names]
@@ -185,14 +186,16 @@ def change(folder: Path, *keys: str, value) -> None:
     write_config(folder, study)
 
 
-JUDGED = {"classify": 1, "observables": 1, "metrics": 1, "timing": 1, "report": 1}
+JUDGED = {"classify": 1, "weights": 1, "compare": 1, "observables": 1, "metrics": 1, "timing": 1, "report": 1}
 
 
 @pytest.mark.parametrize(
     ("keys", "value", "expected"),
     [
         (("plots", "dpi"), 70, {"report": 1}),
-        (("evaluations", "default", "classifiers", "low", "epochs"), 3, {"classify": 2, "report": 1}),
+        (("evaluations", "default", "classifiers", "low", "epochs"), 3, {"classify": 2, "weights": 2, "report": 1}),
+        (("evaluations", "default", "weight_fraction"), 0.2, {"weights": 2, "report": 1}),
+        (("evaluations", "default", "multiclass", "epochs"), 3, {"compare": 1, "report": 1}),
         (("evaluations", "default", "timing", "repeats"), 3, {"timing": 2, "report": 1}),
         (("models", "vae_inn", "flow", "training", "lr"), 2e-3, {"train_flow": 1, "generate": 1, **JUDGED}),
         (
@@ -201,7 +204,7 @@ JUDGED = {"classify": 1, "observables": 1, "metrics": 1, "timing": 1, "report": 
             {"train_autoencoder": 1, "encode": 2, "train_flow": 1, "generate": 1, "reconstruct": 1, **JUDGED},
         ),
     ],
-    ids=["plots", "classifier", "timing", "flow", "autoencoder"],
+    ids=["plots", "classifier", "weights", "multiclass", "timing", "flow", "autoencoder"],
 )
 def test_configuration_edit_reruns_what_depends_on_it(tree, keys, value, expected):
     change(tree, *keys, value=value)
@@ -217,7 +220,9 @@ def test_new_seed_trains_that_seed_only(tree):
     ("module", "expected"),
     [
         ("report/__init__.py", {"report"}),
-        ("evaluation/classifier.py", {"classify", "report"}),
+        ("evaluation/classifier.py", {"classify", "weights", "report"}),
+        ("evaluation/weights.py", {"weights", "report"}),
+        ("metrics/multiclass.py", {"compare", "report"}),
         (
             "models/bernoulli_vae.py",
             {"train_autoencoder", "encode", "train_flow", "generate", "reconstruct", *JUDGED},

@@ -26,7 +26,7 @@ from calopipe.errors import ConfigError
 from calopipe.geometry import Geometry, load_geometry
 
 #: names that a dataset cannot have, because the workflow has a folder of that name beside those of the datasets
-RESERVED = ("data", "report", "logs", "benchmarks")
+RESERVED = ("data", "report", "logs", "benchmarks", "compare")
 
 #: library modules that each stage enters; models, steps and metrics are added by name (see Plan.code)
 MODULES: Mapping[str, tuple[str, ...]] = {
@@ -38,6 +38,8 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "generate": ("calopipe.sampling.stages",),
     "reconstruct": ("calopipe.sampling.stages",),
     "classify": ("calopipe.evaluation.classifier",),
+    "weights": ("calopipe.evaluation.weights",),
+    "compare": ("calopipe.evaluation.multiclass",),
     "observables": ("calopipe.evaluation.observables",),
     "metrics": ("calopipe.evaluation.metrics",),
     "timing": ("calopipe.evaluation.generation_time",),
@@ -95,7 +97,7 @@ class Plan:
         return plan
 
     def pattern(self, section: str) -> str:
-        """Regular expression that matches the names in `section` (datasets, models, or classifiers of any evaluation)."""
+        """Regular expression of the names in `section` (datasets, models, evaluations, or classifiers of any of them)."""
         if section == "classifiers":
             names = {name for e in self.study.evaluations.values() for name in e.classifiers}
         else:
@@ -130,6 +132,17 @@ class Plan:
         """Samples that are judged against the test showers; a latent model's reconstructions are judged too."""
         return ["generated", "reconstructed"] if self.model(model).is_latent else ["generated"]
 
+    def compared(self, dataset: str, evaluation: str) -> dict[str, RunKey]:
+        """Runs that one multi-class classifier tells apart, by the name of their sample; none where it is not asked for.
+
+        The sample is called after the model, and its seed where the model has several.
+        """
+        runs = [r for r in self.runs if (r.dataset, r.evaluation) == (dataset, evaluation)]
+        if len(runs) < 2 or self.study.evaluations[evaluation].multiclass is None:
+            return {}
+        models = [r.model for r in runs]
+        return {r.model if models.count(r.model) == 1 else f"{r.model}, seed {r.seed}": r for r in runs}
+
     def sources(self, dataset: str) -> list[str]:
         """What is fetched for `dataset`: its source, and the separate reference where it has one."""
         return [role for role in ("source", "reference") if getattr(self.dataset(dataset), role)]
@@ -151,7 +164,11 @@ class Plan:
             "histograms": f"{folder}/histograms.npz",
             "metrics": f"{folder}/metrics.json",
             "classifiers": {
-                name: {"scores": f"{folder}/classifiers/{name}.json", "curves": f"{folder}/classifiers/{name}.npz"}
+                name: {
+                    "scores": f"{folder}/classifiers/{name}.json",
+                    "curves": f"{folder}/classifiers/{name}.npz",
+                    "weights": f"{folder}/weights/{name}.npz",
+                }
                 for name in classifiers
             },
             "timing": f"{folder}/timing.json",
@@ -160,6 +177,10 @@ class Plan:
         for network in ("autoencoder", "flow") if model.is_latent else ("flow",):
             found[f"loss_{network}"] = f"{folder}/{network}/history.csv"
             found[f"checkpoint_{network}"] = f"{folder}/{network}/model.pt"
+        for sample, other in self.compared(run.dataset, run.evaluation).items():
+            if other == run:
+                files = f"{self.study.results}/compare/{run.dataset}/{run.evaluation}"
+                found |= {"compared_as": sample, "comparison": f"{files}.json", "confusion": f"{files}.npz"}
         return {**found, **{sample: f"{folder}/{sample}.hdf5" for sample in self.samples(run.model)}}
 
     def gpus(self, stage: str, **wildcards: Any) -> int:
@@ -169,6 +190,10 @@ class Plan:
             device = network.training.device
         elif stage == "timing":
             device = self.evaluation(**wildcards).timing.device
+        elif stage == "classify":
+            device = self._classify(**wildcards)["classifier"]["device"]
+        elif stage == "compare":
+            device = self._compare(**wildcards)["classifier"]["device"]
         else:
             device = self.evaluation(**wildcards).generation.device
         return int(device != "cpu")
@@ -235,6 +260,20 @@ class Plan:
             raise ConfigError(f"the evaluation of this run has no classifier '{classifier}'")
         config = _plain(evaluation.classifiers[classifier])
         return {"classifier": config, "seed": evaluation.seed, **self._where(dataset)}
+
+    def _compare(self, dataset: str, evaluation: str, **_: Any) -> dict[str, Any]:
+        samples = list(self.compared(dataset, evaluation))
+        if not samples:
+            needs = "a multi-class test needs 'multiclass' and two runs or more"
+            raise ConfigError(f"evaluations.{evaluation}: {needs} on dataset '{dataset}'")
+        settings = self.study.evaluations[evaluation]
+        config = {"classifier": _plain(settings.multiclass), "seed": settings.seed, "samples": samples}
+        return {**config, **self._where(dataset)}
+
+    def _weights(self, dataset: str, **wildcards: Any) -> dict[str, Any]:
+        evaluation = self.evaluation(dataset=dataset, **wildcards)
+        chosen = {"fraction": evaluation.weight_fraction, "brightest": evaluation.histograms.brightest}
+        return {**chosen, **self._where(dataset)}
 
     def _observables(self, dataset: str, **wildcards: Any) -> dict[str, Any]:
         evaluation = self.evaluation(dataset=dataset, **wildcards)

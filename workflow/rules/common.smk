@@ -21,6 +21,7 @@ except CalopipeError as error:
 RESULTS = PLAN.study.results
 DATA = f"{RESULTS}/data/{{dataset}}"
 RUN = f"{RESULTS}/{{dataset}}/{{model}}/seed{{seed}}"
+COMPARE = "compare/{dataset}/{evaluation}"
 LOGS = f"{RESULTS}/logs/{{dataset}}/{{model}}/seed{{seed}}"
 TIMES = f"{RESULTS}/benchmarks/{{dataset}}/{{model}}/seed{{seed}}"
 REPORT = f"{RESULTS}/report/{PLAN.study.study}/index.html"
@@ -30,6 +31,7 @@ wildcard_constraints:
     dataset=PLAN.pattern("datasets"),
     model=PLAN.pattern("models"),
     classifier=PLAN.pattern("classifiers"),
+    evaluation=PLAN.pattern("evaluations"),
     seed=r"\d+",
     network="autoencoder|flow",
     role="source|reference",
@@ -75,6 +77,12 @@ def samples(wildcards):
     return {name: f"{RUN}/{name}.hdf5" for name in PLAN.samples(wildcards.model)}
 
 
+def compared(wildcards):
+    """Generated showers of the runs that one classifier tells apart, in the order of `samples` in its settings."""
+    runs = PLAN.compared(wildcards.dataset, wildcards.evaluation).values()
+    return [f"{RESULTS}/{run.folder}/generated.hdf5" for run in runs]
+
+
 def training_data(split):
     """Function of the wildcards: what a flow learns, showers or (in a latent model) latents."""
 
@@ -88,6 +96,6 @@ def artifacts(wildcards):
     """Files that the report shows or links, of all runs."""
     found = [PLAN.artifacts(run) for run in PLAN.runs]
     curves = [path for run in found for files in run["classifiers"].values() for path in files.values()]
-    names = {"histograms", "metrics", "timing", "reference", "generated", "reconstructed"}
+    names = {"histograms", "metrics", "timing", "reference", "generated", "reconstructed", "comparison", "confusion"}
     names |= {f"{kind}_{network}" for kind in ("loss", "checkpoint") for network in ("autoencoder", "flow")}
     return curves + [path for run in found for name, path in run.items() if name in names]

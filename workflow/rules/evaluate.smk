@@ -1,4 +1,4 @@
-# Judgements of the samples: classifier tests, histograms of observables, further metrics, generation time.
+# Judgements of the samples: classifier tests and what they reveal, histograms of observables, metrics, generation time.
 
 
 rule classify:
@@ -25,6 +25,58 @@ rule classify:
         code=code("classify"),
     script:
         "../scripts/classify.py"
+
+
+rule weights:
+    # Observables of the showers that a classifier recognises best; drawing them anew trains nothing.
+    input:
+        curves=f"{RUN}/classifiers/{{classifier}}.npz",
+        histograms=f"{RUN}/histograms.npz",
+        sample=f"{RUN}/generated.hdf5",
+    output:
+        histograms=f"{RUN}/weights/{{classifier}}.npz",
+    log:
+        f"{LOGS}/weights_{{classifier}}.log",
+    benchmark:
+        f"{TIMES}/weights_{{classifier}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
+    params:
+        settings=settings("weights"),
+        code=code("weights"),
+    script:
+        "../scripts/weights.py"
+
+
+rule compare:
+    # One classifier for all runs of a dataset (those of one evaluation) and Geant4.
+    input:
+        reference=f"{DATA}/test.hdf5",
+        samples=compared,
+    output:
+        scores=f"{RESULTS}/{COMPARE}.json",
+        confusion=f"{RESULTS}/{COMPARE}.npz",
+    log:
+        f"{RESULTS}/logs/{COMPARE}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{COMPARE}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: growing(4)
+    resources:
+        gpu=gpus("compare"),
+        cpus_per_task=growing(4),
+        mem_mb=growing(16000),
+        runtime=growing(240),
+    params:
+        settings=settings("compare"),
+        code=code("compare"),
+    script:
+        "../scripts/compare.py"
 
 
 rule observables:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from calopipe.config.base import Section, validate
-from calopipe.errors import ConfigError
+from calopipe.config.classifiers import PRESETS
+from calopipe.errors import ConfigError, nearest
 from calopipe.registry import Registry
 
 MODELS: Registry[Any] = Registry("model", "calopipe.models")
@@ -181,16 +182,29 @@ class Generation(Section):
 class ClassifierConfig(Section):
     """A classifier test: a network told generated from reference showers; AUC 0.5 is the floor."""
 
+    preset: str | None = Field(
+        None,
+        description="start from published settings; keys given beside it override them: " + ", ".join(PRESETS),
+    )
     features: Literal["low", "low_raw", "low_normed", "high"] = Field(
         "low",
         description="low: log10 E_inc and voxels / E_inc; low_raw: voxels in GeV; low_normed: voxels / E_layer and "
         "log10 E_layer; high: observables",
     )
-    hidden: list[int] = Field(default_factory=lambda: [512, 512], description="neurons of the hidden layers")
-    negative_slope: float = Field(0.01, description="slope of LeakyReLU")
-    dropout: Fraction = Field(0.0, description="dropout after each hidden layer")
+    network: Literal["mlp", "cnn"] = Field(
+        "mlp",
+        description="mlp: fully connected; cnn: 3D ResNet-18, for cylindrical geometries with equal layers, on voxels",
+    )
+    hidden: list[int] = Field(default_factory=lambda: [512, 512], description="mlp: neurons of the hidden layers")
+    negative_slope: float = Field(0.01, description="mlp: slope of LeakyReLU")
+    channels: list[Annotated[int, Field(gt=0)]] = Field(
+        default_factory=lambda: [32, 64, 64, 128],
+        min_length=1,
+        description="cnn: channels of each stage of two residual blocks; fewer or smaller ones make it cheaper",
+    )
+    dropout: Fraction = Field(0.0, description="dropout after each hidden layer (mlp), before the last layer (cnn)")
     epochs: int = Field(150, gt=0, description="passes over the training part")
-    batch_size: int = Field(1000, gt=0, description="showers per step")
+    batch_size: int = Field(1000, gt=1, description="showers per step")
     lr: float = Field(2e-4, gt=0, description="Adam learning rate")
     plateau: bool = Field(False, description="reduce the rate by 0.1 after 10 epochs without better validation loss")
     repeats: int = Field(5, gt=0, description="independent trainings: mean and standard deviation are reported")
@@ -205,6 +219,23 @@ class ClassifierConfig(Section):
     split: Split = Field(
         default_factory=lambda: Split(train=0.6, val=0.2, test=0.2), description="split of the joint sample"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, data: Any) -> Any:
+        name = data.get("preset") if isinstance(data, dict) else None
+        if name is None:
+            return data
+        if name not in PRESETS:
+            known = ", ".join(PRESETS)
+            raise ValueError(f"no classifier preset '{name}'{nearest(str(name), PRESETS)}; known: {known}")
+        return {**PRESETS[name], **data}
+
+    @model_validator(mode="after")
+    def _fits_network(self) -> ClassifierConfig:
+        if self.network == "cnn" and self.features == "high":
+            raise ValueError("network 'cnn' looks at voxels: expected features low, low_raw or low_normed, found high")
+        return self
 
 
 class HistogramConfig(Section):
@@ -231,6 +262,15 @@ class Evaluation(Section):
 
     generation: Generation = Field(default_factory=Generation, description="what is drawn")
     classifiers: dict[Name, ClassifierConfig] = Field(default_factory=dict, description="classifier tests by name")
+    multiclass: ClassifierConfig | None = Field(
+        None, description="one classifier that tells all runs of a dataset and Geant4 apart (two runs or more)"
+    )
+    weight_fraction: float = Field(
+        0.1,
+        gt=0,
+        le=0.5,
+        description="observables are drawn of this fraction of lowest and of highest classifier weights",
+    )
     histograms: HistogramConfig = Field(default_factory=HistogramConfig, description="histograms of observables")
     metrics: list[dict[str, Any]] = Field(default_factory=list, description="registered metrics")
     timing: TimingConfig = Field(default_factory=TimingConfig, description="generation timing")

@@ -7,7 +7,9 @@ from typing import Any
 _WHERE = {
     "evaluate_classifier": "classifier",
     "evaluate_metrics": "metrics",
+    "evaluate_multiclass": "multiclass",
     "evaluate_observables": "observables",
+    "evaluate_weights": "weights",
     "measure_timing": "timing",
     "score_rows": "tables",
     "write_table": "tables",
@@ -17,7 +19,7 @@ __all__ = list(_WHERE)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
-    """Import a stage when it is first used: only the classifier needs torch."""
+    """Import a stage when it is first used: only the classifiers need torch."""
     if name in _WHERE:
         import importlib
 

@@ -9,13 +9,11 @@ import numpy as np
 
 from calopipe.config.schema import ClassifierConfig
 from calopipe.errors import MetricUnavailable
+from calopipe.evaluation.features import feature_table, thinned_rows, voxel_grid
 from calopipe.evaluation.formats import Score, save_scores, write_npz
-from calopipe.evaluation.inputs import check_samples, stream
+from calopipe.evaluation.inputs import check_samples
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.metrics.classifier import ROC_GRID, ClassifierResult, classifier_test
-from calopipe.metrics.features import features_high, features_low, features_low_normed, features_low_raw
-from calopipe.observables import compute
-from calopipe.seeds import generator
 
 log = logging.getLogger("calopipe")
 
@@ -56,14 +54,15 @@ def evaluate_classifier(
     """
     geometry = load_geometry(geometry)
     sizes = check_samples({"reference": reference, sample_name: generated}, geometry)
-    rows = [_thinned(n, config, what) for n, what in zip(sizes.values(), ("reference", "generated"), strict=True)]
+    rows = [thinned_rows(n, config, what) for n, what in zip(sizes.values(), ("reference", "generated"), strict=True)]
     name = name or out_json.stem
     try:
+        grid = voxel_grid(geometry, config)
         features = [
-            _features(path, geometry, threshold_MeV, config, r, what)
+            feature_table(path, geometry, threshold_MeV, config, r, what)
             for path, r, what in zip((reference, generated), rows, sizes, strict=True)
         ]
-        result = classifier_test(features[0], features[1], config, seed)
+        result = classifier_test(features[0], features[1], config, seed, grid=grid)
     except MetricUnavailable as error:
         log.warning("classifier %s: %s", name, error)
         _write_missing(name, str(error), min(sizes.values()), seed, sample_name, out_json, out_npz)
@@ -75,42 +74,6 @@ def evaluate_classifier(
         "rows_generated": rows[1][result.rows_generated],
     }
     write_npz(out_npz, curves)
-
-
-def _thinned(n: int, config: ClassifierConfig, what: str) -> np.ndarray:
-    """Sorted rows of a file that are used: all, or a random `max_per_class` of them."""
-    if config.max_per_class is None or n <= config.max_per_class:
-        return np.arange(n)
-    picked = generator(config.split.seed, "classifier rows", what).choice(n, config.max_per_class, replace=False)
-    return np.sort(picked)
-
-
-def _features(
-    path: Path, geometry: Geometry, threshold_MeV: float | None, config: ClassifierConfig, rows: np.ndarray, what: str
-) -> np.ndarray:
-    """(N, D) float32 features of the showers in `rows`, read piece by piece."""
-    threshold = geometry.threshold_MeV if threshold_MeV is None else threshold_MeV
-    table: np.ndarray | None = None
-    start = 0
-    everything = len(rows) == rows[-1] + 1
-    for chunk in stream(path, geometry, f"features of {what}", rows=None if everything else rows):
-        showers, incident = chunk.showers, chunk.incident_energies
-        if config.features == "high":
-            part = features_high(compute(showers, incident, geometry, threshold, brightest=0), incident)
-        elif config.features == "low_normed":
-            part = features_low_normed(showers, incident, geometry.layer_slices, threshold)
-        else:
-            make = {"low": features_low, "low_raw": features_low_raw}[config.features]
-            part = make(showers, incident, threshold, config.voxel_scale)
-        if table is None:
-            table = np.empty((len(rows), part.shape[1]), dtype=np.float32)
-        keep = part[: len(rows) - start]  # a head of the file is read as a whole
-        table[start : start + len(keep)] = keep
-        start += len(keep)
-        if start == len(rows):
-            break
-    assert table is not None
-    return table
 
 
 def _scores(result: ClassifierResult, name: str, sample_name: str) -> list[Score]:

@@ -13,6 +13,9 @@ import numpy as np
 from calopipe.errors import DataError
 from calopipe.io.output import replacing
 
+#: name of the reference among the samples of a histogram or a test
+REFERENCE = "reference"
+
 
 @dataclass(frozen=True)
 class Score:

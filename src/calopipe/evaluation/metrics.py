@@ -12,9 +12,8 @@ import numpy as np
 from calopipe.config.base import validate
 from calopipe.config.schema import METRICS
 from calopipe.errors import MetricUnavailable
-from calopipe.evaluation.formats import Score, load_histograms, save_scores
+from calopipe.evaluation.formats import REFERENCE, Score, load_histograms, save_scores
 from calopipe.evaluation.inputs import check_samples, stream
-from calopipe.evaluation.observables import REFERENCE
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.metrics.base import BinnedCounts, Measurement, Sample
 from calopipe.observables import compute, voxel_spectrum

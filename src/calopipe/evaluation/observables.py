@@ -10,7 +10,7 @@ import numpy as np
 
 from calopipe.config.schema import HistogramConfig
 from calopipe.errors import ConfigError
-from calopipe.evaluation.formats import AverageShowers, Histogram, save_histograms
+from calopipe.evaluation.formats import REFERENCE, AverageShowers, Histogram, save_histograms
 from calopipe.evaluation.inputs import check_samples, stream
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.observables import SPECS, Column, bin_edges, columns, compute, log_edges, voxel_spectrum
@@ -18,8 +18,6 @@ from calopipe.observables.spectrum import LABEL as VOXEL_LABEL
 
 log = logging.getLogger("calopipe")
 
-#: name of the reference among the samples of a histogram
-REFERENCE = "reference"
 Slice = tuple[float, float] | None
 
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from calopipe.errors import DataError
+from calopipe.errors import DataError, MetricUnavailable
+from calopipe.geometry import Geometry
 
 #: added to layer and total energies (MeV) before their logarithm is taken
 LOG_OFFSET_MEV = 1e-8
@@ -91,3 +92,20 @@ def features_high(observables: Mapping[str, np.ndarray], incident_energies: np.n
     columns += [np.log10(observables["E_tot"][:, None] + LOG_OFFSET_MEV), observables["sparsity"]]
     columns += [observables[k] / 100 for k in ("EC_r", "width_r") if k in observables]
     return np.concatenate([c.astype(np.float32) for c in columns], axis=1)
+
+
+def regular_grid(geometry: Geometry) -> tuple[int, int, int]:
+    """(layers, alpha, r) of the voxels of a cylindrical geometry whose layers all have the same bins.
+
+    Raises:
+        MetricUnavailable: the geometry is cartesian, or its layers differ.
+    """
+    shapes = dict.fromkeys(geometry.layer_shape(i) for i in range(geometry.n_layers))
+    if geometry.kind == "cylindrical" and len(shapes) == 1:
+        return (geometry.n_layers, *next(iter(shapes)))
+    found = f"'{geometry.name}' is {geometry.kind}"
+    if len(shapes) > 1:
+        found += f" with layers of {', '.join(f'{a} x {b}' for a, b in shapes)} bins"
+    raise MetricUnavailable(
+        f"a convolutional classifier needs a cylindrical geometry with the same (alpha, r) bins in every layer; {found}"
+    )

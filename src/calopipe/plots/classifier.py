@@ -69,7 +69,8 @@ def weights_figure(reference: Array, generated: Array, style: LineStyle, title: 
         title: heading.
 
     A perfect generator has w = 1 throughout. A tail of the generated showers at w << 1 shows showers that the reference
-    does not have; a tail of the reference at w >> 1 shows showers that the generator never makes.
+    does not have; a tail of the reference at w >> 1 shows showers that the generator never makes. Weights beyond the
+    logarithmic axis count in its outermost bins; how many are beyond the linear one is written into it.
     """
     figure = new_figure(7.0, 3.5)
     left = figure.add_axes((0.085, 0.15, 0.395, 0.7))
@@ -78,10 +79,13 @@ def weights_figure(reference: Array, generated: Array, style: LineStyle, title: 
     positive = everything[everything > 0]
     high = max(3.0, float(np.quantile(everything, 0.995))) if len(everything) else 3.0
     _densities(left, np.linspace(0, min(high, 10.0), 61), reference, generated, style)
+    _note_beyond(left, reference, generated)
     low_log, high_log = np.log10(np.clip([positive.min(), positive.max()], 1e-6, 1e6)) if len(positive) else (-1, 1)
     reach = max(0.6, abs(low_log), abs(high_log))
     right.set_xscale("log")
-    _densities(right, np.logspace(-reach, reach, 61), reference, generated, style)
+    ends = 10.0**-reach, 10.0**reach
+    inside = np.clip(reference, *ends), np.clip(generated, *ends)
+    _densities(right, np.logspace(-reach, reach, 61), *inside, style)
     right.set_yscale("log")
     right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if reach < 1.1 else (1,), numticks=9))
     right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -95,6 +99,15 @@ def weights_figure(reference: Array, generated: Array, style: LineStyle, title: 
     figure.legend(handles=handles, loc="upper right", ncols=2, bbox_to_anchor=(0.99, 0.995))
     figure.text(0.012, 0.975, title, fontsize=10.5, fontweight="bold", va="top")
     return figure
+
+
+def _note_beyond(axes: Axes, reference: Array, generated: Array) -> None:
+    """Say which fraction of either sample lies beyond the right end of the axis."""
+    limit = axes.get_xlim()[1]
+    reference_part, generated_part = (float(np.mean(v > limit)) if len(v) else 0.0 for v in (reference, generated))
+    if reference_part or generated_part:
+        text = f"$w > {limit:.3g}$:\n{REFERENCE_LABEL} {100 * reference_part:.2g} %\nmodel {100 * generated_part:.2g} %"
+        axes.text(0.97, 0.95, text, transform=axes.transAxes, ha="right", va="top", fontsize=8)
 
 
 def _densities(axes: Axes, edges: Array, reference: Array, generated: Array, style: LineStyle) -> None:

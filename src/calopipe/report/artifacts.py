@@ -20,8 +20,10 @@ class RunArtifacts:
         description: one line on the model.
         histograms: NPZ of :func:`calopipe.evaluation.formats.save_histograms`.
         metrics: JSON list of scores.
-        classifiers: name -> ``{"scores": JSON list of scores, "curves": NPZ}``; the NPZ has fpr (G,), tpr (R, G),
-            weights_reference and weights_generated (1D).
+        classifiers: name -> ``{"scores": JSON list of scores, "curves": NPZ, "weights": NPZ}``; the curves are fpr (G,),
+            tpr (R, G), weights_reference and weights_generated; the weights file holds histograms.
+        comparison, confusion: scores (JSON) and matrices (NPZ) of the multi-class test that this run takes part in.
+        compared_as: its name there.
         timing: JSON with device, threads, results, geant4_ms and peak_memory_MiB.
         loss_autoencoder, loss_flow: CSV logs with columns epoch, step, train_loss, val_loss, lr.
         checkpoint_autoencoder, checkpoint_flow: trained models.
@@ -36,6 +38,9 @@ class RunArtifacts:
     histograms: str | None = None
     metrics: str | None = None
     classifiers: dict[str, dict[str, str]] = field(default_factory=dict)
+    comparison: str | None = None
+    confusion: str | None = None
+    compared_as: str = ""
     timing: str | None = None
     loss_autoencoder: str | None = None
     loss_flow: str | None = None
@@ -62,6 +67,8 @@ class RunArtifacts:
             "flow losses": self.loss_flow,
             "histograms": self.histograms,
             "scores": self.metrics,
+            "multi-class test: scores": self.comparison,
+            "multi-class test: confusion matrix": self.confusion,
             "timing": self.timing,
         }
         for name, paths in self.classifiers.items():

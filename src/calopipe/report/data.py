@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,9 @@ class SeedData:
     averages: dict[tuple[float, float] | None, AverageShowers] = field(default_factory=dict)
     scores: list[Score] = field(default_factory=list)
     curves: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    weights: dict[str, list[Histogram]] = field(default_factory=dict)
+    comparison: list[Score] = field(default_factory=list)
+    confusion: dict[str, np.ndarray] = field(default_factory=dict)
     timing: dict[str, Any] | None = None
     losses: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
@@ -97,6 +100,12 @@ def _load_seed(run: RunArtifacts, notes: list[str]) -> SeedData:
         curves = _try(_read_npz, _path(paths.get("curves")), notes)
         if curves:
             data.curves[name] = curves
+        extreme = _try(load_histograms, _path(paths.get("weights")), notes)
+        if extreme and extreme[0]:
+            data.weights[name] = extreme[0]
+    data.comparison = list(_try(load_scores, _path(run.comparison), notes) or [])
+    data.scores += [replace(s, sample="generated") for s in data.comparison if s.sample == run.compared_as]
+    data.confusion = _try(_read_npz, _path(run.confusion), notes) or {}
     data.timing = _try(_read_json, _path(run.timing), notes)
     for stage, path in (("autoencoder", run.loss_autoencoder), ("flow", run.loss_flow)):
         losses = _try(read_losses, _path(path), notes)
@@ -136,7 +145,8 @@ def input_files(runs: Sequence[RunArtifacts]) -> list[Path]:
     """The small files that plots are made from, in a fixed order, where they exist."""
     found: dict[Path, None] = {}
     for run in runs:
-        paths = [run.histograms, run.metrics, run.timing, run.loss_autoencoder, run.loss_flow]
+        paths = [run.histograms, run.metrics, run.comparison, run.confusion, run.timing]
+        paths += [run.loss_autoencoder, run.loss_flow]
         paths += [p for item in run.classifiers.values() for p in item.values()]
         found |= {Path(p): None for p in paths if p and Path(p).is_file()}
     return list(found)

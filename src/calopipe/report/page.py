@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 from calopipe import provenance
 from calopipe.errors import DataError
 from calopipe.report.artifacts import StudySummary
+from calopipe.report.classifier_figures import verdict_tasks
 from calopipe.report.data import DatasetData, input_files, load_study_data
 from calopipe.report.drawing import Drawn, draw
 from calopipe.report.figures import GROUPS, dataset_tasks
@@ -88,7 +89,8 @@ def _dataset(data: DatasetData, summary: StudySummary, out: Path, workers: int) 
     """Everything the template shows of one dataset."""
     runs = [seed.run for model in data.models for seed in model.seeds]
     record = provenance.collect(f"{summary.study}: {data.name}", summary.config, input_files(runs))
-    drawn = draw(dataset_tasks(data), out / "plots", record, summary.dpi, summary.pdf, workers)
+    tasks = [*dataset_tasks(data), *verdict_tasks(data)]
+    drawn = draw(tasks, out / "plots", record, summary.dpi, summary.pdf, workers)
     columns = data.score_columns()
     groups = score_groups(columns)
     timings = [(m.name, s.timing) for m in data.models for s in m.seeds[:1] if s.timing and s.timing.get("results")]
@@ -120,7 +122,9 @@ def _sections(drawn: Sequence[Drawn]) -> list[Section]:
         wide = [d for d in figures if d.wide]
         single = [d for d in figures if not d.wide]
         title = _TITLES.get(name, name.replace("_", " ").capitalize())
-        sections.append(Section(name, title, wide, single, bool(wide) and name not in ("scores", "averages")))
+        sections.append(
+            Section(name, title, wide, single, bool(wide) and name not in ("scores", "averages", "classifiers"))
+        )
     return sections
 
 

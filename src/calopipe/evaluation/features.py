@@ -1,0 +1,61 @@
+"""Inputs of the classifier tests, read from shower files: which rows, and what of each shower."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from calopipe.config.schema import ClassifierConfig
+from calopipe.evaluation.inputs import stream
+from calopipe.geometry import Geometry
+from calopipe.metrics.features import (
+    features_high,
+    features_low,
+    features_low_normed,
+    features_low_raw,
+    regular_grid,
+)
+from calopipe.observables import compute
+from calopipe.seeds import generator
+
+
+def voxel_grid(geometry: Geometry, config: ClassifierConfig) -> tuple[int, int, int] | None:
+    """Bins of the voxels for a network that needs them, else None. Raises MetricUnavailable where there are none."""
+    return regular_grid(geometry) if config.network == "cnn" else None
+
+
+def thinned_rows(n: int, config: ClassifierConfig, what: str) -> np.ndarray:
+    """Sorted rows of a file that are used: all, or a random `max_per_class` of them."""
+    if config.max_per_class is None or n <= config.max_per_class:
+        return np.arange(n)
+    picked = generator(config.split.seed, "classifier rows", what).choice(n, config.max_per_class, replace=False)
+    return np.sort(picked)
+
+
+def feature_table(
+    path: Path, geometry: Geometry, threshold_MeV: float | None, config: ClassifierConfig, rows: np.ndarray, what: str
+) -> np.ndarray:
+    """(N, D) float32 features of the showers in `rows`, read piece by piece."""
+    threshold = geometry.threshold_MeV if threshold_MeV is None else threshold_MeV
+    table: np.ndarray | None = None
+    start = 0
+    everything = len(rows) == rows[-1] + 1
+    for chunk in stream(path, geometry, f"features of {what}", rows=None if everything else rows):
+        showers, incident = chunk.showers, chunk.incident_energies
+        if config.features == "high":
+            part = features_high(compute(showers, incident, geometry, threshold, brightest=0), incident)
+        elif config.features == "low_normed":
+            part = features_low_normed(showers, incident, geometry.layer_slices, threshold)
+        else:
+            make = {"low": features_low, "low_raw": features_low_raw}[config.features]
+            part = make(showers, incident, threshold, config.voxel_scale)
+        if table is None:
+            table = np.empty((len(rows), part.shape[1]), dtype=np.float32)
+        keep = part[: len(rows) - start]  # a head of the file is read as a whole
+        table[start : start + len(keep)] = keep
+        start += len(keep)
+        if start == len(rows):
+            break
+    assert table is not None
+    return table

@@ -1,0 +1,199 @@
+"""What the two-class and the multi-class test share: the split, the data without copies, one training.
+
+Feature tables can be large (set 3 of the CaloChallenge: 160 kB a shower), so they are used where they lie: parts of the
+split are row numbers, and only batches are gathered and standardised. On a GPU the tables move there when they take less
+than half of its free memory, else batches do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from calopipe.config.schema import ClassifierConfig
+from calopipe.errors import MetricUnavailable, NumericsError
+from calopipe.metrics.classifier_networks import Grid, build_network
+from calopipe.seeds import generator
+
+PARTS = ("train", "val", "test")
+_MIN_PER_CLASS = 20
+_BLOCK = 1000
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network learns.
+
+    Attributes:
+        outputs: logits per shower.
+        loss: (logits (n, outputs), number of each shower's sample (n,)) -> scalar.
+        goodness: same arguments -> figure of the validation part whose largest value chooses the weights.
+        perfect: `goodness` that nothing can exceed: training ends there.
+    """
+
+    outputs: int
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    goodness: Callable[[torch.Tensor, torch.Tensor], float]
+    perfect: float = float("inf")
+
+
+def split_rows(
+    tables: Sequence[np.ndarray], config: ClassifierConfig
+) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+    """Equally long random row numbers of each sample, and the positions in them of each part.
+
+    Raises:
+        MetricUnavailable: different numbers of features, fewer than 20 showers of a sample, or an empty part.
+    """
+    if any(t.ndim != 2 or t.shape[1] != tables[0].shape[-1] for t in tables):
+        raise MetricUnavailable(f"features {' and '.join(str(t.shape) for t in tables)} do not match")
+    n = min(*(len(t) for t in tables), config.max_per_class or len(tables[0]))
+    if n < _MIN_PER_CLASS:
+        raise MetricUnavailable(f"a classifier test needs {_MIN_PER_CLASS} showers of each sample, found {n}")
+    rng = generator(config.split.seed, "classifier split")
+    rows = [rng.permutation(len(t))[:n] for t in tables]
+    first, second = int(n * config.split.train + 1e-9), int(n * (config.split.train + config.split.val) + 1e-9)
+    parts = dict(zip(PARTS, np.split(np.arange(n), [first, second]), strict=True))
+    for name, part in parts.items():
+        if part.size == 0:
+            raise MetricUnavailable(f"the {name} part of the classifier's split is empty")
+    return rows, parts
+
+
+class TrainingData:
+    """The parts of K samples; each part holds its showers sample by sample, in the order of `tables`.
+
+    Args:
+        tables: (N_k, D) features of each sample; float32 tables are not copied.
+        config: split, device, and whether features are standardised (by the moments of the training part).
+
+    Attributes:
+        rows: row numbers of each sample that are used, (n,) each.
+        parts: part -> positions in `rows`.
+        labels: part -> number of each shower's sample.
+
+    Raises:
+        MetricUnavailable: see :func:`split_rows`.
+        NumericsError: a feature is not finite.
+    """
+
+    def __init__(self, tables: Sequence[np.ndarray], config: ClassifierConfig) -> None:
+        self.rows, self.parts = split_rows(tables, config)
+        for table in tables:
+            if not (np.isfinite(table.min()) and np.isfinite(table.max())):
+                raise NumericsError("features of the classifier test are not finite")
+        auto = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(auto if config.device == "auto" else config.device)
+        self._tables = _placed([torch.from_numpy(np.asarray(t, dtype=np.float32)) for t in tables], self.device)
+        home = self._tables[0].device
+        self._rows = {
+            name: torch.from_numpy(np.concatenate([r[part] for r in self.rows])).to(home)
+            for name, part in self.parts.items()
+        }
+        self.labels = {
+            name: torch.arange(len(tables)).repeat_interleave(part.size).to(self.device)
+            for name, part in self.parts.items()
+        }
+        self._mean = self._scale = None
+        if config.standardise:
+            self._mean, self._scale = self._moments()
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return self._tables[0].shape[1]
+
+    def batch(self, part: str, positions: torch.Tensor) -> torch.Tensor:
+        """(b, D) features of the showers at these positions (b,) of a part, on the device that computes."""
+        home = self._tables[0].device
+        positions = positions.to(home)
+        rows, size = self._rows[part][positions], self.parts[part].size
+        x = torch.empty(len(rows), self.n_features, device=home)
+        for k, table in enumerate(self._tables):
+            mine = torch.nonzero(positions // size == k)[:, 0]
+            x[mine] = table[rows[mine]]
+        x = x.to(self.device)
+        return x if self._mean is None else (x - self._mean) / self._scale
+
+    def blocks(self, part: str, size: int) -> list[torch.Tensor]:
+        """Consecutive positions of a whole part, at most `size` at once."""
+        return list(torch.arange(len(self.labels[part])).split(size))
+
+    def _moments(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation of each feature of the training part; 1 where it does not vary."""
+        total = torch.zeros(2, self.n_features, dtype=torch.float64, device=self.device)
+        for block in self.blocks("train", _BLOCK):
+            x = self.batch("train", block).double()
+            total += torch.stack([x.sum(dim=0), (x**2).sum(dim=0)])
+        mean, square = total / len(self.labels["train"])
+        deviation = (square - mean**2).clamp(min=0).sqrt()
+        varies = deviation > 1e-7 * mean.abs()
+        return mean.float(), torch.where(varies, deviation, 1.0).float()
+
+
+def _placed(tables: list[torch.Tensor], device: torch.device) -> list[torch.Tensor]:
+    if device.type == "cuda" and sum(t.nbytes for t in tables) < 0.5 * torch.cuda.mem_get_info(device)[0]:
+        return [t.to(device) for t in tables]
+    return tables
+
+
+def train_network(
+    data: TrainingData, task: Task, config: ClassifierConfig, seed: int, grid: Grid | None = None
+) -> tuple[dict[str, np.ndarray], int]:
+    """Train one network; the weights that do best on the validation part are kept.
+
+    Returns:
+        The logits of the parts ``val`` and ``test``, float64 (n, outputs), and the epoch (from 1) of the weights.
+
+    Raises:
+        MetricUnavailable: the network does not fit the features.
+        NumericsError: the training diverged.
+    """
+    with torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        network = build_network(data.n_features, config, task.outputs, grid).to(data.device)
+        optimizer = torch.optim.Adam(network.parameters(), lr=config.lr, fused=True)
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=10)
+        best, best_epoch, kept = -float("inf"), 0, {}
+        for epoch in range(1, config.epochs + 1):
+            _train_epoch(network, optimizer, data, task, config.batch_size)
+            logits = _predict(network, data, "val", config.batch_size)
+            goodness = task.goodness(logits, data.labels["val"])
+            if goodness > best:
+                best, best_epoch = goodness, epoch
+                kept = {k: v.detach().clone() for k, v in network.state_dict().items()}
+            if goodness >= task.perfect:
+                break
+            if config.plateau:
+                plateau.step(task.loss(logits, data.labels["val"]))
+        if not kept:
+            raise NumericsError("the classifier's training diverged: its loss is not finite")
+        network.load_state_dict(kept)
+        outputs = {p: _predict(network, data, p, config.batch_size).double().cpu().numpy() for p in ("val", "test")}
+    if not all(np.isfinite(o).all() for o in outputs.values()):
+        raise NumericsError("the classifier's training diverged: its output is not finite")
+    return outputs, best_epoch
+
+
+def _train_epoch(
+    network: nn.Module, optimizer: torch.optim.Optimizer, data: TrainingData, task: Task, batch_size: int
+) -> None:
+    network.train()
+    labels = data.labels["train"]
+    for positions in torch.randperm(len(labels)).split(batch_size):
+        if len(positions) == 1:  # a last batch of one shower has no variance to normalise by
+            continue
+        loss = task.loss(network(data.batch("train", positions)), labels[positions.to(labels.device)])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+
+@torch.no_grad()
+def _predict(network: nn.Module, data: TrainingData, part: str, batch_size: int) -> torch.Tensor:
+    network.eval()
+    return torch.cat([network(data.batch(part, block)) for block in data.blocks(part, max(batch_size, _BLOCK))])
