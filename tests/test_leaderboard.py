@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from importlib import resources
 
 import pytest
@@ -13,6 +14,7 @@ from calopipe.cli import main
 from calopipe.errors import ConfigError, DataError
 from calopipe.evaluation.formats import Score, save_scores, write_json
 from calopipe.evaluation.judgement import InputFile, Judgement, save_judgement
+from calopipe.metrics.classifier_presets import challenge_classifier
 from calopipe.plots.style import read_provenance
 from calopipe.report.leaderboard import OTHER_DATA, csv_rows, markdown_table, own_scores, place, terminal_table
 from calopipe.report.placement import leaderboard_of, write_leaderboard
@@ -175,6 +177,14 @@ def test_evaluations_say_what_they_are_of(tmp_path):
     save_judgement(path, judgement(dataset=None))
     with pytest.raises(ConfigError, match="no set of the challenge"):
         leaderboard_of([path], "2")
+
+
+def test_changed_classifiers_are_told(tmp_path):
+    config = challenge_classifier("low").model_dump(mode="json")
+    for more, told in (({"repeats": 2, "device": "cpu"}, False), ({"epochs": 3}, True)):
+        found = replace(judgement(scores=[score("fpd", 0.002)]), classifiers={"low": {**config, **more}})
+        save_judgement(tmp_path / "scores.json", found)
+        assert ("settings other than" in leaderboard_of([tmp_path]).own[0].note) is told
 
 
 def test_the_command_writes_tables_and_plots(tmp_path, capsys):

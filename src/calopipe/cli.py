@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -196,6 +197,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     def adjust(config: ClassifierConfig) -> ClassifierConfig:
         return config.model_copy(update=changes)
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # batch systems end jobs like this: clean up first
     setup = Setup.of(options.dataset, options.geometry, options.threshold)
     modes = setup.modes(options.mode)
     judgement = evaluate(

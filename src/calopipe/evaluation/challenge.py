@@ -19,10 +19,10 @@ import numpy as np
 from calopipe.config.schema import ClassifierConfig, HistogramConfig
 from calopipe.errors import ConfigError
 from calopipe.evaluation.challenge_inputs import Slice, in_slice
-from calopipe.evaluation.formats import AverageShowers, Histogram, Score, load_histograms, load_scores
+from calopipe.evaluation.formats import REFERENCE, AverageShowers, Histogram, Score, load_histograms, load_scores
 from calopipe.evaluation.inputs import stream
 from calopipe.evaluation.metrics import load_sample, measure_metrics
-from calopipe.evaluation.observables import REFERENCE, evaluate_observables
+from calopipe.evaluation.observables import evaluate_observables
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.metrics.base import BinnedCounts, Sample
 from calopipe.observables import SPECS

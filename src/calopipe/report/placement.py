@@ -16,6 +16,7 @@ from calopipe.evaluation.formats import Score
 from calopipe.evaluation.judgement import Judgement, is_judgement, parse_judgement
 from calopipe.evaluation.tables import write_table
 from calopipe.io.output import filling
+from calopipe.metrics.classifier_presets import CHALLENGE_CLASSIFIERS, challenge_classifier
 from calopipe.plots.leaderboard import Contender, quality_speed_figure
 from calopipe.plots.style import save_figure
 from calopipe.report.leaderboard import Leaderboard, csv_rows, markdown_table, own_scores, place
@@ -127,7 +128,15 @@ def _note(judgement: Judgement) -> str:
     text = f"{n} generated against {m} reference showers ({', '.join(f.name for f in judgement.reference)})"
     if judgement.official and n < m:
         text += "; the published scores are for as many generated as reference showers"
-    return text
+    changed = [name for name, config in judgement.classifiers.items() if not _is_challenges(name, config)]
+    return text + (f"; classifiers with settings other than the challenge's: {', '.join(changed)}" if changed else "")
+
+
+def _is_challenges(name: str, config: Mapping[str, Any]) -> bool:
+    """Whether a classifier was the challenge's; the device and the number of trainings do not matter."""
+    published = challenge_classifier(name).model_dump(mode="json") if name in CHALLENGE_CLASSIFIERS else {}
+    free = {"device", "repeats"}
+    return {k: v for k, v in config.items() if k not in free} == {k: v for k, v in published.items() if k not in free}
 
 
 def write_leaderboard(board: Leaderboard, out: Path, dpi: int = 150) -> list[Path]:
