@@ -164,6 +164,11 @@ def test_classifiers_are_the_challenges_with_the_changes_asked_for(files, tmp_pa
     assert {"roc.png", "weights_high.png"} <= set(found.files)
 
 
+def test_showers_of_prdc_are_a_choice(files, tmp_path):
+    assert run(files, "--mode", "prdc", "--prdc-showers", "100", "--out", "out") == 0
+    assert {s.n for s in load_judgement(tmp_path / "out" / "scores.json").scores} == {100}
+
+
 def test_another_geometry(sample, tmp_path):
     showers = read_showers(sample, slice(0, 400))
     paths = {"reference": tmp_path / "a.hdf5", "generated": tmp_path / "b.hdf5"}

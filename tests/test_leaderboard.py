@@ -187,6 +187,12 @@ def test_changed_classifiers_are_told(tmp_path):
         assert ("settings other than" in leaderboard_of([tmp_path]).own[0].note) is told
 
 
+def test_fewer_neighbours_are_told(tmp_path):
+    for n, told in ((1000, False), (500, True)):
+        save_judgement(tmp_path / "scores.json", judgement(scores=[replace(score("prdc/recall", 0.5), n=n)]))
+        assert ("of 500 showers" in leaderboard_of([tmp_path]).own[0].note) is told
+
+
 def test_the_command_writes_tables_and_plots(tmp_path, capsys):
     scores = [score("fpd", 0.002, 0.0001), score("classifier/low/auc", 0.7)]
     save_judgement(tmp_path / "scores.json", judgement(scores=scores))

@@ -106,6 +106,7 @@ def _add_evaluate(commands: Any) -> None:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where classifiers are trained")
     add("--cls-repeats", type=int, metavar="N", help="trainings of each classifier (default: the challenge's)")
     add("--cls-epochs", type=int, metavar="N", help="epochs of each training (default: the challenge's)")
+    add("--prdc-showers", type=int, metavar="N", help="showers of each sample for prdc (default 10000; published: all)")
     evaluate.set_defaults(command=_evaluate, refused=2)
 
 
@@ -189,8 +190,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     generated = [*options.generated, *options.input_file]
     if not generated:
         raise ConfigError("name the file to judge")
-    if options.seed < 0 or any(n is not None and n < 1 for n in (options.cls_repeats, options.cls_epochs)):
-        raise ConfigError("--seed must be at least 0, --cls-repeats and --cls-epochs at least 1")
+    counts = (options.cls_repeats, options.cls_epochs, options.prdc_showers)
+    if options.seed < 0 or any(n is not None and n < 1 for n in counts):
+        raise ConfigError("--seed must be at least 0; --cls-repeats, --cls-epochs and --prdc-showers at least 1")
     wanted = {"device": options.device, "repeats": options.cls_repeats, "epochs": options.cls_epochs}
     changes = {k: v for k, v in wanted.items() if v is not None}
 
@@ -200,8 +202,17 @@ def _evaluate(options: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # batch systems end jobs like this: clean up first
     setup = Setup.of(options.dataset, options.geometry, options.threshold)
     modes = setup.modes(options.mode)
+    settings = {} if options.prdc_showers is None else {"prdc": {"max_showers": options.prdc_showers}}
     judgement = evaluate(
-        options.reference, generated, setup, modes, options.out, name=options.name, seed=options.seed, adjust=adjust
+        options.reference,
+        generated,
+        setup,
+        modes,
+        options.out,
+        name=options.name,
+        seed=options.seed,
+        adjust=adjust,
+        settings=settings,
     )
     print(printed_scores(judgement))
     print(f"{len(judgement.files) + 1} files in {options.out}: scores.json, scores.csv and plots")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from calopipe import provenance
 from calopipe.config.schema import ClassifierConfig
@@ -43,6 +45,7 @@ def evaluate(
     seed: int = 0,
     dpi: int = 150,
     adjust: Callable[[ClassifierConfig], ClassifierConfig] = lambda config: config,
+    settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Judgement:
     """Compare a generated with a reference sample and write ``scores.json``, ``scores.csv`` and PNG plots to `out`.
 
@@ -56,6 +59,7 @@ def evaluate(
         name: what the generated sample is called; by default its file's name.
         seed: seed of bootstraps and classifier trainings.
         adjust: changes the settings of the challenge's classifiers.
+        settings: of metrics by name, where they are not the default ones.
 
     Raises:
         DataError: a file is unreadable, does not fit, holds values that are not energies, or the incident energies of the
@@ -72,7 +76,7 @@ def evaluate(
         for line in warnings:
             log.warning("warning: %s", line)
         with filling(out, SCORES) as folder:
-            found = evaluate_modes(one, other, setup, modes, summaries, seed, adjust)
+            found = evaluate_modes(one, other, setup, modes, summaries, seed, adjust, settings)
             written = _draw(found, setup, modes, name, folder, dpi, [*reference, *generated])
             judgement = _judgement(found, setup, modes, seed, name, inputs, warnings, [*written, TABLE])
             labels = {"dataset": setup.dataset or setup.geometry.name, "generator": name}

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -181,6 +183,7 @@ def evaluate_modes(
     summaries: tuple[Summary, Summary],
     seed: int,
     adjust: Callable[[ClassifierConfig], ClassifierConfig] = lambda config: config,
+    settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Findings:
     """Compute the modes.
 
@@ -190,6 +193,7 @@ def evaluate_modes(
         summaries: of the reference and of the generated file.
         seed: seed of bootstraps and classifier trainings.
         adjust: changes the settings of the challenge's classifiers (device, repeats, epochs).
+        settings: of metrics by name, where they are not the default ones.
 
     A metric that is not defined on this input becomes a score without a value that says why.
     """
@@ -203,19 +207,20 @@ def evaluate_modes(
             found.histograms = _histograms(samples, setup, summaries, folder)
         for mode in modes:
             start = time.monotonic()
-            found.scores += measure_metrics(*samples, GENERATED, _metrics_of(mode, modes, setup), seed)
+            metrics = [{"metric": name, **settings.get(name, {})} for name in _metrics_of(mode, modes, setup)]
+            found.scores += measure_metrics(*samples, GENERATED, metrics, seed)
             if mode in CLASSIFIERS:
                 _classify(mode, reference, generated, setup, seed, adjust, folder, found)
             log.info("mode %s: %.1f s", mode, time.monotonic() - start)
     return found
 
 
-def _metrics_of(mode: str, modes: Sequence[str], setup: Setup) -> list[dict[str, str]]:
+def _metrics_of(mode: str, modes: Sequence[str], setup: Setup) -> list[str]:
     """The registered metrics of a mode; separation powers belong to ``hist`` and ``chi2`` and are computed once."""
     if mode in ("fpd", "kpd", "prdc"):
-        return [{"metric": mode}]
+        return [mode]
     if mode == "chi2" or (mode == "hist" and "chi2" not in modes):
-        return [{"metric": "separation_power" if setup.dataset is None else "challenge_separation"}]
+        return ["separation_power" if setup.dataset is None else "challenge_separation"]
     return []
 
 

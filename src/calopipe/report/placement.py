@@ -128,6 +128,9 @@ def _note(judgement: Judgement) -> str:
     text = f"{n} generated against {m} reference showers ({', '.join(f.name for f in judgement.reference)})"
     if judgement.official and n < m:
         text += "; the published scores are for as many generated as reference showers"
+    neighbours = {s.n for s in judgement.scores if s.name.startswith("prdc/") and s.value is not None}
+    if neighbours and min(neighbours) < min(n, m):
+        text += f"; precision, recall, density and coverage of {min(neighbours)} showers, the published ones of all"
     changed = [name for name, config in judgement.classifiers.items() if not _is_challenges(name, config)]
     return text + (f"; classifiers with settings other than the challenge's: {', '.join(changed)}" if changed else "")
 
