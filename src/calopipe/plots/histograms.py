@@ -117,7 +117,7 @@ def histogram_page(
         title: heading of the page.
         columns: panels side by side.
         ratio_range: as in :func:`histogram_figure`.
-        notes: a line inside each panel, e.g. the separation power; none by default.
+        notes: a line above each panel, e.g. the separation power; none by default.
     """
     columns = min(columns, len(observables))
     rows = math.ceil(len(observables) / columns)
@@ -187,7 +187,7 @@ def draw_histogram(
 ) -> None:
     """Draw densities into `top` and ratios into `bottom`; axis labels are shortened for small panels.
 
-    The range of incident energies, where there is one, and the `note` stand in the upper right corner.
+    The `note` stands above the panel, where it hides nothing.
     """
     first = series[0].histograms[0]
     reference, error = _density(first, REFERENCE), _error(first, REFERENCE)
@@ -205,10 +205,11 @@ def draw_histogram(
     if not first.log_x:
         top.xaxis.set_major_locator(MaxNLocator(nbins=5 if short else 7))
     energies = slice_label(first.energy_slice)
-    text = "\n".join(t for t in (rf"$E_\mathrm{{inc}}$: {energies}" if energies else "", note) if t)
-    if text:
-        box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5} if note else None
-        top.text(0.97, 0.955, text, transform=top.transAxes, ha="right", va="top", fontsize=8.5, bbox=box)
+    if energies:
+        text = rf"$E_\mathrm{{inc}}$: {energies}"
+        top.text(0.97, 0.955, text, transform=top.transAxes, ha="right", va="top", fontsize=8.5)
+    if note:
+        top.set_title(note, loc="right", fontsize=8, pad=3)
     unit = unit_of(first.label)
     name = "Density" if short else "Normalised density"
     top.set_ylabel(f"{name} [1/{unit}]" if unit else name)
