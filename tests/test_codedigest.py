@@ -29,6 +29,9 @@ FILES = {
     "late.py": 'import importlib\nm = importlib.import_module("calopipe.models.vae")\n',
     "typed.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from calopipe.models import inn\n",
     "page.html": "<html>",
+    "config/__init__.py": "",
+    "config/schema.py": "from calopipe import units\nBINS = 50\n",
+    "histogram.py": "from calopipe.config.schema import BINS\n",
 }
 STAGES = {
     "prepare": ["calopipe.data"],
@@ -37,6 +40,7 @@ STAGES = {
     "judge": ["calopipe.judge.auc"],
     "late": ["calopipe.late"],
     "typed": ["calopipe.typed"],
+    "histogram": ["calopipe.histogram"],
 }
 
 
@@ -58,6 +62,7 @@ def package(tmp_path: Path) -> Path:
         ("models/coupling.py", {"train"}),
         ("models/vae.py", {"train_vae", "late"}),
         ("models/__init__.py", set()),
+        ("config/schema.py", set()),
         ("judge/__init__.py", {"judge"}),
         ("judge/scores.py", {"judge"}),
         ("__init__.py", set()),

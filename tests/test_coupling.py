@@ -30,7 +30,7 @@ def test_parameter_counts_of_the_published_latent_flow(dim, count):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("masks", ["random", "alternate"])
+@pytest.mark.parametrize("masks", ["random", "alternate", "pairs"])
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-4), (torch.float64, 1e-10)])
 def test_inverse(kind, masks, dtype, tolerance):
     torch.manual_seed(0)
@@ -101,6 +101,10 @@ def test_columns_are_all_reached_and_seeded():
     for dim in (8, 9):
         chosen = choose_columns(dim, 3, "alternate", seed=1)
         assert torch.cat(chosen).unique().numel() == dim and all(len(c) == dim // 2 for c in chosen)
+        pairs = choose_columns(dim, 4, "pairs", seed=1)
+        halves = [torch.cat(pairs[i : i + 2]) for i in (0, 2)]
+        assert all(half.unique().numel() == dim // 2 * 2 for half in halves)  # two blocks share no column
+        assert not torch.equal(pairs[0], pairs[2])  # the next two are cut anew
     first, again, other = (choose_columns(50, 4, "random", seed=s) for s in (1, 1, 2))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))

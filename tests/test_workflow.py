@@ -238,6 +238,12 @@ def test_library_edit_reruns_the_stages_that_use_it(tree, module, expected):
         assert jobs["train_flow"] == jobs["generate"] == 1
 
 
+def test_edit_of_the_settings_module_reruns_nothing(tree):
+    path = tree / "src/calopipe/config/schema.py"
+    path.write_text(path.read_text() + "\n_EDITED = True\n")
+    assert not planned(tree)
+
+
 def test_new_model_file_reruns_nothing(tree):
     (tree / "src/calopipe/models/not_used_here.py").write_text('"""A model nobody asked for."""\n')
     assert not planned(tree)

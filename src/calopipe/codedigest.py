@@ -11,6 +11,8 @@ What counts as a use:
 - An ``__init__`` counts as a whole, with all it imports, when it is imported itself (``import calopipe.pkg``, star
   imports), defines the name taken from it, or holds code of its own (anything but imports, ``__all__`` and dunders).
 - Imports under ``if TYPE_CHECKING:`` never run and are ignored.
+- :data:`DECLARATIONS` do not count: what they say reaches a stage as its settings, which rerun it by themselves. Otherwise
+  a new setting of one stage would rerun all others.
 
 Modules that are found at run time (registries, plug-ins) are invisible to a static reading: name them explicitly, e.g.
 ``code_digest(["calopipe.training.run", MODELS.module_of("inn")])``.
@@ -29,6 +31,9 @@ from pathlib import Path
 from calopipe.errors import ConfigError
 
 _ROOT = Path(__file__).resolve().parent
+
+#: modules and packages that only declare settings, messages and names of parts
+DECLARATIONS = ("config", "errors", "registry")
 
 #: dotted name of a module -> arguments of :func:`_parse`
 Files = dict[str, tuple[str, str, str, int, int]]
@@ -111,13 +116,18 @@ def _reached(modules: Iterable[str], files: Files, root: Path) -> list[str]:
     seen: set[str] = set()
     while todo:
         name = todo.pop()
-        if name in seen or name not in files:
+        if name in seen or name not in files or _is_declaration(name):
             continue
         seen.add(name)
         for item in _parse(*files[name]).imports:
             todo.extend(_targets(files, item))
         todo.extend(p for p in _parents(name) if p in files and _parse(*files[p]).has_code)
     return sorted(seen)
+
+
+def _is_declaration(name: str) -> bool:
+    parts = name.split(".")
+    return len(parts) > 1 and parts[1] in DECLARATIONS
 
 
 def _targets(files: Files, item: _Import, depth: int = 0) -> list[str]:

@@ -24,6 +24,7 @@ from llvmlite import ir
 from numba import cfunc, njit, types
 from numba.extending import intrinsic
 
+from calopipe.models import lanes
 from calopipe.models import rqs_kernels as kernels
 from calopipe.models.rqs_kernels import LANES, ROWS_A, ROWS_F
 
@@ -118,8 +119,8 @@ def _transform(F, A, logdet, con, row, col, count, K, T, inverse):
     sign, bound = (-1.0 if inverse else 1.0), con[0]
     for i in range(n):
         outside = abs(A[_RAW + i]) > bound
-        F[_V0 + i] = kernels._log(kernels.real(F, kernels.where(outside, 1.0, A[_SLOPE + i])))
-        A[_OUT + i] = kernels.where(outside, A[_RAW + i], A[_OUT + i])
+        F[_V0 + i] = lanes.log(lanes.real(F, lanes.where(outside, 1.0, A[_SLOPE + i])))
+        A[_OUT + i] = lanes.where(outside, A[_RAW + i], A[_OUT + i])
     total = 0.0
     for i in range(count):
         total += F[_V0 + i]
@@ -145,7 +146,8 @@ def _differentiate(F, A, glogdet, con, row, col, count, K, T, inverse):
 @cache
 def _entry(backward: bool, number: type):
     """Address and caller of the compiled ``bool(int64*)`` for logits of type ``number``; x may be of either type."""
-    digest = hashlib.sha256(Path(kernels.__file__).read_bytes()).hexdigest()  # cached code follows the kernels' source
+    sources = b"".join(Path(module.__file__).read_bytes() for module in (kernels, lanes))
+    digest = hashlib.sha256(sources).hexdigest()  # cached code follows the kernels' sources
 
     def run(words):
         n, D, T, K, wide = words[_N], words[_D], words[_T], words[_K], words[_WIDE] != 0

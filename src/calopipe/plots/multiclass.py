@@ -46,7 +46,7 @@ def ranking_figure(entries: Sequence[Posterior], indistinguishable: float, title
     The thick bar is the spread between the trainings, the thin one that and the statistical error in quadrature.
     """
     rows = sorted(entries, key=lambda e: (e.style is not None, -e.value))
-    height = 0.32 * len(rows) + 1.15
+    height = 0.32 * len(rows) + 0.95
     width = 5.0
     left = (0.35 + 0.075 * max(len(e.label) for e in rows)) / width
     figure = new_figure(width, height)
@@ -55,8 +55,10 @@ def ranking_figure(entries: Sequence[Posterior], indistinguishable: float, title
     axes.axvline(indistinguishable, color=REFERENCE_LINE, linewidth=0.9, linestyle=(0, (4, 3)), label=text)
     for y, entry in enumerate(rows):
         color = REFERENCE_LINE if entry.style is None else entry.style.color
-        axes.errorbar(entry.value, y, xerr=np.hypot(entry.spread, entry.statistical), color=color, elinewidth=0.9)
-        axes.errorbar(entry.value, y, xerr=entry.spread, color=color, elinewidth=2.6, marker="o", markersize=4.5)
+        axes.errorbar(
+            entry.value, y, xerr=np.hypot(entry.spread, entry.statistical), color=color, elinewidth=0.9, capsize=3
+        )
+        axes.errorbar(entry.value, y, xerr=entry.spread, color=color, elinewidth=2.6, marker="o", markersize=3)
     axes.set_yticks(range(len(rows)), [e.label for e in rows])
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -80,11 +82,14 @@ def confusion_figure(confusion: Array, labels: Sequence[str], title: str = "") -
     spread = fractions.std(axis=0, ddof=1) if len(fractions) > 1 else None
     k = len(labels)
     cell = 0.62
-    margin = 0.45 + 0.072 * max(len(label) for label in labels)
-    width, height = margin + cell * k + 0.95, 0.45 + cell * k + margin
+    longest = max(len(label) for label in labels)
+    slanted = longest > 6
+    left = 0.45 + 0.072 * longest
+    bottom = 0.5 + 0.055 * longest if slanted else 0.55
+    width, height = left + cell * k + 0.95, 0.45 + cell * k + bottom
     figure = new_figure(width, height)
-    axes = figure.add_axes((margin / width, margin / height, cell * k / width, cell * k / height))
-    bar = figure.add_axes(((margin + cell * k + 0.12) / width, margin / height, 0.13 / width, cell * k / height))
+    axes = figure.add_axes((left / width, bottom / height, cell * k / width, cell * k / height))
+    bar = figure.add_axes(((left + cell * k + 0.12) / width, bottom / height, 0.13 / width, cell * k / height))
     image = axes.imshow(mean, cmap="Blues", vmin=0, vmax=1)
     for i in range(k):
         for j in range(k):
@@ -95,7 +100,8 @@ def confusion_figure(confusion: Array, labels: Sequence[str], title: str = "") -
             if spread is not None:
                 note = f"$\\pm${spread[i, j]:.2f}"
                 axes.text(j, i + 0.22, note, ha="center", va="center", color=color, fontsize=6.5)
-    axes.set_xticks(range(k), labels, rotation=45 if max(map(len, labels)) > 6 else 0, ha="center")
+    slant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
+    axes.set_xticks(range(k), labels, **slant)
     axes.set_yticks(range(k), labels)
     axes.tick_params(which="both", length=0)
     axes.xaxis.set_minor_locator(NullLocator())
