@@ -36,6 +36,7 @@ LEVELS = {
     "report": 6,
     "provenance": 6,
     "show": 6,
+    "submission": 6,
     "cli": 6,
 }
 SIBLINGS = {"preprocessing", "observables", "models", "metrics"}

@@ -1,23 +1,28 @@
-"""The ``calopipe`` command: showers from trained checkpoints, and a look into shower files, outside the workflow."""
+"""The ``calopipe`` command, outside the workflow: draw showers, look into files, judge them, compare with published scores."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from calopipe import __version__
-from calopipe.errors import CalopipeError, ConfigError
+from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError
 
 log = logging.getLogger("calopipe")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point. Expected errors end with one line on stderr and exit status 1, wrong arguments with 2."""
+    """Entry point. Expected errors end with one line on stderr and exit status 1, wrong arguments with 2.
+
+    So do files that ``evaluate`` and ``leaderboard`` refuse: with 2. Ctrl-C ends with 130.
+    """
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("lightning").setLevel(logging.WARNING)
@@ -25,7 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.command(options)
     except CalopipeError as error:
         print(f"calopipe: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+        return options.refused if isinstance(error, DataError | GeometryError | ConfigError) else 1
+    except KeyboardInterrupt:
+        print("calopipe: interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader of our output has gone
         return 1
     return 0
@@ -34,8 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="calopipe", description=__doc__)
     parser.add_argument("--version", action="version", version=f"calopipe {__version__}")
+    parser.set_defaults(refused=1)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_generate(commands)
+    _add_show(commands)
+    _add_evaluate(commands)
+    _add_leaderboard(commands)
+    return parser
 
+
+def _add_generate(commands: Any) -> None:
     generate = commands.add_parser("generate", help="draw showers from a trained flow", description=_generate.__doc__)
     generate.add_argument(
         "flow", type=Path, help="checkpoint of a flow: results/<dataset>/<model>/seed<n>/flow/model.pt"
@@ -56,13 +72,58 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
     generate.set_defaults(command=_generate)
 
+
+def _add_show(commands: Any) -> None:
     show = commands.add_parser("show", help="what is in a shower file", description=_show.__doc__)
     show.add_argument("file", type=Path, help="HDF5 file in the CaloChallenge's or CaloGAN's layout")
     show.add_argument("--geometry", help="name, YAML or XML file; by default the one named in the file")
     show.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw showers into this folder")
     show.add_argument("--rows", type=int, nargs="+", default=[0, 1, 2], help="showers to draw (default 0 1 2)")
     show.set_defaults(command=_show)
-    return parser
+
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser(
+        "evaluate", help="judge a submission as the CaloChallenge does", description=_evaluate.__doc__
+    )
+    add = evaluate.add_argument
+    add("generated", type=Path, nargs="*", help="HDF5 file to judge; several are taken as one sample")
+    add("--input_file", "-i", type=Path, action="append", default=[], help="the same, as the challenge's script has it")
+    add(
+        "--reference", "--reference_file", "-r", type=Path, action="append", required=True, metavar="FILE",
+        help="showers to compare with; give the option twice for a reference of two files (set 3)",
+    )  # fmt: skip
+    add("--dataset", "-d", help="set of the challenge: 1-photons, 1-pions, 2 or 3")
+    add("--geometry", help="instead of --dataset, another calorimeter: name, YAML or XML file")
+    add("--threshold", type=float, metavar="MEV", help="minimum readout of a voxel (default: the geometry's)")
+    add(
+        "--mode", "-m", nargs="+", default=["all"], metavar="MODE",
+        help="avg avg-E hist chi2 cls-low cls-low-normed cls-high cls-resnet fpd kpd prdc, or all (default), no-cls",
+    )  # fmt: skip
+    add("--out", "--output_dir", type=Path, default=Path("evaluation"), help="folder to write (default evaluation)")
+    add("--name", default="", help="what the sample is called in plots and tables (default: the file's name)")
+    add("--seed", type=int, default=0, help="default 0")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where classifiers are trained")
+    add("--cls-repeats", type=int, metavar="N", help="trainings of each classifier (default: the challenge's)")
+    add("--cls-epochs", type=int, metavar="N", help="epochs of each training (default: the challenge's)")
+    add("--prdc-showers", type=int, metavar="N", help="showers of each sample for prdc (default 10000; published: all)")
+    evaluate.set_defaults(command=_evaluate, refused=2)
+
+
+def _add_leaderboard(commands: Any) -> None:
+    board = commands.add_parser(
+        "leaderboard", help="place scores in the CaloChallenge's published table", description=_leaderboard.__doc__
+    )
+    add = board.add_argument
+    add(
+        "scores", type=Path, nargs="+",
+        help="scores.json of `calopipe evaluate`, or files of one run of a study (metrics.json, classifiers/*.json, "
+        "timing.json), or the folder that holds them: together one row",
+    )  # fmt: skip
+    add("--dataset", "-d", help="which table: 1-photons, 1-pions, 2 or 3 (default: the one that was evaluated)")
+    add("--name", default="", help="what the row is called")
+    add("--out", type=Path, help="folder for CSV, Markdown and plots (default: only print)")
+    board.set_defaults(command=_leaderboard, refused=2)
 
 
 def _generate(options: argparse.Namespace) -> None:
@@ -89,14 +150,13 @@ def incident_energies(text: str, number: int | None, seed: int) -> np.ndarray:
         ConfigError: not understood, or not positive.
         DataError: the file is no shower file.
     """
-    from calopipe.io import iter_showers
+    from calopipe.io import read_incident_energies
     from calopipe.seeds import generator
 
     if number is not None and number < 1:
         raise ConfigError(f"--number must be at least 1, found {number}")
     if Path(text).is_file():
-        found = np.concatenate([chunk.incident_energies for chunk in iter_showers(text)])
-        return np.repeat(found, number or 1, axis=0)
+        return np.repeat(read_incident_energies(text), number or 1, axis=0)
     bounds = text.split(":")
     try:
         values = np.array([float(e) for e in (bounds if len(bounds) == 2 else text.split(","))], dtype=np.float32)
@@ -118,6 +178,55 @@ def _show(options: argparse.Namespace) -> None:
     print(summarise(options.file, options.geometry))
     if options.pictures is not None:
         for path in event_pictures(options.file, options.pictures, options.rows, options.geometry):
+            print(path)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    """Compare a file of generated showers with a reference file as the CaloChallenge's script does, with errors."""
+    from calopipe.config.schema import ClassifierConfig
+    from calopipe.evaluation.challenge import Setup
+    from calopipe.submission import evaluate, printed_scores
+
+    generated = [*options.generated, *options.input_file]
+    if not generated:
+        raise ConfigError("name the file to judge")
+    counts = (options.cls_repeats, options.cls_epochs, options.prdc_showers)
+    if options.seed < 0 or any(n is not None and n < 1 for n in counts):
+        raise ConfigError("--seed must be at least 0; --cls-repeats, --cls-epochs and --prdc-showers at least 1")
+    wanted = {"device": options.device, "repeats": options.cls_repeats, "epochs": options.cls_epochs}
+    changes = {k: v for k, v in wanted.items() if v is not None}
+
+    def adjust(config: ClassifierConfig) -> ClassifierConfig:
+        return config.model_copy(update=changes)
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # batch systems end jobs like this: clean up first
+    setup = Setup.of(options.dataset, options.geometry, options.threshold)
+    modes = setup.modes(options.mode)
+    settings = {} if options.prdc_showers is None else {"prdc": {"max_showers": options.prdc_showers}}
+    judgement = evaluate(
+        options.reference,
+        generated,
+        setup,
+        modes,
+        options.out,
+        name=options.name,
+        seed=options.seed,
+        adjust=adjust,
+        settings=settings,
+    )
+    print(printed_scores(judgement))
+    print(f"{len(judgement.files) + 1} files in {options.out}: scores.json, scores.csv and plots")
+
+
+def _leaderboard(options: argparse.Namespace) -> None:
+    """Place scores in the table of all submissions to the CaloChallenge (arXiv:2410.21611), metric by metric."""
+    from calopipe.report.leaderboard import terminal_table
+    from calopipe.report.placement import leaderboard_of, write_leaderboard
+
+    board = leaderboard_of(options.scores, options.dataset, options.name)
+    print(terminal_table(board))
+    if options.out is not None:
+        for path in write_leaderboard(board, options.out):
             print(path)
 
 

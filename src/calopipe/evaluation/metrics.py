@@ -63,12 +63,21 @@ def evaluate_metrics(
     scores: list[Score] = []
     for sample_name, path in samples.items():
         sample = load_sample(sample_name, path, histograms, geometry, threshold, base)
-        for entry in metrics:
-            settings = {k: v for k, v in entry.items() if k != "metric"}
-            for m in _measure(entry["metric"], settings, base, sample, derive(seed, "metric", sample_name)):
-                scores.append(_score(m, sample_name, seed))
-            log.info("metric %s of %s: done", entry["metric"], sample_name)
+        scores += measure_metrics(base, sample, sample_name, metrics, seed)
     save_scores(out, scores)
+
+
+def measure_metrics(
+    base: Sample, sample: Sample, sample_name: str, metrics: Sequence[Mapping[str, Any]], seed: int
+) -> list[Score]:
+    """The scores of one sample against the reference `base`; arguments and errors as for :func:`evaluate_metrics`."""
+    scores: list[Score] = []
+    for entry in metrics:
+        settings = {k: v for k, v in entry.items() if k != "metric"}
+        for m in _measure(entry["metric"], settings, base, sample, derive(seed, "metric", sample_name)):
+            scores.append(_score(m, sample_name, seed))
+        log.info("metric %s of %s: done", entry["metric"], sample_name)
+    return scores
 
 
 def _measure(name: str, settings: Mapping[str, Any], base: Sample, sample: Sample, seed: int) -> list[Measurement]:

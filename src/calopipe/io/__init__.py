@@ -1,8 +1,9 @@
 """Shower files: HDF5 in the CaloChallenge's layout (read, written) and CaloGAN's (read), streamed or whole."""
 
 from calopipe.io.checksum import file_hash
+from calopipe.io.joined import joined_showers
 from calopipe.io.pooling import pool_showers
-from calopipe.io.read import FileInfo, file_info, iter_showers, read_showers
+from calopipe.io.read import FileInfo, file_info, iter_showers, read_incident_energies, read_showers
 from calopipe.io.showers import Showers
 from calopipe.io.write import ShowerWriter, write_calogan, write_showers
 
@@ -13,7 +14,9 @@ __all__ = [
     "file_hash",
     "file_info",
     "iter_showers",
+    "joined_showers",
     "pool_showers",
+    "read_incident_energies",
     "read_showers",
     "write_calogan",
     "write_showers",

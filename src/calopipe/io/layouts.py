@@ -95,6 +95,12 @@ class ShowerFile:
             return as_arrays(energies, showers, str(self.path))
         return checked(energies, showers, str(self.path), numbers)
 
+    def read_energies(self) -> NDArray[np.float32]:
+        """All incident energies (N, 1) in MeV, without the showers. Raises DataError like :meth:`read`."""
+        with _readable(self.path), np.errstate(over="ignore"):
+            energies = np.asarray(self._energy[()], dtype=np.float32).reshape(-1, 1) * self._unit
+        return checked(energies, np.zeros_like(energies), str(self.path))[0]
+
     def _read_range(self, rows: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         with _readable(self.path), np.errstate(over="ignore"):  # too large for float32 becomes infinite, found later
             energies = np.asarray(self._energy[rows], dtype=np.float32).reshape(-1, 1) * self._unit

@@ -8,6 +8,7 @@ the error, keeps what follows in memory (by then only what the library had cache
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -120,6 +121,27 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def filling(folder: Path, last: str) -> Iterator[Path]:
+    """Yield a temporary folder beside `folder`; on success move its files into `folder`, the one called `last` at the end.
+
+    A file `last` that is there already is removed before the first new file arrives. So where it exists, all files of
+    one run do; a run that fails or is interrupted leaves `folder` as it was. Raises DataError when it cannot be written.
+    """
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    with writing(folder):
+        temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
+            (folder / last).unlink(missing_ok=True)
+            for path in sorted(temporary.iterdir(), key=lambda p: (p.name == last, p.name)):
+                os.replace(path, folder / path.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 class HDF5Output:

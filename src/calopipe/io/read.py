@@ -46,6 +46,12 @@ def file_info(path: str | Path) -> FileInfo:
         return FileInfo(Path(path), file.n_showers, file.n_voxels, file.layout, file.attributes)
 
 
+def read_incident_energies(path: str | Path) -> np.ndarray:
+    """All incident energies (N, 1) of a file, float32, in MeV, without reading the showers; errors as read_showers."""
+    with open_showers(path) as file:
+        return file.read_energies()
+
+
 def read_showers(
     path: str | Path, rows: Rows = None, geometry: Geometry | None = None, validate: bool = True
 ) -> Showers:

@@ -104,7 +104,11 @@ def histogram_figure(series: Sequence[Series], ratio_range: tuple[float, float] 
 
 @styled
 def histogram_page(
-    observables: Sequence[Sequence[Series]], title: str, columns: int = 3, ratio_range: tuple[float, float] = (0.5, 1.5)
+    observables: Sequence[Sequence[Series]],
+    title: str,
+    columns: int = 3,
+    ratio_range: tuple[float, float] = (0.5, 1.5),
+    notes: Sequence[str] = (),
 ) -> Figure:
     """Several observables on one page, each with its ratio panel, under one legend.
 
@@ -113,6 +117,7 @@ def histogram_page(
         title: heading of the page.
         columns: panels side by side.
         ratio_range: as in :func:`histogram_figure`.
+        notes: a line above each panel, e.g. the separation power; none by default.
     """
     columns = min(columns, len(observables))
     rows = math.ceil(len(observables) / columns)
@@ -133,7 +138,8 @@ def histogram_page(
             2, 1, subplot_spec=grid[i // columns, i % columns], height_ratios=(3, 1), hspace=0.06
         )
         top = figure.add_subplot(inner[0])
-        draw_histogram(top, figure.add_subplot(inner[1], sharex=top), series, ratio_range, short=True)
+        note = notes[i] if notes else ""
+        draw_histogram(top, figure.add_subplot(inner[1], sharex=top), series, ratio_range, short=True, note=note)
     longest = max(observables, key=len)
     figure.text(0.012, 1 - 0.12 / height, title, fontsize=11, fontweight="bold", va="top")
     figure.legend(
@@ -172,9 +178,17 @@ def _legend_columns(handles: Sequence[Patch | Line2D]) -> int:
 
 
 def draw_histogram(
-    top: Axes, bottom: Axes, series: Sequence[Series], ratio_range: tuple[float, float], short: bool = False
+    top: Axes,
+    bottom: Axes,
+    series: Sequence[Series],
+    ratio_range: tuple[float, float],
+    short: bool = False,
+    note: str = "",
 ) -> None:
-    """Draw densities into `top` and ratios into `bottom`; axis labels are shortened for small panels."""
+    """Draw densities into `top` and ratios into `bottom`; axis labels are shortened for small panels.
+
+    The `note` stands above the panel, where it hides nothing.
+    """
     first = series[0].histograms[0]
     reference, error = _density(first, REFERENCE), _error(first, REFERENCE)
     floor = _floor([first, *(h for s in series for h in s.histograms)])
@@ -194,6 +208,8 @@ def draw_histogram(
     if energies:
         text = rf"$E_\mathrm{{inc}}$: {energies}"
         top.text(0.97, 0.955, text, transform=top.transAxes, ha="right", va="top", fontsize=8.5)
+    if note:
+        top.set_title(note, loc="right", fontsize=8, pad=3)
     unit = unit_of(first.label)
     name = "Density" if short else "Normalised density"
     top.set_ylabel(f"{name} [1/{unit}]" if unit else name)

@@ -1,7 +1,7 @@
 """Where raw shower files come from: bundled samples, local files, downloads (registered datasets or explicit URLs)."""
 
 from calopipe.sources.fetching import FetchedFile, default_cache, fetch, read_manifest
-from calopipe.sources.registered import REGISTERED, RemoteDataset, RemoteFile, registered
+from calopipe.sources.registered import REGISTERED, RemoteDataset, RemoteFile, is_official_reference, registered
 from calopipe.sources.transfer import Retry, download
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "default_cache",
     "download",
     "fetch",
+    "is_official_reference",
     "read_manifest",
     "registered",
 ]

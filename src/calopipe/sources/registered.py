@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from calopipe.errors import ConfigError, nearest
@@ -109,6 +110,12 @@ REGISTERED: dict[str, RemoteDataset] = {
         ),
     )
 }
+
+
+def is_official_reference(name: str, md5: Collection[str]) -> bool:
+    """Whether files with these MD5 checksums are the published reference of a registered dataset: all of it, no more."""
+    official = {file.checksum.removeprefix("md5:") for file in registered(name).of_role(REFERENCE) if file.checksum}
+    return len(md5) == len(official) and set(md5) == official
 
 
 def registered(name: str) -> RemoteDataset:

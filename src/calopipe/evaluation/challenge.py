@@ -1,0 +1,299 @@
+"""The CaloChallenge's evaluation of one submission: a generated against a reference file, mode by mode.
+
+What the challenge's script ``evaluate.py`` (arXiv:2410.21611, section 4) shows of a submission, with an error on every
+score and files read in pieces. Both files are checked, as a whole, before anything is computed or written: shapes,
+values, and whether their incident energies follow one distribution, without which no histogram can be compared.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from calopipe.config.schema import ClassifierConfig, HistogramConfig
+from calopipe.errors import ConfigError
+from calopipe.evaluation.challenge_inputs import Slice, in_slice
+from calopipe.evaluation.formats import REFERENCE, AverageShowers, Histogram, Score, load_histograms, load_scores
+from calopipe.evaluation.inputs import stream
+from calopipe.evaluation.metrics import load_sample, measure_metrics
+from calopipe.evaluation.observables import evaluate_observables
+from calopipe.geometry import Geometry, load_geometry
+from calopipe.metrics.base import BinnedCounts, Sample
+from calopipe.observables import SPECS
+from calopipe.observables.spectrum import LABEL as VOXEL_LABEL
+
+log = logging.getLogger("calopipe")
+
+GENERATED = "generated"
+#: the challenge's name of a set -> geometry and registered dataset of the same name
+SETS: Mapping[str, str] = {
+    "1-photons": "calochallenge1_photons",
+    "1-pions": "calochallenge1_pions",
+    "2": "calochallenge2",
+    "3": "calochallenge3",
+}
+CLASSIFIERS: Mapping[str, str] = {
+    "cls-low": "low",
+    "cls-low-normed": "low-normed",
+    "cls-high": "high",
+    "cls-resnet": "resnet",
+}
+MODES = ("avg", "avg-E", "hist", "chi2", *CLASSIFIERS, "fpd", "kpd", "prdc")
+#: names of the challenge's script, and short names of several modes
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "all": MODES,
+    "no-cls": tuple(m for m in MODES if m not in CLASSIFIERS),
+    "hist-p": ("hist",),
+    "hist-chi": ("chi2",),
+}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What two files are compared in.
+
+    Attributes:
+        dataset: a key of :data:`SETS`; None for another calorimeter.
+        geometry: the voxelisation.
+        threshold_MeV: the minimum readout: voxels below are zero.
+    """
+
+    dataset: str | None
+    geometry: Geometry
+    threshold_MeV: float
+
+    @classmethod
+    def of(cls, dataset: str | None, geometry: str | Path | None, threshold_MeV: float | None = None) -> Setup:
+        """The setup of a set, or of any other geometry; the threshold is the geometry's unless given.
+
+        Raises:
+            ConfigError: neither or both are given, an unknown set, or a negative threshold.
+            GeometryError: unknown geometry.
+        """
+        if (dataset is None) == (geometry is None):
+            raise ConfigError("give either --dataset (1-photons, 1-pions, 2 or 3) or --geometry")
+        if dataset is not None and dataset not in SETS:
+            raise ConfigError(f"unknown dataset '{dataset}'; there are {', '.join(SETS)}")
+        found = load_geometry(SETS[dataset] if dataset is not None else geometry)  # type: ignore[arg-type]
+        threshold = found.threshold_MeV if threshold_MeV is None else threshold_MeV
+        if not threshold >= 0:
+            raise ConfigError(f"the threshold must be at least 0 MeV, found {threshold}")
+        return cls(dataset, found, threshold)
+
+    def modes(self, wanted: Sequence[str]) -> tuple[str, ...]:
+        """`wanted` with aliases resolved, in the order of :data:`MODES`; ``all`` leaves out what is not defined here."""
+        found = {mode for name in wanted for mode in ALIASES.get(name, (name,))}
+        unknown = sorted(found - set(MODES))
+        if unknown:
+            raise ConfigError(f"unknown mode {unknown[0]}; there are {', '.join((*MODES, *ALIASES))}")
+        if "all" in wanted and "cls-resnet" not in wanted and not self._is_regular():
+            found.discard("cls-resnet")
+        return tuple(m for m in MODES if m in found)
+
+    def _is_regular(self) -> bool:
+        """Whether all layers are voxelised alike, as the three-dimensional classifier needs."""
+        return len({self.geometry.layer_shape(i) for i in range(self.geometry.n_layers)}) == 1
+
+
+@dataclass
+class Findings:
+    """What an evaluation found.
+
+    Attributes:
+        scores: all scores, in the order of the modes.
+        histograms: with counts of ``reference`` and ``generated``.
+        averages: mean showers over all energies (``energy_slice`` None) and per energy.
+        curves: classifier name -> the arrays of :func:`calopipe.evaluation.evaluate_classifier`.
+        classifiers: classifier name -> its settings.
+    """
+
+    scores: list[Score] = field(default_factory=list)
+    histograms: list[Histogram] = field(default_factory=list)
+    averages: list[AverageShowers] = field(default_factory=list)
+    curves: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    classifiers: dict[str, ClassifierConfig] = field(default_factory=dict)
+
+
+# ---- one pass over each file: values checked, mean showers and responses ---------------------------------------------
+@dataclass(frozen=True)
+class Summary:
+    """Sums over one file.
+
+    Attributes:
+        n: showers per slice of incident energy (None: all).
+        mean: slice -> (V,) mean energy in MeV of each voxel, after the threshold.
+        response: slice -> histogram of E_tot / E_inc in the challenge's bins for one energy; set 1 only.
+        mean_ratio: mean of E_tot / E_inc.
+    """
+
+    n: Mapping[Slice, int]
+    mean: Mapping[Slice, np.ndarray]
+    response: Mapping[Slice, BinnedCounts]
+    mean_ratio: float
+
+
+def summarise(path: Path, what: str, setup: Setup, slices: Sequence[Slice]) -> Summary:
+    """Read a file once, checking every value.
+
+    Raises:
+        DataError: the file is unreadable, or a value is not an energy (names the row).
+    """
+    every: list[Slice] = [None, *slices]
+    n = dict.fromkeys(every, 0)
+    sums = {s: np.zeros(setup.geometry.n_voxels) for s in every}
+    edges = {s: _response_edges(setup.dataset, s) for s in slices if s is not None and s[0] == s[1]}
+    counts = {s: np.zeros(len(e) - 1, dtype=np.int64) for s, e in edges.items()}
+    ratios = 0.0
+    for chunk in stream(path, setup.geometry, f"checking the {what} file"):
+        incident = chunk.incident_energies[:, 0].astype(np.float64)
+        kept = np.where(chunk.showers >= np.float32(setup.threshold_MeV), chunk.showers, np.float32(0))
+        ratio = kept.sum(axis=1, dtype=np.float64) / incident
+        ratios += float(ratio.sum())
+        for s in every:
+            rows = in_slice(incident, s)
+            n[s] += int(rows.sum())
+            sums[s] += kept[rows].sum(axis=0, dtype=np.float64) if s is not None else kept.sum(axis=0, dtype=np.float64)
+            if s in edges:
+                counts[s] += np.histogram(ratio[rows], edges[s])[0]
+    mean = {s: total / n[s] for s, total in sums.items() if n[s]}
+    response = {s: BinnedCounts(edges[s], counts[s], n[s]) for s in edges if setup.dataset in ("1-photons", "1-pions")}
+    return Summary(n, mean, response, ratios / max(n[None], 1))
+
+
+def _response_edges(dataset: str | None, bounds: tuple[float, float]) -> np.ndarray:
+    """The challenge's bins of E_tot / E_inc at one energy: [0.9, 1.1] for photons from 4096 MeV on, else [0.4, 1.4]."""
+    narrow = dataset == "1-photons" and bounds[0] > 4000
+    return np.linspace(0.9, 1.1, 21) if narrow else np.linspace(0.4, 1.4, 21)
+
+
+# ---- the modes --------------------------------------------------------------------------------------------------------
+def evaluate_modes(
+    reference: Path,
+    generated: Path,
+    setup: Setup,
+    modes: Sequence[str],
+    summaries: tuple[Summary, Summary],
+    seed: int,
+    adjust: Callable[[ClassifierConfig], ClassifierConfig] = lambda config: config,
+    settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> Findings:
+    """Compute the modes.
+
+    Args:
+        reference, generated: shower files that have been checked.
+        modes: in the order of :data:`MODES`, from :meth:`Setup.modes`.
+        summaries: of the reference and of the generated file.
+        seed: seed of bootstraps and classifier trainings.
+        adjust: changes the settings of the challenge's classifiers (device, repeats, epochs).
+        settings: of metrics by name, where they are not the default ones.
+
+    A metric that is not defined on this input becomes a score without a value that says why.
+    """
+    found = Findings()
+    with tempfile.TemporaryDirectory(prefix="calopipe-evaluate-") as scratch:
+        folder = Path(scratch)
+        samples = _samples(reference, generated, setup, folder, bool({"hist", "chi2"} & set(modes)))
+        if {"avg", "avg-E"} & set(modes):
+            found.averages = list(_averages(summaries, "avg" in modes, "avg-E" in modes))
+        if "hist" in modes:
+            found.histograms = _histograms(samples, setup, summaries, folder)
+        for mode in modes:
+            start = time.monotonic()
+            metrics = [{"metric": name, **settings.get(name, {})} for name in _metrics_of(mode, modes, setup)]
+            found.scores += measure_metrics(*samples, GENERATED, metrics, seed)
+            if mode in CLASSIFIERS:
+                _classify(mode, reference, generated, setup, seed, adjust, folder, found)
+            log.info("mode %s: %.1f s", mode, time.monotonic() - start)
+    return found
+
+
+def _metrics_of(mode: str, modes: Sequence[str], setup: Setup) -> list[str]:
+    """The registered metrics of a mode; separation powers belong to ``hist`` and ``chi2`` and are computed once."""
+    if mode in ("fpd", "kpd", "prdc"):
+        return [mode]
+    if mode == "chi2" or (mode == "hist" and "chi2" not in modes):
+        return ["separation_power" if setup.dataset is None else "challenge_separation"]
+    return []
+
+
+def _samples(reference: Path, generated: Path, setup: Setup, folder: Path, histograms: bool) -> tuple[Sample, Sample]:
+    """Both samples as metrics see them; for a geometry that is none of the challenge's, with our own histograms."""
+    path = folder / "histograms.npz"
+    if setup.dataset is None and histograms:
+        config = HistogramConfig(brightest=0)
+        evaluate_observables(reference, {GENERATED: generated}, setup.geometry, setup.threshold_MeV, config, path)
+    base = load_sample(REFERENCE, reference, path, setup.geometry, setup.threshold_MeV)
+    return base, load_sample(GENERATED, generated, path, setup.geometry, setup.threshold_MeV, base)
+
+
+def _averages(summaries: tuple[Summary, Summary], whole: bool, sliced: bool) -> Iterator[AverageShowers]:
+    reference, generated = summaries
+    for bounds in reference.mean:
+        if (whole if bounds is None else sliced) and bounds in generated.mean:
+            mean = {REFERENCE: reference.mean[bounds], GENERATED: generated.mean[bounds]}
+            yield AverageShowers(mean, {REFERENCE: reference.n[bounds], GENERATED: generated.n[bounds]}, bounds)
+
+
+def _histograms(
+    samples: tuple[Sample, Sample], setup: Setup, summaries: tuple[Summary, Summary], folder: Path
+) -> list[Histogram]:
+    if setup.dataset is None:
+        return load_histograms(folder / "histograms.npz")[0]
+    base, sample = (s.challenge_histograms for s in samples)
+    found = [_histogram(name, base[name], sample[name]) for name in base]
+    first, second = (s.response for s in summaries)
+    return found + [_histogram("E_ratio", h, second[s], s) for s, h in first.items() if h.total and second[s].total]
+
+
+def _histogram(name: str, reference: BinnedCounts, generated: BinnedCounts, bounds: Slice = None) -> Histogram:
+    """One of the challenge's histograms, with our labels."""
+    family, _, layer = name.partition("/")
+    if family == "voxels":
+        label = VOXEL_LABEL
+    elif family == "sparsity":
+        label = f"sparsity of layer {layer}"
+    else:
+        label = SPECS[family].label.format(a=layer)
+    return Histogram(
+        name=name,
+        group=family,
+        label=label,
+        edges=reference.edges,
+        counts={REFERENCE: reference.counts, GENERATED: generated.counts},
+        totals={REFERENCE: reference.total, GENERATED: generated.total},
+        log_x=family in ("E_layer", "voxels"),
+        log_y=family not in ("E_ratio", "sparsity"),
+        energy_slice=bounds,
+    )
+
+
+def _classify(
+    mode: str,
+    reference: Path,
+    generated: Path,
+    setup: Setup,
+    seed: int,
+    adjust: Callable[[ClassifierConfig], ClassifierConfig],
+    folder: Path,
+    found: Findings,
+) -> None:
+    from calopipe.evaluation.classifier import evaluate_classifier
+    from calopipe.metrics.classifier_presets import challenge_classifier
+
+    name = CLASSIFIERS[mode]
+    config = adjust(challenge_classifier(name))
+    scores, curves = folder / f"{name}.json", folder / f"{name}.npz"
+    where = (setup.geometry, setup.threshold_MeV)
+    evaluate_classifier(reference, generated, *where, config, seed, GENERATED, scores, curves, name)
+    found.scores += load_scores(scores)
+    found.classifiers[name] = config
+    with np.load(curves) as data:
+        found.curves[name] = {k: data[k] for k in data.files}

@@ -1,0 +1,99 @@
+"""The file of a CaloChallenge evaluation: its scores, and everything needed to say what they are scores of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from calopipe.errors import DataError
+from calopipe.evaluation.formats import Score, write_json
+
+FORMAT = "calopipe evaluation 1"
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One file that was compared: name (without folder), showers, and checksums of its contents."""
+
+    name: str
+    n_showers: int
+    sha256: str
+    md5: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Scores of one generated sample against one reference.
+
+    Attributes:
+        dataset: the challenge's name of the set; None for another calorimeter.
+        geometry, geometry_hash: the voxelisation.
+        threshold_MeV: voxels below are zero.
+        modes: what was computed.
+        seed: seed of bootstraps and classifier trainings.
+        name: what the generated sample is called.
+        reference, generated: the files; several are taken as one.
+        official: whether the reference is the challenge's own, all of it: only then scores compare with published ones.
+        scores: see :class:`calopipe.evaluation.formats.Score`.
+        classifiers: settings of the classifiers by name.
+        warnings: what to keep in mind about the two samples.
+        versions: of calopipe and the packages it computes with.
+        hardware: what it ran on.
+        files: the files written beside this one.
+    """
+
+    dataset: str | None
+    geometry: str
+    geometry_hash: str
+    threshold_MeV: float
+    modes: tuple[str, ...]
+    seed: int
+    name: str
+    reference: tuple[InputFile, ...]
+    generated: tuple[InputFile, ...]
+    official: bool
+    scores: tuple[Score, ...]
+    classifiers: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    hardware: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+
+
+def save_judgement(path: Path, judgement: Judgement) -> None:
+    """Write it as JSON with a key ``format``."""
+    write_json(path, {"format": FORMAT, **asdict(judgement)})
+
+
+def is_judgement(data: Any) -> bool:
+    """Whether parsed JSON is what :func:`save_judgement` wrote."""
+    return isinstance(data, dict) and data.get("format") == FORMAT
+
+
+def parse_judgement(data: Mapping[str, Any], path: Path) -> Judgement:
+    """Rebuild from parsed JSON. Raises DataError when `path`, which it is from, is damaged."""
+    try:
+        fields = {k: v for k, v in data.items() if k != "format"}
+        for key in ("reference", "generated"):
+            fields[key] = tuple(InputFile(**item) for item in fields[key])
+        fields["scores"] = tuple(Score(**item) for item in fields["scores"])
+        fields |= {key: tuple(fields[key]) for key in ("modes", "warnings", "files")}
+        return Judgement(**fields)
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a complete evaluation ({error})") from error
+
+
+def load_judgement(path: Path) -> Judgement:
+    """Read a file of :func:`save_judgement`. Raises DataError when it is something else."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error})") from error
+    if not is_judgement(data):
+        raise DataError(f"{path}: not an evaluation of calopipe (no format '{FORMAT}')")
+    return parse_judgement(data, path)

@@ -1,0 +1,232 @@
+"""Judging a submission (``calopipe evaluate``): from shower files to a folder with scores, table and plots."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from calopipe import provenance
+from calopipe.config.schema import ClassifierConfig
+from calopipe.errors import DataError
+from calopipe.evaluation.challenge import SETS, Findings, Setup, Summary, evaluate_modes, summarise
+from calopipe.evaluation.challenge_inputs import check_pair, energy_slices
+from calopipe.evaluation.formats import Score
+from calopipe.evaluation.judgement import InputFile, Judgement, load_judgement, save_judgement
+from calopipe.evaluation.tables import score_rows, write_table
+from calopipe.io import file_hash, file_info, joined_showers
+from calopipe.io.output import filling
+from calopipe.report.numbers import format_measurement, format_value
+from calopipe.sources import is_official_reference
+
+log = logging.getLogger("calopipe")
+
+#: names of the files written beside the plots
+SCORES, TABLE = "scores.json", "scores.csv"
+#: scores are printed one by one up to this many of a metric; more are left to the files
+PRINTED = 12
+#: responses that differ by more than this factor look like different units
+UNITS_FACTOR = 30
+
+
+def evaluate(
+    reference: Sequence[Path],
+    generated: Sequence[Path],
+    setup: Setup,
+    modes: Sequence[str],
+    out: Path,
+    *,
+    name: str = "",
+    seed: int = 0,
+    dpi: int = 150,
+    adjust: Callable[[ClassifierConfig], ClassifierConfig] = lambda config: config,
+    settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> Judgement:
+    """Compare a generated with a reference sample and write ``scores.json``, ``scores.csv`` and PNG plots to `out`.
+
+    The files appear when everything is done, ``scores.json`` last; a run that fails or is interrupted leaves none. Files
+    of an earlier evaluation in `out` are removed then.
+
+    Args:
+        reference, generated: one shower file each, or several that are taken as one.
+        setup: what they are compared in.
+        modes: from :meth:`Setup.modes`.
+        name: what the generated sample is called; by default its file's name.
+        seed: seed of bootstraps and classifier trainings.
+        adjust: changes the settings of the challenge's classifiers.
+        settings: of metrics by name, where they are not the default ones.
+
+    Raises:
+        DataError: a file is unreadable, does not fit, holds values that are not energies, or the incident energies of the
+            two do not match; nothing is written then.
+    """
+    _check_folder(out)
+    name = name or generated[0].stem
+    with _as_one(reference, "reference") as one, _as_one(generated, "generated") as other:
+        pair = check_pair(one, other, setup.geometry)
+        slices = list(energy_slices(pair.energies))
+        summaries = tuple(summarise(p, what, setup, slices) for p, what in ((one, "reference"), (other, "generated")))
+        inputs = [tuple(_describe(p) for p in paths) for paths in (reference, generated)]
+        warnings = (*pair.warnings, *_warnings(summaries, inputs))
+        for line in warnings:
+            log.warning("warning: %s", line)
+        with filling(out, SCORES) as folder:
+            found = evaluate_modes(one, other, setup, modes, summaries, seed, adjust, settings)
+            written = _draw(found, setup, modes, name, folder, dpi, [*reference, *generated])
+            judgement = _judgement(found, setup, modes, seed, name, inputs, warnings, [*written, TABLE])
+            labels = {"dataset": setup.dataset or setup.geometry.name, "generator": name}
+            write_table(folder / TABLE, score_rows(judgement.scores, **labels))
+            save_judgement(folder / SCORES, judgement)
+            _remove_earlier(out)
+    return judgement
+
+
+def _check_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: is a file; a folder is needed for the results")
+    place = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    if not os.access(place, os.W_OK):
+        raise DataError(f"{out}: cannot be written")
+
+
+@contextmanager
+def _as_one(paths: Sequence[Path], what: str) -> Iterator[Path]:
+    """The file itself, or a temporary view of several as one."""
+    if len(paths) == 1:
+        yield paths[0]
+        return
+    with tempfile.TemporaryDirectory(prefix="calopipe-evaluate-") as folder:
+        target = Path(folder) / f"{what}.hdf5"
+        joined_showers(paths, target)
+        yield target
+
+
+def _describe(path: Path) -> InputFile:
+    return InputFile(path.name, file_info(path).n_showers, file_hash(path), file_hash(path, "md5"))
+
+
+def _warnings(summaries: Sequence[Summary], inputs: Sequence[tuple[InputFile, ...]]) -> Iterator[str]:
+    reference, generated = (s.mean_ratio for s in summaries)
+    if reference > 0 and not 1 / UNITS_FACTOR < generated / reference < UNITS_FACTOR:
+        yield (
+            f"mean E_tot / E_inc is {generated:.3g}, in the reference {reference:.3g}: are the voxels in MeV, "
+            "and the incident energies too?"
+        )
+    if {f.sha256 for f in inputs[0]} & {f.sha256 for f in inputs[1]}:
+        yield "the generated file is the reference file itself"
+
+
+def _judgement(
+    found: Findings,
+    setup: Setup,
+    modes: Sequence[str],
+    seed: int,
+    name: str,
+    inputs: Sequence[tuple[InputFile, ...]],
+    warnings: tuple[str, ...],
+    files: Sequence[str],
+) -> Judgement:
+    official = setup.dataset is not None and is_official_reference(SETS[setup.dataset], [f.md5 for f in inputs[0]])
+    return Judgement(
+        dataset=setup.dataset,
+        geometry=setup.geometry.name,
+        geometry_hash=setup.geometry.hash,
+        threshold_MeV=setup.threshold_MeV,
+        modes=tuple(modes),
+        seed=seed,
+        name=name,
+        reference=inputs[0],
+        generated=inputs[1],
+        official=official,
+        scores=tuple(found.scores),
+        classifiers={k: c.model_dump(mode="json") for k, c in found.classifiers.items()},
+        warnings=warnings,
+        versions=provenance.versions(),
+        hardware=provenance.hardware(),
+        files=tuple(files),
+    )
+
+
+def _remove_earlier(out: Path) -> None:
+    """Remove the files that an earlier evaluation wrote: plots of other modes would look like part of this one."""
+    try:
+        earlier = load_judgement(out / SCORES).files
+    except DataError:
+        return
+    (out / SCORES).unlink()
+    for file in earlier:
+        if Path(file).name == file:
+            (out / file).unlink(missing_ok=True)
+
+
+def _draw(
+    found: Findings,
+    setup: Setup,
+    modes: Sequence[str],
+    name: str,
+    folder: Path,
+    dpi: int,
+    inputs: Sequence[Path],
+) -> list[str]:
+    """Save all figures; returns the names of the files."""
+    from calopipe.plots.style import save_figure
+
+    settings = {"geometry": setup.geometry.to_dict(), "threshold_MeV": setup.threshold_MeV, "modes": list(modes)}
+    record = provenance.collect(f"calopipe evaluate {name}", settings, inputs)
+    written = []
+    for file, figure in _figures(found, setup, modes, name):
+        written += [p.name for p in save_figure(figure, folder / f"{file}.png", record, dpi=dpi, pdf=False)]
+    return written
+
+
+def _figures(found: Findings, setup: Setup, modes: Sequence[str], name: str) -> Iterator:
+    from calopipe.plots import challenge as plots
+    from calopipe.plots.scores import Dot
+    from calopipe.plots.style import model_styles
+
+    style = model_styles([name])[name]
+    known = {s.name: s for s in found.scores if s.value is not None}
+    separations = {
+        k.split("/", 1)[1]: s for k, s in known.items() if k.startswith(("challenge_separation/", "separation_power/"))
+    }
+    yield from plots.average_figures(setup.geometry, found.averages, style)
+    texts = {k: f"S = {format_measurement(s.value or 0.0, s.error)}" for k, s in separations.items()}
+    yield from plots.histogram_figures(found.histograms, texts, style)
+    if "hist" in modes:
+        dots = {k: Dot(s.value or 0.0, s.error) for k, s in separations.items()}
+        floors = {k: s.floor for k, s in separations.items() if s.floor is not None}
+        yield from plots.separation_figures(dots, floors, setup.geometry.n_layers, style)
+    aucs = {n: known.get(f"classifier/{n}/auc") for n in found.curves}
+    auc_texts = {n: format_measurement(s.value or 0.0, s.error) if s else "" for n, s in aucs.items()}
+    yield from plots.classifier_figures(found.curves, auc_texts, model_styles(found.curves))
+
+
+def printed_scores(judgement: Judgement) -> str:
+    """The scores as lines for a terminal; of long lists the means over layers and the observables of the whole shower."""
+    groups: dict[str, list[Score]] = {}
+    for score in judgement.scores:
+        groups.setdefault(score.name.split("/")[0], []).append(score)
+    lines = []
+    for members in groups.values():
+        shown = members if len(members) <= PRINTED else [s for s in members if _is_leading(s.name)]
+        lines += [_line(s) for s in shown]
+        if len(shown) < len(members):
+            lines.append(f"  ... and {len(members) - len(shown)} more in {TABLE}")
+    return "\n".join(lines)
+
+
+def _is_leading(name: str) -> bool:
+    parts = name.split("/")
+    return len(parts) == 2 or parts[1] == "mean_layers"
+
+
+def _line(score: Score) -> str:
+    if score.value is None:
+        return f"  {score.name:<44} not computed: {score.missing}"
+    floor = "" if score.floor is None else f"   (two reference samples: {format_value(score.floor, 2)})"
+    return f"  {score.name:<44} {format_measurement(score.value, score.error)}{floor}"
