@@ -208,7 +208,8 @@ def test_growing_distortions(metric, distortion, bench):
 def blindness(metric):
     """The paragraph of docs/metrics.md that says what the metric is blind to."""
     text = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
-    section = next(s for s in re.split(r"^## ", text, flags=re.M) if f"`{metric}`" in s.split("\n\n")[0] + s[:400])
+    sections = [s for s in re.split(r"^## ", text, flags=re.M) if "**Blind to**" in s]
+    section = next(s for s in sections if re.search(rf"[`{{ ]{metric}[`,}}]", s))
     return re.search(r"\*\*Blind to\.?\*\*(.*?)(\n\n|\Z)", section, flags=re.S).group(1).replace("\n", " ")
 
 
