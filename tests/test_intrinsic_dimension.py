@@ -73,8 +73,8 @@ def test_duplicates_and_empty_showers_are_left_out_and_counted():
     clean, rng = manifold(1800, 3), np.random.default_rng(5)
     soiled = np.concatenate([clean[:1400], clean[:400], np.zeros((150, 20), dtype=np.float32)])
     found = measure(manifold(1800, 3, 1), soiled[rng.permutation(len(soiled))])["raw"]
-    assert found.extra["removed_generated"] == {"empty": 150, "duplicates": 400, "of": 1800}
-    assert found.extra["removed_reference"] == {"empty": 0, "duplicates": 0, "of": 1800}
+    assert found.extra["removed_generated"] == {"empty": 150, "duplicates": 400, "of_filled": 1800}
+    assert found.extra["removed_reference"] == {"empty": 0, "duplicates": 0, "of_filled": 1800}
     assert found.extra["showers_per_subsample"] == 466  # the same for both samples
     assert found.value == pytest.approx(3, rel=0.15)
     np.testing.assert_array_equal(distinct_rows(np.array([[1, 2], [3, 4], [1, 2]]), np.array([2, 1, 0])), [2, 1])

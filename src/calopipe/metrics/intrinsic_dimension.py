@@ -142,7 +142,11 @@ def intrinsic_dimension(
     size = min(len(rows) // repeats for rows in kept)
     facts = {"neighbours": config.neighbours, "latent_size": generated.latent, "showers_per_subsample": size}
     for name, s, rows, used, unique in zip(("reference", "generated"), samples, filled, drawn, kept, strict=True):
-        facts[f"removed_{name}"] = {"empty": s.n - len(rows), "duplicates": len(used) - len(unique), "of": len(used)}
+        facts[f"removed_{name}"] = {
+            "empty": s.n - len(rows),
+            "duplicates": len(used) - len(unique),
+            "of_filled": len(used),
+        }
     if size <= max(config.neighbours):
         removed = f"removed: {facts['removed_reference']} and {facts['removed_generated']}"
         raise MetricUnavailable(
