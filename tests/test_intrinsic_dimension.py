@@ -11,7 +11,7 @@ from calopipe.errors import ConfigError, MetricUnavailable
 from calopipe.metrics.base import Sample
 from calopipe.metrics.intrinsic_dimension import (
     IntrinsicDimensionConfig,
-    distinct_rows,
+    distinct,
     intrinsic_dimension,
     levina_bickel,
     preprocessed,
@@ -25,6 +25,7 @@ CONFIG = IntrinsicDimensionConfig(neighbours=[8, 12], showers=600, subsamples=3)
 def sample(showers, latent=None):
     energies = np.full(len(showers), 1e3)
     loaders = {"showers": lambda: showers, "incident_energies": lambda: energies}
+    loaders["observables"] = lambda: {"E_tot": showers.sum(axis=1)}
     return Sample(len(showers), 0.0, LAYERS, loaders, latent)
 
 
@@ -77,7 +78,7 @@ def test_duplicates_and_empty_showers_are_left_out_and_counted():
     assert found.extra["removed_reference"] == {"empty": 0, "duplicates": 0, "of_filled": 1800}
     assert found.extra["showers_per_subsample"] == 466  # the same for both samples
     assert found.value == pytest.approx(3, rel=0.15)
-    np.testing.assert_array_equal(distinct_rows(np.array([[1, 2], [3, 4], [1, 2]]), np.array([2, 1, 0])), [2, 1])
+    np.testing.assert_array_equal(distinct(np.array([[1, 2], [3, 4], [1, 2], [0, 0]])), [0, 1, 3])
 
 
 def test_a_collapsed_generator_has_no_dimension():

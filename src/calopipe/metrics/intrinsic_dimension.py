@@ -107,11 +107,30 @@ def levina_bickel(points: np.ndarray, neighbours: list[int]) -> np.ndarray:
     return np.array(estimates)
 
 
-def distinct_rows(showers: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Those of `rows` whose shower is no copy of an earlier one of them, in order."""
+@dataclass(frozen=True)
+class _Cloud:
+    """Distinct, filled showers (n, V) of a sample in random order, their incident energies, and what was left out."""
+
+    showers: np.ndarray
+    incident: np.ndarray
+    layers: Mapping[int, slice]
+    removed: dict[str, int]
+
+
+def _cloud(sample: Sample, filled: np.ndarray, most: int, rng: np.random.Generator) -> _Cloud:
+    """At most `most` of the `filled` rows of a sample, without copies."""
+    rows = np.sort(rng.permutation(filled)[:most])
+    showers = sample.some_showers(rows)
+    kept = rng.permutation(distinct(showers))
+    removed = {"empty": sample.n - len(filled), "duplicates": len(rows) - len(kept), "of_filled": len(rows)}
+    return _Cloud(showers[kept], sample.incident_energies[rows[kept]], sample.layers, removed)
+
+
+def distinct(showers: np.ndarray) -> np.ndarray:
+    """Numbers of the rows that are no copies of an earlier one, in order."""
     first: dict[bytes, int] = {}
-    for row in rows:
-        first.setdefault(hashlib.sha256(np.ascontiguousarray(showers[row])).digest(), int(row))
+    for row, shower in enumerate(showers):
+        first.setdefault(hashlib.sha256(np.ascontiguousarray(shower)).digest(), row)
     return np.array(list(first.values()), dtype=np.int64)
 
 
@@ -134,34 +153,20 @@ def intrinsic_dimension(
 ) -> list[Measurement]:
     """``intrinsic_dimension/raw``, ``/preprocessed``, ``/log`` of the generated showers; target and floor are those of
     the reference. The latent size of the generator, where it has one, is in ``extra``."""
-    samples = (reference, generated)
-    filled = [np.flatnonzero(s.showers.any(axis=1)) for s in samples]
+    filled = [np.flatnonzero(s.observables["E_tot"] > 0) for s in (reference, generated)]
     repeats = max(1, min(config.subsamples, *(len(rows) // config.showers for rows in filled)))
-    drawn = [rng.permutation(rows)[: repeats * config.showers] for rows in filled]
-    kept = [distinct_rows(s.showers, rows) for s, rows in zip(samples, drawn, strict=True)]
-    size = min(len(rows) // repeats for rows in kept)
-    facts = {"neighbours": config.neighbours, "latent_size": generated.latent, "showers_per_subsample": size}
-    for name, s, rows, used, unique in zip(("reference", "generated"), samples, filled, drawn, kept, strict=True):
-        facts[f"removed_{name}"] = {
-            "empty": s.n - len(rows),
-            "duplicates": len(used) - len(unique),
-            "of_filled": len(used),
-        }
+    most = repeats * config.showers
+    clouds = [_cloud(s, rows, most, rng) for s, rows in zip((reference, generated), filled, strict=True)]
+    size = min(len(c.showers) // repeats for c in clouds)
+    facts: dict[str, Any] = {f"removed_{k}": c.removed for k, c in zip(("reference", "generated"), clouds, strict=True)}
     if size <= max(config.neighbours):
-        removed = f"removed: {facts['removed_reference']} and {facts['removed_generated']}"
-        raise MetricUnavailable(
-            f"{max(config.neighbours)} neighbours need more distinct showers than {size} ({removed})"
-        )
-    parts = [[np.sort(rows[i * size : (i + 1) * size]) for i in range(repeats)] for rows in kept]
-    n = size * repeats
-    out = []
+        raise MetricUnavailable(f"{max(config.neighbours)} neighbours need more distinct showers than {size} ({facts})")
+    facts |= {"neighbours": config.neighbours, "latent_size": generated.latent, "showers_per_subsample": size}
+    n, out = size * repeats, []
     for kind in config.data:
         name = f"intrinsic_dimension/{kind}"
         try:
-            expected, found = (
-                DimensionEstimate(np.array([_estimate(s, rows, kind, config) for rows in p]))
-                for s, p in zip(samples, parts, strict=True)
-            )
+            expected, found = (_estimate(c, kind, size, repeats, config) for c in clouds)
         except MetricUnavailable as error:
             out.append(Measurement(name, None, None, n, extra=facts, missing=str(error)))
             continue
@@ -170,15 +175,15 @@ def intrinsic_dimension(
     return out
 
 
-def _estimate(sample: Sample, rows: np.ndarray, kind: str, config: IntrinsicDimensionConfig) -> np.ndarray:
-    """(K,) dimensions of some showers; different showers may coincide in this space, and count once there."""
-    return levina_bickel(np.unique(_space(sample, rows, kind, config), axis=0), config.neighbours)
-
-
-def _space(sample: Sample, rows: np.ndarray, kind: str, config: IntrinsicDimensionConfig) -> np.ndarray:
-    """(N, D) points in which distances are measured."""
-    showers = sample.showers[rows]
-    if kind == "raw":
-        return showers.astype(np.float64)
-    points = preprocessed(showers, sample.incident_energies[rows], sample.layers)
-    return points if kind == "preprocessed" else np.log10(np.maximum(points, config.log_floor))
+def _estimate(cloud: _Cloud, kind: str, size: int, repeats: int, config: IntrinsicDimensionConfig) -> DimensionEstimate:
+    """Dimension of `repeats` disjoint subsamples. Different showers may coincide in this space, and count once there."""
+    values = []
+    for i in range(repeats):
+        part = slice(i * size, (i + 1) * size)
+        points = cloud.showers[part].astype(np.float64)
+        if kind != "raw":
+            points = preprocessed(points, cloud.incident[part], cloud.layers)
+        if kind == "log":
+            points = np.log10(np.maximum(points, config.log_floor))
+        values.append(levina_bickel(np.unique(points, axis=0), config.neighbours))
+    return DimensionEstimate(np.array(values))
