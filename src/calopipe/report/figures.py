@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from calopipe.geometry import Geometry
-from calopipe.plots.calomplification import amplification_figure, divergence_figure
 from calopipe.plots.classifier import RocCurve, roc_figure, weights_figure
 from calopipe.plots.histograms import Series, histogram_figure, histogram_page
 from calopipe.plots.layers import pick_layers
@@ -21,6 +20,7 @@ from calopipe.plots.showers import average_figure, layers_figure, profile_figure
 from calopipe.plots.style import REFERENCE_LABEL, REFERENCE_LINE, LineStyle, sample_style, slice_label
 from calopipe.plots.timing import timing_figure
 from calopipe.plots.training import losses_figure
+from calopipe.report.calomplification import amplification_tasks
 from calopipe.report.data import DatasetData, Key, ModelData
 from calopipe.report.drawing import Task, file_name
 from calopipe.report.numbers import format_measurement
@@ -38,7 +38,7 @@ def dataset_tasks(data: DatasetData) -> list[Task]:
     """All figures of one dataset, in the order of the page."""
     parts = (
         _score_tasks, _histogram_tasks, _average_tasks, _loss_tasks, _classifier_tasks, regression_tasks, epoch_tasks,
-        _amplification_tasks, _timing_tasks,
+        amplification_tasks, _timing_tasks,
     )  # fmt: skip
     return [task for part in parts for task in part(data)]
 
@@ -269,25 +269,6 @@ def _weight_tasks(data: DatasetData, name: str) -> Iterator[Task]:
             file = file_name(data.name, model.name, "weights", name)
             yield Task(
                 "classifiers", file, f"{data.name}: {title}", weights_figure, (reference, generated, style, title)
-            )
-
-
-def _amplification_tasks(data: DatasetData) -> Iterator[Task]:
-    """Divergences of all generators; Geant4 samples and estimators, common to them, from the first that has them."""
-    common, lines, truth = [], [], 0
-    for model in data.models:
-        for seed in (s for s in model.seeds if s.divergences):
-            truth = truth or seed.n_truth
-            common = common or [c for c in seed.divergences if c.kind != "generator"]
-            for curve in (c for c in seed.divergences if c.kind == "generator"):
-                label = model.name if curve.name == "generated" else curve.name
-                label += f", seed {seed.run.seed}" if len(model.seeds) > 1 else ""
-                lines.append((curve, LineStyle(label, model.style.color, "-" if curve.name == "generated" else "--")))
-    if lines:
-        for what, function in (("divergence", divergence_figure), ("amplification", amplification_figure)):
-            title = f"{data.name}: {what} in quantiles of the truth"
-            yield Task(
-                "amplification", _file(data.name, what), title, function, (common, lines, truth, title), wide=True
             )
 
 
