@@ -159,6 +159,7 @@ STAGES = (
     "train_regressor",
     "regression",
     "epochs",
+    "calomplification",
     "timing",
 )
 
@@ -173,7 +174,7 @@ def affected(study) -> set[str]:
 @pytest.mark.parametrize(
     ("keys", "value", "expected"),
     [
-        (("datasets", "eplus", "threshold_MeV"), 0.02, {"prepare", "train_autoencoder", "train_flow", "classify", "observables", "metrics", "train_regressor", "regression", "epochs"}),
+        (("datasets", "eplus", "threshold_MeV"), 0.02, {"prepare", "train_autoencoder", "train_flow", "classify", "observables", "metrics", "train_regressor", "regression", "epochs", "calomplification"}),
         (("datasets", "eplus", "split"), {"seed": 1}, {"prepare"}),
         (("models", "vae_inn", "autoencoder", "training", "lr"), 0.5, {"train_autoencoder"}),
         (("models", "vae_inn", "flow", "training", "lr"), 0.5, {"train_flow"}),
@@ -186,6 +187,7 @@ def affected(study) -> set[str]:
         (("evaluations", "default", "regression", "bins"), 7, {"regression", "epochs"}),
         (("evaluations", "default", "epochs", "showers"), 7, {"epochs"}),
         (("evaluations", "default", "timing", "repeats"), 3, {"timing"}),
+        (("evaluations", "default", "calomplification", "sets"), 3, {"calomplification"}),
         (("plots", "dpi"), 99, set()),
     ],
 )  # fmt: skip

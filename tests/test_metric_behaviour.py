@@ -34,6 +34,7 @@ STRENGTHS = {
 }
 #: settings that make a metric cheap enough here
 SETTINGS = {
+    "intrinsic_dimension": {"data": ["raw"], "neighbours": [10, 20], "showers": 1000, "subsamples": 2},
     "prdc": {"max_showers": 1000},
     "kpd": {"batch_size": 1500},
     "separation_power": {"bootstrap": 30},
@@ -57,8 +58,15 @@ def one(name, factor=1.0, error_factor=1.0):
     return lambda found: (factor * found[name].value, error_factor * found[name].error)
 
 
+def dimension_shift(found):
+    """How far the dimension is from the reference's, and the error of that between subsamples."""
+    raw = found["intrinsic_dimension/raw"]
+    return abs(raw.value - raw.floor), raw.extra["generated"]["sampling_error"]
+
+
 #: what is read off a metric's measurements: a number that rises with the distortion, and its error
 HEADLINE = {
+    "intrinsic_dimension": dimension_shift,
     "prdc": one("prdc/coverage", factor=-1),
     "energy_response": lambda found: (sum(abs(m.value) for m in found.values()), mean(found)[1] * 2),
     "kl_average": one("kl_average/shower"),
@@ -66,6 +74,7 @@ HEADLINE = {
 }
 #: (metric, distortion) -> why the metric cannot see it, in the words of docs/metrics.md
 BLIND = {
+    ("intrinsic_dimension", "scaled_energies"): "a common factor",
     ("kl_average", "scaled_energies"): "a common factor",
     ("kl_average", "shuffled_layers"): "correlations",
     ("kl_average", "dropped_voxels"): "a common factor",

@@ -114,6 +114,7 @@ def test_every_stage_leaves_its_files(finished):
     for run in ("inn", "vae_inn"):
         names = ["flow/model.pt", "flow/history.csv", "generated.hdf5", "histograms.npz", "metrics.json", "timing.json"]
         names += ["classifiers/low.json", "classifiers/low.npz", "weights/low.npz"]
+        names += ["calomplification.json", "calomplification.npz"]
         names += ["regression/net.json", "regression/net.npz"]
         if run == "inn":
             names += ["scores_by_epoch.json", "flow/epochs/epoch-00004.pt", "flow/epochs/epoch-00008.pt"]
@@ -204,7 +205,8 @@ def change(folder: Path, *keys: str, value) -> None:
 
 
 JUDGED = dict.fromkeys(
-    ("classify", "weights", "compare", "observables", "metrics", "regression", "timing", "report"), 1
+    ("classify", "weights", "compare", "observables", "metrics", "regression", "calomplification", "timing", "report"),
+    1,
 )
 
 
@@ -223,6 +225,7 @@ JUDGED = dict.fromkeys(
         ),
         (("evaluations", "default", "regression", "bins"), 2, {"regression": 2, "epochs": 1, "report": 1}),
         (("evaluations", "default", "epochs", "showers"), 50, {"epochs": 1, "report": 1}),
+        (("evaluations", "default", "calomplification", "sets"), 3, {"calomplification": 2, "report": 1}),
         (("models", "vae_inn", "flow", "training", "lr"), 2e-3, {"train_flow": 1, "generate": 1, **JUDGED}),
         (
             ("models", "vae_inn", "autoencoder", "training", "lr"),
@@ -239,6 +242,7 @@ JUDGED = dict.fromkeys(
         "regressor",
         "regression",
         "epochs",
+        "amplification",
         "flow",
         "autoencoder",
     ],  # fmt: skip
@@ -261,6 +265,7 @@ def test_new_seed_trains_that_seed_only(tree):
         ("evaluation/weights.py", {"weights", "report"}),
         ("metrics/multiclass.py", {"compare", "report"}),
         ("models/regressor.py", {"train_regressor", "regression", "epochs", "report"}),
+        ("metrics/quantiles.py", {"calomplification", "report"}),
         (
             "models/bernoulli_vae.py",
             {"train_autoencoder", "encode", "train_flow", "generate", "reconstruct", *JUDGED},

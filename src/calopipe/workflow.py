@@ -55,6 +55,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "metrics": ("calopipe.evaluation.metrics",),
     "regression": ("calopipe.evaluation.regression",),
     "epochs": ("calopipe.evaluation.epochs",),
+    "calomplification": ("calopipe.evaluation.calomplification",),
     "timing": ("calopipe.evaluation.generation_time",),
     "report": ("calopipe.report",),
 }
@@ -191,7 +192,8 @@ class Plan:
     def artifacts(self, run: RunKey) -> dict[str, Any]:
         """Files of a run that the report shows or links: the fields of calopipe.report.artifacts.RunArtifacts."""
         folder, model = f"{self.study.results}/{run.folder}", self.model(run.model)
-        classifiers = self.study.evaluations[run.evaluation].classifiers
+        evaluation = self.study.evaluations[run.evaluation]
+        classifiers = evaluation.classifiers
         found = {
             "dataset": run.dataset,
             "model": run.model,
@@ -213,6 +215,9 @@ class Plan:
             "timing": f"{folder}/timing.json",
             "reference": f"{self.study.results}/data/{run.dataset}/test.hdf5",
         }
+        if evaluation.calomplification is not None:
+            found["calomplification"] = f"{folder}/calomplification.json"
+            found["divergences"] = f"{folder}/calomplification.npz"
         for network in ("autoencoder", "flow") if model.is_latent else ("flow",):
             found[f"loss_{network}"] = f"{folder}/{network}/history.csv"
             found[f"checkpoint_{network}"] = f"{folder}/{network}/model.pt"
@@ -346,7 +351,21 @@ class Plan:
 
     def _metrics(self, dataset: str, **wildcards: Any) -> dict[str, Any]:
         evaluation = self.evaluation(dataset=dataset, **wildcards)
-        return {"metrics": evaluation.metrics, "seed": evaluation.seed, **self._where(dataset)}
+        model = self.model(wildcards["model"])
+        latent = model.autoencoder.model.get("latent") if model.autoencoder is not None else None
+        return {"metrics": evaluation.metrics, "latent": latent, "seed": evaluation.seed, **self._where(dataset)}
+
+    def subjects(self, **wildcards: Any) -> list[str]:
+        """Shower files that the amplification study of a run judges besides the run's own."""
+        study = self.evaluation(**wildcards).calomplification
+        return [] if study is None else [path for paths in study.subjects.values() for path in paths]
+
+    def _calomplification(self, dataset: str, **wildcards: Any) -> dict[str, Any]:
+        evaluation = self.evaluation(dataset=dataset, **wildcards)
+        if evaluation.calomplification is None:
+            raise ConfigError("the evaluation of this run has no amplification study (key calomplification)")
+        study = _plain(evaluation.calomplification)
+        return {"calomplification": study, "seed": evaluation.seed, **self._where(dataset)}
 
     def _regression(self, dataset: str, regressor: str, **wildcards: Any) -> dict[str, Any]:
         evaluation = self.evaluation(dataset=dataset, **wildcards)

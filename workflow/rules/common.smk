@@ -110,5 +110,6 @@ def artifacts(wildcards):
     curves = list(dict.fromkeys(curves))  # runs share the regressors of a dataset
     names = {"histograms", "metrics", "epochs", "timing", "reference", "generated", "reconstructed"}
     names |= {"comparison", "confusion"}
+    names |= {"calomplification", "divergences"}
     names |= {f"{kind}_{network}" for kind in ("loss", "checkpoint") for network in ("autoencoder", "flow")}
     return curves + [path for run in found for name, path in run.items() if name in names and path]

@@ -1,5 +1,5 @@
 # Judgements of the samples: classifier tests and what they reveal, histograms of observables, metrics, energy
-# regression, scores by epoch, generation time.
+# regression, scores by epoch, amplification, generation time.
 
 
 rule classify:
@@ -178,6 +178,33 @@ rule epochs:
         code=code("epochs"),
     script:
         "../scripts/epochs.py"
+
+
+rule calomplification:
+    # How many Geant4 showers the generated ones are worth: only where the evaluation asks for it.
+    input:
+        train=f"{DATA}/train.hdf5",
+        test=f"{DATA}/test.hdf5",
+        generated=f"{RUN}/generated.hdf5",
+        subjects=lambda wildcards: PLAN.subjects(**wildcards),
+    output:
+        scores=f"{RUN}/calomplification.json",
+        curves=f"{RUN}/calomplification.npz",
+    log:
+        f"{LOGS}/calomplification.log",
+    benchmark:
+        f"{TIMES}/calomplification.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(120),
+    params:
+        settings=settings("calomplification"),
+        code=code("calomplification"),
+    script:
+        "../scripts/calomplification.py"
 
 
 rule timing:

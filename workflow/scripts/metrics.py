@@ -17,4 +17,5 @@ with stage(snakemake):
         settings["metrics"],
         settings["seed"],
         Path(snakemake.output.scores),
+        latent=settings["latent"],
     )

@@ -4,6 +4,7 @@ from calopipe.config.base import Section, validate
 from calopipe.config.load import load_study, merge
 from calopipe.config.schema import (
     AutoencoderStage,
+    CalomplificationConfig,
     ClassifierConfig,
     Dataset,
     EpochsConfig,
@@ -24,6 +25,7 @@ from calopipe.config.schema import (
 
 __all__ = [
     "AutoencoderStage",
+    "CalomplificationConfig",
     "ClassifierConfig",
     "Dataset",
     "EpochsConfig",

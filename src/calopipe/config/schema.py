@@ -17,6 +17,8 @@ METRICS: Registry[Any] = Registry("metric", "calopipe.metrics")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+#: observables of a shower seen as one image, see calopipe.observables.image
+ImageObservable = Literal["E_vis", "E_peak", "E_pixel", "CG_x", "CG_y"]
 
 
 def _part(registry: Registry[Any], key: str, data: Any) -> dict[str, Any]:
@@ -326,6 +328,67 @@ class TimingConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to sample")
 
 
+class CalomplificationConfig(Section):
+    """Amplification study: how many Geant4 showers describe the truth as well as the generated ones do
+    (arXiv:2202.07352). The end of the test split is the truth; training split and the rest of the test split, in this
+    order, are cut into Geant4 samples of each size, the first of which are the showers that the generator learned.
+    """
+
+    truth: int | None = Field(
+        None, gt=0, description="showers at the end of the test split that are the truth; null: three quarters of it"
+    )
+    observables: list[list[ImageObservable]] = Field(
+        default_factory=lambda: [
+            ["E_vis"], ["E_peak"], ["E_pixel"], ["CG_x"], ["CG_y"],
+            ["E_vis", "E_peak"], ["CG_x", "CG_y"], ["E_vis", "E_peak", "CG_x", "CG_y"],
+        ],
+        min_length=1,
+        description="observables, each alone or several jointly",
+    )  # fmt: skip
+    pixel_cut_MeV: float = Field(5.0, ge=0, description="smallest energy that enters E_pixel")
+    sizes: list[Annotated[int, Field(gt=0)]] = Field(
+        default_factory=lambda: [1000, 5000, 10000, 50000],
+        description="sizes of Geant4 samples to compare with, besides the number of training showers",
+    )
+    sets: int = Field(
+        5, ge=2, description="disjoint Geant4 samples (and fits of estimators) per size, where they suffice"
+    )
+    estimators: list[Literal["kde", "histogram"]] = Field(
+        default_factory=lambda: ["kde", "histogram"], description="density estimators fitted to the observables"
+    )
+    estimator_sizes: list[Annotated[int, Field(ge=10)]] | None = Field(
+        None, description="showers that estimators are fitted to; null: the number of training showers"
+    )
+    estimator_samples: int = Field(1_000_000, ge=20, description="values drawn from each estimator")
+    max_quantiles: int = Field(16384, ge=2, description="largest number of quantiles (a power of 2)")
+    quantiles: list[int] = Field(
+        default_factory=lambda: [64], description="numbers of quantiles (powers of 2) that scores are given at"
+    )
+    subjects: dict[Name, list[str]] = Field(
+        default_factory=dict,
+        description="shower files to judge besides the run's: name -> files of one generator, one per training set",
+    )
+
+    @field_validator("observables")
+    @classmethod
+    def _observables(cls, value: list[list[ImageObservable]]) -> list[list[ImageObservable]]:
+        for names in value:
+            if not names or len(set(names)) < len(names):
+                raise ValueError(f"expected different observables in each entry, found {names}")
+            if "E_pixel" in names and len(names) > 1:
+                raise ValueError(f"E_pixel has several values per shower and no joint distribution, found {names}")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CalomplificationConfig:
+        for number in [self.max_quantiles, *self.quantiles]:
+            if number < 2 or number & (number - 1):
+                raise ValueError(f"numbers of quantiles must be powers of 2, found {number}")
+        if "generated" in self.subjects:
+            raise ValueError("subjects: 'generated' is the run's own sample; choose another name")
+        return self
+
+
 class Evaluation(Section):
     """How a sample is judged."""
 
@@ -345,6 +408,7 @@ class Evaluation(Section):
     epochs: EpochsConfig = Field(default_factory=EpochsConfig, description="scores of kept epochs")
     regression: RegressionConfig = Field(default_factory=RegressionConfig, description="energy regression and FRD")
     timing: TimingConfig = Field(default_factory=TimingConfig, description="generation timing")
+    calomplification: CalomplificationConfig | None = Field(None, description="amplification study; null: none")
     seed: int = Field(0, ge=0, description="seed of splits, bootstraps and classifier trainings")
 
     @field_validator("metrics", mode="before")

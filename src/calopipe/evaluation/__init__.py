@@ -1,10 +1,11 @@
-"""Judging samples: histograms of observables, classifier tests, metrics, generation time; as JSON, NPZ and CSV."""
+"""Judging samples: observables, classifier tests, metrics, amplification, generation time; as JSON, NPZ and CSV."""
 
 from __future__ import annotations
 
 from typing import Any
 
 _WHERE = {
+    "evaluate_calomplification": "calomplification",
     "evaluate_classifier": "classifier",
     "evaluate_metrics": "metrics",
     "evaluate_multiclass": "multiclass",

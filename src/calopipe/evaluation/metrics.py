@@ -37,6 +37,7 @@ def evaluate_metrics(
     metrics: Sequence[Mapping[str, Any]],
     seed: int,
     out: Path,
+    latent: int | None = None,
 ) -> None:
     """Compute each metric of each sample and write the scores.
 
@@ -51,6 +52,7 @@ def evaluate_metrics(
         metrics: ``{"metric": <registered name>, **settings}`` each.
         seed: seed of bootstraps; every metric and sample draws from a stream of its own.
         out: JSON file of scores.
+        latent: dimension of the latent space of the samples' generator, where it has one.
 
     Raises:
         DataError: a file does not fit the geometry, or holds values that are not energies.
@@ -62,7 +64,7 @@ def evaluate_metrics(
     base = load_sample(REFERENCE, reference, histograms, geometry, threshold)
     scores: list[Score] = []
     for sample_name, path in samples.items():
-        sample = load_sample(sample_name, path, histograms, geometry, threshold, base)
+        sample = load_sample(sample_name, path, histograms, geometry, threshold, base, latent)
         scores += measure_metrics(base, sample, sample_name, metrics, seed)
     save_scores(out, scores)
 
@@ -102,11 +104,18 @@ def _score(m: Measurement, sample_name: str, seed: int) -> Score:
 
 
 def load_sample(
-    name: str, path: Path, histograms: Path, geometry: Geometry, threshold: float, reference: Sample | None = None
+    name: str,
+    path: Path,
+    histograms: Path,
+    geometry: Geometry,
+    threshold: float,
+    reference: Sample | None = None,
+    latent: int | None = None,
 ) -> Sample:
     """A sample whose arrays are read from its files when a metric first asks for them.
 
     `reference` is the sample that this one is compared with; the challenge's bins follow it. None: this is it.
+    `latent` is the size of its generator's latent space.
     """
     cache: dict[str, Any] = {}
 
@@ -131,7 +140,7 @@ def load_sample(
         "layer_shapes": lambda: {k: geometry.layer_shape(i) for i, k in enumerate(geometry.layer_ids)},
     }
     layers = dict(zip(geometry.layer_ids, geometry.layer_slices, strict=True))
-    sample = Sample(check_samples({name: path}, geometry)[name], threshold, layers, loaders)
+    sample = Sample(check_samples({name: path}, geometry)[name], threshold, layers, loaders, latent)
     return sample
 
 

@@ -69,12 +69,14 @@ class Sample:
         threshold_MeV: readout threshold; all arrays are after it.
         layers: layer id -> the voxels of the layer.
         loaders: functions that return what the properties (and ``some_showers``) of the same name describe.
+        latent: dimension of the latent space that the generator uses, where it has one.
     """
 
     n: int
     threshold_MeV: float
     layers: Mapping[int, slice]
     loaders: Mapping[str, Callable[..., Any]]
+    latent: int | None = None
 
     def _load(self, name: str) -> Any:
         if name not in self.loaders:

@@ -28,6 +28,8 @@ class RunArtifacts:
             :func:`calopipe.evaluation.regression.evaluate_regression`, "loss": CSV log, "checkpoint": the regressor}``.
         epochs: JSON of :func:`calopipe.evaluation.epochs.score_epochs`.
         timing: JSON with device, threads, results, geant4_ms and peak_memory_MiB.
+        calomplification: JSON list of scores of the amplification study.
+        divergences: NPZ of :func:`calopipe.evaluation.formats.save_divergences`.
         loss_autoencoder, loss_flow: CSV logs with columns epoch, step, train_loss, val_loss, lr.
         checkpoint_autoencoder, checkpoint_flow: trained models.
         generated, reconstructed, reference: shower files; linked, never opened.
@@ -47,6 +49,8 @@ class RunArtifacts:
     regression: dict[str, dict[str, str]] = field(default_factory=dict)
     epochs: str | None = None
     timing: str | None = None
+    calomplification: str | None = None
+    divergences: str | None = None
     loss_autoencoder: str | None = None
     loss_flow: str | None = None
     checkpoint_autoencoder: str | None = None
@@ -76,6 +80,8 @@ class RunArtifacts:
             "multi-class test: confusion matrix": self.confusion,
             "scores by epoch": self.epochs,
             "timing": self.timing,
+            "amplification": self.calomplification,
+            "divergences in quantiles": self.divergences,
         }
         for name, paths in self.classifiers.items():
             named |= {f"classifier {name}: {kind}": path for kind, path in paths.items()}

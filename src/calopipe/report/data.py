@@ -11,7 +11,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from calopipe.errors import CalopipeError
-from calopipe.evaluation.formats import AverageShowers, Histogram, Score, load_histograms, load_scores
+from calopipe.evaluation.formats import (
+    AverageShowers,
+    DivergenceCurve,
+    Histogram,
+    Score,
+    load_divergences,
+    load_histograms,
+    load_scores,
+)
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.plots.style import LineStyle, model_styles
 from calopipe.plots.training import read_losses
@@ -37,6 +45,8 @@ class SeedData:
     regression: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     epochs: dict[str, Any] | None = None
     timing: dict[str, Any] | None = None
+    divergences: list[DivergenceCurve] = field(default_factory=list)
+    n_truth: int = 0
     losses: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
@@ -114,6 +124,9 @@ def _load_seed(run: RunArtifacts, notes: list[str]) -> SeedData:
         if curves:
             data.regression[name] = curves
     data.epochs = _try(_read_json, _path(run.epochs), notes)
+    amplification = _try(load_scores, _path(run.calomplification), notes) or []
+    data.scores += [s for s in amplification if s.sample == "generated"]  # the estimators' are in the figures
+    data.divergences, data.n_truth = _try(load_divergences, _path(run.divergences), notes) or ([], 0)
     data.timing = _try(_read_json, _path(run.timing), notes)
     logs = {"autoencoder": run.loss_autoencoder, "flow": run.loss_flow}
     logs |= {f"regressor {name}": paths.get("loss") for name, paths in run.regression.items()}
@@ -156,7 +169,7 @@ def input_files(runs: Sequence[RunArtifacts]) -> list[Path]:
     found: dict[Path, None] = {}
     for run in runs:
         paths = [run.histograms, run.metrics, run.comparison, run.confusion, run.epochs, run.timing]
-        paths += [run.loss_autoencoder, run.loss_flow]
+        paths += [run.calomplification, run.divergences, run.loss_autoencoder, run.loss_flow]
         paths += [p for item in run.classifiers.values() for p in item.values()]
         paths += [p for item in run.regression.values() for kind, p in item.items() if kind != "checkpoint"]
         found |= {Path(p): None for p in paths if p and Path(p).is_file()}

@@ -20,6 +20,7 @@ from calopipe.plots.showers import average_figure, layers_figure, profile_figure
 from calopipe.plots.style import REFERENCE_LABEL, REFERENCE_LINE, LineStyle, sample_style, slice_label
 from calopipe.plots.timing import timing_figure
 from calopipe.plots.training import losses_figure
+from calopipe.report.calomplification import amplification_tasks
 from calopipe.report.data import DatasetData, Key, ModelData
 from calopipe.report.drawing import Task, file_name
 from calopipe.report.numbers import format_measurement
@@ -37,7 +38,7 @@ def dataset_tasks(data: DatasetData) -> list[Task]:
     """All figures of one dataset, in the order of the page."""
     parts = (
         _score_tasks, _histogram_tasks, _average_tasks, _loss_tasks, _classifier_tasks, regression_tasks, epoch_tasks,
-        _timing_tasks,
+        amplification_tasks, _timing_tasks,
     )  # fmt: skip
     return [task for part in parts for task in part(data)]
 

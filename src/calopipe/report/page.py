@@ -33,6 +33,9 @@ _TITLES |= {
     "activity": "Activity",
 }
 _TITLES |= {"energies": "Energies", "centroids": "Centroids", "widths": "Widths", "brightest": "Brightest voxels"}
+_TITLES |= {"amplification": "Amplification"}
+#: parts whose single figures stay visible beside wide ones
+UNFOLDED = ("scores", "averages", "classifiers", "amplification")
 
 
 @dataclass(frozen=True)
@@ -120,16 +123,14 @@ def _dataset(data: DatasetData, summary: StudySummary, out: Path, workers: int) 
 
 def _sections(drawn: Sequence[Drawn]) -> list[Section]:
     names = dict.fromkeys(d.section for d in drawn)
-    order = ["scores", *GROUPS, "averages", "losses", "classifiers", "regression", "epochs", "timing"]
+    order = ["scores", *GROUPS, "averages", "losses", "classifiers", "regression", "epochs", "amplification", "timing"]
     sections = []
     for name in sorted(names, key=lambda n: order.index(n) if n in order else len(GROUPS)):
         figures = [d for d in drawn if d.section == name]
         wide = [d for d in figures if d.wide]
         single = [d for d in figures if not d.wide]
         title = _TITLES.get(name, name.replace("_", " ").capitalize())
-        sections.append(
-            Section(name, title, wide, single, bool(wide) and name not in ("scores", "averages", "classifiers"))
-        )
+        sections.append(Section(name, title, wide, single, bool(wide) and name not in UNFOLDED))
     return sections
 
 
