@@ -69,6 +69,7 @@ HEADLINE = {
     "intrinsic_dimension": dimension_shift,
     "prdc": one("prdc/coverage", factor=-1),
     "energy_response": lambda found: (sum(abs(m.value) for m in found.values()), mean(found)[1] * 2),
+    "fidelity": one("fidelity"),
     "kl_average": one("kl_average/shower"),
     "kpd": one("kpd", error_factor=10**-0.5),  # quoted is the spread of ten batches, of which the value is the median
 }

@@ -11,8 +11,8 @@ from calopipe.plots.histograms import Series, histogram_page
 from calopipe.plots.multiclass import Posterior, confusion_figure, ranking_figure
 from calopipe.plots.style import COLORS, REFERENCE_LABEL, LineStyle, sample_style
 from calopipe.report.data import DatasetData, ModelData
-from calopipe.report.drawing import Task
-from calopipe.report.figures import PANELS_PER_PAGE, _file, _is_drawn
+from calopipe.report.drawing import Task, file_name
+from calopipe.report.figures import PANELS_PER_PAGE, _is_drawn
 
 #: observables that are drawn of showers of extreme weight (their files hold all)
 _TELLING = ("E_ratio", "layer_ratio", "width_eta", "activity", "voxels")
@@ -46,7 +46,7 @@ def _extreme_weights(data: DatasetData, model: ModelData, name: str) -> Iterator
             panels.append([Series(style, tuple(same), sample) for sample, style in styles.items()])
         title = f"{model.name}: weights of the classifier {name}" + (f" ({number}/{len(parts)})" if parts[1:] else "")
         caption = f"{data.name}: observables of showers of extreme weight, {title}"
-        file = _file(data.name, model.name, "extreme_weights", name, str(number))
+        file = file_name(data.name, model.name, "extreme_weights", name, str(number))
         yield Task(SECTION, file, caption, histogram_page, (panels, title), wide=True)
 
 
@@ -69,7 +69,7 @@ def _comparisons(data: DatasetData) -> Iterator[Task]:
         if entries:
             caption = f"{data.name}: models ranked by the multi-class classifier"
             arguments = (entries, -np.log(len(names)), data.name)
-            yield Task(SECTION, _file(data.name, "ranking", suffix), caption, ranking_figure, arguments)
+            yield Task(SECTION, file_name(data.name, "ranking", suffix), caption, ranking_figure, arguments)
         caption = f"{data.name}: confusion matrix of the multi-class classifier"
         arguments = (seed.confusion["confusion"], labels, data.name)
-        yield Task(SECTION, _file(data.name, "confusion", suffix), caption, confusion_figure, arguments)
+        yield Task(SECTION, file_name(data.name, "confusion", suffix), caption, confusion_figure, arguments)
