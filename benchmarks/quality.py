@@ -5,8 +5,7 @@
 The file's rows are shuffled, so head slices are representative: rows 0-24 000 train, the next 1 000 validate, the last
 5 000 are held out. Each model is trained once (its checkpoint is reused when it is there), then judged:
 
-- low-level classifier (voxels / E_inc, threshold 0.01 MeV): 5 000 held-out against 5 000 generated showers, split
-60/20/20,
+- low-level classifier (voxels / E_inc, threshold 0.01 MeV): 5 000 held-out against 5 000 generated showers, split 60/20/20,
   mean and standard deviation of 5 trainings; Geant4 halves give the floor;
 - separation powers of E_tot / E_inc (50 bins in [0.98, 1.005]) and of each layer energy over E_inc (50 bins over the
   reference's range): all 30 000 showers against 30 000 generated at their incident energies. Two Geant4 samples of this
@@ -33,7 +32,7 @@ from calopipe.metrics.classifier import classifier_test
 from calopipe.metrics.features import features_low
 from calopipe.metrics.separation_power import separation_of_values
 from calopipe.sampling import encode, generate, reconstruct
-from calopipe.training import train_autoencoder, train_flow
+from calopipe.training import TrainingJob, train_autoencoder, train_flow
 
 ROOT = Path(__file__).parents[1]
 GEOMETRY, THRESHOLD, SEED = "calogan", 0.01, 1
@@ -53,28 +52,26 @@ def split(data: Path, out: Path) -> None:
 def train(model: Model, data: Path, out: Path, threads: int) -> dict[str, float]:
     """Train what has no checkpoint yet; return wall-clock seconds of what was trained here."""
     seconds: dict[str, float] = {}
-    common = {
-        "geometry": GEOMETRY,
-        "seed": SEED,
-        "threads": threads,
-        "threshold_MeV": THRESHOLD,
-        "rolling": out / "rolling",
-    }
+
+    def job(name: str, source: Path) -> TrainingJob:
+        return TrainingJob(
+            source / "train.hdf5", source / "val.hdf5", GEOMETRY, out / f"{name}.pt", out / f"{name}.csv",
+            out / "rolling", SEED, threads, THRESHOLD,
+        )  # fmt: skip
+
     source = data
-    if model.is_latent:
-        ae, start = out / "autoencoder.pt", time.monotonic()
-        if not ae.exists():
-            files = {"checkpoint": ae, "history": out / "autoencoder.csv"}
-            train_autoencoder(model, data / "train.hdf5", data / "val.hdf5", **common, **files)
+    if model.autoencoder is not None:
+        ae, start = job("autoencoder", data), time.monotonic()
+        if not ae.checkpoint.exists():
+            train_autoencoder(model.autoencoder, ae)
             seconds["autoencoder"] = time.monotonic() - start
         source = out / "latents"
         for name in ("train", "val"):
             if not (source / f"{name}.hdf5").exists():
-                encode(ae, data / f"{name}.hdf5", source / f"{name}.hdf5")
-    start = time.monotonic()
-    if not (out / "flow.pt").exists():
-        files = {"checkpoint": out / "flow.pt", "history": out / "flow.csv"}
-        train_flow(model, source / "train.hdf5", source / "val.hdf5", **common, **files)
+                encode(ae.checkpoint, data / f"{name}.hdf5", source / f"{name}.hdf5")
+    flow, start = job("flow", source), time.monotonic()
+    if not flow.checkpoint.exists():
+        train_flow(model.flow, flow, model.is_latent)
         seconds["flow"] = time.monotonic() - start
     return seconds
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from calopipe.config import Study, load_study, merge
+from calopipe.config import AutoencoderStage, FlowStage, Study, load_study, merge
 from calopipe.config.load import read_yaml
 from calopipe.errors import ConfigError, GeometryError
-from calopipe.workflow import Plan, partial_model
+from calopipe.workflow import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
 PRESETS = ROOT / "presets"
@@ -235,13 +235,13 @@ def test_regressor_continues_from_its_own_checkpoints_only():
     assert folder(TINY) == folder(changed("models", "vae_inn", "flow", "training", "lr", value=0.5))
 
 
-def test_partial_model_holds_what_training_needs():
+def test_settings_of_trainings_are_complete_stages():
     plan = Plan(load_study(TINY, PRESETS))
-    autoencoder = partial_model(plan.settings("train_autoencoder", **VAE))
-    assert autoencoder.autoencoder == plan.model("vae_inn").autoencoder
-    latent, direct = (partial_model(plan.settings("train_flow", **w)) for w in (VAE, INN))
-    assert latent.flow == plan.model("vae_inn").flow and latent.is_latent
-    assert direct.flow == plan.model("inn").flow and not direct.is_latent
+    settings = plan.settings("train_autoencoder", **VAE)
+    assert AutoencoderStage(**settings["autoencoder"]) == plan.model("vae_inn").autoencoder
+    for wildcards, name, latent in ((VAE, "vae_inn", True), (INN, "inn", False)):
+        settings = plan.settings("train_flow", **wildcards)
+        assert FlowStage(**settings["flow"]) == plan.model(name).flow and settings["latent"] is latent
 
 
 def test_plan_refuses_what_it_cannot_run():

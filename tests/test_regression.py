@@ -18,7 +18,7 @@ from calopipe.evaluation.regression import load_regressor, untrained
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, write_showers
 from calopipe.metrics.resolution import core, energy_bins, mean_differences, response
-from calopipe.training import train_regressor
+from calopipe.training import TrainingJob, train_regressor
 
 
 def network(name: str, dim: int, **settings):
@@ -140,6 +140,11 @@ STAGE = {
 }
 
 
+def train(paths, checkpoint: Path, history: Path) -> None:
+    files = (paths["train"], paths["val"], str(paths["geometry"]), checkpoint, history, checkpoint.parent / "rolling")
+    train_regressor(validate(RegressorStage, STAGE, "r"), TrainingJob(*files, threads=1))
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("regressor")
@@ -153,10 +158,7 @@ def trained(tmp_path_factory) -> dict[str, Path]:
     ):
         paths[name] = folder / f"{name}.hdf5"
         write_showers(paths[name], showers(n, i, width), load_geometry(paths["geometry"]))
-    train_regressor(
-        validate(RegressorStage, STAGE, "r"), paths["train"], paths["val"], str(paths["geometry"]), paths["model"],
-        paths["history"], folder / "rolling", 1,
-    )  # fmt: skip
+    train(paths, paths["model"], paths["history"])
     return paths
 
 
@@ -175,10 +177,7 @@ def test_regressor_learns_the_energy(trained):
 
 
 def test_training_is_repeatable(trained, tmp_path):
-    train_regressor(
-        validate(RegressorStage, STAGE, "r"), trained["train"], trained["val"], str(trained["geometry"]),
-        tmp_path / "m.pt", tmp_path / "h.csv", tmp_path / "rolling", 1,
-    )  # fmt: skip
+    train(trained, tmp_path / "m.pt", tmp_path / "h.csv")
     first, second = (torch.load(p, weights_only=True)["model"] for p in (trained["model"], tmp_path / "m.pt"))
     for key in first:
         torch.testing.assert_close(first[key], second[key], rtol=1e-5, atol=1e-6)
@@ -234,7 +233,4 @@ def test_checkpoint_is_bound_to_its_geometry(trained, tmp_path):
 
 def test_layers_that_are_not_alike_are_refused_in_training(trained, tmp_path, sample):
     with pytest.raises(GeometryError, match="no regular grid"):
-        train_regressor(
-            validate(RegressorStage, STAGE, "r"), sample, sample, "calogan", tmp_path / "m", tmp_path / "h",
-            tmp_path / "r", 1,
-        )  # fmt: skip
+        train({"train": sample, "val": sample, "geometry": "calogan"}, tmp_path / "m", tmp_path / "h")

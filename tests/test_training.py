@@ -14,8 +14,8 @@ from calopipe.errors import CheckpointError, ConfigError, DataError, TrainingErr
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, read_showers, write_showers
 from calopipe.sampling import Generator, encode, generate, reconstruct
+from calopipe.training import TrainingJob, train_autoencoder, train_flow
 from calopipe.training import fit as fit_module
-from calopipe.training import train_autoencoder, train_flow
 from calopipe.training.data import Batches, reflections
 from calopipe.training.module import make_schedule
 
@@ -67,10 +67,13 @@ def model(settings: dict) -> Model:
     return validate(Model, settings, "model")
 
 
+def job(train: Path, val: Path, out: Path, seed: int = 1, name: str = "m", epochs: Path | None = None) -> TrainingJob:
+    outputs = (out / f"{name}.pt", out / f"{name}.csv", out / "roll")
+    return TrainingJob(train, val, "calogan", *outputs, seed, threads=1, epochs=epochs)
+
+
 def run_flow(files: dict[str, Path], out: Path, seed: int = 1, settings: dict = DIRECT) -> dict[str, torch.Tensor]:
-    train_flow(
-        model(settings), files["train"], files["val"], "calogan", seed, out / "m.pt", out / "h.csv", out / "roll", 1
-    )
+    train_flow(model(settings).flow, job(files["train"], files["val"], out, seed))
     return torch.load(out / "m.pt", weights_only=True)["model"]
 
 
@@ -105,16 +108,14 @@ def test_interrupted_training_ends_at_the_same_model(files, whole, tmp_path: Pat
     assert not (tmp_path / "m.pt").exists() and list(tmp_path.glob("roll/*/last.ckpt"))
     assert_same(whole[1], run_flow(files, tmp_path))
     assert not list(tmp_path.glob("roll/*"))
-    with (tmp_path / "h.csv").open() as stream:
+    with (tmp_path / "m.csv").open() as stream:
         assert [int(row["epoch"]) for row in csv.DictReader(stream)] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("ema", [0.9, None])
 def test_kept_epochs_are_what_training_would_have_ended_with(files, tmp_path: Path, ema: float | None) -> None:
     settings = {**DIRECT["flow"], "training": {**DIRECT["flow"]["training"], "ema_decay": ema, "keep_every": 2}}
-    arguments = [model({"flow": settings}), files["train"], files["val"], "calogan", 1]
-    outputs = [tmp_path / "m.pt", tmp_path / "h.csv", tmp_path / "roll"]
-    train_flow(*arguments, *outputs, 1, epochs=tmp_path / "epochs")
+    train_flow(model({"flow": settings}).flow, job(files["train"], files["val"], tmp_path, epochs=tmp_path / "epochs"))
     kept = sorted((tmp_path / "epochs").glob("*"))
     assert [p.name for p in kept] == ["epoch-00002.pt", "epoch-00004.pt"]
     last, final = (torch.load(p, weights_only=True) for p in (kept[1], tmp_path / "m.pt"))
@@ -133,13 +134,11 @@ def test_other_settings_do_not_continue_from_an_old_rolling_checkpoint(files, tm
 
 def test_latent_pipeline(files, tmp_path: Path) -> None:
     m, ae = model(LATENT), tmp_path / "ae.pt"
-    train_autoencoder(m, files["train"], files["val"], "calogan", 1, ae, tmp_path / "h.csv", tmp_path / "roll", 1)
+    train_autoencoder(m.autoencoder, job(files["train"], files["val"], tmp_path, name="ae"))
     for part in ("train", "val"):
         encode(ae, files[part], tmp_path / f"{part}.h5")
     flow = tmp_path / "flow.pt"
-    train_flow(
-        m, tmp_path / "train.h5", tmp_path / "val.h5", "calogan", 1, flow, tmp_path / "f.csv", tmp_path / "roll", 1
-    )
+    train_flow(m.flow, job(tmp_path / "train.h5", tmp_path / "val.h5", tmp_path, name="flow"), latent=True)
     evaluation = _generation()
     generate(flow, ae, files["test"], tmp_path / "gen.hdf5", evaluation, 1)
     reconstruct(ae, files["test"], tmp_path / "rec.hdf5", evaluation, 1)
@@ -185,9 +184,7 @@ def test_non_finite_loss_stops_with_a_message(files, tmp_path: Path) -> None:
     training = {**TRAINING, "lr": 1e30, "schedule": "constant", "warmup": 0}
     m = model({**LATENT, "autoencoder": {**LATENT["autoencoder"], "training": training}})
     with pytest.raises(TrainingError, match=r"loss is (nan|inf).*epoch"):
-        train_autoencoder(
-            m, files["train"], files["val"], "calogan", 1, tmp_path / "m.pt", tmp_path / "h.csv", tmp_path / "roll", 1
-        )
+        train_autoencoder(m.autoencoder, job(files["train"], files["val"], tmp_path))
     assert not (tmp_path / "m.pt").exists()
 
 

@@ -3,21 +3,21 @@
 from pathlib import Path
 
 from calopipe.scripting import stage, threads
-from calopipe.workflow import partial_model
 
 with stage(snakemake):
-    from calopipe.training import train_autoencoder
+    from calopipe.config import AutoencoderStage
+    from calopipe.training import TrainingJob, train_autoencoder
 
     settings = snakemake.params.settings
-    train_autoencoder(
-        partial_model(settings),
-        Path(snakemake.input.train),
-        Path(snakemake.input.val),
-        settings["geometry"],
-        int(snakemake.wildcards.seed),
-        Path(snakemake.output.checkpoint),
-        Path(snakemake.output.history),
-        Path(snakemake.params.rolling),
-        threads(snakemake),
-        settings["threshold_MeV"],
+    job = TrainingJob(
+        train=Path(snakemake.input.train),
+        val=Path(snakemake.input.val),
+        geometry=settings["geometry"],
+        checkpoint=Path(snakemake.output.checkpoint),
+        history=Path(snakemake.output.history),
+        rolling=Path(snakemake.params.rolling),
+        seed=int(snakemake.wildcards.seed),
+        threads=threads(snakemake),
+        threshold_MeV=settings["threshold_MeV"],
     )
+    train_autoencoder(AutoencoderStage(**settings["autoencoder"]), job)

@@ -3,22 +3,22 @@
 from pathlib import Path
 
 from calopipe.scripting import stage, threads
-from calopipe.workflow import partial_model
 
 with stage(snakemake):
-    from calopipe.training import train_flow
+    from calopipe.config import FlowStage
+    from calopipe.training import TrainingJob, train_flow
 
     settings = snakemake.params.settings
-    train_flow(
-        partial_model(settings),
-        Path(snakemake.input.train),
-        Path(snakemake.input.val),
-        settings["geometry"],
-        int(snakemake.wildcards.seed),
-        Path(snakemake.output.checkpoint),
-        Path(snakemake.output.history),
-        Path(snakemake.params.rolling),
-        threads(snakemake),
-        settings["threshold_MeV"],
-        Path(snakemake.output.epochs),
+    job = TrainingJob(
+        train=Path(snakemake.input.train),
+        val=Path(snakemake.input.val),
+        geometry=settings["geometry"],
+        checkpoint=Path(snakemake.output.checkpoint),
+        history=Path(snakemake.output.history),
+        rolling=Path(snakemake.params.rolling),
+        seed=int(snakemake.wildcards.seed),
+        threads=threads(snakemake),
+        threshold_MeV=settings["threshold_MeV"],
+        epochs=Path(snakemake.output.epochs),
     )
+    train_flow(FlowStage(**settings["flow"]), job, settings["latent"])

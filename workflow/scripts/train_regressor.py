@@ -6,17 +6,17 @@ from calopipe.scripting import stage, threads
 
 with stage(snakemake):
     from calopipe.config import RegressorStage
-    from calopipe.training import train_regressor
+    from calopipe.training import TrainingJob, train_regressor
 
     settings = snakemake.params.settings
-    train_regressor(
-        RegressorStage(**settings["regressor"]),
-        Path(snakemake.input.train),
-        Path(snakemake.input.val),
-        settings["geometry"],
-        Path(snakemake.output.checkpoint),
-        Path(snakemake.output.history),
-        Path(snakemake.params.rolling),
-        threads(snakemake),
-        settings["threshold_MeV"],
+    job = TrainingJob(
+        train=Path(snakemake.input.train),
+        val=Path(snakemake.input.val),
+        geometry=settings["geometry"],
+        checkpoint=Path(snakemake.output.checkpoint),
+        history=Path(snakemake.output.history),
+        rolling=Path(snakemake.params.rolling),
+        threads=threads(snakemake),
+        threshold_MeV=settings["threshold_MeV"],
     )
+    train_regressor(RegressorStage(**settings["regressor"]), job)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["train_autoencoder", "train_flow", "train_regressor"]
+from calopipe.training.job import TrainingJob
+
+__all__ = ["TrainingJob", "train_autoencoder", "train_flow", "train_regressor"]
 
 
 def __getattr__(name: str) -> Any:
+    """Import a stage, and torch, when it is first used."""
     if name in __all__:
         from calopipe.training import stages
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from calopipe import seeds
-from calopipe.config.schema import Model, RegressorStage, Training
-from calopipe.errors import ConfigError
+from calopipe.config.schema import AutoencoderStage, FlowStage, RegressorStage, Training
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.models.base import Autoencoder, EnergyRegressor
 from calopipe.models.latent_target import LatentTarget
@@ -21,114 +20,57 @@ from calopipe.preprocessing import Layout
 from calopipe.training.checkpoint import Kind, Network, build_network, save_network
 from calopipe.training.data import fit_rows, load_latents, load_showers, reflections
 from calopipe.training.fit import clear, export_kept, fit
+from calopipe.training.job import TrainingJob
 from calopipe.training.module import Assemble, Data
 
 log = logging.getLogger("calopipe")
 
+#: tensors of the training and of the validation split
+Tensors = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
 
-def train_autoencoder(
-    model: Model,
-    train: Path,
-    val: Path,
-    geometry: str,
-    seed: int,
-    checkpoint: Path,
-    history: Path,
-    rolling: Path,
-    threads: int = 0,
-    threshold_MeV: float | None = None,
-) -> None:
-    """Train ``model.autoencoder`` on prepared showers.
 
-    Args:
-        model: the generator's configuration.
-        train, val: shower files.
-        geometry: geometry name or file.
-        seed: seed of weights, order and noise.
-        checkpoint, history: outputs (checkpoint; CSV of losses).
-        rolling: folder for rolling checkpoints, outside the declared outputs; training continues from there.
-        threads: CPU threads (0: torch's default).
-        threshold_MeV: readout threshold; None takes the geometry's.
+def train_autoencoder(settings: AutoencoderStage, job: TrainingJob) -> None:
+    """Train an autoencoder on prepared showers.
+
+    Raises:
+        DataError: a file holds no showers, or does not fit the geometry.
+        TrainingError: the loss is not finite, or training was interrupted; the rolling checkpoints stay.
     """
-    if model.autoencoder is None:
-        raise ConfigError("train_autoencoder: the model has no autoencoder")
-    geo = load_geometry(geometry)
-    shower_data = [load_showers(path, geo) for path in (train, val)]
-    settings = model.autoencoder.model_dump(mode="json")
-    _train(
-        "autoencoder", settings, geo, seed, shower_data[0], shower_data[1], lambda x, cond: (x, cond), checkpoint,
-        history, rolling, threads, threshold_MeV, {},
-    )  # fmt: skip
+    geometry = load_geometry(job.geometry)
+    _train("autoencoder", settings.model_dump(mode="json"), geometry, job, _showers(job, geometry))
 
 
-def train_flow(
-    model: Model,
-    train: Path,
-    val: Path,
-    geometry: str,
-    seed: int,
-    checkpoint: Path,
-    history: Path,
-    rolling: Path,
-    threads: int = 0,
-    threshold_MeV: float | None = None,
-    epochs: Path | None = None,
-) -> None:
-    """Train ``model.flow``: on shower files for a direct model, on files of latents for a latent one.
-
-    Arguments as in :func:`train_autoencoder`; `epochs` is a folder for the checkpoints that ``training.keep_every``
-    asks for.
-    """
-    geo = load_geometry(geometry)
-    settings = model.flow.model_dump(mode="json")
-    if not model.is_latent:
-        data = [load_showers(path, geo) for path in (train, val)]
-        _train(
-            "flow", settings, geo, seed, data[0], data[1], lambda x, cond: (x, cond), checkpoint, history, rolling,
-            threads, threshold_MeV, {}, epochs,
-        )  # fmt: skip
+def train_flow(settings: FlowStage, job: TrainingJob, latent: bool = False) -> None:
+    """Train a flow on prepared showers, or (`latent`) on files of latents. Raises like :func:`train_autoencoder`."""
+    geometry, values = load_geometry(job.geometry), settings.model_dump(mode="json")
+    if not latent:
+        _train("flow", values, geometry, job, _showers(job, geometry))
         return
-    encoded = [load_latents(path) for path in (train, val)]
-    target = LatentTarget(model.flow.latents, encoded[0].mu.shape[1])
+    train, val = load_latents(job.train), load_latents(job.val)
+    target = LatentTarget(settings.latents, train.mu.shape[1])
     extra = {"latents": target.mode, "latent_dim": target.latent_dim}
     if target.mode == "once":
-        torch.manual_seed(seeds.derive(seed, "latents drawn once"))
-        tensors = [(target.assemble(e.mu, e.logvar, e.extras), e.incident) for e in encoded]
-        assemble: Assemble = lambda x, cond: (x, cond)  # noqa: E731
-    else:
-        tensors = [(e.mu, e.logvar, e.extras, e.incident) for e in encoded]
-        assemble = lambda mu, logvar, extras, cond: (target.assemble(mu, logvar, extras), cond)  # noqa: E731
-    _train(
-        "latent_flow", settings, geo, seed, tensors[0], tensors[1], assemble, checkpoint, history, rolling, threads,
-        threshold_MeV, extra, epochs,
-    )  # fmt: skip
+        torch.manual_seed(seeds.derive(job.seed, "latents drawn once"))
+        drawn = [(target.assemble(e.mu, e.logvar, e.extras), e.incident) for e in (train, val)]
+        _train("latent_flow", values, geometry, job, (drawn[0], drawn[1]), extra=extra)
+        return
+
+    def assemble(mu: Tensor, logvar: Tensor, extras: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        return target.assemble(mu, logvar, extras), cond
+
+    encoded = [(e.mu, e.logvar, e.extras, e.incident) for e in (train, val)]
+    _train("latent_flow", values, geometry, job, (encoded[0], encoded[1]), assemble, extra)
 
 
-def train_regressor(
-    regressor: RegressorStage,
-    train: Path,
-    val: Path,
-    geometry: str,
-    checkpoint: Path,
-    history: Path,
-    rolling: Path,
-    threads: int = 0,
-    threshold_MeV: float | None = None,
-) -> None:
-    """Train a network that reads the incident energy off prepared showers. The seed is the regressor's own.
-
-    Other arguments as in :func:`train_autoencoder`.
+def train_regressor(settings: RegressorStage, job: TrainingJob) -> None:
+    """Train a network that reads the incident energy off prepared showers, with the seed of its own settings.
 
     Raises:
         GeometryError: the regressor has no grid of its own, and the layers of the geometry are not alike.
+        DataError, TrainingError: like :func:`train_autoencoder`.
     """
-    geo = load_geometry(geometry)
-    data = [load_showers(path, geo) for path in (train, val)]
-    settings = regressor_settings(regressor, geo)
-    _train(
-        "regressor", settings, geo, regressor.seed, data[0], data[1], lambda x, cond: (x, cond), checkpoint, history,
-        rolling, threads, threshold_MeV, {},
-    )  # fmt: skip
+    geometry, job = load_geometry(job.geometry), replace(job, seed=settings.seed)
+    _train("regressor", regressor_settings(settings, geometry), geometry, job, _showers(job, geometry))
 
 
 def regressor_settings(regressor: RegressorStage, geometry: Geometry) -> dict[str, Any]:
@@ -139,30 +81,30 @@ def regressor_settings(regressor: RegressorStage, geometry: Geometry) -> dict[st
     return {"preprocessing": [], **settings}
 
 
+def _showers(job: TrainingJob, geometry: Geometry) -> Tensors:
+    return load_showers(job.train, geometry), load_showers(job.val, geometry)
+
+
+def _as_read(x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+    return x, cond
+
+
 def _train(
     kind: Kind,
     settings: dict[str, Any],
     geometry: Geometry,
-    seed: int,
-    train: tuple[Tensor, ...],
-    val: tuple[Tensor, ...],
-    assemble: Assemble,
-    checkpoint: Path,
-    history: Path,
-    rolling: Path,
-    threads: int,
-    threshold_MeV: float | None,
-    extra: dict[str, Any],
-    epochs: Path | None = None,
+    job: TrainingJob,
+    tensors: Tensors,
+    assemble: Assemble = _as_read,
+    extra: dict[str, Any] | None = None,
 ) -> None:
     """Fit preprocessing on the training split, train, write the checkpoint, drop the rolling checkpoints."""
-    if threads:
-        torch.set_num_threads(threads)
-    training = Training.model_validate(settings["training"])
-    layout = Layout(geometry.layer_sizes, geometry.threshold_MeV if threshold_MeV is None else threshold_MeV)
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    training, (train, val), seed = Training.model_validate(settings["training"]), tensors, job.seed
+    layout = Layout(geometry.layer_sizes, geometry.threshold_MeV if job.threshold_MeV is None else job.threshold_MeV)
     torch.manual_seed(seeds.derive(seed, kind, "weights"))
-    sample = [t[fit_rows(len(t), seed)] for t in train]
-    x, cond = assemble(*sample)
+    x, cond = assemble(*(t[fit_rows(len(t), seed)] for t in train))
     facts = {"name": geometry.name, "hash": geometry.hash}
     network = build_network(kind, settings, facts, layout, x.shape[1], cond.shape[1], seed, extra)
     _fit_inputs(network, x, cond)
@@ -171,11 +113,11 @@ def _train(
     parameters = sum(p.numel() for p in network.model.parameters())
     log.info("%s '%s': %d parameters, %d steps of %d showers", kind, settings["model"]["name"], parameters,
              training.epochs * data.steps_per_epoch(), training.batch_size)  # fmt: skip
-    rolling = rolling / _key(settings, seed, len(train[0]))
-    rows = fit(network, training, data, assemble, rolling, history)
-    if epochs is not None:
-        export_kept(rolling, network, epochs, rows)
-    save_network(checkpoint, network, rows)
+    rolling = job.rolling / _key(settings, seed, len(train[0]))
+    rows = fit(network, training, data, assemble, rolling, job.history)
+    if job.epochs is not None:
+        export_kept(rolling, network, job.epochs, rows)
+    save_network(job.checkpoint, network, rows)
     clear(rolling)
 
 

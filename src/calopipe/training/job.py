@@ -1,0 +1,33 @@
+"""What every training stage is told besides its settings: the files it reads and writes, and how it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One training.
+
+    Attributes:
+        train, val: prepared showers, or latents for the flow of a latent model.
+        geometry: geometry name or file.
+        checkpoint, history: outputs (checkpoint; CSV of losses).
+        rolling: folder for rolling checkpoints, outside the declared outputs; training continues from there.
+        seed: seed of weights, order and noise.
+        threads: CPU threads (0: torch's default).
+        threshold_MeV: readout threshold; None takes the geometry's.
+        epochs: folder for the checkpoints that ``training.keep_every`` asks for; None: they are not written.
+    """
+
+    train: Path
+    val: Path
+    geometry: str
+    checkpoint: Path
+    history: Path
+    rolling: Path
+    seed: int = 0
+    threads: int = 0
+    threshold_MeV: float | None = None
+    epochs: Path | None = None

@@ -1,0 +1,144 @@
+"""The parts of a validated study, and the runs that combine them, as the wildcards of the rules name them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from calopipe.config import Dataset, Evaluation, Model, RegressorStage, Study
+from calopipe.errors import ConfigError, GeometryError
+from calopipe.geometry import Geometry, load_geometry
+
+#: names that a dataset cannot have, because the workflow has a folder of that name beside those of the datasets
+RESERVED = ("data", "report", "logs", "benchmarks", "compare")
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """One training: a dataset, a model and a seed, and the evaluation that judges it."""
+
+    dataset: str
+    model: str
+    seed: int
+    evaluation: str
+
+    @property
+    def folder(self) -> str:
+        """Where its files are, below the results folder."""
+        return f"{self.dataset}/{self.model}/seed{self.seed}"
+
+
+class StudyParts:
+    """Looks up parts of a study. Methods take wildcards by name (`seed` as text or number)."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.runs = [RunKey(r.dataset, r.model, seed, r.evaluation) for r in study.runs for seed in r.seeds]
+        self._by_key = {(r.dataset, r.model, r.seed): r for r in self.runs}
+        for name in RESERVED:
+            if name in study.datasets:
+                raise ConfigError(f"datasets.{name}: this name is taken by a folder of the results; choose another")
+
+    def pattern(self, section: str) -> str:
+        """Regular expression of the names in `section` (datasets, models, evaluations, or classifiers of any of them)."""
+        if section == "classifiers":
+            names = {name for e in self.study.evaluations.values() for name in e.classifiers}
+        else:
+            names = set(getattr(self.study, section))
+        return "|".join(re.escape(name) for name in sorted(names)) or "(?!)"
+
+    def dataset(self, name: str) -> Dataset:
+        """Settings of a dataset."""
+        return self.study.datasets[name]
+
+    def model(self, name: str) -> Model:
+        """Settings of a model."""
+        return self.study.models[name]
+
+    def run(self, dataset: str, model: str, seed: int | str, **_: Any) -> RunKey:
+        """The run of these wildcards. Raises ConfigError when the study has no such run."""
+        key = (dataset, model, int(seed))
+        if key not in self._by_key:
+            raise ConfigError(f"runs: no run of dataset '{dataset}' with model '{model}' and seed {seed}")
+        return self._by_key[key]
+
+    def evaluation(self, dataset: str, model: str, seed: int | str, **_: Any) -> Evaluation:
+        """Settings of the evaluation that judges a run."""
+        return self.study.evaluations[self.run(dataset, model, seed).evaluation]
+
+    def geometry(self, dataset: str) -> Geometry:
+        """The geometry of the prepared showers of `dataset` (pooled where the configuration says so)."""
+        return _geometry(self.dataset(dataset).geometry, self.dataset(dataset).pool)
+
+    def regressor(self, name: str) -> RegressorStage:
+        """Settings of an energy regressor."""
+        return self.study.regressors[name]
+
+    def regressors(self, run: RunKey) -> list[str]:
+        """Names of the energy regressors that judge a run."""
+        return self.study.evaluations[run.evaluation].regression.regressors
+
+    def keeps_epochs(self, model: str) -> bool:
+        """Whether the training of a model's flow keeps epochs, which are then scored."""
+        return self.model(model).flow.training.keep_every is not None
+
+    def check_grid(self, dataset: str, regressor: str) -> None:
+        """Raise ConfigError when a regressor that takes its grid from the geometry finds layers that are not alike."""
+        if self.regressor(regressor).model.get("grid", ()) is None:
+            try:
+                _ = self.geometry(dataset).grid
+            except GeometryError as error:
+                raise ConfigError(f"regressors.{regressor}: not for dataset '{dataset}': {error}") from None
+
+    def samples(self, model: str) -> list[str]:
+        """Samples that are judged against the test showers; a latent model's reconstructions are judged too."""
+        return ["generated", "reconstructed"] if self.model(model).is_latent else ["generated"]
+
+    def compared(self, dataset: str, evaluation: str) -> dict[str, RunKey]:
+        """Runs that one multi-class classifier tells apart, by the name of their sample; none where it is not asked for.
+
+        The sample is called after the model, and its seed where the model has several.
+        """
+        runs = [r for r in self.runs if (r.dataset, r.evaluation) == (dataset, evaluation)]
+        if len(runs) < 2 or self.study.evaluations[evaluation].multiclass is None:
+            return {}
+        models = [r.model for r in runs]
+        return {r.model if models.count(r.model) == 1 else f"{r.model}, seed {r.seed}": r for r in runs}
+
+    def sources(self, dataset: str) -> list[str]:
+        """What is fetched for `dataset`: its source, and the separate reference where it has one."""
+        return [role for role in ("source", "reference") if getattr(self.dataset(dataset), role)]
+
+    def local_files(self, dataset: str, role: str) -> list[str]:
+        """Local files that `fetch` reads for the source or the reference of `dataset`."""
+        return getattr(self.dataset(dataset), role).paths
+
+    def subjects(self, **wildcards: Any) -> list[str]:
+        """Shower files that the amplification study of a run judges besides the run's own."""
+        study = self.evaluation(**wildcards).calomplification
+        return [] if study is None else [path for paths in study.subjects.values() for path in paths]
+
+    def where(self, dataset: str) -> dict[str, Any]:
+        """Geometry and threshold of the prepared showers; the digest follows the contents of a geometry file."""
+        settings, geometry = self.dataset(dataset), self.geometry(dataset)
+        name, pool = settings.geometry, settings.pool
+        threshold = geometry.threshold_MeV if settings.threshold_MeV is None else settings.threshold_MeV
+        return {
+            "geometry": f"{name}_pool{pool[0]}x{pool[1]}" if pool else name,
+            "geometry_digest": short_digest(geometry.to_dict()),
+            "threshold_MeV": threshold * settings.energy_scale,
+        }
+
+
+@cache
+def _geometry(name: str, pool: tuple[int, int] | None) -> Geometry:
+    geometry = load_geometry(name)
+    return geometry.pooled(pool) if pool else geometry
+
+
+def short_digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

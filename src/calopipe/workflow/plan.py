@@ -1,0 +1,193 @@
+"""The plan of a study: files of its runs, and settings and code that each stage depends on.
+
+Snakemake reruns a stage when its ``params:`` change. So each stage gets there exactly the settings that enter its result
+(:meth:`Plan.settings`) and a digest of the library modules it uses (:meth:`Plan.code`): an edit of the configuration or of
+the library reruns the stages that depend on it and no others. Everything upstream counts through the stages' files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from calopipe.codedigest import code_digest
+from calopipe.config import Source, load_study
+from calopipe.config.schema import METRICS, MODELS, STEPS
+from calopipe.workflow.parts import RunKey, short_digest
+from calopipe.workflow.stages import StageSettings, plain
+
+#: library modules that each stage enters; models, steps and metrics are added by name (see Plan.code)
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "fetch": ("calopipe.sources",),
+    "prepare": ("calopipe.io.prepare",),
+    "train_autoencoder": ("calopipe.training.stages",),
+    "encode": ("calopipe.sampling.stages",),
+    "train_flow": ("calopipe.training.stages",),
+    "train_regressor": ("calopipe.training.stages",),
+    "generate": ("calopipe.sampling.stages",),
+    "reconstruct": ("calopipe.sampling.stages",),
+    "classify": ("calopipe.evaluation.classifier",),
+    "weights": ("calopipe.evaluation.weights",),
+    "compare": ("calopipe.evaluation.multiclass",),
+    "observables": ("calopipe.evaluation.observables",),
+    "metrics": ("calopipe.evaluation.metrics",),
+    "regression": ("calopipe.evaluation.regression",),
+    "epochs": ("calopipe.evaluation.epochs",),
+    "calomplification": ("calopipe.evaluation.calomplification",),
+    "timing": ("calopipe.evaluation.generation_time",),
+    "report": ("calopipe.report",),
+}
+
+#: files beside the modules that belong to a stage's code
+DATA_FILES: Mapping[str, tuple[str, ...]] = {"report": ("report/template.html",)}
+
+#: networks whose classes (and preprocessing steps) each stage loads
+NETWORKS: Mapping[str, tuple[str, ...]] = {
+    "train_autoencoder": ("autoencoder",),
+    "encode": ("autoencoder",),
+    "train_flow": ("flow",),
+    "generate": ("autoencoder", "flow"),
+    "reconstruct": ("autoencoder",),
+    "epochs": ("autoencoder", "flow"),
+    "timing": ("autoencoder", "flow"),
+}
+
+
+class Plan(StageSettings):
+    """A validated study, seen from the rules. Methods take wildcards by name (`seed` as text or number)."""
+
+    @classmethod
+    def load(cls, config: Mapping[str, Any], presets: Path) -> Plan:
+        """Validate Snakemake's `config`, merged onto the presets it names. Raises ConfigError or GeometryError."""
+        plan = cls(load_study(config, presets))
+        for name in {run.dataset for run in plan.runs}:
+            plan.geometry(name)  # an unknown geometry or download is found now, not after an hour of training
+            for role in plan.sources(name):
+                _check_source(getattr(plan.dataset(name), role))
+        for run in plan.runs:
+            for name in plan.regressors(run):
+                plan.check_grid(run.dataset, name)
+        return plan
+
+    def artifacts(self, run: RunKey) -> dict[str, Any]:
+        """Files of a run that the report shows or links: the fields of calopipe.report.artifacts.RunArtifacts."""
+        folder, model = f"{self.study.results}/{run.folder}", self.model(run.model)
+        evaluation = self.study.evaluations[run.evaluation]
+        classifiers = evaluation.classifiers
+        found = {
+            "dataset": run.dataset,
+            "model": run.model,
+            "seed": run.seed,
+            "geometry": self.where(run.dataset)["geometry"],
+            "description": model.description,
+            "histograms": f"{folder}/histograms.npz",
+            "metrics": f"{folder}/metrics.json",
+            "classifiers": {
+                name: {
+                    "scores": f"{folder}/classifiers/{name}.json",
+                    "curves": f"{folder}/classifiers/{name}.npz",
+                    "weights": f"{folder}/weights/{name}.npz",
+                }
+                for name in classifiers
+            },
+            "regression": {name: self._regression_files(run, name) for name in self.regressors(run)},
+            "epochs": f"{folder}/scores_by_epoch.json" if self.keeps_epochs(run.model) else None,
+            "timing": f"{folder}/timing.json",
+            "reference": f"{self.study.results}/data/{run.dataset}/test.hdf5",
+        }
+        if evaluation.calomplification is not None:
+            found["calomplification"] = f"{folder}/calomplification.json"
+            found["divergences"] = f"{folder}/calomplification.npz"
+        for network in ("autoencoder", "flow") if model.is_latent else ("flow",):
+            found[f"loss_{network}"] = f"{folder}/{network}/history.csv"
+            found[f"checkpoint_{network}"] = f"{folder}/{network}/model.pt"
+        for sample, other in self.compared(run.dataset, run.evaluation).items():
+            if other == run:
+                files = f"{self.study.results}/compare/{run.dataset}/{run.evaluation}"
+                found |= {"compared_as": sample, "comparison": f"{files}.json", "confusion": f"{files}.npz"}
+        return {**found, **{sample: f"{folder}/{sample}.hdf5" for sample in self.samples(run.model)}}
+
+    def _regression_files(self, run: RunKey, regressor: str) -> dict[str, str]:
+        folder = f"{self.study.results}/{run.folder}/regression/{regressor}"
+        network = f"{self.study.results}/data/{run.dataset}/regressors/{regressor}"
+        found = {"scores": f"{folder}.json", "curves": f"{folder}.npz"}
+        return {**found, "loss": f"{network}/history.csv", "checkpoint": f"{network}/model.pt"}
+
+    def gpus(self, stage: str, **wildcards: Any) -> int:
+        """1 when the stage may run on a GPU, 0 when its `device` setting is ``cpu``."""
+        if stage in ("train_autoencoder", "train_flow"):
+            network = getattr(self.model(wildcards["model"]), stage.removeprefix("train_"))
+            device = network.training.device
+        elif stage == "train_regressor":
+            device = self.regressor(wildcards["regressor"]).training.device
+        elif stage in ("regression", "epochs"):
+            device = self.evaluation(**wildcards).regression.device
+        elif stage == "timing":
+            device = self.evaluation(**wildcards).timing.device
+        elif stage == "classify":
+            device = self.settings("classify", **wildcards)["classifier"]["device"]
+        elif stage == "compare":
+            device = self.settings("compare", **wildcards)["classifier"]["device"]
+        else:
+            device = self.evaluation(**wildcards).generation.device
+        return int(device != "cpu")
+
+    def code(self, stage: str, **wildcards: Any) -> str:
+        """Digest of the library modules `stage` uses: its own, and those of the models, steps and metrics it names."""
+        modules = list(MODULES[stage])
+        for network in NETWORKS.get(stage, ()):
+            part = getattr(self.model(wildcards["model"]), network)
+            if part is not None:
+                modules.append(MODELS.module_of(part.model["name"]))
+                modules += [STEPS.module_of(step["step"]) for step in part.preprocessing]
+        regressors = {"train_regressor": [wildcards.get("regressor")], "regression": [wildcards.get("regressor")]}
+        metrics = {}
+        if stage in ("metrics", "epochs"):
+            evaluation = self.evaluation(**wildcards)
+            metrics = {"metrics": evaluation.metrics, "epochs": evaluation.epochs.metrics}
+            regressors["epochs"] = evaluation.regression.regressors
+        modules += [MODELS.module_of(self.regressor(name).model["name"]) for name in regressors.get(stage, ())]
+        modules += [METRICS.module_of(m["metric"]) for m in metrics.get(stage, ())]
+        return _code_digest(tuple(sorted(set(modules))), DATA_FILES.get(stage, ()))
+
+    def rolling(self, network: str, **wildcards: Any) -> str:
+        """Folder of a training's rolling checkpoints, outside the declared outputs, which Snakemake deletes.
+
+        Its name holds a digest of everything configured that leads up to the training: an interrupted training goes on
+        from its checkpoints as long as nothing it depends on has changed, and never from another one's.
+        """
+        stages = {
+            "regressor": ["prepare", "train_regressor"],
+            "autoencoder": ["prepare", "train_autoencoder"],
+            "flow": ["prepare", "train_autoencoder", "train_flow"],
+        }[network]
+        if network == "flow" and not self.model(wildcards["model"]).is_latent:
+            stages.remove("train_autoencoder")
+        depends = [[self.settings(s, **wildcards), self.code(s, **wildcards)] for s in stages]
+        depends += [self.settings("fetch", role=role, **wildcards) for role in self.sources(wildcards["dataset"])]
+        if network == "regressor":
+            folder = f"data/{wildcards['dataset']}/{wildcards['regressor']}"
+        else:
+            folder = self.run(**wildcards).folder
+        return f"{self.study.results}/.rolling/{folder}/{network}-{short_digest(depends)}"
+
+    def _report(self) -> dict[str, Any]:
+        """The fields of calopipe.report.artifacts.StudySummary: every file it shows, and all settings."""
+        study = self.study
+        runs = [self.artifacts(run) for run in self.runs]
+        shown = {"study": study.study, "runs": runs, "config": plain(study), "presets": study.presets}
+        return {**shown, **plain(study.plots)}
+
+
+def _check_source(source: Source) -> None:
+    if source.kind == "download" and source.name:
+        from calopipe.sources import registered
+
+        registered(source.name)
+
+
+@cache
+def _code_digest(modules: tuple[str, ...], data: tuple[str, ...]) -> str:
+    return code_digest(modules, data)
