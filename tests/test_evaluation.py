@@ -19,7 +19,7 @@ from calopipe.evaluation import (
     score_rows,
     write_table,
 )
-from calopipe.evaluation.formats import load_histograms, load_scores
+from calopipe.evaluation.formats import load_cross_sections, load_examples, load_histograms, load_scores
 from calopipe.evaluation.metrics import load_sample
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, iter_showers, read_showers, write_showers
@@ -77,6 +77,67 @@ def test_histograms_hold_every_observable_of_every_sample(files, histograms):
     assert averages[0].n["scaled"] == 1500 and averages[1].energy_slice == (1e3, 8e3)
 
 
+def test_averages_have_spreads_and_cross_sections_with_errors(files, histograms):
+    showers = read_showers(files["half"]).showers
+    kept = np.where(showers >= np.float32(0.01), showers, 0).astype(np.float64)
+    everything, sliced = load_histograms(histograms)[1]
+    np.testing.assert_allclose(everything.std["generated"], kept.std(axis=0, ddof=1), rtol=1e-5, atol=1e-7)
+    assert set(sliced.std) == set(sliced.mean)
+    found = {(c.layer, c.axis): c for c in load_cross_sections(histograms)}
+    section = found[1, "eta"]
+    grid = GEOMETRY.reshape_layer(kept, 1)  # phi, eta
+    np.testing.assert_allclose(section.mean["generated"], grid.mean(axis=0), rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(section.std["generated"], grid.std(axis=0, ddof=1), rtol=1e-5, atol=1e-7)
+    assert section.n["generated"] == 1500
+    position, error = section.position["generated"]
+    rows = grid.mean(axis=0)[6]
+    assert position[6] == pytest.approx((rows @ GEOMETRY.eta[GEOMETRY.layer_slices[1]][:12]) / rows.sum())
+    middle = section.width["generated"][:, 6], section.width["reference"][:, 6]
+    assert abs(middle[0][0] - middle[1][0]) < 4 * np.hypot(middle[0][1], middle[1][1])
+    rng = np.random.default_rng(0)
+    picks = rng.integers(0, 1500, (100, 1500))
+    x = GEOMETRY.eta[GEOMETRY.layer_slices[1]][:12]
+    means = np.stack([grid[p, 6].mean(axis=0) for p in picks])
+    assert error[6] == pytest.approx(((means @ x) / means.sum(axis=1)).std(), rel=0.5), "as a bootstrap says"
+
+
+def test_examples_are_the_same_rows_or_those_of_the_nearest_energy(files, histograms, tmp_path):
+    examples = load_examples(histograms)
+    reference = read_showers(files["reference"])
+    rows = examples.rows["reference"]
+    assert len(rows) == 4 and (np.diff(examples.incident["reference"]) > 0).all()
+    np.testing.assert_array_equal(examples.rows["same"], rows)
+    kept = np.where(reference.showers[rows] >= np.float32(0.01), reference.showers[rows], 0)
+    np.testing.assert_array_equal(examples.showers["reference"], kept)
+    half = read_showers(files["half"])
+    other = examples.rows["generated"]
+    np.testing.assert_array_equal(examples.showers["generated"].sum(axis=1) > 0, True)
+    for row, energy in zip(other, examples.incident["reference"], strict=True):
+        assert np.abs(half.incident_energies[:, 0] - energy).argmin() == row
+    out = tmp_path / "none.npz"
+    config = CONFIG.model_copy(update={"examples": 0, "energy_slices": []})
+    evaluate_observables(files["reference"], {"generated": files["half"]}, GEOMETRY, 0.01, config, out)
+    assert load_examples(out) is None
+
+
+def test_response_at_each_of_a_few_incident_energies(files, tmp_path):
+    showers = read_showers(files["reference"], slice(0, 300))
+    incident = np.repeat(np.array([[512.0], [1024.0], [4096.0]], dtype=np.float32), 100, axis=0)
+    write_showers(tmp_path / "few.hdf5", Showers(incident, showers.showers), GEOMETRY)
+    out = tmp_path / "h.npz"
+    for per_energy in (True, False):
+        config = CONFIG.model_copy(update={"energy_slices": [], "per_energy": per_energy})
+        evaluate_observables(tmp_path / "few.hdf5", {"generated": tmp_path / "few.hdf5"}, GEOMETRY, 0.01, config, out)
+        histograms, averages = load_histograms(out)
+        assert len(averages) == 1
+        found = {h.energy_slice: h for h in histograms if h.energy_slice}
+        assert set(found) == ({(e, e) for e in (512.0, 1024.0, 4096.0)} if per_energy else set())
+        for energy, h in found.items():
+            ratio = showers.showers[incident[:, 0] == energy[0]].sum(axis=1) / energy[0]
+            assert h.name == "E_ratio" and h.totals == {"reference": 100, "generated": 100}
+            assert h.edges[0] <= ratio.min() and h.counts["generated"].sum() == 100 and len(h.edges) == 16
+
+
 def test_histograms_do_not_depend_on_how_files_are_read(files, histograms, tmp_path, monkeypatch):
     def in_small_pieces(path, chunk_rows=None, **options):
         return iter_showers(path, chunk_rows=331, **options)
@@ -89,6 +150,8 @@ def test_histograms_do_not_depend_on_how_files_are_read(files, histograms, tmp_p
         np.testing.assert_allclose(h.edges, whole[h.name, h.energy_slice].edges, rtol=1e-6, atol=1e-6)
         moved = np.abs(h.counts["generated"] - whole[h.name, h.energy_slice].counts["generated"]).sum()
         assert moved <= 4, h.name  # an entry may change its bin where rounding moves an edge
+    for a, b in zip(load_cross_sections(out), load_cross_sections(histograms), strict=True):
+        np.testing.assert_allclose(a.width["generated"], b.width["generated"], rtol=1e-6, err_msg=f"{a.layer} {a.axis}")
 
 
 def test_metrics_are_small_for_a_half_and_large_for_a_distortion(files, histograms, tmp_path):

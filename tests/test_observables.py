@@ -9,7 +9,18 @@ import pytest
 from calopipe.config.schema import HistogramConfig
 from calopipe.errors import DataError
 from calopipe.geometry import load_geometry
-from calopipe.observables import SPECS, bin_edges, columns, compute, layer_pairs, log_edges, voxel_spectrum
+from calopipe.observables import (
+    SPECS,
+    bin_edges,
+    central_rows,
+    columns,
+    compute,
+    layer_pairs,
+    log_edges,
+    ratio_edges,
+    row_moments,
+    voxel_spectrum,
+)
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +167,48 @@ def test_voxel_spectrum_is_numpys_histogram():
     expected = np.histogram(showers[showers >= np.float32(0.01)], edges)[0]
     np.testing.assert_array_equal(voxel_spectrum(showers, edges, 0.01), expected)
     assert voxel_spectrum(np.zeros((2, 3), dtype=np.float32), edges).sum() == 0
+
+
+# ---- cross sections -----------------------------------------------------------------------------------------------
+def test_rows_run_through_the_middle_of_cartesian_layers():
+    geometry = load_geometry("calogan")
+    rows = {(r.layer, r.axis): r for r in central_rows(geometry)}
+    assert set(rows) == {(i, axis) for i in range(3) for axis in ("eta", "phi")}
+    along = rows[0, "eta"]
+    assert along.voxels.shape == (3, 96) and rows[0, "phi"].voxels.shape == (12, 3), "the middle 12 of 96"
+    for r in rows.values():
+        first, other = (geometry.eta, geometry.phi) if r.axis == "eta" else (geometry.phi, geometry.eta)
+        np.testing.assert_allclose(first[r.voxels], np.broadcast_to((r.edges[:-1] + r.edges[1:]) / 2, r.voxels.shape))
+        np.testing.assert_allclose(other[r.voxels], np.broadcast_to(r.offsets[:, None], r.voxels.shape))
+        np.testing.assert_allclose(r.offsets.sum(), 0, atol=1e-9)
+        assert (geometry.layer_index[r.voxels] == r.layer).all()
+
+
+@pytest.mark.parametrize("name", ["calochallenge2", "calochallenge1_photons"])
+def test_rows_of_cylinders_are_diameters(name):
+    geometry = load_geometry(name)
+    for rows in central_rows(geometry):
+        layer = geometry.layer_shape(rows.layer)
+        assert rows.axis == "r" and rows.voxels.shape[1] == len(rows.edges) - 1
+        if layer[0] == 1:
+            assert rows.voxels.shape == layer
+            continue
+        assert rows.voxels.shape[1] == 2 * layer[1] and (np.diff(rows.edges) > 0).all()
+        signed = geometry.r[rows.voxels] * np.where(np.arange(2 * layer[1]) < layer[1], -1, 1)
+        x = signed * np.cos(rows.offsets)[:, None]
+        np.testing.assert_allclose(geometry.eta[rows.voxels], x, atol=1e-6)
+
+
+def test_moments_of_rows():
+    position, width = row_moments(
+        np.array([[1.0, 0.0, 1.0], [0.0, 3.0, 0.0], [0.0, 0.0, 0.0]]), np.array([0.0, 2, 4, 6])
+    )
+    np.testing.assert_allclose(position, [3, 3, np.nan])
+    np.testing.assert_allclose(width, [2, 0, np.nan])
+
+
+def test_edges_at_one_energy_follow_the_reference():
+    values = np.random.default_rng(0).normal(1.0, 0.1, 100_000)
+    edges = ratio_edges(values, 20)
+    assert len(edges) == 21 and 0.4 < edges[0] < 0.65 and 1.35 < edges[-1] < 1.6
+    assert ratio_edges(np.full(5, 0.5), 10)[0] < 0.5 < ratio_edges(np.full(5, 0.5), 10)[-1]

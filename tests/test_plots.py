@@ -16,7 +16,9 @@ from calopipe.errors import DataError
 from calopipe.evaluation.formats import Histogram
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.plots.classifier import RocCurve, roc_figure, weights_figure
+from calopipe.plots.cross_sections import MomentPanel, Profile, ProfilePanel, cross_section_page, row_moments_page
 from calopipe.plots.events import event_figure
+from calopipe.plots.examples import example_columns, gallery_figure, layers_by_energy, reconstruction_figure
 from calopipe.plots.histograms import MIN_REFERENCE, Series, histogram_figure, histogram_page
 from calopipe.plots.layers import energy_norm, has_log_radius, pick_layers
 from calopipe.plots.multiclass import Posterior, confusion_figure, ranking_figure
@@ -187,6 +189,58 @@ def test_single_shower(tmp_path: Path, geometry: Geometry) -> None:
         layers_figure(geometry, _shower(geometry), "shower"), tmp_path / "layers", PROVENANCE, dpi=40, pdf=False
     )
     save_figure(event_figure(geometry, _shower(geometry)), tmp_path / "event", PROVENANCE, dpi=40, pdf=False)
+
+
+def test_showers_beside_one_another(tmp_path: Path, geometry: Geometry) -> None:
+    showers = np.stack([_shower(geometry), 2 * _shower(geometry)])
+    incident = np.array([512.0, 8000.0])
+    layers = layers_by_energy(geometry, showers[0], 3)
+    (columns,) = example_columns(geometry, 2, layers)
+    samples = {"Geant4": showers, "inn": 0 * showers}
+    gallery = gallery_figure(geometry, samples, incident, columns, "showers")
+    assert "512 MeV" in _texts(gallery) and "8 GeV" in _texts(gallery) and "inn" in _texts(gallery)
+    pair = reconstruction_figure(geometry, showers, 1.1 * showers, incident, columns, "reconstructed")
+    panels = [a for a in pair.axes if a.get_label() != "<colorbar>"]
+    assert len(panels) == 3 * len(columns)
+    drawn = panels[2 * len(columns)].collections[0].get_array()
+    expected = 0.1 * geometry.reshape_layer(showers[0], layers[0])
+    np.testing.assert_allclose(np.sort(drawn.compressed().ravel())[-1], expected.max())
+    for name, figure in {"gallery": gallery, "pair": pair}.items():
+        save_figure(figure, tmp_path / name, PROVENANCE, dpi=40, pdf=False)
+
+
+def test_examples_are_not_torn_apart_and_layers_follow_the_energy() -> None:
+    few, many = load_geometry("calogan"), load_geometry("calochallenge2")
+    assert example_columns(few, 3, [0, 1, 2])[1] == [(2, 0), (2, 1), (2, 2)]
+    early = np.zeros(many.n_voxels)
+    for layer, energy in ((2, 1.0), (3, 5.0), (4, 1.0)):
+        early[many.layer_slices[layer]] = energy
+    assert layers_by_energy(many, early) == [2, 3, 4]
+    assert layers_by_energy(few, np.zeros(few.n_voxels)) == [0, 1, 2]
+
+
+def test_cross_sections_show_means_spreads_and_ratios(tmp_path: Path) -> None:
+    style = model_styles(["inn"])["inn"]
+    reference = Profile(np.array([1.0, 100.0, 0.0]), np.array([0.1, 1.0, 0.0]), np.array([2.0, 20.0, 0.0]))
+    sample = Profile(np.array([2.0, 110.0, 0.1]), np.array([0.1, 1.0, 0.1]), np.array([2.0, 30.0, 1.0]))
+    panel = ProfilePanel("Layer 1", "x [mm]", np.array([0.0, 1.0, 2.0, 3.0]), reference, [(style, sample)])
+    figure = cross_section_page([panel, panel], "cross sections")
+    text = _texts(figure)
+    assert "Layer 1" in text and "x [mm]" in text and "[MeV]" in text and "Geant4" in text
+    ratio = figure.axes[2]
+    assert [line.get_xdata().tolist() for line in ratio.lines if line.get_marker() == "^"] == [[0.5]]  # a ratio of 2
+    save_figure(figure, tmp_path / "sections", PROVENANCE, dpi=40, pdf=False)
+    moments = np.array([[0.0, 1.0, np.nan], [0.1, 0.1, np.nan]])
+    rows = MomentPanel("Layer 1", "y [mm]", np.array([-1.0, 0.0, 1.0]), (moments, moments), [(style, moments, moments)])
+    save_figure(row_moments_page([rows], "rows"), tmp_path / "rows", PROVENANCE, dpi=40, pdf=False)
+
+
+def test_event_displays_can_share_their_scale() -> None:
+    geometry = load_geometry("calogan")
+    shower = _shower(geometry)
+    alone, shared = event_figure(geometry, 0.1 * shower), event_figure(geometry, 0.1 * shower, scale=shower)
+    ends = [figure.axes[-1].get_ylim()[1] for figure in (alone, shared)]
+    assert ends[1] == pytest.approx(10 * ends[0])
 
 
 def test_empty_shower(tmp_path: Path) -> None:

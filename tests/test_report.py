@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from calopipe.errors import ConfigError, DataError
+from calopipe.evaluation.averages import Sums, average_showers, cross_sections
 from calopipe.evaluation.formats import (
-    AverageShowers,
+    Examples,
     Histogram,
     Score,
     save_histograms,
@@ -21,13 +23,24 @@ from calopipe.evaluation.formats import (
     write_json,
     write_npz,
 )
+from calopipe.geometry import load_geometry
 from calopipe.plots.style import read_provenance
-from calopipe.report import RunArtifacts, StudySummary, build_report
-from calopipe.report.classifier_figures import verdict_tasks
+from calopipe.report import RunArtifacts, StudySummary, build_report, figures
+from calopipe.report.classifiers import verdict_tasks
 from calopipe.report.data import load_study_data
-from calopipe.report.figures import dataset_tasks, series_of
+from calopipe.report.figures import dataset_tasks
+from calopipe.report.histograms import series_of
 from calopipe.report.numbers import format_bytes, format_measurement, format_value
-from calopipe.report.tables import combine, main_groups, score_groups, target, timing_rows
+from calopipe.report.pictures import cross_section_tasks, reconstruction_tasks
+from calopipe.report.tables import (
+    Table,
+    combine,
+    main_groups,
+    score_groups,
+    small_sample_note,
+    target,
+    timing_rows,
+)
 
 REASON = "needs at least 10 000 showers per sample, found 500"
 
@@ -38,7 +51,7 @@ def _run(folder: Path, dataset: str, model: str, seed: int, latent: bool, geomet
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     samples = ["reference", "generated", *(["reconstructed"] if latent else [])]
-    voxels = {"calogan": 504, "calochallenge2": 6480}[geometry]
+    layout = load_geometry(geometry)
     histograms = [
         Histogram(
             name,
@@ -50,8 +63,14 @@ def _run(folder: Path, dataset: str, model: str, seed: int, latent: bool, geomet
         )
         for name, group in [("E_ratio", "energies"), ("E_layer/0", "energies"), ("activity/0", "activity")]
     ]
-    means = {s: rng.exponential(1.0, voxels) for s in samples}
-    save_histograms(folder / "histograms.npz", histograms, [AverageShowers(means, dict.fromkeys(samples, 260))])
+    sums = {s: Sums(layout.n_voxels, 5) for s in samples}
+    for s in samples:
+        sums[s].add(rng.exponential(1.0, (12, layout.n_voxels)))
+    rows, incident = np.array([3, 1]), np.array([2e3, 9e3])
+    showers = {s: rng.exponential(1.0, (2, layout.n_voxels)).astype(np.float32) for s in samples}
+    examples = Examples(dict.fromkeys(samples, rows), dict.fromkeys(samples, incident), showers)
+    pictures = ([average_showers(sums, None)], cross_sections(sums, layout), examples)
+    save_histograms(folder / "histograms.npz", histograms, *pictures)
     scores = [Score(f"separation_power/{h.name}", 1e-3 * (seed + 1), 1e-4, 5000, 0, floor=2e-4) for h in histograms]
     scores.append(Score("kpd", None, None, 500, 0, missing=REASON))
     save_scores(folder / "metrics.json", scores)
@@ -128,6 +147,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudySummary]
     summary = StudySummary("demo", tuple(runs), {"study": "demo", "lr": 1e-3}, ("published",), dpi=50, pdf=False)
     (folder / "report" / "plots").mkdir(parents=True)
     (folder / "report" / "plots" / "stale.png").write_bytes(b"")
+    (folder / "report" / "plots" / "thumbnails").mkdir()
+    (folder / "report" / "plots" / "thumbnails" / "stale.webp").write_bytes(b"")
     build_report(summary, folder / "report")
     return folder, summary
 
@@ -142,8 +163,8 @@ def page(study: tuple[Path, StudySummary]) -> _Page:
 
 def test_all_sections_are_there(page: _Page) -> None:
     for heading in (
-        "What was run", "Table of scores", "Scores", "Energies", "Activity", "Average showers", "Training",
-        "Classifier tests", "Generation time", "Files", "Provenance", "Configuration",
+        "What was run", "Table of scores", "Scores", "Energies", "Activity", "Average showers", "Cross sections",
+        "Single showers", "Reconstructions", "Training", "Classifier tests", "Generation time", "Files", "Provenance", "Configuration",
     ):  # fmt: skip
         assert heading in page.text, heading
     assert "published" in page.text and "lr: 0.001" in page.text and "numpy" in page.text
@@ -153,7 +174,9 @@ def test_all_sections_are_there(page: _Page) -> None:
 def test_works_offline_and_every_link_leads_somewhere(study: tuple[Path, StudySummary], page: _Page) -> None:
     text = (study[0] / "report" / "index.html").read_text(encoding="utf-8")
     assert not re.search(r"https?://|//cdn|<script|<link|@import|url\(", text)
-    assert all(source.startswith("data:image/") for source in page.sources) and len(page.sources) > 8
+    assert len(page.sources) > 8 and len(set(page.sources)) == len(page.sources)
+    for source in page.sources:
+        assert (study[0] / "report" / source).stat().st_size < 200_000, source
     for link in page.links:
         if link.startswith("#"):
             assert link[1:] in page.ids, link
@@ -169,12 +192,25 @@ def test_readable_on_a_phone_and_on_paper(study: tuple[Path, StudySummary]) -> N
     assert text.count("<table") == text.count('<div class="scroll"><table')
 
 
+def test_pictures_load_late_keep_their_place_and_say_what_they_are(study: tuple[Path, StudySummary]) -> None:
+    text = (study[0] / "report" / "index.html").read_text(encoding="utf-8")
+    pictures = re.findall(r"<img [^>]*>", text)
+    assert len(text) < 100_000 and len(pictures) > 8
+    for picture in pictures:
+        assert 'loading="lazy"' in picture and re.search(r'alt="Plot\. eplus[^"]{5,}"', picture)
+        width, height = (int(x) for x in re.search(r'width="(\d+)" height="(\d+)"', picture).groups())
+        source = re.search(r'src="([^"]+)"', picture)[1]
+        with Image.open(study[0] / "report" / source) as image:
+            assert image.size == (width, height)
+
+
 def test_scores_have_errors_reasons_and_warnings(page: _Page) -> None:
     assert "0.80 ± 0.004" in page.text or "0.800 ± 0.004" in page.text
     assert "0.555 ± 0.007" in page.text, "mean and standard deviation of two seeds"
     assert REASON in page.text
     assert "⚠" in page.text and "fewer than 2000 showers" in page.text
-    assert "★" in page.text
+    assert "0.004 ★" in page.text or "0.007 ★" in page.text, "the inn is better than the vae by more than the errors"
+    assert "1/√" not in page.text and "n = 500 here" in page.text and "4.5 %" in page.text
     assert "not found" in page.text, "a missing checkpoint is said to be missing"
     assert "50" in page.text and "ms per shower" in page.text
 
@@ -184,6 +220,11 @@ def test_plots_carry_provenance_and_stale_ones_are_gone(study: tuple[Path, Study
     assert len(pictures) > 8 and "stale.png" not in [p.name for p in pictures]
     record = read_provenance(pictures[0])
     assert record["run"] == "demo: eplus" and len(record["config_digest"]) == 12 and "sha256:" in record["inputs"]
+    thumbnails = sorted((study[0] / "report" / "plots" / "thumbnails").iterdir())
+    assert [p.stem for p in thumbnails] == [p.stem for p in pictures]
+    with Image.open(thumbnails[0]) as image:
+        found = json.loads(image.getexif()[ExifTags.Base.ImageDescription])
+    assert found == {k: v for k, v in record.items() if k != "inputs"} | {"picture": pictures[0].name}
 
 
 def test_summary_survives_json(study: tuple[Path, StudySummary]) -> None:
@@ -255,6 +296,59 @@ def test_classifier_without_curves_is_left_out(study: tuple[Path, StudySummary],
     assert "classifiers" not in {t.section for t in dataset_tasks(load_study_data(StudySummary("x", (run,)))[0])}
 
 
+def test_a_section_is_one_line(
+    study: tuple[Path, StudySummary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Table(
+        ("Submission", "FPD"), (("ours & theirs", "1.0"), ("x", "")), caption="Set 2", note="why", marked=frozenset({0})
+    )
+    mine = figures.Section("place", "Place", lambda data: (), lambda data: [table])
+    monkeypatch.setattr("calopipe.report.page.SECTIONS", (mine,))
+    monkeypatch.setattr(figures, "SECTIONS", (mine,))
+    build_report(StudySummary("x", study[1].runs[:1]), tmp_path)
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert 'href="#d1-place">Place</a>' in text and "Set 2" in text and 'class="note">why' in text
+    assert re.search(r'<tr class="marked"><th scope=row>ours &amp; theirs</th><td class="num">1.0</td></tr>', text)
+    assert not list((tmp_path / "plots").glob("*.png"))
+
+
+def test_single_energies_share_a_page_and_slices_have_their_own(tmp_path: Path) -> None:
+    run = _run(tmp_path, "ds1", "inn", 0, latent=False)
+    counts, totals = {k: np.ones(2) for k in ("reference", "generated")}, {"reference": 2, "generated": 2}
+    slices = [None, (256.0, 256.0), (512.0, 512.0), (1e3, 2e3)]
+    found = [Histogram("E_ratio", "energies", "x", np.arange(3.0), counts, totals, energy_slice=s) for s in slices]
+    save_histograms(Path(run.histograms or ""), found)
+    tasks = [t for t in dataset_tasks(load_study_data(StudySummary("x", (run,)))[0]) if t.section == "energies"]
+    assert [t.wide for t in tasks] == [False, True, False], "a page of one panel is a single figure"
+    assert len(tasks[1].args[0]) == 2 and "single incident energies" in tasks[1].caption
+    assert "1–2 GeV" in tasks[2].caption  # noqa: RUF001
+
+
+def test_errors_of_cross_sections_are_statistical_for_one_seed_and_the_spread_for_several(
+    study: tuple[Path, StudySummary],
+) -> None:
+    data = load_study_data(study[1])[0]
+    task = next(t for t in cross_section_tasks(data) if "cross_sections" in t.name)
+    panel = task.args[0][1]  # rows of layer 0 along eta
+    (two, inn), (_, vae), (_, again) = panel.samples
+    assert two.label == "inn (2 seeds)" and len(panel.edges) == 97
+    seeds = [s.cross_sections[0, "eta"] for s in data.models[0].seeds]
+    rows = np.stack([c.mean["generated"][1] for c in seeds])
+    np.testing.assert_allclose(inn.mean, rows.mean(axis=0))
+    np.testing.assert_allclose(inn.error, np.abs(rows[1] - rows[0]) / np.sqrt(2))
+    np.testing.assert_allclose(vae.error, vae.std / np.sqrt(12))
+    assert not np.allclose(vae.mean, again.mean)
+
+
+def test_reconstructions_need_the_rows_they_are_of(study: tuple[Path, StudySummary]) -> None:
+    data = load_study_data(study[1])[0]
+    assert [t.name for t in reconstruction_tasks(data)] == ["eplus_vae_reconstruction_1"]
+    examples = data.models[1].seeds[0].examples
+    other = dataclasses.replace(examples, rows={**examples.rows, "reconstructed": examples.rows["reference"] + 1})
+    data.models[1].seeds[0].examples = other
+    assert not list(reconstruction_tasks(data))
+
+
 def test_many_layers_are_thinned(tmp_path: Path) -> None:
     run = _run(tmp_path, "ds2", "inn", 0, latent=False, geometry="calochallenge2")
     names = [f"E_layer/{i}" for i in range(45)]
@@ -295,19 +389,33 @@ def test_other_numbers() -> None:
     assert [format_bytes(x) for x in (999, 5_600_000)] == ["999 B", "5.6 MB"]
 
 
-def _table(*values: tuple[float, float], name: str = "fpd") -> str:
+def _table(*values: tuple[float, float | None], name: str = "fpd") -> str:
     columns = {(f"m{i}", "generated"): [[Score(name, v, e, 5000)]] for i, (v, e) in enumerate(values)}
     columns["m0", "reconstructed"] = [[Score(name, 0.0, 0.1, 5000, sample="reconstructed")]]
     cells = score_groups(columns)[0].rows[0].cells
-    return "".join("*" if cell.best else "+" if cell.good else "-" for cell in cells)
+    return "".join("*" if cell.best else "+" if cell.tied else "-" for cell in cells)
 
 
-def test_best_of_a_row_is_marked_with_its_equals() -> None:
-    assert _table((0.1, 0.01), (0.3, 0.01), (0.105, 0.01)) == "*-+-"
+def test_best_of_a_row_is_marked_alone_or_with_its_equals() -> None:
+    assert _table((0.1, 0.01), (0.3, 0.01), (0.105, 0.01)) == "+-+-", "two share the first place"
+    assert _table((0.1, 0.01), (0.3, 0.01), (0.12, 0.01)) == "*---"
+    assert _table((0.1, 0.01), (0.114, 0.01)) == "++-", "1.4 errors of one, but within the combined one"
     assert _table((0.6, 0.001), (0.45, 0.001), name="classifier/low/auc") == "-*-"
     assert _table((0.6, 0.001), (0.95, 0.001), name="prdc/recall") == "-*-"
     assert _table((0.6, 0.001)) == "--", "one model alone is not the best"
+    assert _table((0.1, 0.01), (0.3, None)) == "---", "nothing is claimed without an error"
     assert target("x", [Score("x", 1.0, None, 5, extra={"target": 2.0})]) == 2.0
+
+
+def test_small_samples_say_what_their_size_means() -> None:
+    note = small_sample_note([Score("fpd", 1.0, 0.1, 400), Score("fpd", 1.0, 0.1, 900)])
+    assert "n = 400" in note and "5 % of the spread" in note and "to 50 %" in note and "AUC" not in note
+    auc = Score("classifier/low/auc", 0.6, 0.1, 500, extra={"n_test": 100})
+    assert "100 showers of each, scatters by ±0.041" in small_sample_note([auc])
+    rng = np.random.default_rng(0)
+    scatter = [np.mean(rng.random(100)[:, None] > rng.random(100)) for _ in range(500)]
+    assert np.std(scatter) == pytest.approx(0.041, rel=0.1)
+    assert small_sample_note([Score("fpd", 1.0, 0.1, 5000), Score("kpd", None, None, 5, missing="why")]) == ""
 
 
 def test_unequal_and_small_samples_are_flagged() -> None:

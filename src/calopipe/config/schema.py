@@ -284,6 +284,10 @@ class HistogramConfig(Section):
     layer_ratio_bins: int = Field(50, gt=1, description="bins of E_layer / E_inc, between the reference's extremes")
     brightest: int = Field(3, ge=0, description="N of the N-th brightest voxel per layer")
     energy_slices: list[tuple[float, float]] = Field(default_factory=list, description="incident-energy slices in MeV")
+    per_energy: bool = Field(
+        True, description="fill E_tot / E_inc for every incident energy, where the reference has at most 20 of them"
+    )
+    examples: int = Field(4, ge=0, description="single showers of each sample kept as pictures for the report")
 
 
 class RegressionConfig(Section):

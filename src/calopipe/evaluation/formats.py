@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from calopipe.errors import DataError
 from calopipe.io.output import replacing
 
+T = TypeVar("T")
 #: name of the reference among the samples of a histogram or a test
 REFERENCE = "reference"
 
@@ -72,11 +73,60 @@ class Histogram:
 
 @dataclass(frozen=True)
 class AverageShowers:
-    """Mean energy per voxel in MeV of each sample: sample name -> (V,), over all energies or one slice of them."""
+    """Average showers of each sample, over all energies or one slice of them.
+
+    Attributes:
+        mean: sample name -> (V,) mean energy per voxel in MeV.
+        n: sample name -> showers in the mean.
+        energy_slice: incident energies selected, in MeV, or None for all.
+        std: sample name -> (V,) standard deviation between showers of the energy per voxel in MeV.
+    """
 
     mean: Mapping[str, np.ndarray]
     n: Mapping[str, int]
     energy_slice: tuple[float, float] | None = None
+    std: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CrossSections:
+    """Rows of cells through the middle of one layer of the average shower (GAN/VAE thesis, figures 4.4 and 4.5).
+
+    Attributes:
+        layer: id of the layer.
+        axis: the coordinate along the rows: ``eta``, ``phi``, or ``r`` (a diameter).
+        edges: (B + 1,) bin edges along the rows in mm.
+        offsets: (R,) where the rows are: the other coordinate in mm, or the angle of the diameter in rad.
+        mean, std: sample name -> (R, B) mean energy per cell in MeV, and its standard deviation between showers.
+        n: sample name -> showers.
+        position, width: sample name -> (2, R): energy-weighted mean and standard deviation of each row of the mean shower
+            in mm, and their errors; NaN where a row is empty.
+    """
+
+    layer: int
+    axis: str
+    edges: np.ndarray
+    offsets: np.ndarray
+    mean: Mapping[str, np.ndarray]
+    std: Mapping[str, np.ndarray]
+    n: Mapping[str, int]
+    position: Mapping[str, np.ndarray]
+    width: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A few showers of each sample, of (nearly) the same incident energies.
+
+    Attributes:
+        rows: sample name -> (K,) rows in its file; rows of ``reconstructed`` are those of the reference.
+        incident: sample name -> (K,) incident energies in MeV.
+        showers: sample name -> (K, V) voxel energies in MeV, zero below the threshold.
+    """
+
+    rows: Mapping[str, np.ndarray]
+    incident: Mapping[str, np.ndarray]
+    showers: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -132,44 +182,74 @@ def load_scores(path: Path) -> list[Score]:
     return [Score(**item) for item in json.loads(path.read_text(encoding="utf-8"))]
 
 
-def save_histograms(path: Path, histograms: Sequence[Histogram], averages: Sequence[AverageShowers] = ()) -> None:
-    """Write histograms and average showers into one NPZ (arrays) whose entry ``index`` is their JSON description."""
+def save_histograms(
+    path: Path,
+    histograms: Sequence[Histogram],
+    averages: Sequence[AverageShowers] = (),
+    cross_sections: Sequence[CrossSections] = (),
+    examples: Examples | None = None,
+) -> None:
+    """Write histograms, average showers and examples into one NPZ whose entry ``index`` is a JSON description."""
     arrays: dict[str, np.ndarray] = {}
-    index: dict[str, list[dict[str, Any]]] = {"histograms": [], "averages": []}
-    for i, h in enumerate(histograms):
-        arrays[f"h{i}/edges"] = h.edges
-        for sample, counts in h.counts.items():
-            arrays[f"h{i}/counts/{sample}"] = counts
-        entry = asdict(h)
-        del entry["edges"], entry["counts"]
-        index["histograms"].append({**entry, "samples": list(h.counts)})
-    for i, a in enumerate(averages):
-        for sample, mean in a.mean.items():
-            arrays[f"a{i}/{sample}"] = mean
-        index["averages"].append({"n": dict(a.n), "energy_slice": a.energy_slice, "samples": list(a.mean)})
+    index: dict[str, Any] = {
+        "histograms": [_pack(h, f"h{i}", arrays) for i, h in enumerate(histograms)],
+        "averages": [_pack(a, f"a{i}", arrays) for i, a in enumerate(averages)],
+        "cross_sections": [_pack(c, f"c{i}", arrays) for i, c in enumerate(cross_sections)],
+        "examples": [] if examples is None else [_pack(examples, "e", arrays)],
+    }
     arrays["index"] = np.frombuffer(json.dumps(index).encode(), dtype=np.uint8)
     write_npz(path, arrays)
 
 
 def load_histograms(path: Path) -> tuple[list[Histogram], list[AverageShowers]]:
-    """Read what :func:`save_histograms` wrote. Raises DataError when `path` is not such a file."""
+    """Histograms and average showers of a file of :func:`save_histograms`. Raises DataError when it is none."""
+    return _load(path, "histograms", Histogram), _load(path, "averages", AverageShowers)
+
+
+def load_cross_sections(path: Path) -> list[CrossSections]:
+    """Cross sections of a file of :func:`save_histograms`. Raises DataError when it is none."""
+    return _load(path, "cross_sections", CrossSections)
+
+
+def load_examples(path: Path) -> Examples | None:
+    """The example showers in a file of :func:`save_histograms`, where it has any. Raises DataError when it is none."""
+    found = _load(path, "examples", Examples)
+    return found[0] if found else None
+
+
+def _pack(item: Any, key: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Put the arrays of a dataclass into `arrays`; return its other fields, and for each array field where it is."""
+    entry: dict[str, Any] = {}
+    for name in (f.name for f in fields(item)):
+        value = getattr(item, name)
+        if isinstance(value, np.ndarray):
+            arrays[f"{key}/{name}"] = value
+            entry[name] = {"array": f"{key}/{name}"}
+        elif isinstance(value, Mapping) and all(isinstance(v, np.ndarray) for v in value.values()):
+            arrays |= {f"{key}/{name}/{sample}": v for sample, v in value.items()}
+            entry[name] = {"arrays": {sample: f"{key}/{name}/{sample}" for sample in value}}
+        else:
+            entry[name] = dict(value) if isinstance(value, Mapping) else value
+    return entry
+
+
+def _load(path: Path, kind: str, cls: type[T]) -> list[T]:
     try:
         with np.load(path) as data:
             index = json.loads(bytes(data["index"]).decode())
-            histograms = []
-            for i, entry in enumerate(index["histograms"]):
-                counts = {s: data[f"h{i}/counts/{s}"] for s in entry.pop("samples")}
-                entry["energy_slice"] = _pair(entry["energy_slice"])
-                histograms.append(Histogram(edges=data[f"h{i}/edges"], counts=counts, **entry))
-            averages = [
-                AverageShowers(
-                    {s: data[f"a{i}/{s}"] for s in entry["samples"]}, entry["n"], _pair(entry["energy_slice"])
-                )
-                for i, entry in enumerate(index["averages"])
-            ]
-    except (OSError, KeyError, ValueError) as error:
+            return [cls(**{k: _unpack(k, v, data) for k, v in entry.items()}) for entry in index.get(kind, ())]
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not a histogram file of calopipe ({error})") from error
-    return histograms, averages
+
+
+def _unpack(name: str, value: Any, data: Mapping[str, np.ndarray]) -> Any:
+    if name == "energy_slice":
+        return _pair(value)
+    if isinstance(value, dict) and set(value) == {"array"}:
+        return data[value["array"]]
+    if isinstance(value, dict) and set(value) == {"arrays"}:
+        return {sample: data[key] for sample, key in value["arrays"].items()}
+    return value
 
 
 def save_divergences(path: Path, curves: Sequence[DivergenceCurve], n_truth: int) -> None:

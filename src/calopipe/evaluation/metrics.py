@@ -12,6 +12,7 @@ import numpy as np
 from calopipe.config.base import validate
 from calopipe.config.schema import METRICS
 from calopipe.errors import MetricUnavailable
+from calopipe.evaluation.averages import BLOCKS, Sums
 from calopipe.evaluation.formats import REFERENCE, Score, load_histograms, save_scores
 from calopipe.evaluation.inputs import check_samples, stream
 from calopipe.geometry import Geometry, load_geometry
@@ -22,8 +23,6 @@ from calopipe.seeds import derive, generator
 
 log = logging.getLogger("calopipe")
 
-#: blocks of showers whose means are kept for jackknife errors
-BLOCKS = 20
 #: blocks of showers of the challenge's histograms; more than bins, since a bootstrap draws from them
 HISTOGRAM_BLOCKS = 100
 
@@ -183,21 +182,17 @@ def _voxel_counts(sample: Sample, name: str, path: Path, geometry: Geometry) -> 
 
 def _one_pass(name: str, path: Path, geometry: Geometry, threshold: float) -> dict[str, Any]:
     pieces, energies, largest = [], [], 0.0
-    sums, counts, start = np.zeros((BLOCKS, geometry.n_voxels)), np.zeros(BLOCKS), 0
+    sums = Sums(geometry.n_voxels, BLOCKS)
     for chunk in stream(path, geometry, f"observables of {name}"):
         energies.append(chunk.incident_energies[:, 0].astype(np.float64))
         pieces.append(compute(chunk.showers, energies[-1], geometry, threshold, brightest=0))
         kept = np.where(chunk.showers >= np.float32(threshold), chunk.showers, np.float32(0))
         largest = max(largest, float(kept.max()))
-        for i in range(min(BLOCKS, len(kept))):
-            block = (start + i) % BLOCKS
-            sums[block] += kept[i::BLOCKS].sum(axis=0, dtype=np.float64)
-            counts[block] += len(kept[i::BLOCKS])
-        start += len(kept)
+        sums.add(kept)
     return {
         "observables": {k: np.concatenate([p.pop(k) for p in pieces]) for k in list(pieces[0])},
         "incident_energies": np.concatenate(energies),
-        "block_means": sums[counts > 0] / counts[counts > 0, None],
+        "block_means": sums.block_means(),
         "largest_voxel": largest,
     }
 

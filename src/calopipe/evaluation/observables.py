@@ -10,14 +10,17 @@ import numpy as np
 
 from calopipe.config.schema import HistogramConfig
 from calopipe.errors import ConfigError
-from calopipe.evaluation.formats import REFERENCE, AverageShowers, Histogram, save_histograms
+from calopipe.evaluation.averages import BLOCKS, Sums, average_showers, cross_sections, pick_examples
+from calopipe.evaluation.formats import REFERENCE, Histogram, save_histograms
 from calopipe.evaluation.inputs import check_samples, stream
 from calopipe.geometry import Geometry, load_geometry
-from calopipe.observables import SPECS, Column, bin_edges, columns, compute, log_edges, voxel_spectrum
+from calopipe.observables import SPECS, Column, bin_edges, columns, compute, log_edges, ratio_edges, voxel_spectrum
 from calopipe.observables.spectrum import LABEL as VOXEL_LABEL
 
 log = logging.getLogger("calopipe")
 
+#: E_tot / E_inc is filled for each incident energy where the reference has at most this many different ones
+MAX_ENERGIES = 20
 Slice = tuple[float, float] | None
 
 
@@ -34,6 +37,8 @@ def evaluate_observables(
     Files are streamed; of the reference the observables (not the showers) are kept in memory, as float32, because bins
     follow its quantiles. The voxel spectrum and the observables marked ``sliced`` in SPECS are also filled for each
     slice of incident energy that is configured, with bins of their own; a slice without reference showers is left out.
+    Where the reference has few different incident energies (CaloChallenge 1), E_tot / E_inc is filled for each of them.
+    Cross sections of the average shower over all energies, and a few example showers, are saved beside.
 
     Args:
         reference: shower file that fixes the bins, called ``reference`` in the output.
@@ -52,9 +57,12 @@ def evaluate_observables(
     threshold = geometry.threshold_MeV if threshold_MeV is None else threshold_MeV
     check_samples({REFERENCE: reference, **samples}, geometry)
     pages = _reference_pages(reference, geometry, threshold, config)
-    for name, path in {REFERENCE: reference, **samples}.items():
+    paths = {REFERENCE: reference, **samples}
+    energies: dict[str, list[np.ndarray]] = {name: [] for name in paths}
+    for name, path in paths.items():
         for chunk in stream(path, geometry, f"observables of {name}"):
             incident = chunk.incident_energies[:, 0]
+            energies[name].append(incident)
             if name == REFERENCE:  # its observables are filled already
                 values = None
             else:
@@ -62,8 +70,11 @@ def evaluate_observables(
             for page in pages:
                 page.fill(name, incident, chunk.showers, values)
     histograms = [h for page in pages for h in page.histograms()]
-    save_histograms(out, histograms, [page.average() for page in pages])
-    log.info("%d histograms of %d samples: %s", len(histograms), len(samples) + 1, out)
+    averages = [average_showers(page.sums, page.bounds) for page in pages if page.sums]
+    incident = {name: np.concatenate(parts) for name, parts in energies.items()}
+    examples = pick_examples(paths, incident, REFERENCE, config.examples, threshold)
+    save_histograms(out, histograms, averages, cross_sections(pages[0].sums, geometry), examples)
+    log.info("%d histograms of %d samples: %s", len(histograms), len(paths), out)
 
 
 def _values(observables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -93,35 +104,56 @@ def _reference_pages(path: Path, geometry: Geometry, threshold: float, config: H
         voxels = log_edges(float(threshold or bottom[rows].min()), float(top[rows].max()), config.bins)
         used = [c for c in every if bounds is None or c.spec.sliced]
         edges = [bin_edges(c, values[c.name][rows, c.index].astype(np.float64), config) for c in used]
-        page = _Page(bounds, used, edges, voxels, threshold, geometry.n_voxels)
+        page = _Page(bounds, used, edges, voxels, threshold)
+        page.fill_values(REFERENCE, values, rows)
+        pages.append(page)
+    return pages + (_energy_pages(incident, values, every, config) if config.per_energy else [])
+
+
+def _energy_pages(
+    incident: np.ndarray, values: Mapping[str, np.ndarray], every: Sequence[Column], config: HistogramConfig
+) -> list[_Page]:
+    """Pages with E_tot / E_inc alone, one for each of a few different incident energies of the reference."""
+    energies = np.unique(incident)
+    ratio = [c for c in every if c.name == "E_ratio"]
+    pages = []
+    for energy in energies.tolist() if 1 < len(energies) <= MAX_ENERGIES else []:
+        rows = _rows(incident, (energy, energy))
+        edges = ratio_edges(values["E_ratio"][rows, 0].astype(np.float64), max(10, config.bins // 2))
+        page = _Page((energy, energy), ratio, [edges])
         page.fill_values(REFERENCE, values, rows)
         pages.append(page)
     return pages
 
 
 def _rows(incident: np.ndarray, bounds: Slice) -> np.ndarray:
-    """(N,) which showers are in a slice of incident energy; the lower end belongs to it."""
-    return np.ones(len(incident), dtype=bool) if bounds is None else (incident >= bounds[0]) & (incident < bounds[1])
+    """(N,) which showers are in a slice of incident energy; the lower end belongs to it. Equal ends: one energy."""
+    if bounds is None:
+        return np.ones(len(incident), dtype=bool)
+    low, high = bounds
+    return np.isclose(incident, low, rtol=1e-6) if low == high else (incident >= low) & (incident < high)
 
 
 class _Page:
-    """The histograms and average showers of one slice of incident energy (None: all)."""
+    """The histograms and average showers of one slice of incident energy (None: all).
+
+    Without `voxel_edges` there are neither voxel spectra nor average showers.
+    """
 
     def __init__(
         self,
         bounds: Slice,
         used: Sequence[Column],
         edges: Sequence[np.ndarray],
-        voxel_edges: np.ndarray,
-        threshold: float,
-        n_voxels: int,
+        voxel_edges: np.ndarray | None = None,
+        threshold: float = 0.0,
     ) -> None:
         self.bounds, self.columns, self.edges, self.voxel_edges = bounds, used, edges, voxel_edges
-        self.threshold, self.n_voxels = np.float32(threshold), n_voxels
+        self.threshold = np.float32(threshold)
         self.counts: dict[str, list[np.ndarray]] = {}
         self.spectrum: dict[str, np.ndarray] = {}
         self.filled: dict[str, int] = {}
-        self.sums: dict[str, np.ndarray] = {}
+        self.sums: dict[str, Sums] = {}
         self.n: dict[str, int] = {}
 
     def fill(
@@ -129,14 +161,17 @@ class _Page:
     ) -> None:
         """Add showers (n, V) and, when given, their observables."""
         rows = _rows(incident, self.bounds)
-        showers = showers if rows.all() else showers[rows]
-        kept = np.where(showers >= self.threshold, showers, np.float32(0))
-        self.sums[name] = self.sums.get(name, 0) + kept.sum(axis=0, dtype=np.float64)
-        self.spectrum[name] = self.spectrum.get(name, 0) + voxel_spectrum(kept, self.voxel_edges)
-        self.filled[name] = self.filled.get(name, 0) + int(np.count_nonzero(kept))
-        self.n[name] = self.n.get(name, 0) + len(kept)
+        self.n[name] = self.n.get(name, 0) + int(rows.sum())
         if values is not None:
             self.fill_values(name, values, rows)
+        if self.voxel_edges is None:
+            return
+        showers = showers if rows.all() else showers[rows]
+        kept = np.where(showers >= self.threshold, showers, np.float32(0))
+        blocks = BLOCKS if self.bounds is None else 1
+        self.sums.setdefault(name, Sums(kept.shape[1], blocks)).add(kept)
+        self.spectrum[name] = self.spectrum.get(name, 0) + voxel_spectrum(kept, self.voxel_edges)
+        self.filled[name] = self.filled.get(name, 0) + int(np.count_nonzero(kept))
 
     def fill_values(self, name: str, values: Mapping[str, np.ndarray], rows: np.ndarray) -> None:
         """Add observables (n, columns) of the showers selected by `rows` (n,)."""
@@ -161,10 +196,7 @@ class _Page:
                 log_y=column.spec.log_y,
                 energy_slice=self.bounds,
             )
+        if self.voxel_edges is None:
+            return
         shown = {"log_x": True, "log_y": True, "energy_slice": self.bounds}
         yield Histogram("voxels", "voxels", VOXEL_LABEL, self.voxel_edges, self.spectrum, dict(self.filled), **shown)
-
-    def average(self) -> AverageShowers:
-        """Mean showers; of a sample without showers in the slice there is none."""
-        mean = {name: total / self.n[name] for name, total in self.sums.items() if self.n[name]}
-        return AverageShowers(mean, {name: self.n[name] for name in mean}, self.bounds)

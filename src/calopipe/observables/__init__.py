@@ -1,7 +1,8 @@
 """Physics observables of showers, their labels and their bins."""
 
-from calopipe.observables.binning import bin_edges, log_edges
+from calopipe.observables.binning import bin_edges, log_edges, ratio_edges
 from calopipe.observables.compute import EPSILON_MEV, compute
+from calopipe.observables.cross_sections import Rows, central_rows, row_moments
 from calopipe.observables.specs import SPECS, Column, ObservableSpec, columns, layer_pairs
 from calopipe.observables.spectrum import voxel_counts, voxel_spectrum
 
@@ -10,11 +11,15 @@ __all__ = [
     "SPECS",
     "Column",
     "ObservableSpec",
+    "Rows",
     "bin_edges",
+    "central_rows",
     "columns",
     "compute",
     "layer_pairs",
     "log_edges",
+    "ratio_edges",
+    "row_moments",
     "voxel_counts",
     "voxel_spectrum",
 ]

@@ -57,6 +57,17 @@ def log_edges(low: float, high: float, bins: int) -> np.ndarray:
     return edges
 
 
+def ratio_edges(reference: np.ndarray, bins: int) -> np.ndarray:
+    """Edges (bins + 1,) of E_tot / E_inc at one incident energy.
+
+    The range follows the reference, because resolutions differ by an order of magnitude between low and high energies:
+    from the 0.1 % to the 99.9 % quantile, and a fifth of that more at both ends.
+    """
+    low, high = np.quantile(reference, [TAIL, 1 - TAIL])
+    margin = 0.2 * (high - low)
+    return _linear(max(0.0, float(low - margin)), float(high + margin), bins)
+
+
 def _linear(low: float, high: float, bins: int) -> np.ndarray:
     if high - low <= 1e-9 * max(abs(low), abs(high), 1e-6):  # one value: a range around it
         reach = 0.1 * max(abs(low), abs(high)) or 0.5

@@ -21,7 +21,9 @@ _ARC = 8  # straight pieces of an arc
 
 
 @styled
-def event_figure(geometry: Geometry, energies: Array, title: str = "", window: float = 0.995) -> Figure:
+def event_figure(
+    geometry: Geometry, energies: Array, title: str = "", window: float = 0.995, scale: Array | None = None
+) -> Figure:
     """Event display of one shower: layers along the horizontal axis, eta and phi across.
 
     Args:
@@ -29,12 +31,14 @@ def event_figure(geometry: Geometry, energies: Array, title: str = "", window: f
         energies: (V,) energies in MeV; voxels below the geometry's threshold are not drawn.
         title: heading, e.g. the incident energy.
         window: the transverse range is cut where this fraction of the energy is inside (the core is small).
+        scale: (V,) energies that set colours and transverse range (to compare figures); `energies` by default.
     """
     energies = np.asarray(energies, dtype=np.float64)
     hit = np.flatnonzero((energies > 0) & (energies >= geometry.threshold_MeV))
     hit = hit[np.argsort(energies[hit])[::-1][:MAX_PLATES]]
-    norm = energy_norm(energies[hit])
-    reach = _reach(geometry, energies, window)
+    scale = energies if scale is None else np.asarray(scale, dtype=np.float64)
+    norm = energy_norm(scale[(scale > 0) & (scale >= geometry.threshold_MeV)])
+    reach = _reach(geometry, scale, window)
     figure = new_figure(6.6, 4.0)
     axes = figure.add_axes((-0.06, -0.02, 0.93, 1.04), projection="3d", computed_zorder=False)
     hit = hit[np.maximum(np.abs(geometry.eta[hit]), np.abs(geometry.phi[hit])) <= reach]

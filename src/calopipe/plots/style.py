@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,8 @@ from typing import Any, ParamSpec, TypeVar
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from calopipe.io.output import replacing
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -137,7 +138,6 @@ def save_figure(
         The files written, PNG first. Each is written under a temporary name and renamed; no timestamps inside.
     """
     base = Path(path).with_suffix("") if Path(path).suffix in {".png", ".pdf"} else Path(path)
-    base.parent.mkdir(parents=True, exist_ok=True)
     entries = {str(k): str(v) for k, v in provenance.items()}
     title = entries.get("title", base.name)
     png = {"Title": title, "Software": "calopipe", **{f"calopipe:{k}": v for k, v in entries.items()}}
@@ -151,12 +151,8 @@ def save_figure(
 
 def _save(figure: Figure, base: Path, suffix: str, options: dict[str, Any]) -> Path:
     path = base.with_name(f"{base.name}.{suffix}")
-    temporary = base.with_name(f".{base.name}.{os.getpid()}.{suffix}")
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, format=suffix, **options)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -13,10 +13,14 @@ import numpy as np
 from calopipe.errors import CalopipeError
 from calopipe.evaluation.formats import (
     AverageShowers,
+    CrossSections,
     DivergenceCurve,
+    Examples,
     Histogram,
     Score,
+    load_cross_sections,
     load_divergences,
+    load_examples,
     load_histograms,
     load_scores,
 )
@@ -37,6 +41,8 @@ class SeedData:
     run: RunArtifacts
     histograms: dict[Key, Histogram] = field(default_factory=dict)
     averages: dict[tuple[float, float] | None, AverageShowers] = field(default_factory=dict)
+    cross_sections: dict[tuple[int, str], CrossSections] = field(default_factory=dict)
+    examples: Examples | None = None
     scores: list[Score] = field(default_factory=list)
     curves: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     weights: dict[str, list[Histogram]] = field(default_factory=dict)
@@ -106,6 +112,9 @@ def _load_seed(run: RunArtifacts, notes: list[str]) -> SeedData:
     if loaded:
         data.histograms = {(h.name, h.energy_slice): h for h in loaded[0]}
         data.averages = {a.energy_slice: a for a in loaded[1]}
+        found = _try(load_cross_sections, _path(run.histograms), notes) or []
+        data.cross_sections = {(c.layer, c.axis): c for c in found}
+        data.examples = _try(load_examples, _path(run.histograms), notes)
     data.scores = list(_try(load_scores, _path(run.metrics), notes) or [])
     for name, paths in run.classifiers.items():
         data.scores += _try(load_scores, _path(paths.get("scores")), notes) or []

@@ -1,12 +1,15 @@
-"""Draws the figures of a report, in several processes where asked, and makes their thumbnails."""
+"""Draws the figures of a report, in several processes where asked, and makes their thumbnails.
+
+The page shows thumbnails, small WebP files beside the plots that browsers load when they come into view: a report of
+hundreds of plots opens at once, and its page stays small. They carry the provenance of their plot too.
+"""
 
 from __future__ import annotations
 
-import base64
-import io
+import json
 import multiprocessing
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +17,16 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.ExifTags import Base
 
+from calopipe.io.output import replacing
 from calopipe.plots.style import save_figure
+
+#: folder of the thumbnails, within that of the plots
+THUMBNAILS = "thumbnails"
+#: widths of thumbnails in pixels, about twice the width on the page of single figures
+WIDE_PIXELS, SINGLE_PIXELS = 1200, 640
+QUALITY = 80
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure on disk, and a small copy of it as a ``data:`` address."""
+    """A figure on disk, its thumbnail, and the thumbnail's size in pixels."""
 
     section: str
     name: str
@@ -48,11 +59,17 @@ class Drawn:
     wide: bool
     png: Path
     pdf: Path | None
-    thumbnail: str
+    thumbnail: Path
+    size: tuple[int, int]
+
+    @property
+    def alt(self) -> str:
+        """Text for those who cannot see the picture: what it is of."""
+        return f"Plot. {self.caption}"
 
 
 def file_name(*parts: str) -> str:
-    """Name of a figure's file, of the parts that are not empty."""
+    """A file name without suffix from words of any kind; empty ones are left out."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", "_".join(p for p in parts if p))
 
 
@@ -71,16 +88,25 @@ def _draw_one(job: tuple[Task, Path, dict[str, str], int, bool]) -> Drawn:
     task, out, provenance, dpi, pdf = job
     figure = task.function(*task.args, **task.kwargs)
     written = save_figure(figure, out / task.name, provenance, dpi=dpi, pdf=pdf)
-    thumbnail = thumbnail_uri(written[0], 1000 if task.wide else 640)
-    return Drawn(task.section, task.name, task.caption, task.wide, written[0], written[1] if pdf else None, thumbnail)
+    thumbnail = out / THUMBNAILS / f"{task.name}.webp"
+    size = save_thumbnail(written[0], thumbnail, WIDE_PIXELS if task.wide else SINGLE_PIXELS, provenance)
+    pdf_file = written[1] if pdf else None
+    return Drawn(task.section, task.name, task.caption, task.wide, written[0], pdf_file, thumbnail, size)
 
 
-def thumbnail_uri(png: Path, width: int) -> str:
-    """A small copy of a picture, at most `width` pixels wide, as a ``data:`` address for an HTML page."""
+def save_thumbnail(png: Path, path: Path, width: int, provenance: Mapping[str, str]) -> tuple[int, int]:
+    """Write a small copy of a picture, at most `width` pixels wide, as WebP; returns its size in pixels.
+
+    Its EXIF description (the tag ImageDescription) is the provenance as JSON, without the input files: those are in
+    the picture that it names.
+    """
     with Image.open(png) as image:
         small = image.convert("RGB")
     if small.width > width:
         small = small.resize((width, round(small.height * width / small.width)), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    small.save(stream, format="WEBP", quality=82, method=4)
-    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    record = {k: v for k, v in provenance.items() if k != "inputs"} | {"picture": png.name}
+    exif = Image.Exif()
+    exif[Base.ImageDescription] = json.dumps(record, sort_keys=True)
+    with replacing(path) as temporary:
+        small.save(temporary, format="WEBP", quality=QUALITY, method=4, exif=exif)
+    return small.size

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +17,24 @@ from markupsafe import Markup, escape
 
 from calopipe import provenance
 from calopipe.errors import DataError
+from calopipe.evaluation.formats import Score
+from calopipe.io.output import replacing
 from calopipe.report.artifacts import StudySummary
-from calopipe.report.classifier_figures import verdict_tasks
 from calopipe.report.data import DatasetData, input_files, load_study_data
-from calopipe.report.drawing import Drawn, draw
-from calopipe.report.figures import GROUPS, dataset_tasks
+from calopipe.report.drawing import THUMBNAILS, Drawn, draw
+from calopipe.report.figures import SECTIONS, dataset_tasks
 from calopipe.report.numbers import format_bytes
-from calopipe.report.tables import SMALL_SAMPLE, Group, main_groups, score_groups, timing_rows
-
-#: headings of the parts of a dataset; groups of observables stand between scores and averages
-_TITLES = {"scores": "Scores", "averages": "Average showers", "losses": "Training", "classifiers": "Classifier tests"}
-_TITLES |= {
-    "regression": "Energy regression",
-    "timing": "Generation time",
-    "voxels": "Voxel energies",
-    "activity": "Activity",
-}
-_TITLES |= {"energies": "Energies", "centroids": "Centroids", "widths": "Widths", "brightest": "Brightest voxels"}
-_TITLES |= {"amplification": "Amplification"}
-#: parts whose single figures stay visible beside wide ones
-UNFOLDED = ("scores", "averages", "classifiers", "amplification")
+from calopipe.report.tables import Column, Group, Table, main_groups, score_groups, small_sample_note
 
 
 @dataclass(frozen=True)
-class Section:
-    """Figures under one heading: full-width ones, and the grid of single ones (folded away after overview pages)."""
+class Part:
+    """What stands under one heading: tables, then figures in order, in blocks of full-width or of single ones."""
 
     name: str
     title: str
-    wide: list[Drawn]
-    single: list[Drawn]
-    folded: bool
+    tables: list[Table]
+    blocks: list[tuple[bool, list[Drawn]]]
 
 
 def build_report(summary: StudySummary, out_dir: str | Path, workers: int = 1) -> Path:
@@ -76,19 +64,15 @@ def build_report(summary: StudySummary, out_dir: str | Path, workers: int = 1) -
         raise DataError(f"{out}: the report cannot be written there ({error.strerror})") from error
     datasets = [_dataset(data, summary, out, workers) for data in load_study_data(summary)]
     page = _render(summary, datasets, out)
-    _remove_stale(out / "plots", [d for data in datasets for s in data["sections"] for d in [*s.wide, *s.single]])
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    _remove_stale(out / "plots", [d for data in datasets for d in data["drawn"]])
+    with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 
 def _remove_stale(folder: Path, drawn: Sequence[Drawn]) -> None:
-    kept = {path for d in drawn for path in (d.png, d.pdf)}
-    for path in [*folder.glob("*.png"), *folder.glob("*.pdf")]:
+    kept = {path for d in drawn for path in (d.png, d.pdf, d.thumbnail)}
+    for path in (path for pattern in ("*.png", "*.pdf", f"{THUMBNAILS}/*.webp") for path in folder.glob(pattern)):
         if path not in kept:
             path.unlink(missing_ok=True)
 
@@ -97,11 +81,9 @@ def _dataset(data: DatasetData, summary: StudySummary, out: Path, workers: int) 
     """Everything the template shows of one dataset."""
     runs = [seed.run for model in data.models for seed in model.seeds]
     record = provenance.collect(f"{summary.study}: {data.name}", summary.config, input_files(runs))
-    tasks = [*dataset_tasks(data), *verdict_tasks(data)]
-    drawn = draw(tasks, out / "plots", record, summary.dpi, summary.pdf, workers)
+    drawn = draw(dataset_tasks(data), out / "plots", record, summary.dpi, summary.pdf, workers)
     columns = data.score_columns()
     groups = score_groups(columns)
-    timings = [(m.name, s.timing) for m in data.models for s in m.seeds[:1] if s.timing and s.timing.get("results")]
     return {
         "name": data.name,
         "geometry": data.geometry,
@@ -113,40 +95,36 @@ def _dataset(data: DatasetData, summary: StudySummary, out: Path, workers: int) 
         "main": main_groups(groups),
         "groups": groups,
         "remarks": _remarks(groups, columns),
-        "sections": _sections(drawn),
-        "timings": timing_rows(timings),
-        "geant4_ms": next((t["geant4_ms"] for _, t in timings if t.get("geant4_ms")), None),
+        "drawn": drawn,
+        "sections": _parts(data, drawn),
         "files": {run.name: _links(run.files(), out) for run in runs},
         "inputs": record["inputs"].split("; ") if record["inputs"] else [],
     }
 
 
-def _sections(drawn: Sequence[Drawn]) -> list[Section]:
-    names = dict.fromkeys(d.section for d in drawn)
-    order = ["scores", *GROUPS, "averages", "losses", "classifiers", "regression", "epochs", "amplification", "timing"]
-    sections = []
-    for name in sorted(names, key=lambda n: order.index(n) if n in order else len(GROUPS)):
-        figures = [d for d in drawn if d.section == name]
-        wide = [d for d in figures if d.wide]
-        single = [d for d in figures if not d.wide]
-        title = _TITLES.get(name, name.replace("_", " ").capitalize())
-        sections.append(Section(name, title, wide, single, bool(wide) and name not in UNFOLDED))
-    return sections
+def _parts(data: DatasetData, drawn: Sequence[Drawn]) -> list[Part]:
+    """The sections that have something to show, in the order of the page."""
+    found = []
+    for section in SECTIONS:
+        figures = [d for d in drawn if d.section == section.name]
+        blocks = [(wide, list(block)) for wide, block in groupby(figures, key=lambda d: d.wide)]
+        tables = list(section.tables(data))
+        if figures or tables:
+            found.append(Part(section.name, section.title, tables, blocks))
+    return found
 
 
-def _remarks(groups: Sequence[Group], columns: Mapping[Any, Any]) -> list[str]:
+def _remarks(groups: Sequence[Group], columns: Mapping[Column, Sequence[Sequence[Score]]]) -> list[str]:
     """Warnings below the score table."""
     rows = [row for group in groups for row in group.rows]
-    remarks = []
-    if any(row.small for row in rows):
-        remarks.append(f"⚠ marks scores on fewer than {SMALL_SAMPLE} showers per sample: treat them as indications.")
+    remarks = [small_sample_note(s for seeds in columns.values() for scores in seeds for s in scores)]
     if any(row.unequal for row in rows):
         remarks.append("Some rows compare samples of different size n, which biases scores: see column n.")
     if any(len(seeds) > 1 for seeds in columns.values()):
         remarks.append(
             "Several seeds: mean, and the standard deviation between them or the error of one, whichever is larger."
         )
-    return remarks
+    return [remark for remark in remarks if remark]
 
 
 def _links(files: Mapping[str, str], out: Path) -> list[dict[str, str]]:

@@ -25,10 +25,32 @@ _FIRST = ("classifier",)
 
 
 @dataclass(frozen=True)
+class Table:
+    """A table of a section (see calopipe.report.figures): texts only, which the page escapes.
+
+    Attributes:
+        columns: headings.
+        rows: cells; an empty one is shown as a dash.
+        text_columns: how many leading columns hold words; the others hold numbers, set to the right.
+        caption: heading above the table.
+        note: explanation below it.
+        marked: numbers of rows to stand out, e.g. those of this study among published ones.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text_columns: int = 1
+    caption: str = ""
+    note: str = ""
+    marked: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
 class Cell:
     """One entry of a score table; `reason` says why there is no text.
 
-    `best` marks the best of a row, `good` it and those that are as good within errors.
+    `best` marks a cell that is better than all others of its row by more than the errors; `tied` those that share the
+    first place within errors.
     """
 
     text: str = ""
@@ -36,7 +58,7 @@ class Cell:
     n: int | None = None
     n_seeds: int = 0
     best: bool = False
-    good: bool = False
+    tied: bool = False
     value: float | None = None
     error: float | None = None
     competes: bool = True
@@ -74,8 +96,9 @@ def score_groups(columns: Mapping[Column, Sequence[Sequence[Score]]]) -> list[Gr
 
     Returns:
         One group per first part of the score names: classifiers first, long groups last, else in order of appearance.
-        The best generated sample of each row, and those that differ from it by less than one combined standard
-        deviation, are marked.
+        The generated sample nearest to the ideal value is marked as best when all others are farther from it by more
+        than one combined standard deviation, sqrt(s1^2 + s2^2); those that are not tie with it, and all of them are
+        marked as tied. Rows with a value whose error is not known are not ranked.
     """
     names = dict.fromkeys(s.name for seeds in columns.values() for scores in seeds for s in scores)
     groups: dict[str, list[Row]] = {}
@@ -157,17 +180,44 @@ def target(name: str, scores: Sequence[Score] = ()) -> float:
 def _mark_best(name: str, cells: Sequence[Cell], scores: Sequence[Score]) -> list[Cell]:
     goal = target(name, scores)
     rivals = [c for c in cells if c.competes and c.value is not None]
-    if len(rivals) < 2:
+    if len(rivals) < 2 or any(c.error is None for c in rivals):
         return list(cells)
     best = min(rivals, key=lambda c: abs((c.value or 0.0) - goal))
 
-    def as_good(cell: Cell) -> bool:
-        if not cell.competes or cell.value is None or best.value is None:
+    def first(cell: Cell) -> bool:
+        if cell not in rivals or cell.value is None or best.value is None:
             return False
         margin = math.hypot(cell.error or 0.0, best.error or 0.0)
         return abs(cell.value - goal) - abs(best.value - goal) <= margin
 
-    return [replace(c, best=c is best, good=as_good(c)) for c in cells]
+    alone = sum(first(c) for c in rivals) == 1
+    return [replace(c, best=first(c) and alone, tied=first(c) and not alone) for c in cells]
+
+
+def small_sample_note(scores: Iterable[Score]) -> str:
+    """What the smallest of the small samples means for errors; empty where all samples are large enough.
+
+    A mean is known to 1 / sqrt(n) of the standard deviation, a histogram bin to 1 / sqrt(entries), and the AUC of two equal
+    samples of m showers scatters by sqrt((2 m + 1) / (12 m^2)) about 0.5 (variance of the Mann-Whitney statistic).
+    """
+    small = [s for s in scores if s.value is not None and s.n < SMALL_SAMPLE]
+    if not small:
+        return ""
+    n = max(min(s.n for s in small), 1)
+    text = (
+        f"⚠ marks scores on fewer than {SMALL_SAMPLE} showers per sample, down to n = {n} here: treat them as "
+        f"indications. With {n} showers a mean is known to {100 / math.sqrt(n):.2g} % of the spread between showers, and "
+        f"a histogram bin that holds 1 % of them to {100 / math.sqrt(0.01 * n):.2g} %"
+    )
+    tested = [int(s.extra["n_test"]) for s in small if s.extra.get("n_test")]
+    if tested:
+        m = min(tested)
+        text += f"; the AUC of two equal samples, tested on {m} showers of each, scatters by ±{_auc_scatter(m):.2g}"
+    return text + "."
+
+
+def _auc_scatter(m: int) -> float:
+    return math.sqrt((2 * m + 1) / (12 * m**2))
 
 
 @dataclass(frozen=True)

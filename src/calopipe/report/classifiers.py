@@ -1,4 +1,4 @@
-"""Figures of what classifiers reveal: showers of extreme weight, and the comparison of all models by one classifier."""
+"""Figures of classifier tests: ROC curves, weights, showers of extreme weight, and the comparison of all models by one."""
 
 from __future__ import annotations
 
@@ -7,20 +7,68 @@ from collections.abc import Iterator
 import numpy as np
 
 from calopipe.evaluation.formats import REFERENCE
+from calopipe.plots.classifier import RocCurve, roc_figure, weights_figure
 from calopipe.plots.histograms import Series, histogram_page
 from calopipe.plots.multiclass import Posterior, confusion_figure, ranking_figure
 from calopipe.plots.style import COLORS, REFERENCE_LABEL, LineStyle, sample_style
 from calopipe.report.data import DatasetData, ModelData
 from calopipe.report.drawing import Task, file_name
-from calopipe.report.figures import PANELS_PER_PAGE, _is_drawn
+from calopipe.report.histograms import PANELS_PER_PAGE, is_drawn
+from calopipe.report.numbers import format_measurement
+from calopipe.report.tables import combine
 
 #: observables that are drawn of showers of extreme weight (their files hold all)
 _TELLING = ("E_ratio", "layer_ratio", "width_eta", "activity", "voxels")
 SECTION = "classifiers"
 
 
+def classifier_tasks(data: DatasetData) -> Iterator[Task]:
+    """All figures of the classifier tests of one dataset."""
+    yield from _roc_tasks(data)
+    yield from verdict_tasks(data)
+
+
+def _roc_tasks(data: DatasetData) -> Iterator[Task]:
+    """ROC curves of all models by each classifier, and the weights of each model."""
+    names = dict.fromkeys(name for model in data.models for seed in model.seeds for name in seed.curves)
+    for name in names:
+        curves = []
+        for model in data.models:
+            found = [s.curves[name] for s in model.seeds if name in s.curves]
+            found = [c for c in found if {"fpr", "tpr"} <= set(c) and np.size(c["tpr"])]
+            if found:
+                scores = [s for seed in model.seeds for s in seed.scores if s.name == f"classifier/{name}/auc"]
+                auc = combine([s for s in scores if s.sample == "generated"])
+                style = sample_style(model.style, "generated", len(found))
+                tpr = np.concatenate([np.atleast_2d(c["tpr"]) for c in found])
+                text = format_measurement(*auc) if auc else "not known"
+                curves.append(RocCurve(style, np.asarray(found[0]["fpr"]), tpr, text))
+        if curves:
+            caption = f"{data.name}: ROC of the classifier {name}"
+            yield Task(
+                "classifiers", file_name(data.name, "roc", name), caption, roc_figure, (curves, f"Classifier {name}")
+            )
+        yield from _weight_tasks(data, name)
+
+
+def _weight_tasks(data: DatasetData, name: str) -> Iterator[Task]:
+    for model in data.models:
+        found = [s.curves[name] for s in model.seeds if name in s.curves]
+        found = [c for c in found if all(np.size(c.get(f"weights_{k}", ())) for k in ("reference", "generated"))]
+        if found:
+            reference, generated = (
+                np.concatenate([np.ravel(c[f"weights_{k}"]) for c in found]) for k in ("reference", "generated")
+            )
+            title = f"{model.name}: weights of the classifier {name}"
+            style = sample_style(model.style, "generated", len(found))
+            file = file_name(data.name, model.name, "weights", name)
+            yield Task(
+                "classifiers", file, f"{data.name}: {title}", weights_figure, (reference, generated, style, title)
+            )
+
+
 def verdict_tasks(data: DatasetData) -> list[Task]:
-    """The figures of one dataset."""
+    """What the classifiers reveal: showers of extreme weight, and the multi-class comparison."""
     names = dict.fromkeys(name for model in data.models for seed in model.seeds for name in seed.weights)
     found = [task for name in names for model in data.models for task in _extreme_weights(data, model, name)]
     return [*found, *_comparisons(data)]
@@ -31,7 +79,7 @@ def _extreme_weights(data: DatasetData, model: ModelData, name: str) -> Iterator
     seeds = [{h.name: h for h in s.weights[name]} for s in model.seeds if name in s.weights]
     if not seeds:
         return
-    kept = [h for h in seeds[0].values() if h.name.split("/")[0] in _TELLING and _is_drawn(h.name, data.geometry)]
+    kept = [h for h in seeds[0].values() if h.name.split("/")[0] in _TELLING and is_drawn(h.name, data.geometry)]
     kept.sort(key=lambda h: _TELLING.index(h.name.split("/")[0]))
     parts = [kept[i : i + PANELS_PER_PAGE] for i in range(0, len(kept), PANELS_PER_PAGE)]
     others = [c for c in COLORS if c != model.style.color]

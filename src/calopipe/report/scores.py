@@ -1,0 +1,65 @@
+"""Overview figures of scores: separation powers of all observables, against the layer where there are many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from calopipe.plots.scores import ROWS_PER_COLUMN, Dot, layer_scores_figure, scores_figure
+from calopipe.plots.style import LineStyle, sample_style
+from calopipe.report.data import DatasetData
+from calopipe.report.drawing import Task, file_name
+from calopipe.report.histograms import MANY_LAYERS, layer_of
+from calopipe.report.tables import combine
+
+
+def score_tasks(data: DatasetData) -> Iterator[Task]:
+    """Separation powers: dots for all observables; those of many layers against the layer."""
+    prefix = "separation_power/"
+    columns: list[tuple[LineStyle, dict[str, Dot]]] = []
+    floors: dict[str, float] = {}
+    for model in data.models:
+        for sample in model.samples():
+            dots: dict[str, Dot] = {}
+            scores = [s for seed in model.seeds for s in seed.scores if s.sample == sample]
+            for name in dict.fromkeys(s.name for s in scores if s.name.startswith(prefix)):
+                same = [s for s in scores if s.name == name]
+                combined = combine(same)
+                if combined is not None:
+                    dots[name.removeprefix(prefix)] = Dot(*combined)
+                floors |= {name.removeprefix(prefix): s.floor for s in same if s.floor is not None}
+            if dots:
+                columns.append((sample_style(model.style, sample, len(model.seeds)), dots))
+    if not columns:
+        return
+    many = data.geometry is not None and data.geometry.n_layers > MANY_LAYERS
+    rows = [name for _, dots in columns for name in dots if not many or layer_of(name) is None]
+    rows = [name for name in dict.fromkeys(rows) if many or not name.startswith("mean_layers/")]
+    if rows:
+        shown = [(style, {k: v for k, v in dots.items() if k in rows}) for style, dots in columns]
+        caption = f"{data.name}: separation powers of the observables"
+        arguments = (shown, "Separation power", floors, data.name)
+        wide = len(rows) > ROWS_PER_COLUMN
+        yield Task("scores", file_name(data.name, "separation"), caption, scores_figure, arguments, wide=wide)
+    if many:
+        caption = f"{data.name}: separation powers against the layer"
+        families = _families(columns)
+        if families:
+            arguments = (families, "Separation power", data.name)
+            yield Task(
+                "scores", file_name(data.name, "separation_layers"), caption, layer_scores_figure, arguments, wide=True
+            )
+
+
+def _families(columns: Sequence[tuple[LineStyle, dict[str, Dot]]]) -> dict[str, list[tuple[LineStyle, dict[int, Dot]]]]:
+    """Split names such as ``brightest/7/1`` into the family (``brightest 1``) and the layer (7)."""
+    families: dict[str, list[tuple[LineStyle, dict[int, Dot]]]] = {}
+    for style, dots in columns:
+        mine: dict[str, dict[int, Dot]] = {}
+        for name, dot in dots.items():
+            layer = layer_of(name)
+            if layer is not None:
+                first, _, *rest = name.split("/")
+                mine.setdefault(" ".join([first, *rest]), {})[layer] = dot
+        for family, values in mine.items():
+            families.setdefault(family, []).append((style, values))
+    return families
