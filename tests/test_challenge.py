@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from calopipe.cli import main
-from calopipe.config.schema import ClassifierConfig
+from calopipe.config.evaluation import ClassifierConfig
 from calopipe.errors import ConfigError, DataError
 from calopipe.evaluation.challenge import MODES, Setup
 from calopipe.evaluation.challenge_inputs import (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import calopipe.evaluation.inputs as inputs
-from calopipe.config.schema import ClassifierConfig, HistogramConfig, TimingConfig
+from calopipe.config.evaluation import ClassifierConfig, HistogramConfig, TimingConfig
 from calopipe.errors import ConfigError, DataError
 from calopipe.evaluation import (
     evaluate_classifier,

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calopipe.config.schema import METRICS, ClassifierConfig, HistogramConfig
+from calopipe.config.evaluation import ClassifierConfig, HistogramConfig
+from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.evaluation import evaluate_observables
 from calopipe.evaluation.metrics import load_sample

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from calopipe.config.schema import METRICS, ClassifierConfig
+from calopipe.config.evaluation import ClassifierConfig
+from calopipe.config.parts import METRICS
 from calopipe.errors import DataError, MetricUnavailable, NumericsError
 from calopipe.metrics.base import BinnedCounts, Sample
 from calopipe.metrics.classifier import classifier_test

@@ -9,7 +9,7 @@ import torch
 
 from calopipe.config import Model, validate
 from calopipe.config.load import read_yaml
-from calopipe.config.schema import MODELS
+from calopipe.config.parts import MODELS
 from calopipe.geometry import load_geometry
 from calopipe.models.base import Autoencoder, EnergyRegressor, gaussian_kl
 from calopipe.models.latent_target import LatentTarget

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from calopipe.config.schema import HistogramConfig
+from calopipe.config.evaluation import HistogramConfig
 from calopipe.errors import DataError
 from calopipe.geometry import load_geometry
 from calopipe.observables import (

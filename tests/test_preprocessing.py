@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from calopipe.config.schema import STEPS
+from calopipe.config.parts import STEPS
 from calopipe.errors import CheckpointError, ConfigError
 from calopipe.preprocessing import Layout, build_chain
 from calopipe.preprocessing.layers import energies_of, ratios_of

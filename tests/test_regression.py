@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from calopipe.config import RegressionConfig, RegressorStage, validate
-from calopipe.config.schema import MODELS
+from calopipe.config.parts import MODELS
 from calopipe.errors import CheckpointError, GeometryError, MetricUnavailable
 from calopipe.evaluation import evaluate_regression
 from calopipe.evaluation.regression import load_regressor, untrained

@@ -282,7 +282,7 @@ def test_library_edit_reruns_the_stages_that_use_it(tree, module, expected):
 
 
 def test_edit_of_the_settings_module_reruns_nothing(tree):
-    path = tree / "src/calopipe/config/schema.py"
+    path = tree / "src/calopipe/config/evaluation.py"
     path.write_text(path.read_text() + "\n_EDITED = True\n")
     assert not planned(tree)
 

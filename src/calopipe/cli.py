@@ -183,7 +183,7 @@ def _show(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     """Compare a file of generated showers with a reference file as the CaloChallenge's script does, with errors."""
-    from calopipe.config.schema import ClassifierConfig
+    from calopipe.config.evaluation import ClassifierConfig
     from calopipe.evaluation.challenge import Setup
     from calopipe.submission import evaluate, printed_scores
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from calopipe import provenance
-from calopipe.config.schema import ClassifierConfig
+from calopipe.config.evaluation import ClassifierConfig
 from calopipe.errors import DataError
 from calopipe.evaluation.challenge import SETS, Findings, Setup, Summary, evaluate_modes, summarise
 from calopipe.evaluation.challenge_inputs import check_pair, energy_slices

@@ -1,27 +1,20 @@
 """Typed configuration: what a study is made of, validated before anything runs (unknown keys are rejected)."""
 
 from calopipe.config.base import Section, validate
-from calopipe.config.load import load_study, merge
-from calopipe.config.schema import (
-    AutoencoderStage,
+from calopipe.config.datasets import Dataset, Source, Split
+from calopipe.config.evaluation import (
     CalomplificationConfig,
     ClassifierConfig,
-    Dataset,
     EpochsConfig,
     Evaluation,
-    FlowStage,
     Generation,
     HistogramConfig,
-    Model,
     RegressionConfig,
-    RegressorStage,
-    Run,
-    Source,
-    Split,
-    Study,
     TimingConfig,
-    Training,
 )
+from calopipe.config.load import load_study, merge
+from calopipe.config.networks import AutoencoderStage, FlowStage, Model, RegressorStage, Training
+from calopipe.config.schema import Run, Study
 
 __all__ = [
     "AutoencoderStage",

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from calopipe.config.schema import METRICS, MODELS, STEPS, Study
+from calopipe.config.parts import METRICS, MODELS, STEPS
+from calopipe.config.schema import Study
 from calopipe.registry import Registry
 
 _HEAD = """# Settings

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from calopipe.config.schema import CalomplificationConfig, ImageObservable
+from calopipe.config.evaluation import CalomplificationConfig, ImageObservable
 from calopipe.errors import DataError, MetricUnavailable
 from calopipe.evaluation.formats import DivergenceCurve, Score, save_divergences, save_scores
 from calopipe.evaluation.inputs import check_samples, stream

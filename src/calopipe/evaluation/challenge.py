@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from calopipe.config.schema import ClassifierConfig, HistogramConfig
+from calopipe.config.evaluation import ClassifierConfig, HistogramConfig
 from calopipe.errors import ConfigError
 from calopipe.evaluation.challenge_inputs import Slice, in_slice
 from calopipe.evaluation.formats import REFERENCE, AverageShowers, Histogram, Score, load_histograms, load_scores

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from calopipe.config.schema import EpochsConfig, HistogramConfig, RegressionConfig
+from calopipe.config.evaluation import EpochsConfig, HistogramConfig, RegressionConfig
 from calopipe.errors import DataError
 from calopipe.evaluation.formats import Score, load_scores, write_json
 from calopipe.evaluation.metrics import evaluate_metrics

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calopipe.config.schema import ClassifierConfig
+from calopipe.config.evaluation import ClassifierConfig
 from calopipe.evaluation.inputs import stream
 from calopipe.geometry import Geometry
 from calopipe.metrics.features import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from calopipe.config.schema import TimingConfig
+from calopipe.config.evaluation import TimingConfig
 from calopipe.evaluation.timing import measure_timing
 from calopipe.io import iter_showers
 from calopipe.sampling.generator import Generator

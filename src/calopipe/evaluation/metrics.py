@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from calopipe.config.base import validate
-from calopipe.config.schema import METRICS
+from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.evaluation.averages import BLOCKS, Sums
 from calopipe.evaluation.formats import REFERENCE, Score, load_histograms, save_scores

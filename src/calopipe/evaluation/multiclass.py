@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calopipe.config.schema import ClassifierConfig
+from calopipe.config.evaluation import ClassifierConfig
 from calopipe.errors import ConfigError, MetricUnavailable
 from calopipe.evaluation.features import feature_table, thinned_rows, voxel_grid
 from calopipe.evaluation.formats import REFERENCE, Score, save_scores, write_npz

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calopipe.config.schema import HistogramConfig
+from calopipe.config.evaluation import HistogramConfig
 from calopipe.errors import ConfigError
 from calopipe.evaluation.averages import BLOCKS, Sums, average_showers, cross_sections, pick_examples
 from calopipe.evaluation.formats import REFERENCE, Histogram, save_histograms

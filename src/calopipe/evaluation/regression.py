@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from calopipe.config.schema import RegressionConfig
+from calopipe.config.evaluation import RegressionConfig
 from calopipe.errors import CheckpointError, MetricUnavailable, NumericsError
 from calopipe.evaluation.formats import Score, save_scores, write_npz
 from calopipe.evaluation.inputs import check_samples, stream

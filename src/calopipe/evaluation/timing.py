@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from calopipe.config.schema import TimingConfig
+from calopipe.config.evaluation import TimingConfig
 from calopipe.errors import DataError
 from calopipe.evaluation.formats import write_json
 

@@ -24,7 +24,7 @@ import torch
 from sklearn.isotonic import IsotonicRegression
 from torch import nn
 
-from calopipe.config.schema import ClassifierConfig
+from calopipe.config.evaluation import ClassifierConfig
 from calopipe.metrics.classifier_networks import Grid
 from calopipe.metrics.classifier_training import Task, TrainingData, train_network
 from calopipe.metrics.roc import area_error, area_under_roc, roc_on_grid

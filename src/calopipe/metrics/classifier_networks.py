@@ -21,7 +21,7 @@ from math import prod
 import torch
 from torch import nn
 
-from calopipe.config.schema import ClassifierConfig
+from calopipe.config.evaluation import ClassifierConfig
 from calopipe.errors import MetricUnavailable
 
 #: (layers, alpha, r) of a regular cylindrical geometry, see :func:`calopipe.metrics.features.regular_grid`

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calopipe.config.schema import ClassifierConfig
+from calopipe.config.evaluation import ClassifierConfig
 from calopipe.errors import ConfigError, nearest
 
 #: names as in the modes ``cls-<name>`` of the challenge's script

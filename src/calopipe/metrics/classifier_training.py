@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from calopipe.config.schema import ClassifierConfig
+from calopipe.config.evaluation import ClassifierConfig
 from calopipe.errors import MetricUnavailable, NumericsError
 from calopipe.metrics.classifier_networks import Grid, build_network
 from calopipe.seeds import generator

@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from calopipe.config.base import Section
-from calopipe.config.schema import METRICS
+from calopipe.config.parts import METRICS
 from calopipe.errors import DataError, MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
 from calopipe.metrics.frechet import frechet_estimate

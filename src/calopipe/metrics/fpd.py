@@ -20,7 +20,7 @@ from pydantic import Field
 from scipy.optimize import curve_fit
 
 from calopipe.config.base import Section
-from calopipe.config.schema import METRICS
+from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
 from calopipe.metrics.frechet import frechet_distance

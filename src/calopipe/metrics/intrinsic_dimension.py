@@ -19,7 +19,7 @@ from skdim import get_nn
 from skdim.id import MLE
 
 from calopipe.config.base import Section
-from calopipe.config.schema import METRICS
+from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
 

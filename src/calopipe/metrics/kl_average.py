@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from calopipe.config.base import Section
-from calopipe.config.schema import METRICS
+from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
 

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from calopipe.config.base import Section
-from calopipe.config.schema import METRICS
+from calopipe.config.parts import METRICS
 from calopipe.metrics.base import Measurement, Sample
 from calopipe.metrics.fpd import floor_of_halves, prepared
 

@@ -25,7 +25,7 @@ import torch
 from scipy.special import log_softmax
 from torch import nn
 
-from calopipe.config.schema import ClassifierConfig
+from calopipe.config.evaluation import ClassifierConfig
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.classifier_networks import Grid
 from calopipe.metrics.classifier_training import Task, TrainingData, train_network

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from calopipe.config.base import Section
-from calopipe.config.schema import MODELS
+from calopipe.config.parts import MODELS
 from calopipe.models.base import Autoencoder, draw, gaussian_kl, mlp
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from calopipe.config.base import Section
-from calopipe.config.schema import MODELS
+from calopipe.config.parts import MODELS
 from calopipe.models.base import GenerativeModel
 from calopipe.models.coupling import make_flow
 

@@ -40,7 +40,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from calopipe.config.base import Section
-from calopipe.config.schema import MODELS
+from calopipe.config.parts import MODELS
 from calopipe.errors import CheckpointError
 from calopipe.models.base import EnergyRegressor
 

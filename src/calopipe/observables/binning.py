@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from calopipe.config.schema import HistogramConfig
+from calopipe.config.evaluation import HistogramConfig
 from calopipe.observables.specs import Column
 
 #: fraction of the reference left out at an open end of the range of centroids and widths (their tails are long)

@@ -14,7 +14,7 @@ from typing import get_args
 
 import numpy as np
 
-from calopipe.config.schema import ImageObservable
+from calopipe.config.evaluation import ImageObservable
 from calopipe.errors import DataError
 from calopipe.geometry import Geometry
 from calopipe.observables.compute import EPSILON_MEV, compute

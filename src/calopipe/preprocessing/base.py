@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from calopipe.config.base import validate
-from calopipe.config.schema import STEPS
+from calopipe.config.parts import STEPS
 from calopipe.errors import CheckpointError
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from calopipe.config.base import Section
-from calopipe.config.schema import STEPS
+from calopipe.config.parts import STEPS
 from calopipe.preprocessing.base import Layout, Step, require_width
 
 _TINY = 1e-10  # MeV; keeps empty layers and showers finite

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from calopipe.config.base import Section
-from calopipe.config.schema import STEPS
+from calopipe.config.parts import STEPS
 from calopipe.preprocessing.base import Layout, Step
 
 

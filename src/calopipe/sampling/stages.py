@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from calopipe import seeds
-from calopipe.config.schema import Generation
+from calopipe.config.evaluation import Generation
 from calopipe.errors import GeometryError
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io import ShowerWriter, file_info, iter_showers

@@ -10,7 +10,7 @@ import torch
 
 from calopipe import __version__
 from calopipe.config.base import validate
-from calopipe.config.schema import MODELS
+from calopipe.config.parts import MODELS
 from calopipe.errors import CheckpointError
 from calopipe.io.output import replacing
 from calopipe.models.base import Autoencoder, EnergyRegressor, GenerativeModel

@@ -19,7 +19,7 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 
 from calopipe import seeds
-from calopipe.config.schema import Training
+from calopipe.config.networks import Training
 from calopipe.errors import TrainingError
 from calopipe.io.output import replacing
 from calopipe.training.checkpoint import Network, save_network

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
 from calopipe import seeds
-from calopipe.config.schema import Training
+from calopipe.config.networks import Training
 from calopipe.errors import TrainingError
 from calopipe.training.checkpoint import Network
 from calopipe.training.data import Batches

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from calopipe import seeds
-from calopipe.config.schema import AutoencoderStage, FlowStage, RegressorStage, Training
+from calopipe.config.networks import AutoencoderStage, FlowStage, RegressorStage, Training
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.models.base import Autoencoder, EnergyRegressor
 from calopipe.models.latent_target import LatentTarget

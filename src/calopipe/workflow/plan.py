@@ -14,7 +14,7 @@ from typing import Any
 
 from calopipe.codedigest import code_digest
 from calopipe.config import Source, load_study
-from calopipe.config.schema import METRICS, MODELS, STEPS
+from calopipe.config.parts import METRICS, MODELS, STEPS
 from calopipe.workflow.parts import RunKey, short_digest
 from calopipe.workflow.stages import StageSettings, plain
 

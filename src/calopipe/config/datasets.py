@@ -1,0 +1,68 @@
+"""Settings of datasets: where showers come from, and how they are prepared."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from calopipe.config.base import Section
+from calopipe.config.parts import Fraction
+
+
+class Source(Section):
+    """Where a dataset's files come from."""
+
+    kind: Literal["bundled", "local", "download"] = Field(description="how the files are obtained")
+    name: str | None = Field(None, description="bundled sample (resources/<name>.hdf5) or registered download")
+    paths: list[str] = Field(default_factory=list, description="local files, pooled in this order")
+    urls: list[str] = Field(default_factory=list, description="files to download when not registered by name")
+    checksums: list[str] = Field(default_factory=list, description="one 'sha256:...' or 'md5:...' per file")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Source:
+        if self.kind == "bundled" and not self.name:
+            raise ValueError("a bundled source needs 'name'")
+        if self.kind == "local" and not self.paths:
+            raise ValueError("a local source needs 'paths'")
+        if self.kind == "download" and not (self.name or self.urls):
+            raise ValueError("a download needs 'name' (a registered dataset) or 'urls'")
+        files = self.paths or self.urls
+        if self.checksums and files and len(self.checksums) != len(files):
+            raise ValueError(f"{len(self.checksums)} checksums for {len(files)} files")
+        return self
+
+
+class Split(Section):
+    """Seeded split into training, validation and test showers."""
+
+    train: Fraction = Field(0.7, description="fraction used to fit networks and preprocessing")
+    val: Fraction = Field(0.1, description="fraction used to choose weights")
+    test: Fraction = Field(0.2, description="fraction held out: the reference of every evaluation")
+    seed: int = Field(0, ge=0, description="seed of the permutation")
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Split:
+        if abs(self.train + self.val + self.test - 1) > 1e-9:
+            raise ValueError(f"train + val + test must be 1, found {self.train + self.val + self.test:g}")
+        return self
+
+
+class Dataset(Section):
+    """Showers of one particle in one calorimeter."""
+
+    source: Source = Field(description="files to learn from")
+    reference: Source | None = Field(
+        None, description="separate files for the test split (CaloChallenge); else split off"
+    )
+    geometry: str = Field(description="built-in geometry name, geometry YAML, or CaloChallenge binning XML")
+    threshold_MeV: float | None = Field(
+        None, ge=0, description="voxels below are zero; null: the geometry's readout threshold"
+    )
+    energy_scale: float = Field(1.0, gt=0, description="factor on voxel energies, kept in all files from then on")
+    max_showers: int | None = Field(None, gt=0, description="use only the first showers of the files")
+    geant4_ms_per_GeV: float | None = Field(
+        None, gt=0, description="Geant4's time in ms per GeV of incident energy, where known, to compare timings with"
+    )
+    pool: tuple[int, int] | None = Field(None, description="average-pooling kernel (first, second index), e.g. [2, 1]")
+    split: Split = Field(default_factory=Split, description="how showers are split")

@@ -1,0 +1,227 @@
+"""Settings of evaluations: how samples are drawn and judged."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from calopipe.config.base import Section
+from calopipe.config.classifiers import PRESETS
+from calopipe.config.datasets import Split
+from calopipe.config.parts import METRICS, Fraction, Name, part, parts
+from calopipe.errors import nearest
+
+ImageObservable = Literal["E_vis", "E_peak", "E_pixel", "CG_x", "CG_y"]
+
+
+class Generation(Section):
+    """How showers are drawn for an evaluation: one per incident energy of the test split, repeated `factor` times."""
+
+    factor: int = Field(1, gt=0, description="generated showers per test shower")
+    batch_size: int = Field(2000, gt=0, description="showers drawn at once (bounds memory)")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to sample")
+
+
+class ClassifierConfig(Section):
+    """A classifier test: a network told generated from reference showers; AUC 0.5 is the floor."""
+
+    preset: str | None = Field(
+        None,
+        description="start from published settings; keys given beside it override them: " + ", ".join(PRESETS),
+    )
+    features: Literal["low", "low_raw", "low_normed", "high"] = Field(
+        "low",
+        description="low: log10 E_inc and voxels / E_inc; low_raw: voxels in GeV; low_normed: voxels / E_layer and "
+        "log10 E_layer; high: observables",
+    )
+    network: Literal["mlp", "cnn"] = Field(
+        "mlp",
+        description="mlp: fully connected; cnn: 3D ResNet-18, for cylindrical geometries with equal layers, on voxels",
+    )
+    hidden: list[int] = Field(default_factory=lambda: [512, 512], description="mlp: neurons of the hidden layers")
+    negative_slope: float = Field(0.01, description="mlp: slope of LeakyReLU")
+    channels: list[Annotated[int, Field(gt=0)]] = Field(
+        default_factory=lambda: [32, 64, 64, 128],
+        min_length=1,
+        description="cnn: channels of each stage of two residual blocks; fewer or smaller ones make it cheaper",
+    )
+    dropout: Fraction = Field(0.0, description="dropout after each hidden layer (mlp), before the last layer (cnn)")
+    epochs: int = Field(150, gt=0, description="passes over the training part")
+    batch_size: int = Field(1000, gt=1, description="showers per step")
+    lr: float = Field(2e-4, gt=0, description="Adam learning rate")
+    plateau: bool = Field(False, description="reduce the rate by 0.1 after 10 epochs without better validation loss")
+    repeats: int = Field(5, gt=0, description="independent trainings: mean and standard deviation are reported")
+    standardise: bool = Field(
+        False, description="shift and scale each input by its training mean and deviation (not published)"
+    )
+    voxel_scale: float = Field(
+        1.0, gt=0, description="factor on voxel inputs of low and low_raw (100 in the challenge's script)"
+    )
+    max_per_class: int | None = Field(None, gt=0, description="use at most this many showers of each sample")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
+    split: Split = Field(
+        default_factory=lambda: Split(train=0.6, val=0.2, test=0.2), description="split of the joint sample"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, data: Any) -> Any:
+        name = data.get("preset") if isinstance(data, dict) else None
+        if name is None:
+            return data
+        if name not in PRESETS:
+            known = ", ".join(PRESETS)
+            raise ValueError(f"no classifier preset '{name}'{nearest(str(name), PRESETS)}; known: {known}")
+        return {**PRESETS[name], **data}
+
+    @model_validator(mode="after")
+    def _fits_network(self) -> ClassifierConfig:
+        if self.network == "cnn" and self.features == "high":
+            raise ValueError("network 'cnn' looks at voxels: expected features low, low_raw or low_normed, found high")
+        return self
+
+
+class HistogramConfig(Section):
+    """Histograms of the observables."""
+
+    bins: int = Field(50, gt=1, description="bins per histogram")
+    energy_ratio_range: tuple[float, float] = Field((0.0, 1.1), description="range of E_tot / E_inc")
+    layer_ratio_bins: int = Field(50, gt=1, description="bins of E_layer / E_inc, between the reference's extremes")
+    brightest: int = Field(3, ge=0, description="N of the N-th brightest voxel per layer")
+    energy_slices: list[tuple[float, float]] = Field(default_factory=list, description="incident-energy slices in MeV")
+    per_energy: bool = Field(
+        True, description="fill E_tot / E_inc for every incident energy, where the reference has at most 20 of them"
+    )
+    examples: int = Field(4, ge=0, description="single showers of each sample kept as pictures for the report")
+
+
+class RegressionConfig(Section):
+    """Energy regression of the samples: linearity, resolution and Frechet regression distance (FRD)."""
+
+    regressors: list[Name] = Field(default_factory=list, description="keys of `regressors`; none: nothing is done")
+    bins: int = Field(8, gt=0, description="equally filled bins of incident energy (discrete energies: one bin each)")
+    bootstrap: int = Field(50, ge=2, description="resamplings of the showers for all errors")
+    splits: int = Field(
+        10, gt=0, description="random halves of the reference over which FRD and its floor are averaged"
+    )
+    untrained: int = Field(3, ge=0, description="networks with fresh weights whose FRD is the control; 0: none")
+    max_showers: int | None = Field(None, gt=0, description="use at most this many showers of each sample")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where networks are applied (for scores by epoch: and sampled)"
+    )
+
+
+class EpochsConfig(Section):
+    """Scores of the epochs that a flow's training keeps (``training.keep_every``), at a small number of showers."""
+
+    showers: int = Field(1000, gt=0, description="test showers that every epoch is compared with")
+    metrics: list[dict[str, Any]] = Field(
+        default_factory=lambda: [part(METRICS, "metric", "fidelity")], description="registered metrics"
+    )
+    select: str = Field(
+        "fidelity", description="score by which the best epoch is chosen, e.g. fidelity or frd/<regressor>"
+    )
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _metrics(cls, value: Any) -> list[dict[str, Any]]:
+        return parts(METRICS, "metric", value, "metrics")
+
+
+class TimingConfig(Section):
+    """Generation time per shower."""
+
+    batch_sizes: list[int] = Field(default_factory=lambda: [1, 100, 10000], description="showers per call")
+    repeats: int = Field(5, gt=0, description="timed calls per batch size (after warm-up): the median is reported")
+    max_seconds: float = Field(60.0, gt=0, description="stop repeating a batch size after this long")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to sample")
+
+
+class CalomplificationConfig(Section):
+    """Amplification study: how many Geant4 showers describe the truth as well as the generated ones do
+    (arXiv:2202.07352). The end of the test split is the truth; training split and the rest of the test split, in this
+    order, are cut into Geant4 samples of each size, the first of which are the showers that the generator learned.
+    """
+
+    truth: int | None = Field(
+        None, gt=0, description="showers at the end of the test split that are the truth; null: three quarters of it"
+    )
+    observables: list[list[ImageObservable]] = Field(
+        default_factory=lambda: [
+            ["E_vis"], ["E_peak"], ["E_pixel"], ["CG_x"], ["CG_y"],
+            ["E_vis", "E_peak"], ["CG_x", "CG_y"], ["E_vis", "E_peak", "CG_x", "CG_y"],
+        ],
+        min_length=1,
+        description="observables, each alone or several jointly",
+    )  # fmt: skip
+    pixel_cut_MeV: float = Field(5.0, ge=0, description="smallest energy that enters E_pixel")
+    sizes: list[Annotated[int, Field(gt=0)]] = Field(
+        default_factory=lambda: [1000, 5000, 10000, 50000],
+        description="sizes of Geant4 samples to compare with, besides the number of training showers",
+    )
+    sets: int = Field(
+        5, ge=2, description="disjoint Geant4 samples (and fits of estimators) per size, where they suffice"
+    )
+    estimators: list[Literal["kde", "histogram"]] = Field(
+        default_factory=lambda: ["kde", "histogram"], description="density estimators fitted to the observables"
+    )
+    estimator_sizes: list[Annotated[int, Field(ge=10)]] | None = Field(
+        None, description="showers that estimators are fitted to; null: the number of training showers"
+    )
+    estimator_samples: int = Field(1_000_000, ge=20, description="values drawn from each estimator")
+    max_quantiles: int = Field(16384, ge=2, description="largest number of quantiles (a power of 2)")
+    quantiles: list[int] = Field(
+        default_factory=lambda: [64], description="numbers of quantiles (powers of 2) that scores are given at"
+    )
+    subjects: dict[Name, list[str]] = Field(
+        default_factory=dict,
+        description="shower files to judge besides the run's: name -> files of one generator, one per training set",
+    )
+
+    @field_validator("observables")
+    @classmethod
+    def _observables(cls, value: list[list[ImageObservable]]) -> list[list[ImageObservable]]:
+        for names in value:
+            if not names or len(set(names)) < len(names):
+                raise ValueError(f"expected different observables in each entry, found {names}")
+            if "E_pixel" in names and len(names) > 1:
+                raise ValueError(f"E_pixel has several values per shower and no joint distribution, found {names}")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CalomplificationConfig:
+        for number in [self.max_quantiles, *self.quantiles]:
+            if number < 2 or number & (number - 1):
+                raise ValueError(f"numbers of quantiles must be powers of 2, found {number}")
+        if "generated" in self.subjects:
+            raise ValueError("subjects: 'generated' is the run's own sample; choose another name")
+        return self
+
+
+class Evaluation(Section):
+    """How a sample is judged."""
+
+    generation: Generation = Field(default_factory=Generation, description="what is drawn")
+    classifiers: dict[Name, ClassifierConfig] = Field(default_factory=dict, description="classifier tests by name")
+    multiclass: ClassifierConfig | None = Field(
+        None, description="one classifier that tells all runs of a dataset and Geant4 apart (two runs or more)"
+    )
+    weight_fraction: float = Field(
+        0.1,
+        gt=0,
+        le=0.5,
+        description="observables are drawn of this fraction of lowest and of highest classifier weights",
+    )
+    histograms: HistogramConfig = Field(default_factory=HistogramConfig, description="histograms of observables")
+    metrics: list[dict[str, Any]] = Field(default_factory=list, description="registered metrics")
+    epochs: EpochsConfig = Field(default_factory=EpochsConfig, description="scores of kept epochs")
+    regression: RegressionConfig = Field(default_factory=RegressionConfig, description="energy regression and FRD")
+    timing: TimingConfig = Field(default_factory=TimingConfig, description="generation timing")
+    calomplification: CalomplificationConfig | None = Field(None, description="amplification study; null: none")
+    seed: int = Field(0, ge=0, description="seed of splits, bootstraps and classifier trainings")
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _metrics(cls, value: Any) -> list[dict[str, Any]]:
+        return parts(METRICS, "metric", value, "metrics")

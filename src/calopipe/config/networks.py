@@ -1,0 +1,115 @@
+"""Settings of trained networks: generators and energy regressors, and how they are trained."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from calopipe.config.base import Section
+from calopipe.config.parts import MODELS, STEPS, Fraction, part, parts
+
+
+class Training(Section):
+    """How a network is trained."""
+
+    epochs: int = Field(gt=0, description="passes over the training split")
+    batch_size: int = Field(256, gt=0, description="showers per step")
+    optimizer: Literal["adam", "adamw"] = Field("adam", description="optimiser")
+    lr: float = Field(1e-3, gt=0, description="learning rate; the peak of one-cycle and cosine schedules")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="Adam moment decay rates")
+    weight_decay: float = Field(0.0, ge=0, description="weight decay")
+    schedule: Literal["constant", "one_cycle", "cosine"] = Field(
+        "constant", description="learning-rate schedule, per step"
+    )
+    warmup: Fraction = Field(
+        0.0, description="fraction of steps of linear warm-up (cosine) or rise (one_cycle, default 0.3)"
+    )
+    final_lr_fraction: Fraction = Field(0.0, description="last learning rate of the cosine schedule over the peak")
+    gradient_clip: float | None = Field(None, gt=0, description="clip the gradient norm at this value")
+    ema_decay: float | None = Field(None, gt=0, lt=1, description="use an exponential moving average of the weights")
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true"] = Field(
+        "32-true", description="Lightning precision"
+    )
+    weights: Literal["best", "last"] = Field("best", description="weights kept: best validation loss, or the last")
+    validate_every: int = Field(1, gt=0, description="epochs between validations")
+    checkpoint_every: int = Field(1, gt=0, description="epochs between rolling checkpoints")
+    keep_every: int | None = Field(
+        None, gt=0, description="flows: epochs between checkpoints that are kept and scored (scores_by_epoch.json)"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
+    reflections: bool = Field(
+        False,
+        description="apply random reflections of the cartesian cell grid to training showers (only where the detector "
+        "and the beam are symmetric)",
+    )
+
+
+class _NetworkStage(Section):
+    preprocessing: list[dict[str, Any]] = Field(default_factory=list, description="ordered invertible steps")
+    model: dict[str, Any] = Field(description="{name: <registered model>, **its settings}")
+    training: Training = Field(description="how it is trained")
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _model(cls, value: Any) -> dict[str, Any]:
+        return part(MODELS, "name", value)
+
+    @field_validator("preprocessing", mode="before")
+    @classmethod
+    def _steps(cls, value: Any) -> list[dict[str, Any]]:
+        return parts(STEPS, "step", value, "steps")
+
+
+class AutoencoderStage(_NetworkStage):
+    """Preprocessing, autoencoder and its training."""
+
+
+class FlowStage(_NetworkStage):
+    """Preprocessing, density model (on showers, or on latents) and its training."""
+
+    latents: Literal["mu_sigma", "resample", "once"] = Field(
+        "mu_sigma",
+        description="latent models: learn (mu, log sigma^2), or z drawn anew in every batch, or z drawn once",
+    )
+
+
+class Model(Section):
+    """A generator: a flow on the showers, or an autoencoder and a flow in its latent space."""
+
+    description: str = Field("", description="one line for reports: what it is, and which publication it follows")
+    autoencoder: AutoencoderStage | None = Field(None, description="present: the flow learns its latent space")
+    flow: FlowStage = Field(description="the density model that is sampled")
+
+    @model_validator(mode="after")
+    def _kept_epochs(self) -> Model:
+        if self.autoencoder is not None and self.autoencoder.training.keep_every is not None:
+            raise ValueError("autoencoder.training.keep_every: only the epochs of a flow are kept and scored")
+        return self
+
+    @property
+    def is_latent(self) -> bool:
+        """Whether showers are decoded from a latent space."""
+        return self.autoencoder is not None
+
+
+class RegressorStage(Section):
+    """A network that reads the incident energy off a shower, trained on a dataset's showers (L1 loss), and its training."""
+
+    description: str = Field("", description="one line for reports")
+    model: dict[str, Any] = Field(description="{name: regressor or regressor_plus, **its settings}")
+    training: Training = Field(description="how it is trained")
+    seed: int = Field(
+        0, ge=0, description="seed of weights and order; one regressor serves all seeds of the generators"
+    )
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _model(cls, value: Any) -> dict[str, Any]:
+        return part(MODELS, "name", value)
+
+    @model_validator(mode="after")
+    def _kept_epochs(self) -> RegressorStage:
+        if self.training.keep_every is not None:
+            raise ValueError("training.keep_every: only the epochs of a flow are kept and scored")
+        return self
