@@ -23,6 +23,16 @@ def threads(snakemake: Any) -> int:
     return int(os.environ.get("SLURM_CPUS_PER_TASK") or snakemake.threads)
 
 
+def training(snakemake: Any) -> dict[str, Any]:
+    """What all rules that train have alike, as fields of :class:`calopipe.training.TrainingJob`."""
+    settings = snakemake.params.settings
+    paths = {name: Path(snakemake.input[name]) for name in ("train", "val")}
+    paths |= {name: Path(snakemake.output[name]) for name in ("checkpoint", "history")}
+    paths["rolling"] = Path(snakemake.params.rolling)
+    where = {name: settings[name] for name in ("geometry", "threshold_MeV")}
+    return {**paths, **where, "threads": threads(snakemake)}
+
+
 @contextmanager
 def stage(snakemake: Any) -> Iterator[Any]:
     """Run a stage: messages go to the terminal and to the rule's log; an expected error ends it with one line.
