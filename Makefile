@@ -13,7 +13,7 @@ demo: install
 
 test:
 	@bash install.sh test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint:
 	@bash install.sh test

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-#: set before anything imports numerical libraries: tests share two cores with each other
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+#: set before anything imports numerical libraries: tests share the processors with each other
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
