@@ -9,7 +9,8 @@ The file's rows are shuffled, so head slices are representative: rows 0-24 000 t
   mean and standard deviation of 5 trainings; Geant4 halves give the floor;
 - separation powers of E_tot / E_inc (50 bins in [0.98, 1.005]) and of each layer energy over E_inc (50 bins over the
   reference's range): all 30 000 showers against 30 000 generated at their incident energies. Two Geant4 samples of this
-  size would give the quoted floor, (B - 1) / 4 * 2 / n for B filled bins.
+  size would give the quoted floor, (B - 1) / 4 * 2 / n for B filled bins;
+- fidelity score, FPD, KPD and PRDC of the same 2 x 5 000 showers.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from calopipe.config import ClassifierConfig, Generation, Model, validate
+from calopipe.config import ClassifierConfig, Generation, HistogramConfig, Model, validate
 from calopipe.config.load import read_yaml
-from calopipe.evaluation.formats import write_json
+from calopipe.evaluation import evaluate_metrics, evaluate_observables
+from calopipe.evaluation.formats import load_scores, write_json
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, read_showers, write_showers
 from calopipe.metrics.classifier import classifier_test
@@ -102,6 +104,23 @@ def separations(reference: Showers, generated: Showers) -> dict[str, float]:
     return out
 
 
+def further_metrics(reference: Path, generated: Path, out: Path) -> dict[str, float]:
+    """Fidelity score (all, and of the activity), FPD, KPD (times 1000) and PRDC, with errors and floors."""
+    histograms, scores = out / "histograms.npz", out / "metrics.json"
+    bins = HistogramConfig(energy_ratio_range=(0.98, 1.005))
+    evaluate_observables(reference, {"generated": generated}, GEOMETRY, THRESHOLD, bins, histograms)
+    metrics = [{"metric": "fidelity"}, {"metric": "fpd"}, {"metric": "kpd"}, {"metric": "prdc", "zero_MeV": THRESHOLD}]
+    evaluate_metrics(reference, {"generated": generated}, histograms, GEOMETRY, THRESHOLD, metrics, SEED, scores)
+    wanted = ("fidelity", "fidelity/activity", "fpd", "kpd", "prdc/precision", "prdc/recall", "prdc/coverage")
+    found = {}
+    for score in load_scores(scores):
+        if score.name in wanted and score.value is not None:
+            scale = 1e3 if score.name in ("fpd", "kpd") else 1.0
+            parts = {"": score.value, " error": score.error, " floor": score.floor}
+            found |= {score.name + key: scale * value for key, value in parts.items() if value is not None}
+    return found
+
+
 def judge(model: Model, data: Path, out: Path, repeats: int) -> dict[str, float]:
     """Generate, reconstruct where there is an autoencoder, and score."""
     ae = out / "autoencoder.pt" if model.is_latent else None
@@ -110,6 +129,7 @@ def judge(model: Model, data: Path, out: Path, repeats: int) -> dict[str, float]
     test, generated = read_showers(data / "test.hdf5"), read_showers(out / "generated_test.hdf5")
     scores = low_level_auc(test, generated, repeats)
     scores |= separations(read_showers(data / "all.hdf5"), read_showers(out / "generated_all.hdf5"))
+    scores |= further_metrics(data / "test.hdf5", out / "generated_test.hdf5", out)
     if ae is not None:
         reconstruct(ae, data / "test.hdf5", out / "reconstructed.hdf5", Generation(), SEED)
         found = low_level_auc(test, read_showers(out / "reconstructed.hdf5"), repeats)
@@ -137,7 +157,8 @@ def main() -> None:
             found = low_level_auc(
                 read_showers(data / "test.hdf5"), read_showers(data / "train.hdf5", slice(0, 5000)), args.repeats
             )
-            table[name] = found
+            write_showers(args.out / "geant4.hdf5", read_showers(data / "train.hdf5", slice(0, 5000)), GEOMETRY)
+            table[name] = found | further_metrics(data / "test.hdf5", args.out / "geant4.hdf5", args.out)
         else:
             settings = read_yaml(ROOT / "presets" / f"{PRESETS[name]}.yaml")["models"][PRESETS[name]]
             model = validate(Model, settings, PRESETS[name])
