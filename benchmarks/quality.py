@@ -10,7 +10,8 @@ The file's rows are shuffled, so head slices are representative: rows 0-24 000 t
 - separation powers of E_tot / E_inc (50 bins in [0.98, 1.005]) and of each layer energy over E_inc (50 bins over the
   reference's range): all 30 000 showers against 30 000 generated at their incident energies. Two Geant4 samples of this
   size would give the quoted floor, (B - 1) / 4 * 2 / n for B filled bins;
-- fidelity score, FPD, KPD and PRDC of the same 2 x 5 000 showers.
+- fidelity score, FPD, KPD and PRDC of the same 2 x 5 000 showers;
+- generation time per shower at batches of 10 000, on the threads of the run.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from calopipe.config import ClassifierConfig, Generation, HistogramConfig, Model, validate
+from calopipe.config import ClassifierConfig, Generation, HistogramConfig, Model, TimingConfig, validate
 from calopipe.config.load import read_yaml
 from calopipe.evaluation import evaluate_metrics, evaluate_observables
 from calopipe.evaluation.formats import load_scores, write_json
+from calopipe.evaluation.generation_time import time_generation
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, read_showers, write_showers
 from calopipe.metrics.classifier import classifier_test
@@ -121,6 +123,13 @@ def further_metrics(reference: Path, generated: Path, out: Path) -> dict[str, fl
     return found
 
 
+def milliseconds(flow: Path, autoencoder: Path | None, out: Path, energies: Path) -> float:
+    """Median generation time per shower in ms at batches of 10 000, on the threads of this run."""
+    config = TimingConfig(batch_sizes=[10_000], repeats=3, device="cpu")
+    time_generation(flow, autoencoder, energies, config, out / "timing.json")
+    return json.loads((out / "timing.json").read_text())["results"][0]["median_ms"]
+
+
 def judge(model: Model, data: Path, out: Path, repeats: int) -> dict[str, float]:
     """Generate, reconstruct where there is an autoencoder, and score."""
     ae = out / "autoencoder.pt" if model.is_latent else None
@@ -130,6 +139,7 @@ def judge(model: Model, data: Path, out: Path, repeats: int) -> dict[str, float]
     scores = low_level_auc(test, generated, repeats)
     scores |= separations(read_showers(data / "all.hdf5"), read_showers(out / "generated_all.hdf5"))
     scores |= further_metrics(data / "test.hdf5", out / "generated_test.hdf5", out)
+    scores["ms per shower"] = milliseconds(out / "flow.pt", ae, out, data / "all.hdf5")
     if ae is not None:
         reconstruct(ae, data / "test.hdf5", out / "reconstructed.hdf5", Generation(), SEED)
         found = low_level_auc(test, read_showers(out / "reconstructed.hdf5"), repeats)

@@ -214,6 +214,7 @@ def test_prdc_reads_only_the_showers_it_needs_and_has_errors_and_floors():
 
     a, b = (sample_of(showers, some_showers=some) for _ in range(2))
     found = {m.name: m for m in prdc(a, b, np.random.default_rng(0), PrdcConfig(max_showers=400))}
+    assert all(m.extra["target"] == m.floor for m in found.values())
     assert max(asked) == 400 and set(found) == {f"prdc/{k}" for k in ("precision", "recall", "density", "coverage")}
     for m in found.values():
         assert m.n == 400 and m.extra["floor_n"] == 400 and 0 < m.error < 0.1

@@ -401,7 +401,6 @@ def test_best_of_a_row_is_marked_alone_or_with_its_equals() -> None:
     assert _table((0.1, 0.01), (0.3, 0.01), (0.12, 0.01)) == "*---"
     assert _table((0.1, 0.01), (0.114, 0.01)) == "++-", "1.4 errors of one, but within the combined one"
     assert _table((0.6, 0.001), (0.45, 0.001), name="classifier/low/auc") == "-*-"
-    assert _table((0.6, 0.001), (0.95, 0.001), name="prdc/recall") == "-*-"
     assert _table((0.6, 0.001)) == "--", "one model alone is not the best"
     assert _table((0.1, 0.01), (0.3, None)) == "---", "nothing is claimed without an error"
     assert target("x", [Score("x", 1.0, None, 5, extra={"target": 2.0})]) == 2.0

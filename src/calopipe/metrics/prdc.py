@@ -109,7 +109,7 @@ def prdc(reference: Sample, generated: Sample, rng: np.random.Generator, config:
     """``prdc/precision``, ``/recall``, ``/density``, ``/coverage``, of equally many showers of both samples.
 
     The floor is what two disjoint parts of the reference give, of as many showers each where there are as many (else of
-    half the reference: ``extra["floor_n"]``); the error is the spread over disjoint blocks, over the square root of their
+    half the reference: ``extra["floor_n"]``), and the target: Geant4 itself does not reach 1. The error is the spread over disjoint blocks, over the square root of their
     number.
     """
     n = min(reference.n, generated.n, config.max_showers)
@@ -126,7 +126,10 @@ def prdc(reference: Sample, generated: Sample, rng: np.random.Generator, config:
     facts = {"k": config.k, "zero_MeV": config.zero_MeV, "floor_n": half}
     if half < n:
         facts["note"] = f"the reference has fewer than {2 * n} showers: the floor is that of {half} showers"
-    return [Measurement(f"prdc/{k}", scores[k], errors.get(k), n, floors.get(k), facts) for k in NAMES]
+    return [
+        Measurement(f"prdc/{k}", scores[k], errors.get(k), n, floors.get(k), {**facts, "target": floors.get(k, 1.0)})
+        for k in NAMES
+    ]
 
 
 def _points(sample: Sample, rows: np.ndarray, config: PrdcConfig) -> np.ndarray:

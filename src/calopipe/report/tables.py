@@ -14,8 +14,7 @@ from calopipe.report.numbers import format_measurement, format_value
 
 #: scores on fewer showers than this carry a warning
 SMALL_SAMPLE = 2000
-#: metrics (last or first part of a score's name) whose best value is one; AUC and accuracy are best at 0.5, others at 0
-BEST_AT_ONE = frozenset({"precision", "recall", "density", "coverage"})
+#: parts of the names of scores that are best at 0.5; others are best at 0, or at what their metric states
 BEST_AT_HALF = frozenset({"auc", "accuracy"})
 #: groups of scores with more rows than this show only the leading observables in the main table
 LONG_GROUP = 14
@@ -174,7 +173,7 @@ def target(name: str, scores: Sequence[Score] = ()) -> float:
         if "target" in score.extra:
             return float(score.extra["target"])
     parts = set(name.lower().split("/"))
-    return 1.0 if parts & BEST_AT_ONE else 0.5 if parts & BEST_AT_HALF else 0.0
+    return 0.5 if parts & BEST_AT_HALF else 0.0
 
 
 def _mark_best(name: str, cells: Sequence[Cell], scores: Sequence[Score]) -> list[Cell]:
