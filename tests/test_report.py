@@ -33,6 +33,7 @@ from calopipe.report.histograms import series_of
 from calopipe.report.numbers import format_bytes, format_measurement, format_value
 from calopipe.report.pictures import cross_section_tasks, reconstruction_tasks
 from calopipe.report.tables import (
+    SINGLE,
     Table,
     combine,
     main_groups,
@@ -404,6 +405,13 @@ def test_best_of_a_row_is_marked_alone_or_with_its_equals() -> None:
     assert _table((0.6, 0.001)) == "--", "one model alone is not the best"
     assert _table((0.1, 0.01), (0.3, None)) == "---", "nothing is claimed without an error"
     assert target("x", [Score("x", 1.0, None, 5, extra={"target": 2.0})]) == 2.0
+
+
+def test_metrics_of_one_score_share_a_group() -> None:
+    names = ("fidelity/E_tot", "fidelity/depth", "fpd", "kpd", "classifier/low/auc")
+    groups = score_groups({("m", "generated"): [[Score(name, 0.5, 0.1, 5000) for name in names]]})
+    found = [(g.name, [r.name for r in g.rows]) for g in groups]
+    assert found == [("classifier", ["classifier/low/auc"]), ("fidelity", list(names[:2])), (SINGLE, ["fpd", "kpd"])]
 
 
 def test_small_samples_say_what_their_size_means() -> None:

@@ -21,6 +21,11 @@ from calopipe.observables import SPECS, Column, columns, compute, voxel_spectrum
 
 log = logging.getLogger("calopipe")
 
+#: bins are merged so that the showers of extreme weight would give this many entries per bin if spread evenly ...
+SHOWERS_PER_BIN = 4
+#: ... but not to fewer bins
+MIN_BINS = 10
+
 GENERATED = "generated"
 
 
@@ -38,8 +43,8 @@ def evaluate_weights(
 
     A shower's weight is the geometric mean of those of the classifier's trainings. Beside ``reference`` and ``generated``
     (all showers, as they are in `histograms`) the histograms hold ``lowest 10 % of weights`` and ``highest 10 % of
-    weights`` (for a fraction of 0.1) of the generated showers that the classifier was tested on. Where the classifier
-    test could not be made the file holds no histogram.
+    weights`` (for a fraction of 0.1) of the generated showers that the classifier was tested on, in coarser bins where
+    these are few. Where the classifier test could not be made the file holds no histogram.
 
     Args:
         curves: NPZ of :func:`calopipe.evaluation.classifier.evaluate_classifier`.
@@ -74,8 +79,20 @@ def evaluate_weights(
     for i, h in enumerate(found):
         counts = {s: h.counts[s] for s in (REFERENCE, GENERATED)} | {name: new[name][0][i] for name in new}
         totals = {s: h.totals[s] for s in (REFERENCE, GENERATED)} | {name: new[name][1][i] for name in new}
-        filled.append(replace(h, counts=counts, totals=totals))
+        size = min((len(rows) for rows in chosen.values()), default=0)
+        filled.append(_coarser(replace(h, counts=counts, totals=totals), size))
     save_histograms(out, filled)
+
+
+def _coarser(histogram: Histogram, showers: int) -> Histogram:
+    """The histogram with neighbouring bins added, so that a few showers do not leave most of them empty."""
+    bins = len(histogram.edges) - 1
+    wanted = max(MIN_BINS, showers // SHOWERS_PER_BIN)
+    if histogram.name == "voxels" or bins <= wanted:  # a shower has many voxels
+        return histogram
+    starts = np.arange(0, bins, -(-bins // wanted))
+    counts = {sample: np.add.reduceat(values, starts) for sample, values in histogram.counts.items()}
+    return replace(histogram, edges=np.append(histogram.edges[starts], histogram.edges[-1]), counts=counts)
 
 
 def extreme_rows(curves: Path, fraction: float) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from calopipe.plots.style import REFERENCE_LABEL, REFERENCE_LINE, LineStyle, new_figure, styled
@@ -62,6 +62,7 @@ def ranking_figure(entries: Sequence[Posterior], indistinguishable: float, title
     axes.set_yticks(range(len(rows)), [e.label for e in rows])
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.set_xlabel(rf"$\langle \log P(\mathrm{{sample}}\,|\,x) \rangle$ of {REFERENCE_LABEL} showers [nats]")
     figure.legend(loc="upper right", bbox_to_anchor=(0.985, 0.995))
     figure.text(0.012, 1 - 0.09 / height, title, fontsize=10.5, fontweight="bold", va="top")

@@ -19,6 +19,8 @@ BEST_AT_HALF = frozenset({"auc", "accuracy"})
 #: groups of scores with more rows than this show only the leading observables in the main table
 LONG_GROUP = 14
 _LEADING = ("E_ratio", "E_tot", "voxels", "layer_ratio", "mean_layers")
+#: group of the metrics that have one score each
+SINGLE = "single scores"
 #: groups shown first
 _FIRST = ("classifier",)
 
@@ -94,7 +96,8 @@ def score_groups(columns: Mapping[Column, Sequence[Sequence[Score]]]) -> list[Gr
         columns: (model, sample) -> the scores of each seed.
 
     Returns:
-        One group per first part of the score names: classifiers first, long groups last, else in order of appearance.
+        One group per first part of the score names: classifiers first, long groups last, else in order of appearance;
+        metrics of one score share the group :data:`SINGLE`.
         The generated sample nearest to the ideal value is marked as best when all others are farther from it by more
         than one combined standard deviation, sqrt(s1^2 + s2^2); those that are not tie with it, and all of them are
         marked as tied. Rows with a value whose error is not known are not ranked.
@@ -105,6 +108,9 @@ def score_groups(columns: Mapping[Column, Sequence[Sequence[Score]]]) -> list[Gr
         cells = [_cell(name, key, seeds) for key, seeds in columns.items()]
         found = [s for seeds in columns.values() for scores in seeds for s in scores if s.name == name]
         groups.setdefault(name.split("/")[0], []).append(_row(name, cells, found))
+    alone = [name for name, rows in groups.items() if len(rows) == 1 and name not in _FIRST]
+    if len(alone) > 1:
+        groups[SINGLE] = [row for name in alone for row in groups.pop(name)]
     order = sorted(groups, key=lambda g: (g not in _FIRST, len(groups[g]) > LONG_GROUP))
     return [Group(name, tuple(groups[name])) for name in order]
 
