@@ -17,9 +17,9 @@ from calopipe.evaluation.challenge_inputs import (
     beam_energies,
     compare_energies,
     energy_slices,
-    in_slice,
     largest_difference,
 )
+from calopipe.evaluation.inputs import in_slice
 from calopipe.evaluation.judgement import load_judgement
 from calopipe.io import Showers, joined_showers, read_incident_energies, read_showers, write_showers
 from calopipe.plots.style import read_provenance

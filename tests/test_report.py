@@ -39,7 +39,6 @@ from calopipe.report.tables import (
     main_groups,
     score_groups,
     small_sample_note,
-    target,
     timing_rows,
 )
 
@@ -404,7 +403,7 @@ def test_best_of_a_row_is_marked_alone_or_with_its_equals() -> None:
     assert _table((0.6, 0.001), (0.45, 0.001), name="classifier/low/auc") == "-*-"
     assert _table((0.6, 0.001)) == "--", "one model alone is not the best"
     assert _table((0.1, 0.01), (0.3, None)) == "---", "nothing is claimed without an error"
-    assert target("x", [Score("x", 1.0, None, 5, extra={"target": 2.0})]) == 2.0
+    assert Score("x", 1.0, None, 5, extra={"target": 2.0}).target == 2.0
 
 
 def test_metrics_of_one_score_share_a_group() -> None:

@@ -20,9 +20,16 @@ import numpy as np
 
 from calopipe.config.evaluation import ClassifierConfig, HistogramConfig
 from calopipe.errors import ConfigError
-from calopipe.evaluation.challenge_inputs import Slice, in_slice
-from calopipe.evaluation.formats import REFERENCE, AverageShowers, Histogram, Score, load_histograms, load_scores
-from calopipe.evaluation.inputs import stream
+from calopipe.evaluation.formats import (
+    GENERATED,
+    REFERENCE,
+    AverageShowers,
+    Histogram,
+    Score,
+    load_histograms,
+    load_scores,
+)
+from calopipe.evaluation.inputs import Slice, in_slice, stream
 from calopipe.evaluation.metrics import load_sample, measure_metrics
 from calopipe.evaluation.observables import evaluate_observables
 from calopipe.geometry import Geometry, load_geometry
@@ -32,7 +39,6 @@ from calopipe.observables.spectrum import LABEL as VOXEL_LABEL
 
 log = logging.getLogger("calopipe")
 
-GENERATED = "generated"
 #: the challenge's name of a set -> geometry and registered dataset of the same name
 SETS: Mapping[str, str] = {
     "1-photons": "calochallenge1_photons",

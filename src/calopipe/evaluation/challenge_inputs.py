@@ -16,20 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from calopipe.errors import DataError
-from calopipe.evaluation.inputs import check_samples
+from calopipe.evaluation.formats import SMALL_SAMPLE
+from calopipe.evaluation.inputs import MAX_ENERGIES, SAME_ENERGY, Slice, check_samples
 from calopipe.geometry import Geometry
 from calopipe.io import read_incident_energies
 
-Slice = tuple[float, float] | None
-
-#: up to so many different incident energies are taken as a set of beam energies (set 1 has 15)
-MAX_ENERGIES = 20
-#: relative difference up to which two beam energies are the same
-SAME_ENERGY = 1e-3
 REFUSED_P, REFUSED_D = 1e-6, 0.02
 WARNED_P = 1e-3
-#: fewer showers than this carry a warning
-SMALL_SAMPLE = 2000
 
 
 @dataclass(frozen=True)
@@ -131,16 +124,6 @@ def energy_slices(energies: np.ndarray) -> Iterator[Slice]:
     edges = 10.0 ** np.arange(low, high + 2)
     edges[-1] *= 1 + 1e-6  # the last range holds its upper end
     yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
-
-
-def in_slice(energies: np.ndarray, bounds: Slice) -> np.ndarray:
-    """(N,) which incident energies belong to a slice of :func:`energy_slices`; None: all."""
-    if bounds is None:
-        return np.ones(len(energies), dtype=bool)
-    low, high = bounds
-    if low == high:
-        return np.abs(energies - low) <= SAME_ENERGY * low
-    return (energies >= low) & (energies < high)
 
 
 def _snapped(energies: np.ndarray, beams: np.ndarray) -> np.ndarray:

@@ -115,7 +115,7 @@ def best_epoch(rows: Sequence[Mapping[str, Any]], select: str) -> dict[str, Any]
     """The epoch whose score `select` is nearest to a perfect generator's, and those as good within errors.
 
     Args:
-        rows: {"epoch", "scores"} per epoch; a score is perfect at ``extra["target"]``, 0 where that is not stated.
+        rows: {"epoch", "scores"} per epoch.
     """
     found: dict[int, tuple[float, float]] = {}
     reason = f"no score called '{select}'"
@@ -123,8 +123,7 @@ def best_epoch(rows: Sequence[Mapping[str, Any]], select: str) -> dict[str, Any]
         for item in row["scores"]:
             score = Score(**item)
             if score.name == select and score.value is not None:
-                target = float(score.extra.get("target", 0.0))
-                found[row["epoch"]] = abs(score.value - target), score.error or 0.0
+                found[row["epoch"]] = abs(score.value - score.target), score.error or 0.0
             elif score.name == select:
                 reason = score.missing or reason
     if not found:

@@ -16,6 +16,12 @@ from calopipe.io.output import replacing
 T = TypeVar("T")
 #: name of the reference among the samples of a histogram or a test
 REFERENCE = "reference"
+#: name of what a generator made
+GENERATED = "generated"
+#: scores on fewer showers than this carry a warning
+SMALL_SAMPLE = 2000
+#: parts of the names of scores that are perfect at 0.5
+PERFECT_AT_HALF = frozenset({"auc", "accuracy"})
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,12 @@ class Score:
     floor: float | None = None
     missing: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def target(self) -> float:
+        """The value of a perfect generator: as the metric states it (``extra["target"]``), or 1/2 for an AUC, else 0."""
+        half = PERFECT_AT_HALF & set(self.name.lower().split("/"))
+        return float(self.extra.get("target", 0.5 if half else 0.0))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,14 @@ from calopipe.io import Showers, file_info, iter_showers
 
 log = logging.getLogger("calopipe")
 
+Slice = tuple[float, float] | None
+"""Incident energies in MeV: from the first to the second (excluded), equal ends one energy, None all."""
+
+#: up to so many different incident energies are taken as a set of beam energies (CaloChallenge 1 has 15)
+MAX_ENERGIES = 20
+#: relative difference up to which two beam energies are the same
+SAME_ENERGY = 1e-3
+
 #: seconds between progress lines when there is no terminal for a bar
 LOG_EVERY_S = 30.0
 
@@ -45,6 +53,16 @@ def check_samples(paths: Mapping[str, Path], geometry: Geometry) -> dict[str, in
             raise DataError(f"{name} sample {path}: no showers")
         sizes[name] = info.n_showers
     return sizes
+
+
+def in_slice(energies: np.ndarray, bounds: Slice) -> np.ndarray:
+    """(N,) which incident energies (N,) in MeV belong to a slice; the lower end belongs to it."""
+    if bounds is None:
+        return np.ones(len(energies), dtype=bool)
+    low, high = bounds
+    if low == high:
+        return np.abs(energies - low) <= SAME_ENERGY * low
+    return (energies >= low) & (energies < high)
 
 
 def stream(

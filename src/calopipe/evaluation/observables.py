@@ -12,16 +12,12 @@ from calopipe.config.evaluation import HistogramConfig
 from calopipe.errors import ConfigError
 from calopipe.evaluation.averages import BLOCKS, Sums, average_showers, cross_sections, pick_examples
 from calopipe.evaluation.formats import REFERENCE, Histogram, save_histograms
-from calopipe.evaluation.inputs import check_samples, stream
+from calopipe.evaluation.inputs import MAX_ENERGIES, Slice, check_samples, in_slice, stream
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.observables import SPECS, Column, bin_edges, columns, compute, log_edges, ratio_edges, voxel_spectrum
 from calopipe.observables.spectrum import LABEL as VOXEL_LABEL
 
 log = logging.getLogger("calopipe")
-
-#: E_tot / E_inc is filled for each incident energy where the reference has at most this many different ones
-MAX_ENERGIES = 20
-Slice = tuple[float, float] | None
 
 
 def evaluate_observables(
@@ -97,7 +93,7 @@ def _reference_pages(path: Path, geometry: Geometry, threshold: float, config: H
     every = columns(geometry, values, config.brightest)
     pages = []
     for bounds in [None, *config.energy_slices]:
-        rows = _rows(incident, bounds)
+        rows = in_slice(incident, bounds)
         if not rows.any():
             log.warning("no reference showers with incident energies in %s MeV: slice left out", bounds)
             continue
@@ -118,20 +114,12 @@ def _energy_pages(
     ratio = [c for c in every if c.name == "E_ratio"]
     pages = []
     for energy in energies.tolist() if 1 < len(energies) <= MAX_ENERGIES else []:
-        rows = _rows(incident, (energy, energy))
+        rows = in_slice(incident, (energy, energy))
         edges = ratio_edges(values["E_ratio"][rows, 0].astype(np.float64), max(10, config.bins // 2))
         page = _Page((energy, energy), ratio, [edges])
         page.fill_values(REFERENCE, values, rows)
         pages.append(page)
     return pages
-
-
-def _rows(incident: np.ndarray, bounds: Slice) -> np.ndarray:
-    """(N,) which showers are in a slice of incident energy; the lower end belongs to it. Equal ends: one energy."""
-    if bounds is None:
-        return np.ones(len(incident), dtype=bool)
-    low, high = bounds
-    return np.isclose(incident, low, rtol=1e-6) if low == high else (incident >= low) & (incident < high)
 
 
 class _Page:
@@ -160,7 +148,7 @@ class _Page:
         self, name: str, incident: np.ndarray, showers: np.ndarray, values: Mapping[str, np.ndarray] | None
     ) -> None:
         """Add showers (n, V) and, when given, their observables."""
-        rows = _rows(incident, self.bounds)
+        rows = in_slice(incident, self.bounds)
         self.n[name] = self.n.get(name, 0) + int(rows.sum())
         if values is not None:
             self.fill_values(name, values, rows)

@@ -18,9 +18,8 @@ import torch
 
 from calopipe.config.evaluation import RegressionConfig
 from calopipe.errors import CheckpointError, MetricUnavailable, NumericsError
-from calopipe.evaluation.formats import Score, save_scores, write_npz
+from calopipe.evaluation.formats import REFERENCE, Score, save_scores, write_npz
 from calopipe.evaluation.inputs import check_samples, stream
-from calopipe.evaluation.observables import REFERENCE
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.metrics.frechet import FrechetEstimate, frechet_estimate
 from calopipe.metrics.resolution import Response, energy_bins, mean_differences, response

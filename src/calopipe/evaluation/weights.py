@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from calopipe.errors import DataError
-from calopipe.evaluation.formats import REFERENCE, Histogram, load_histograms, save_histograms
+from calopipe.evaluation.formats import GENERATED, REFERENCE, Histogram, load_histograms, save_histograms
 from calopipe.evaluation.inputs import check_samples, stream
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.observables import SPECS, Column, columns, compute, voxel_spectrum
@@ -25,8 +25,6 @@ log = logging.getLogger("calopipe")
 SHOWERS_PER_BIN = 4
 #: ... but not to fewer bins
 MIN_BINS = 10
-
-GENERATED = "generated"
 
 
 def evaluate_weights(

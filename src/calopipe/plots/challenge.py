@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from calopipe.evaluation.formats import AverageShowers, Histogram
+from calopipe.evaluation.formats import GENERATED, REFERENCE, AverageShowers, Histogram
 from calopipe.geometry import Geometry
 from calopipe.plots.classifier import RocCurve, roc_figure, weights_figure
 from calopipe.plots.histograms import Series, histogram_page
@@ -16,7 +16,6 @@ from calopipe.plots.scores import Dot, layer_scores_figure, scores_figure
 from calopipe.plots.showers import average_figure, layers_figure, profile_figure
 from calopipe.plots.style import REFERENCE_LABEL, LineStyle, slice_label
 
-REFERENCE, GENERATED = "reference", "generated"
 #: histograms on one page
 PANELS = 15
 #: more layers than this: separation powers are drawn against the layer

@@ -20,7 +20,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from calopipe.evaluation.formats import Histogram
+from calopipe.evaluation.formats import REFERENCE, Histogram
 from calopipe.plots.style import (
     REFERENCE_FILL,
     REFERENCE_LABEL,
@@ -33,7 +33,6 @@ from calopipe.plots.style import (
 )
 
 Array = NDArray[np.float64]
-REFERENCE = "reference"
 #: ratios are drawn in bins with at least this many reference entries (an error of 50 % or better)
 MIN_REFERENCE = 4
 

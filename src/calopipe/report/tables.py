@@ -9,13 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from calopipe.evaluation.formats import Score
+from calopipe.evaluation.formats import SMALL_SAMPLE, Score
 from calopipe.report.numbers import format_measurement, format_value
 
-#: scores on fewer showers than this carry a warning
-SMALL_SAMPLE = 2000
-#: parts of the names of scores that are best at 0.5; others are best at 0, or at what their metric states
-BEST_AT_HALF = frozenset({"auc", "accuracy"})
 #: groups of scores with more rows than this show only the leading observables in the main table
 LONG_GROUP = 14
 _LEADING = ("E_ratio", "E_tot", "voxels", "layer_ratio", "mean_layers")
@@ -163,9 +159,10 @@ def _cell(name: str, key: Column, seeds: Sequence[Sequence[Score]]) -> Cell:
 def _row(name: str, cells: Sequence[Cell], scores: Sequence[Score]) -> Row:
     counts = sorted({s.n for s in scores if s.value is not None})
     floors = [s.floor for s in scores if s.floor is not None]
+    goal = next((s.target for s in scores if s.value is not None), 0.0)
     return Row(
         name=name,
-        cells=tuple(_mark_best(name, cells, scores)),
+        cells=tuple(_mark_best(cells, goal)),
         n=" / ".join(f"{n:,}".replace(",", "\N{NARROW NO-BREAK SPACE}") for n in counts),
         small=bool(counts) and counts[0] < SMALL_SAMPLE,
         unequal=len(counts) > 1,
@@ -173,17 +170,7 @@ def _row(name: str, cells: Sequence[Cell], scores: Sequence[Score]) -> Row:
     )
 
 
-def target(name: str, scores: Sequence[Score] = ()) -> float:
-    """The value of a perfect generator: as the score states it (``extra["target"]``), or by the metric's name."""
-    for score in scores:
-        if "target" in score.extra:
-            return float(score.extra["target"])
-    parts = set(name.lower().split("/"))
-    return 0.5 if parts & BEST_AT_HALF else 0.0
-
-
-def _mark_best(name: str, cells: Sequence[Cell], scores: Sequence[Score]) -> list[Cell]:
-    goal = target(name, scores)
+def _mark_best(cells: Sequence[Cell], goal: float) -> list[Cell]:
     rivals = [c for c in cells if c.competes and c.value is not None]
     if len(rivals) < 2 or any(c.error is None for c in rivals):
         return list(cells)
