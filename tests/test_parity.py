@@ -164,6 +164,15 @@ def test_small_samples_are_judged_and_say_so(metric, config):
         metric(sample_of(gaussian(100)), sample_of(gaussian(100) * np.nan), rng, config)
 
 
+@pytest.mark.parametrize(("metric", "config"), [(fpd, FpdConfig()), (kpd, KpdConfig())])
+def test_a_feature_of_one_shower_does_not_spoil_the_floor(metric, config):
+    features = gaussian(600)
+    features[:, 3] *= 1e-9  # rounding; only one shower of each sample has a width in this layer
+    features[[7, 400], 3] = 3.0
+    found = metric(sample_of(features[:300]), sample_of(features[300:]), np.random.default_rng(0), config)
+    assert abs(found.floor) < 1 and abs(found.value) < 1
+
+
 def test_batches_are_never_larger_than_the_sample():
     config = FpdConfig()
     assert batch_range(100_000, config) == (10_000, 50_000)

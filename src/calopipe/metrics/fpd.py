@@ -116,6 +116,9 @@ def _intercept(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 def floor_of_halves(reference: np.ndarray, n: int, estimate: Estimate, rng: np.random.Generator) -> dict[str, float]:
     """What two disjoint random halves of the reference give, scaled to samples of N and n showers.
 
+    The features are given as they enter the distance, divided by the largest magnitudes of the whole reference: one half
+    may miss the few showers that make a feature (the width of the last layer), and its own magnitude be rounding.
+
     The bias of these estimators is proportional to 1/N + 1/n to leading order.
 
     Returns:
@@ -142,10 +145,11 @@ def fpd(reference: Sample, generated: Sample, rng: np.random.Generator, config: 
 
     def estimate(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
         low, high = batch_range(min(len(a), len(b)), config)
-        return frechet_physics_distance(a, b, low, high, **settings)
+        return frechet_physics_distance(a, b, low, high, **{**settings, "normalise": False})
 
-    value, error = estimate(reference.high_features, generated.high_features)
-    floor = floor_of_halves(reference.high_features, generated.n, estimate, rng) if config.floor else {}
+    x, y = prepared(reference.high_features, generated.high_features, config.normalise)
+    value, error = estimate(x, y)
+    floor = floor_of_halves(x, generated.n, estimate, rng) if config.floor else {}
     low, high = batch_range(n, config)
     extra = {"times_1000": [1e3 * value, 1e3 * error], "min_samples": low, "max_samples": high, **settings, **floor}
     if (low, high) != (config.min_samples, config.max_samples):

@@ -98,10 +98,12 @@ def kpd(reference: Sample, generated: Sample, rng: np.random.Generator, config: 
     settings = {k: getattr(config, k) for k in ("num_batches", "normalise", "seed")}
 
     def estimate(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-        return kernel_physics_distance(a, b, batch_size=min(config.batch_size, len(a), len(b)), **settings)
+        size = min(config.batch_size, len(a), len(b))
+        return kernel_physics_distance(a, b, batch_size=size, **{**settings, "normalise": False})
 
-    value, error = estimate(reference.high_features, generated.high_features)
-    floor = floor_of_halves(reference.high_features, generated.n, estimate, rng) if config.floor else {}
+    x, y = prepared(reference.high_features, generated.high_features, config.normalise)
+    value, error = estimate(x, y)
+    floor = floor_of_halves(x, generated.n, estimate, rng) if config.floor else {}
     batch = min(config.batch_size, n)
     extra = {"times_1000": [1e3 * value, 1e3 * error], "batch_size": batch, **settings, **floor}
     if batch < config.batch_size:
