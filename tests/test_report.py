@@ -32,6 +32,8 @@ from calopipe.report.figures import dataset_tasks
 from calopipe.report.histograms import series_of
 from calopipe.report.numbers import format_bytes, format_measurement, format_value
 from calopipe.report.pictures import cross_section_tasks, reconstruction_tasks
+from calopipe.report.published import published_table
+from calopipe.report.standing import standing_tables, standing_tasks
 from calopipe.report.tables import (
     SINGLE,
     Table,
@@ -448,3 +450,75 @@ def test_timing_rows_give_the_ratio_to_geant4() -> None:
         [("inn", {"results": [result], "geant4_ms": 100.0}), ("vae", {"results": [result], "geant4_ms": None})]
     )
     assert [r.ratio for r in rows] == ["50", ""] and rows[0].time == "2.00"
+
+
+def test_precision_is_best_at_what_two_reference_samples_give() -> None:
+    floor = {"extra": {"target": 0.70}, "floor": 0.70}
+    columns = {
+        ("sharp", "generated"): [[Score("prdc/precision", 0.95, 0.01, 5000, **floor)]],
+        ("right", "generated"): [[Score("prdc/precision", 0.72, 0.01, 5000, **floor)]],
+        ("broad", "generated"): [[Score("prdc/precision", 0.60, 0.01, 5000, **floor)]],
+    }
+    row = score_groups(columns)[0].rows[0]
+    assert [c.best for c in row.cells] == [False, True, False]
+    assert row.floor == "0.70"
+
+
+def test_a_distance_below_its_floor_is_no_worse_than_at_it() -> None:
+    columns = {
+        (f"m{value}", "generated"): [[Score("fpd", value, 0.001, 5000, floor=0.10)]] for value in (0.09, 0.11, 0.20)
+    }
+    assert [c.best for c in score_groups(columns)[0].rows[0].cells] == [True, False, False]
+
+
+def test_latent_size_stands_beside_the_dimension() -> None:
+    columns = {
+        ("latent", "generated"): [
+            [Score("intrinsic_dimension/raw", 9.0, 0.1, 5000, s, extra={"latent_size": 24, "target": 10.0})]
+            for s in range(2)
+        ],
+        ("voxels", "generated"): [[Score("intrinsic_dimension/raw", 8.0, 0.1, 5000, extra={"latent_size": None})]],
+    }
+    assert [c.remark for c in score_groups(columns)[0].rows[0].cells] == ["latent size 24", ""]
+
+
+def _challenge_scores(run: RunArtifacts, auc: float) -> None:
+    seed = run.seed
+    scores = [
+        Score("fpd", 3e-3 + 1e-4 * seed, 1e-4, 9000, seed),
+        Score("challenge_separation/voxels", 1e-3, 1e-4, 9000, seed),
+        Score("prdc/precision", 0.70, 0.01, 9000, seed, extra={"target": 0.7}),
+    ]
+    save_scores(Path(run.metrics), scores)
+    extra = {"calibrated": [auc + 0.01 * seed]}
+    save_scores(
+        Path(run.classifiers["low"]["scores"]), [Score("classifier/low/auc", 0.9, 0.01, 9000, seed, extra=extra)]
+    )
+
+
+def test_datasets_of_the_challenge_are_placed_among_its_submissions(tmp_path: Path) -> None:
+    geometry = "calochallenge1_photons"
+    runs = [_run(tmp_path, "photons", "inn", seed, False, geometry) for seed in range(2)]
+    runs.append(_run(tmp_path, "photons", "other", 0, False, geometry))
+    for run in runs:
+        _challenge_scores(run, 0.55 if run.model == "inn" else 0.99)
+    data = load_study_data(StudySummary("s", runs))[0]
+    (table,) = standing_tables(data)
+    assert table.columns == ("Score", "inn", "other", "best published", "GEANT4")
+    cells = {row[0]: row[1:] for row in table.rows}
+    assert cells["AUC low"][0].startswith("0.555 ± 0.007\N{DAGGER} ("), "calibrated AUCs of both seeds"
+    rank = {name: int(re.search(r"\((\d+) of", cells[name][0])[1]) for name in ("AUC low", "FPD x 1e3", "precision")}
+    published = published_table("1-photons").submissions
+    better = [s for s in published if abs(s.values.get("binary cls low", (9, None))[0] - 0.5) < 0.055]
+    assert rank["AUC low"] == 1 + len(better)
+    assert rank["precision"] == 1, "nearest to Geant4's own 0.704"
+    assert "\N{DAGGER}" in table.note and "other" not in cells["AUC low"][2]
+    qualities = ("classifier_low", "fpd", "challenge_separation_voxels")
+    assert [task.name for task in standing_tasks(data)] == [f"photons_quality_speed_{q}" for q in qualities]
+    contenders = next(iter(standing_tasks(data))).args[0]
+    assert [(c.name, c.other_data) for c in contenders if c.own] == [("inn", True), ("other", True)]
+
+
+def test_other_calorimeters_have_no_place_in_the_challenge(study: tuple[Path, StudySummary]) -> None:
+    for data in load_study_data(study[1]):
+        assert not list(standing_tasks(data)) and not list(standing_tables(data))

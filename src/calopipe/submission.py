@@ -14,7 +14,7 @@ from typing import Any
 from calopipe import provenance
 from calopipe.config.evaluation import ClassifierConfig
 from calopipe.errors import DataError
-from calopipe.evaluation.challenge import SETS, Findings, Setup, Summary, evaluate_modes, summarise
+from calopipe.evaluation.challenge import Findings, Setup, Summary, evaluate_modes, summarise
 from calopipe.evaluation.challenge_inputs import check_pair, energy_slices
 from calopipe.evaluation.formats import Score
 from calopipe.evaluation.judgement import InputFile, Judgement, load_judgement, save_judgement
@@ -22,7 +22,7 @@ from calopipe.evaluation.tables import score_rows, write_table
 from calopipe.io import file_hash, file_info, joined_showers
 from calopipe.io.output import filling
 from calopipe.report.numbers import format_measurement, format_value
-from calopipe.sources import is_official_reference
+from calopipe.sources import SETS, is_official_reference
 
 log = logging.getLogger("calopipe")
 

@@ -36,16 +36,10 @@ from calopipe.geometry import Geometry, load_geometry
 from calopipe.metrics.base import BinnedCounts, Sample
 from calopipe.observables import SPECS
 from calopipe.observables.spectrum import LABEL as VOXEL_LABEL
+from calopipe.sources import SETS
 
 log = logging.getLogger("calopipe")
 
-#: the challenge's name of a set -> geometry and registered dataset of the same name
-SETS: Mapping[str, str] = {
-    "1-photons": "calochallenge1_photons",
-    "1-pions": "calochallenge1_pions",
-    "2": "calochallenge2",
-    "3": "calochallenge3",
-}
 CLASSIFIERS: Mapping[str, str] = {
     "cls-low": "low",
     "cls-low-normed": "low-normed",
@@ -67,7 +61,7 @@ class Setup:
     """What two files are compared in.
 
     Attributes:
-        dataset: a key of :data:`SETS`; None for another calorimeter.
+        dataset: a key of :data:`calopipe.sources.SETS`; None for another calorimeter.
         geometry: the voxelisation.
         threshold_MeV: the minimum readout: voxels below are zero.
     """

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecFromSubplotSpec
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, StepPatch
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
@@ -196,8 +197,8 @@ def draw_histogram(
         value, spread = s.density()
         edges = s.histograms[0].edges
         low = np.maximum(value - spread, floor if first.log_y else 0.0)
-        top.stairs(value + spread, edges, baseline=low, fill=True, color=s.style.color, alpha=0.22, linewidth=0)
-        top.stairs(value, edges, baseline=None, **s.style.line)
+        draw_steps(top, value + spread, edges, low, color=s.style.color, alpha=0.22)
+        draw_steps(top, value, edges, **s.style.line)
     _scale(top, first, series, floor)
     _draw_ratios(bottom, series, ratio_range)
     top.tick_params(labelbottom=False, which="both")
@@ -207,8 +208,6 @@ def draw_histogram(
     if energies:
         text = rf"$E_\mathrm{{inc}}$: {energies}"
         top.text(0.97, 0.955, text, transform=top.transAxes, ha="right", va="top", fontsize=8.5)
-    if note:
-        top.set_title(note, loc="right", fontsize=8, pad=3)
     unit = unit_of(first.label)
     name = "Density" if short else "Normalised density"
     top.set_ylabel(f"{name} [1/{unit}]" if unit else name)
@@ -216,22 +215,26 @@ def draw_histogram(
     bottom.set_ylabel("Ratio" if short else f"Model / {REFERENCE_LABEL}", fontsize=8.5)
     for axes in (top, bottom):
         axes.yaxis.set_label_coords(-0.145 if not short else -0.165, 0.5)
+        # a fixed height: else all tick labels are laid out twice, in search of a place for the title
+        axes.set_title(note if axes is top else "", loc="right", fontsize=8, pad=3, y=1)
         if short:  # there is no room for them, and they take a quarter of the drawing time
             axes.minorticks_off()
 
 
+def draw_steps(axes: Axes, values: Array, edges: Array, baseline: Array | float | None = None, **look: Any) -> None:
+    """Draw (B,) values as steps over (B + 1,) edges: a line, or, with a baseline, the area between the two.
+
+    As ``axes.stairs``, but limits are left to the caller: matplotlib would search every step for its extent.
+    """
+    if baseline is not None:
+        look = {"fill": True, "linewidth": 0, **look}
+    axes.add_artist(StepPatch(values, edges, baseline=baseline, **{"fill": False, **look}))
+
+
 def _draw_reference(axes: Axes, edges: Array, value: Array, error: Array, bottom: float) -> None:
-    axes.stairs(value, edges, baseline=bottom, fill=True, color=REFERENCE_FILL, linewidth=0)
-    axes.stairs(value, edges, baseline=None, color=REFERENCE_LINE, linewidth=0.9)
-    axes.stairs(
-        value + error,
-        edges,
-        baseline=np.maximum(value - error, bottom),
-        fill=True,
-        color=REFERENCE_LINE,
-        alpha=0.35,
-        linewidth=0,
-    )
+    draw_steps(axes, value, edges, bottom, color=REFERENCE_FILL)
+    draw_steps(axes, value, edges, color=REFERENCE_LINE, linewidth=0.9)
+    draw_steps(axes, value + error, edges, np.maximum(value - error, bottom), color=REFERENCE_LINE, alpha=0.35)
 
 
 def _floor(histograms: Sequence[Histogram]) -> float:
@@ -273,14 +276,8 @@ def _draw_ratios(axes: Axes, series: Sequence[Series], limits: tuple[float, floa
     counts = np.asarray(first.counts[REFERENCE], dtype=np.float64)
     relative = np.where(counts >= MIN_REFERENCE, 1 / np.sqrt(np.maximum(counts, 1)), np.nan)
     low, high = limits
-    band = {"fill": True, "linewidth": 0}
-    axes.stairs(
-        np.minimum(1 + relative, high),
-        first.edges,
-        baseline=np.maximum(1 - relative, low),
-        color=REFERENCE_FILL,
-        **band,
-    )
+    below, above = np.maximum(1 - relative, low), np.minimum(1 + relative, high)
+    draw_steps(axes, above, first.edges, below, color=REFERENCE_FILL)
     axes.axhline(1, color=REFERENCE_LINE, linewidth=0.8)
     for s in series:
         value, spread = s.ratio()
@@ -296,9 +293,9 @@ def draw_ratio(
     """One ratio (B,) with its error band, cut at `limits`; bins beyond them by more than their error get an arrow."""
     low, high = limits
     bottom, top = np.clip(value - spread, low, high), np.clip(value + spread, low, high)
-    axes.stairs(top, edges, baseline=bottom, fill=True, color=style.color, alpha=0.22, linewidth=0)
+    draw_steps(axes, top, edges, bottom, color=style.color, alpha=0.22)
     inside = np.where((value >= low) & (value <= high), value, np.nan)
-    axes.stairs(inside, edges, baseline=None, **{**style.line, "linewidth": 1.1})
+    draw_steps(axes, inside, edges, **{**style.line, "linewidth": 1.1})
     logarithmic = axes.get_xscale() == "log" and edges[0] > 0
     middle = np.sqrt(edges[:-1] * edges[1:]) if logarithmic else 0.5 * (edges[:-1] + edges[1:])
     margin = 0.06 * (high - low)

@@ -15,6 +15,8 @@ from calopipe.plots.style import COLORS, REFERENCE_LABEL, REFERENCE_LINE, new_fi
 Value = tuple[float, float | None]  # value, error
 
 _OWN_COLOR = "#000000"
+#: own rows, in order: the first is a star
+_OWN_MARKERS = (("*", 12.0), ("D", 6.5), ("^", 7.5), ("s", 6.5), ("P", 8.0), ("X", 8.0))
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Contender:
         name: legend entry.
         quality: value and error of the score on the vertical axis, or None.
         times: (device, batch size) -> value and error in ms per shower; empty where not measured.
-        own: drawn as a star; the published ones are numbered circles.
-        other_data: its quality was measured on other data than the official files: the star is open.
+        own: drawn in black, the first as a star; the published ones are numbered circles.
+        other_data: its quality was measured on other data than the official files: its marker is open.
     """
 
     name: str
@@ -59,6 +61,7 @@ def quality_speed_figure(
     """
     shown = [c for c in contenders if c.quality is not None and (linear or c.quality[0] > 0)]
     numbers = {c.name: i for i, c in enumerate([c for c in contenders if not c.own], start=1)}
+    numbers |= {c.name: i for i, c in enumerate(c for c in contenders if c.own)}
     width, height = 2.45 * len(batch_sizes) + 2.75, 2.3 * len(devices) + 0.95
     figure = new_figure(width, height)
     grid = figure.add_gridspec(
@@ -98,6 +101,10 @@ def _color(number: int) -> str:
     return COLORS[(number - 1) % len(COLORS)]
 
 
+def _own_marker(number: int) -> tuple[str, float]:
+    return _OWN_MARKERS[number % len(_OWN_MARKERS)]
+
+
 def _draw(
     axes: Axes, shown: Sequence[Contender], numbers: Mapping[str, int], key: tuple[str, int], goal: Value | None
 ) -> None:
@@ -119,7 +126,8 @@ def _draw(
         axes.errorbar(time[0], y, yerr=c.quality[1], xerr=_left(time), color=color, linewidth=0.7, capsize=0, zorder=2)
         if c.own:
             fill = "white" if c.other_data else _OWN_COLOR
-            axes.plot(time[0], y, "*", markersize=12, color=color, markerfacecolor=fill, zorder=5)
+            marker, size = _own_marker(numbers[c.name])
+            axes.plot(time[0], y, marker, markersize=size, color=color, markerfacecolor=fill, zorder=5)
         else:
             axes.plot(time[0], y, "o", markersize=8.5, color=color, markeredgewidth=0, alpha=0.85, zorder=3)
             axes.text(
@@ -158,10 +166,11 @@ def _handles(
 ) -> Iterator[Line2D]:
     for c in (c for c in shown if c.own):
         text = f"{c.name} (other data)" if c.other_data else c.name
-        look = {"markerfacecolor": "white" if c.other_data else _OWN_COLOR, "markersize": 11}
-        yield Line2D([], [], marker="*", linestyle="", color=_OWN_COLOR, label=text, **look)
-        if not all((d, b) in c.times for d in devices for b in batch_sizes):
-            yield Line2D([], [], color=_OWN_COLOR, linewidth=1, linestyle=(0, (1, 1.5)), label="its time: not measured")
+        marker, size = _own_marker(numbers[c.name])
+        look = {"markerfacecolor": "white" if c.other_data else _OWN_COLOR, "markersize": 0.92 * size}
+        yield Line2D([], [], marker=marker, linestyle="", color=_OWN_COLOR, label=text, **look)
+    if any((d, b) not in c.times for c in shown if c.own for d in devices for b in batch_sizes):
+        yield Line2D([], [], color=_OWN_COLOR, linewidth=1, linestyle=(0, (1, 1.5)), label="time not measured")
     for c in (c for c in shown if not c.own):
         number = numbers[c.name]
         marker = f"${number}$"

@@ -158,19 +158,24 @@ def write_leaderboard(board: Leaderboard, out: Path, dpi: int = 150) -> list[Pat
 
 
 def quality_speed_figures(board: Leaderboard) -> Iterator[tuple[str, Figure]]:
-    """File name and figure of quality against time, for each quality that someone has."""
+    """File name and figure of quality against time, for each quality that an own row has."""
+    yield from ((file, quality_speed_figure(*arguments)) for file, arguments in quality_speed_plots(board))
+
+
+def quality_speed_plots(board: Leaderboard) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """File name and arguments of :func:`quality_speed_figure`, for each quality that an own row has."""
     for key in DRAWN:
         metric = next((m for m in board.metrics if m.key == key), None)
         if metric is None or not any(key in e.values for e in board.own):
             continue
         contenders = [_contender(board, i, metric) for i in range(1, len(board.entries))]
         goal = board.entries[0].values.get(key)
-        note = "" if all(e.official for e in board.own) else " \N{EN DASH} open star: other data, not comparable"
+        note = "" if all(e.official for e in board.own) else " \N{EN DASH} open marker: other data, not comparable"
         title = f"CaloChallenge set {board.dataset}{note}"
         linear = metric.group == "classifiers"
         label = metric.label.replace("x 1e3", r"$\times 10^3$")
         file = "quality_speed_" + metric.score.replace("/auc", "").replace("/", "_") if metric.score else key
-        yield file, quality_speed_figure(contenders, label, goal, title, linear)
+        yield file, (contenders, label, goal, title, linear)
 
 
 def _contender(board: Leaderboard, index: int, metric: Metric) -> Contender:

@@ -47,7 +47,7 @@ class Cell:
     """One entry of a score table; `reason` says why there is no text.
 
     `best` marks a cell that is better than all others of its row by more than the errors; `tied` those that share the
-    first place within errors.
+    first place within errors. `remark` is shown beside the value.
     """
 
     text: str = ""
@@ -59,6 +59,7 @@ class Cell:
     value: float | None = None
     error: float | None = None
     competes: bool = True
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,14 @@ def _cell(name: str, key: Column, seeds: Sequence[Sequence[Score]]) -> Cell:
     value, error = combined
     count = sum(s.value is not None for s in found)
     text = format_measurement(value, error)
-    return Cell(text, n=found[0].n, n_seeds=count, value=value, error=error, competes=competes)
+    remark = _latent_sizes(found)
+    return Cell(text, n=found[0].n, n_seeds=count, value=value, error=error, competes=competes, remark=remark)
+
+
+def _latent_sizes(scores: Sequence[Score]) -> str:
+    """The size of the generator's latent space where a score (of the dimension of its showers) states it."""
+    sizes = sorted({s.extra["latent_size"] for s in scores if s.extra.get("latent_size") is not None})
+    return f"latent size {' / '.join(str(n) for n in sizes)}" if sizes else ""
 
 
 def _row(name: str, cells: Sequence[Cell], scores: Sequence[Score]) -> Row:

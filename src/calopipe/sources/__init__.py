@@ -1,11 +1,12 @@
 """Where raw shower files come from: bundled samples, local files, downloads (registered datasets or explicit URLs)."""
 
 from calopipe.sources.fetching import FetchedFile, default_cache, fetch, read_manifest
-from calopipe.sources.registered import REGISTERED, RemoteDataset, RemoteFile, is_official_reference, registered
+from calopipe.sources.registered import REGISTERED, SETS, RemoteDataset, RemoteFile, is_official_reference, registered
 from calopipe.sources.transfer import Retry, download
 
 __all__ = [
     "REGISTERED",
+    "SETS",
     "FetchedFile",
     "RemoteDataset",
     "RemoteFile",

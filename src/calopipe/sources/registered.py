@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from calopipe.errors import ConfigError, nearest
@@ -10,6 +10,13 @@ from calopipe.errors import ConfigError, nearest
 TRAIN = "train"
 REFERENCE = "reference"
 ROLES = (TRAIN, REFERENCE)
+#: the CaloChallenge's name of a set -> geometry and registered dataset of the same name
+SETS: Mapping[str, str] = {
+    "1-photons": "calochallenge1_photons",
+    "1-pions": "calochallenge1_pions",
+    "2": "calochallenge2",
+    "3": "calochallenge3",
+}
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,12 @@ MODULES: Mapping[str, tuple[str, ...]] = {
 }
 
 #: files beside the modules that belong to a stage's code
-DATA_FILES: Mapping[str, tuple[str, ...]] = {"report": ("report/template.html",)}
+DATA_FILES: Mapping[str, tuple[str, ...]] = {
+    "report": (
+        "report/template.html",
+        *(f"published/calochallenge_{name}.csv" for name in ("1-photons", "1-pions", "2", "3")),
+    )
+}
 
 #: networks whose classes (and preprocessing steps) each stage loads
 NETWORKS: Mapping[str, tuple[str, ...]] = {

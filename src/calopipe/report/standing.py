@@ -1,0 +1,102 @@
+"""Where the generators of a study stand among the CaloChallenge's submissions: datasets with a geometry of the challenge.
+
+Which data the scores of a study rest on is not in its files: they are marked as measured on other data wherever they
+stand beside the published ones. ``calopipe evaluate`` with the official reference gives scores that compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from calopipe.evaluation.formats import GENERATED, Score
+from calopipe.plots.leaderboard import quality_speed_figure
+from calopipe.report.data import DatasetData, ModelData
+from calopipe.report.drawing import Task, file_name
+from calopipe.report.leaderboard import OTHER_DATA, Leaderboard, OwnScores, own_scores, place
+from calopipe.report.numbers import format_measurement
+from calopipe.report.placement import quality_speed_plots
+from calopipe.report.published import CITATION, SIMULATION, Metric, PublishedTable, Value, published_table
+from calopipe.report.tables import Table, combine
+from calopipe.sources import SETS
+
+
+def standing_tasks(data: DatasetData) -> Iterator[Task]:
+    """Quality against time per shower, beside the submissions."""
+    table, own = _placed(data)
+    if table is None or not own:
+        return
+    for name, arguments in quality_speed_plots(place(table, own)):
+        label = arguments[1].replace("$\\times 10^3$", "\N{MULTIPLICATION SIGN} 1000")
+        caption = f"{data.name}: {label} against time per shower, with published submissions"
+        yield Task("standing", file_name(data.name, name), caption, quality_speed_figure, arguments, wide=True)
+
+
+def standing_tables(data: DatasetData) -> Iterator[Table]:
+    """Score and rank of each generator, the best published score and Geant4's own; each is ranked on its own."""
+    table, own = _placed(data)
+    if table is None or not own:
+        return
+    boards = [place(table, [scores]) for scores in own]
+    metrics = [m for m in table.metrics if any(m.key in scores.values for scores in own)]
+    yield Table(
+        columns=("Score", *(scores.name for scores in own), "best published", SIMULATION),
+        rows=tuple(_row(metric, boards) for metric in metrics),
+        caption=f"CaloChallenge set {table.dataset}: {len(table.submissions)} published submissions",
+        note=(
+            f"Rank among the published submissions in brackets. {OTHER_DATA}: measured on the data of this study, not "
+            "against the challenge's official reference files: the rank shows the order of magnitude at best. For "
+            "comparable scores use calopipe evaluate. Times are of different machines. Ranks follow the distance from "
+            f"the perfect value: 0, 1/2 for an AUC, the value of {SIMULATION} for precision, recall, density and coverage. "
+            f"{SIMULATION}: two samples of the simulation compared with each other. Published numbers: {CITATION}."
+        ),
+    )
+
+
+def _row(metric: Metric, boards: Sequence[Leaderboard]) -> tuple[str, ...]:
+    cells = []
+    for board in boards:
+        entry = board.own[0]
+        value = entry.values.get(metric.key)
+        mark = OTHER_DATA if entry.marked(metric) else ""
+        rank = f"{mark} ({entry.ranks.get(metric.key)} of {board.competitors(metric)})"
+        cells.append("" if value is None else _text(value) + rank)
+    best = boards[0].best(metric)
+    first = f"{_text(best.values[metric.key])} ({best.name})" if best else ""
+    return (metric.label, *cells, first, _text(boards[0].entries[0].values.get(metric.key)))
+
+
+def _text(value: Value | None) -> str:
+    return "" if value is None else format_measurement(*value)
+
+
+def _placed(data: DatasetData) -> tuple[PublishedTable | None, list[OwnScores]]:
+    """The published table of the dataset's geometry, and the models with at least one of its scores."""
+    names = {geometry: name for name, geometry in SETS.items()}
+    if data.geometry is None or data.geometry.name not in names:
+        return None, []
+    table = published_table(names[data.geometry.name])
+    qualities = {m.key for m in table.metrics if m.group != "time"}
+    own = [own_scores(m.name, _combined(m), _timings(m)) for m in data.models]
+    return table, [scores for scores in own if qualities & set(scores.values)]
+
+
+def _timings(model: ModelData) -> list[Mapping[str, Any]]:
+    """The first timing record of a model, as in the table of generation times."""
+    return [s.timing for s in model.seeds if s.timing and s.timing.get("results")][:1]
+
+
+def _combined(model: ModelData) -> list[Score]:
+    """One score of each name over the seeds; calibrated AUCs are those of all trainings of all seeds."""
+    groups: dict[str, list[Score]] = {}
+    for score in (s for seed in model.seeds for s in seed.scores if s.sample == GENERATED):
+        groups.setdefault(score.name, []).append(score)
+    found = []
+    for scores in groups.values():
+        combined = combine(scores)
+        if combined is not None:
+            calibrated = [auc for s in scores for auc in s.extra.get("calibrated") or []]
+            extra = {"calibrated": calibrated} if calibrated else {}
+            found.append(replace(scores[0], value=combined[0], error=combined[1], extra=extra))
+    return found
