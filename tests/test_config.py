@@ -227,6 +227,17 @@ def test_regressors_are_checked_before_anything_runs():
             load_study(changed(*network, "training", "keep_every", value=1), PRESETS)
 
 
+@pytest.mark.parametrize(("model", "network"), [("vae_inn", "autoencoder"), ("inn", "flow")])
+def test_reflections_are_checked_before_anything_runs(model, network):
+    study = changed("models", model, network, "training", "reflections", value=True)
+    assert Plan.load(study, PRESETS).runs  # the tiny study is cartesian
+    study["datasets"]["eplus"]["geometry"] = "calochallenge1_photons"
+    del study["evaluations"]["default"]["regression"]
+    key = f"models.{model}.{network}.training.reflections"
+    with pytest.raises(ConfigError, match=rf"{key}: need a cartesian geometry.*'eplus' is cylindrical"):
+        Plan.load(study, PRESETS)
+
+
 def test_regressor_continues_from_its_own_checkpoints_only():
     def folder(study):
         return Plan(load_study(study, PRESETS)).rolling("regressor", dataset="eplus", regressor="net")

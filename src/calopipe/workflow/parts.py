@@ -94,6 +94,16 @@ class StudyParts:
             except GeometryError as error:
                 raise ConfigError(f"regressors.{regressor}: not for dataset '{dataset}': {error}") from None
 
+    def check_reflections(self, dataset: str, model: str) -> None:
+        """Raise ConfigError when a network of voxels shall be trained on reflections that the geometry does not have."""
+        parts, geometry = self.model(model), self.geometry(dataset)
+        network = "autoencoder" if parts.is_latent else "flow"
+        if getattr(parts, network).training.reflections and geometry.kind != "cartesian":
+            raise ConfigError(
+                f"models.{model}.{network}.training.reflections: need a cartesian geometry, but '{geometry.name}' of "
+                f"dataset '{dataset}' is {geometry.kind}; expected false"
+            )
+
     def samples(self, model: str) -> list[str]:
         """Samples that are judged against the test showers; a latent model's reconstructions are judged too."""
         return ["generated", "reconstructed"] if self.model(model).is_latent else ["generated"]

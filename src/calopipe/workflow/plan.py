@@ -72,6 +72,7 @@ class Plan(StageSettings):
             for role in plan.sources(name):
                 _check_source(getattr(plan.dataset(name), role))
         for run in plan.runs:
+            plan.check_reflections(run.dataset, run.model)
             for name in plan.regressors(run):
                 plan.check_grid(run.dataset, name)
         return plan
