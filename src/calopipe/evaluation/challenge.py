@@ -20,6 +20,7 @@ import numpy as np
 
 from calopipe.config.evaluation import ClassifierConfig, HistogramConfig
 from calopipe.errors import ConfigError
+from calopipe.evaluation.averages import Sums
 from calopipe.evaluation.formats import (
     GENERATED,
     REFERENCE,
@@ -147,8 +148,7 @@ def summarise(path: Path, what: str, setup: Setup, slices: Sequence[Slice]) -> S
         DataError: the file is unreadable, or a value is not an energy (names the row).
     """
     every: list[Slice] = [None, *slices]
-    n = dict.fromkeys(every, 0)
-    sums = {s: np.zeros(setup.geometry.n_voxels) for s in every}
+    sums = {s: Sums(setup.geometry.n_voxels) for s in every}
     edges = {s: _response_edges(setup.dataset, s) for s in slices if s is not None and s[0] == s[1]}
     counts = {s: np.zeros(len(e) - 1, dtype=np.int64) for s, e in edges.items()}
     ratios = 0.0
@@ -159,11 +159,10 @@ def summarise(path: Path, what: str, setup: Setup, slices: Sequence[Slice]) -> S
         ratios += float(ratio.sum())
         for s in every:
             rows = in_slice(incident, s)
-            n[s] += int(rows.sum())
-            sums[s] += kept[rows].sum(axis=0, dtype=np.float64) if s is not None else kept.sum(axis=0, dtype=np.float64)
+            sums[s].add(kept if s is None else kept[rows])
             if s in edges:
                 counts[s] += np.histogram(ratio[rows], edges[s])[0]
-    mean = {s: total / n[s] for s, total in sums.items() if n[s]}
+    n, mean = {s: total.n for s, total in sums.items()}, {s: total.mean() for s, total in sums.items() if total.n}
     response = {s: BinnedCounts(edges[s], counts[s], n[s]) for s in edges if setup.dataset in ("1-photons", "1-pions")}
     return Summary(n, mean, response, ratios / max(n[None], 1))
 

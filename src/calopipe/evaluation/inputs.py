@@ -20,8 +20,6 @@ log = logging.getLogger("calopipe")
 Slice = tuple[float, float] | None
 """Incident energies in MeV: from the first to the second (excluded), equal ends one energy, None all."""
 
-#: up to so many different incident energies are taken as a set of beam energies (CaloChallenge 1 has 15)
-MAX_ENERGIES = 20
 #: relative difference up to which two beam energies are the same
 SAME_ENERGY = 1e-3
 

@@ -12,8 +12,9 @@ from calopipe.config.evaluation import HistogramConfig
 from calopipe.errors import ConfigError
 from calopipe.evaluation.averages import BLOCKS, Sums, average_showers, cross_sections, pick_examples
 from calopipe.evaluation.formats import REFERENCE, Histogram, save_histograms
-from calopipe.evaluation.inputs import MAX_ENERGIES, Slice, check_samples, in_slice, stream
+from calopipe.evaluation.inputs import Slice, check_samples, in_slice, stream
 from calopipe.geometry import Geometry, load_geometry
+from calopipe.metrics.base import MAX_ENERGIES
 from calopipe.observables import SPECS, Column, bin_edges, columns, compute, log_edges, ratio_edges, voxel_spectrum
 from calopipe.observables.spectrum import LABEL as VOXEL_LABEL
 

@@ -22,6 +22,9 @@ import numpy as np
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.features import features_high
 
+#: up to so many different incident energies are taken as a set of beam energies (CaloChallenge 1 has 15)
+MAX_ENERGIES = 20
+
 
 @dataclass(frozen=True)
 class Measurement:

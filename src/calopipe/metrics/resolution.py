@@ -16,11 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from calopipe.errors import MetricUnavailable
+from calopipe.metrics.base import MAX_ENERGIES
 
 #: fewest values from which a core is taken
 MIN_ROWS = 20
-#: as many different incident energies, or fewer, are each a bin of their own
-DISCRETE = 30
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def energy_bins(incident: np.ndarray, bins: int) -> np.ndarray:
     if bins < 1:
         raise MetricUnavailable(f"linearity and resolution need {MIN_ROWS} showers, found {len(incident)}")
     found = np.unique(incident)
-    if len(found) <= DISCRETE:
+    if len(found) <= MAX_ENERGIES:
         inner = 0.5 * (found[:-1] + found[1:])
     else:
         inner = np.unique(np.quantile(incident, np.arange(1, bins) / bins))
