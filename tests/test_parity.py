@@ -15,7 +15,13 @@ from calopipe.metrics.challenge_separation import ChallengeSeparationConfig, cha
 from calopipe.metrics.features import features_high, features_low
 from calopipe.metrics.fpd import FpdConfig, batch_range, fpd, frechet_distance, frechet_physics_distance
 from calopipe.metrics.kpd import KpdConfig, kernel_physics_distance, kpd
-from calopipe.metrics.prdc import PrdcConfig, prdc, precision_recall_density_coverage, shower_logarithms
+from calopipe.metrics.prdc import (
+    PrdcConfig,
+    expected_of_same_distribution,
+    prdc,
+    precision_recall_density_coverage,
+    shower_logarithms,
+)
 from calopipe.metrics.separation_power import separation_power
 from calopipe.observables import compute
 from calopipe.observables.challenge import challenge_histograms
@@ -212,6 +218,34 @@ def test_neighbours_are_those_of_a_plain_computation():
     assert precision_recall_density_coverage(a, b, k) == pytest.approx(wanted, abs=1e-12)
 
 
+def test_expected_precision_is_that_of_each_point_in_balls_drawn_without_it():
+    points, k = np.random.default_rng(3).normal(0, 1, (60, 3)), 4
+    points[7] = points[3]  # copies are at distance 0
+    inside = np.zeros((60, 60), dtype=bool)
+    for i in range(60):
+        others = np.delete(points, i, axis=0)
+        between = np.sqrt(((others[:, None] - others[None]) ** 2).sum(axis=2))
+        radii = np.sort(between, axis=1)[:, k]
+        inside[i, :59] = np.sqrt(((others - points[i]) ** 2).sum(axis=1)) < radii
+    found = expected_of_same_distribution(points, k)
+    assert found["precision"] == found["recall"] == pytest.approx(inside.any(axis=1).mean(), abs=1e-12)
+    assert found["density"] == pytest.approx(inside.sum() / 60 / k, abs=1e-12) and 0.99 < found["density"] <= 1
+
+
+def test_scores_of_independent_samples_average_to_the_expected_ones():
+    rng, pairs, n = np.random.default_rng(4), 60, 100
+    draw = [rng.exponential(1, (2, n, 6)) for _ in range(pairs)]
+    measured = np.array([list(precision_recall_density_coverage(*d).values()) for d in draw])
+    expected = np.mean([list(expected_of_same_distribution(d[0]).values()) for d in draw], axis=0)
+    error = measured.std(axis=0, ddof=1) / np.sqrt(pairs)
+    assert (np.abs(measured.mean(axis=0) - expected) < 4 * error).all(), (measured.mean(axis=0), expected, error)
+    assert (error < 0.02).all()
+    same = expected_of_same_distribution(np.zeros((20, 2)))
+    assert same == {"precision": 0.0, "recall": 0.0, "density": 0.0, "coverage": 0.0}  # balls of copies are empty
+    with pytest.raises(MetricUnavailable, match="k = 5 needs more showers, found 4"):
+        expected_of_same_distribution(np.zeros((4, 2)))
+
+
 def test_prdc_reads_only_the_showers_it_needs_and_has_errors_and_floors():
     showers = np.random.default_rng(0).exponential(1, (900, 12)).astype(np.float32)
     asked = []
@@ -226,10 +260,9 @@ def test_prdc_reads_only_the_showers_it_needs_and_has_errors_and_floors():
     assert all(m.extra["target"] == m.floor for m in found.values())
     assert max(asked) == 400 and set(found) == {f"prdc/{k}" for k in ("precision", "recall", "density", "coverage")}
     for m in found.values():
-        assert m.n == 400 and m.extra["floor_n"] == 400 and 0 < m.error < 0.1
+        assert m.n == 400 and 0 < m.error < 0.1
         assert abs(m.value - m.floor) < 8 * m.error, m
-    everything = prdc(a, b, np.random.default_rng(0), PrdcConfig())
-    assert everything[0].n == 900 and everything[0].extra["floor_n"] == 450 and "450" in everything[0].extra["note"]
+    assert prdc(a, b, np.random.default_rng(0), PrdcConfig())[0].n == 900
     assert shower_logarithms(np.float32([[0, 0.1, 10]])) == pytest.approx(np.array([[0, 0, 2]]), abs=1e-6)
     with pytest.raises(MetricUnavailable, match="k = 5"):
         prdc(sample_of(showers[:4]), b, np.random.default_rng(0), PrdcConfig())

@@ -12,6 +12,7 @@ All four depend on the number of showers: compare at equal numbers, and with the
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
@@ -59,13 +60,55 @@ def precision_recall_density_coverage(reference: np.ndarray, generated: np.ndarr
         raise MetricUnavailable(f"points {reference.shape} and {generated.shape} do not match")
     if min(len(reference), len(generated)) <= k:
         raise MetricUnavailable(f"k = {k} needs more showers, found {len(reference)} and {len(generated)}")
-    of_reference, of_generated = _squared_radii(reference, k), _squared_radii(generated, k)
+    return _scores(reference, generated, _balls(reference, k), _balls(generated, k), k)
+
+
+def expected_of_same_distribution(points: np.ndarray, k: int = 5) -> dict[str, float]:
+    """The four scores to expect of another sample of the distribution that `points` (N, D) are from, of N points too.
+
+    Density and coverage follow from N and k (arXiv:2002.09797, section 3.2). Precision and recall, equal then, are the
+    fraction of points that are inside a ball of the others when the balls are drawn without the point: it is as good as
+    a new point, so no part of the sample has to be kept back, whose smaller size would change the scores.
+
+    Raises:
+        MetricUnavailable: no more than k points.
+    """
+    if len(points) <= k:
+        raise MetricUnavailable(f"k = {k} needs more showers, found {len(points)}")
+    return _expected(_balls(points, k), k)
+
+
+@dataclass(frozen=True)
+class _Balls:
+    """(N,) squared distances to the k-th neighbour, and in how many balls of others a point is that had no part in them."""
+
+    squared_radii: np.ndarray
+    holding: np.ndarray
+
+
+def _balls(points: np.ndarray, k: int) -> _Balls:
+    radii, holding = np.empty(len(points)), np.zeros(len(points), dtype=np.int64)
+    for rows, squares in _squared_distances(points, points):
+        squares[np.arange(len(squares)), np.arange(rows.start, rows.start + len(squares))] = np.inf
+        nearest = np.argpartition(squares, k, axis=1)[:, : k + 1]
+        distances = np.take_along_axis(squares, nearest, axis=1)
+        order = np.argsort(distances, axis=1)
+        nearest, distances = (np.take_along_axis(z, order, axis=1) for z in (nearest, distances))
+        radii[rows] = distances[:, k - 1]
+        # without one of its k neighbours a ball reaches to the next one, and holds the one left out
+        holding += np.bincount(nearest[:, :k][distances[:, :k] < distances[:, k:]], minlength=len(points))
+    return _Balls(radii, holding)
+
+
+def _scores(
+    reference: np.ndarray, generated: np.ndarray, of_reference: _Balls, of_generated: _Balls, k: int
+) -> dict[str, float]:
     holding, covered, recalled = np.zeros(len(generated), dtype=np.int64), 0, 0
     for rows, squares in _squared_distances(reference, generated):
-        inside = squares < of_reference[rows, None]
+        inside = squares < of_reference.squared_radii[rows, None]
         holding += inside.sum(axis=0)
         covered += int(inside.any(axis=1).sum())
-        recalled += int((squares < of_generated).any(axis=1).sum())
+        recalled += int((squares < of_generated.squared_radii).any(axis=1).sum())
     return {
         "precision": float((holding > 0).mean()),
         "recall": recalled / len(reference),
@@ -74,13 +117,12 @@ def precision_recall_density_coverage(reference: np.ndarray, generated: np.ndarr
     }
 
 
-def _squared_radii(points: np.ndarray, k: int) -> np.ndarray:
-    """(N,) squared distance of each point to its k-th nearest neighbour."""
-    radii = np.empty(len(points))
-    for rows, squares in _squared_distances(points, points):
-        squares[np.arange(len(squares)), np.arange(rows.start, rows.start + len(squares))] = 0
-        radii[rows] = np.partition(squares, k, axis=1)[:, k]
-    return radii
+def _expected(balls: _Balls, k: int) -> dict[str, float]:
+    n, inside = len(balls.holding), float((balls.holding > 0).mean())
+    j = np.arange(1, k + 1)
+    filled = float((balls.squared_radii > 0).mean())  # a ball among copies has no inside
+    coverage = filled * (1 - float(np.prod((n - j) / (2 * n - j))))
+    return {"precision": inside, "recall": inside, "density": float(balls.holding.mean()) / k, "coverage": coverage}
 
 
 def _squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
@@ -108,27 +150,19 @@ def _squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np
 def prdc(reference: Sample, generated: Sample, rng: np.random.Generator, config: PrdcConfig) -> list[Measurement]:
     """``prdc/precision``, ``/recall``, ``/density``, ``/coverage``, of equally many showers of both samples.
 
-    The floor is what two disjoint parts of the reference give, of as many showers each where there are as many (else of
-    half the reference: ``extra["floor_n"]``), and the target: Geant4 itself does not reach 1. The error is the spread over disjoint blocks, over the square root of their
-    number.
+    The floor, which is also the target because Geant4 itself does not reach 1, is what as many other showers of the
+    reference are expected to give. The error is the spread over disjoint blocks, over the square root of their number.
     """
     n = min(reference.n, generated.n, config.max_showers)
     if n <= config.k:
         raise MetricUnavailable(f"k = {config.k} needs more showers, found {n}")
-    rows, others = rng.permutation(reference.n), rng.permutation(generated.n)
-    a, b = _points(reference, rows[:n], config), _points(generated, others[:n], config)
-    scores = precision_recall_density_coverage(a, b, config.k)
-    errors = _errors(a, b, config)
-    half, floors = min(n, reference.n // 2), {}
-    if half > config.k:
-        b = _points(reference, rows[half : 2 * half], config)
-        floors = precision_recall_density_coverage(a[:half], b, config.k)
-    facts = {"k": config.k, "zero_MeV": config.zero_MeV, "floor_n": half}
-    if half < n:
-        facts["note"] = f"the reference has fewer than {2 * n} showers: the floor is that of {half} showers"
+    a, b = (_points(s, rng.permutation(s.n)[:n], config) for s in (reference, generated))
+    balls = _balls(a, config.k)
+    scores = _scores(a, b, balls, _balls(b, config.k), config.k)
+    errors, floors = _errors(a, b, config), _expected(balls, config.k)
+    facts = {"k": config.k, "zero_MeV": config.zero_MeV}
     return [
-        Measurement(f"prdc/{k}", scores[k], errors.get(k), n, floors.get(k), {**facts, "target": floors.get(k, 1.0)})
-        for k in NAMES
+        Measurement(f"prdc/{k}", scores[k], errors.get(k), n, floors[k], {**facts, "target": floors[k]}) for k in NAMES
     ]
 
 
