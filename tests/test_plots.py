@@ -347,5 +347,12 @@ def test_scores(tmp_path: Path) -> None:
     figure = scores_figure(columns, "Separation power", {"E_ratio": 2e-4}, "calogan")
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["E_ratio", "E_tot"]
     save_figure(figure, tmp_path / "scores", PROVENANCE, dpi=40, pdf=False)
-    layers = {"E_layer": [(styles["inn"], {i: Dot(1e-3 * (i + 1), 1e-4) for i in range(10)})]}
-    save_figure(layer_scores_figure(layers, "Separation power"), tmp_path / "layers", PROVENANCE, dpi=40, pdf=False)
+    values = {f"E_layer/{i}": Dot(1e-3 * (i + 1), 1e-4) for i in range(10)} | {
+        "brightest/3/1": Dot(1e-3),
+        "E_tot": Dot(1),
+    }
+    floors = {f"E_layer/{i}": 1e-5 for i in range(10)} | {"EC_eta/2": 1e-9}
+    figure = layer_scores_figure([(styles["inn"], values)], "Separation power", floors)
+    assert [a.get_title() for a in figure.axes] == ["E_layer", "brightest 1"]
+    assert figure.axes[0].get_ylim()[0] == pytest.approx(0.6e-5), "floors of shown observables are inside"
+    save_figure(figure, tmp_path / "layers", PROVENANCE, dpi=40, pdf=False)

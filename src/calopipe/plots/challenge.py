@@ -11,15 +11,13 @@ from calopipe.evaluation.formats import GENERATED, REFERENCE, AverageShowers, Hi
 from calopipe.geometry import Geometry
 from calopipe.plots.classifier import RocCurve, roc_figure, weights_figure
 from calopipe.plots.histograms import Series, histogram_page
-from calopipe.plots.layers import pick_layers
+from calopipe.plots.layers import MANY_LAYERS, pick_layers
 from calopipe.plots.scores import Dot, layer_scores_figure, scores_figure
 from calopipe.plots.showers import average_figure, layers_figure, profile_figure
 from calopipe.plots.style import REFERENCE_LABEL, LineStyle, slice_label
 
 #: histograms on one page
 PANELS = 15
-#: more layers than this: separation powers are drawn against the layer
-MANY_LAYERS = 12
 
 _TITLES = {
     "overview": "Response and voxel energies",
@@ -117,12 +115,11 @@ def separation_figures(
     rows = {k: v for k, v in values.items() if "/" not in k or k.startswith("mean_layers/") == many}
     yield "separation", scores_figure([(style, rows)], "Separation power", floors, "Separation powers")
     if many:
-        families: dict[str, list[tuple[LineStyle, dict[int, Dot]]]] = {}
-        for name, dot in values.items():
-            family, _, layer = name.partition("/")
-            if layer.isdigit():
-                families.setdefault(family, [(style, {})])[0][1][int(layer)] = dot
-        yield "separation_layers", layer_scores_figure(families, "Separation power", "Separation powers by layer")
+        columns = [(style, values)]
+        yield (
+            "separation_layers",
+            layer_scores_figure(columns, "Separation power", floors, "Separation powers by layer"),
+        )
 
 
 def file_label(text: str) -> str:

@@ -20,6 +20,8 @@ from calopipe.geometry import Geometry
 
 Array = NDArray[np.floating[Any]]
 
+#: geometries with more layers are drawn for some layers only, and scores against the layer
+MANY_LAYERS = 8
 #: colour of voxels without energy (or without a ratio)
 EMPTY = "#f0f0f0"
 _ARC = 64  # straight pieces per full circle

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +18,9 @@ from calopipe.plots.style import REFERENCE_LINE, LineStyle, new_figure, styled
 
 #: a longer list of rows is split into several columns
 ROWS_PER_COLUMN = 30
+_FLOOR: Mapping[str, Any] = {"color": REFERENCE_LINE, "linestyle": ":", "linewidth": 1.0}
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -90,50 +95,77 @@ def _draw_dots(
 
 @styled
 def layer_scores_figure(
-    families: Mapping[str, Sequence[tuple[LineStyle, Mapping[int, Dot]]]],
-    label: str,
-    title: str = "",
-    xlabel: str = "Layer",
+    columns: Sequence[tuple[LineStyle, Mapping[str, Dot]]], label: str, floors: Mapping[str, float], title: str = ""
 ) -> Figure:
     """One metric of observables that exist in every layer, against the layer: one small panel per observable.
 
     Args:
-        families: observable -> style of each model and its values by layer.
+        columns: style of each model and its values by name (``E_layer/7``, ``brightest/7/1``); others are left out.
         label: label of the vertical, logarithmic axis.
+        floors: name -> value expected for two independent reference samples (a dotted line), where known.
         title: heading.
-        xlabel: label of the horizontal axis.
     """
-    columns = min(3, len(families))
-    rows = math.ceil(len(families) / columns)
-    styles = {style.label: style for series in families.values() for style, _ in series}
-    head = 0.6 + 0.18 * math.ceil(len(styles) / 3)
-    width, height = 2.5 * columns + 0.5, 1.95 * rows + 0.45 + head
+    series = [(style, _by_layer(values)) for style, values in columns]
+    families = list(dict.fromkeys(family for _, found in series for family in found))
+    floor_lines = {f: v for f, v in _by_layer(floors).items() if f in families}
+    wide = min(3, len(families))
+    rows = math.ceil(len(families) / wide)
+    handles = [Line2D([], [], marker="o", markersize=2.5, label=s.label, **s.line) for s, _ in columns]
+    if floor_lines:
+        handles.append(Line2D([], [], label="two reference halves", **_FLOOR))
+    head = 0.6 + 0.18 * math.ceil(len(handles) / 3)
+    width, height = 2.5 * wide + 0.5, 1.95 * rows + 0.45 + head
     figure = new_figure(max(width, 4.5), height)
     grid = figure.add_gridspec(
-        rows, columns, left=0.68 / max(width, 4.5), right=0.985, top=1 - head / height, bottom=0.45 / height,
+        rows, wide, left=0.68 / max(width, 4.5), right=0.985, top=1 - head / height, bottom=0.45 / height,
         wspace=0.08, hspace=0.3,
     )  # fmt: skip
-    positive = [d.value for series in families.values() for _, v in series for d in v.values() if d.value > 0]
-    low, high = 0.6 * min(positive, default=1e-4), 1.6 * max(positive, default=1.0)
-    for i, (name, series) in enumerate(families.items()):
-        axes = figure.add_subplot(grid[i // columns, i % columns])
-        for style, values in series:
-            layers = sorted(values)
-            heights = np.array([values[k].value for k in layers])
-            spread = np.array([values[k].error or 0.0 for k in layers])
-            axes.plot(layers, np.maximum(heights, low), marker="o", markersize=2, linewidth=0.9, **style.line)
-            band = np.maximum(heights - spread, low), np.maximum(heights + spread, low)
-            axes.fill_between(layers, *band, color=style.color, alpha=0.2, linewidth=0)
+    shown = [d.value for _, found in series for values in found.values() for d in values.values() if d.value > 0]
+    shown += [v for values in floor_lines.values() for v in values.values() if v > 0]
+    limits = 0.6 * min(shown, default=1e-4), 1.6 * max(shown, default=1.0)
+    for i, name in enumerate(families):
+        axes = figure.add_subplot(grid[i // wide, i % wide])
+        _draw_layers(axes, [(style, found[name]) for style, found in series if name in found], limits[0])
+        if name in floor_lines:
+            layers = sorted(floor_lines[name])
+            axes.plot(layers, [max(floor_lines[name][k], limits[0]) for k in layers], **_FLOOR)
         axes.set_yscale("log")
-        axes.set_ylim(low, high)
+        axes.set_ylim(*limits)
         axes.set_title(name, fontsize=8.5, pad=3)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.tick_params(labelleft=i % columns == 0, labelbottom=i + columns >= len(families))
-        axes.set_ylabel(label if i % columns == 0 else "", fontsize=8.5)
-        axes.set_xlabel(xlabel if i + columns >= len(families) else "", fontsize=8.5)
-    _legend(figure, [Line2D([], [], marker="o", markersize=2.5, label=s.label, **s.line) for s in styles.values()])
+        axes.tick_params(labelleft=i % wide == 0, labelbottom=i + wide >= len(families))
+        axes.set_ylabel(label if i % wide == 0 else "", fontsize=8.5)
+        axes.set_xlabel("Layer" if i + wide >= len(families) else "", fontsize=8.5)
+    _legend(figure, handles)
     figure.text(0.012, 1 - 0.09 / height, title, fontsize=10.5, fontweight="bold", va="top")
     return figure
+
+
+def _draw_layers(axes: Axes, series: Sequence[tuple[LineStyle, Mapping[int, Dot]]], low: float) -> None:
+    for style, values in series:
+        layers = sorted(values)
+        heights = np.array([values[k].value for k in layers])
+        spread = np.array([values[k].error or 0.0 for k in layers])
+        axes.plot(layers, np.maximum(heights, low), marker="o", markersize=2, linewidth=0.9, **style.line)
+        band = np.maximum(heights - spread, low), np.maximum(heights + spread, low)
+        axes.fill_between(layers, *band, color=style.color, alpha=0.2, linewidth=0)
+
+
+def layer_of(name: str) -> int | None:
+    """Layer id in an observable's name: 12 in ``E_layer/12``, 0 in ``EC_eta_difference/0-1`` and ``brightest/0/1``."""
+    match = re.search(r"/(\d+)", name)
+    return int(match[1]) if match else None
+
+
+def _by_layer(values: Mapping[str, T]) -> dict[str, dict[int, T]]:
+    """Split names such as ``brightest/7/1`` into the family (``brightest 1``) and the layer (7)."""
+    families: dict[str, dict[int, T]] = {}
+    for name, value in values.items():
+        layer = layer_of(name)
+        if layer is not None:
+            first, _, *rest = name.split("/")
+            families.setdefault(" ".join([first, *rest]), {})[layer] = value
+    return families
 
 
 def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:

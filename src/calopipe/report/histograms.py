@@ -6,7 +6,6 @@ Geometries with many layers would give hundreds of panels: of more than eight la
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,13 +13,12 @@ import numpy as np
 from calopipe.evaluation.formats import Histogram
 from calopipe.geometry import Geometry
 from calopipe.plots.histograms import Series, histogram_figure, histogram_page
-from calopipe.plots.layers import pick_layers
+from calopipe.plots.layers import MANY_LAYERS, pick_layers
+from calopipe.plots.scores import layer_of
 from calopipe.plots.style import sample_style, slice_label
 from calopipe.report.data import DatasetData, Key, ModelData
 from calopipe.report.drawing import Task, file_name
 
-#: geometries with more layers are drawn for some layers only
-MANY_LAYERS = 8
 PANELS_PER_PAGE = 12
 #: groups of observables and their headings, in the order of the report; groups not named here follow them
 GROUPS = {
@@ -90,9 +88,3 @@ def is_drawn(name: str, geometry: Geometry | None) -> bool:
     if layer is None or geometry is None or geometry.n_layers <= MANY_LAYERS:
         return True
     return layer in {geometry.layer_ids[i] for i in pick_layers(geometry)}
-
-
-def layer_of(name: str) -> int | None:
-    """Layer id in an observable's name: 12 in ``E_layer/12``, 0 in ``EC_eta_difference/0-1`` and ``brightest/0/1``."""
-    match = re.search(r"/(\d+)", name)
-    return int(match[1]) if match else None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from calopipe.plots.scores import ROWS_PER_COLUMN, Dot, layer_scores_figure, scores_figure
+from calopipe.plots.layers import MANY_LAYERS
+from calopipe.plots.scores import ROWS_PER_COLUMN, Dot, layer_of, layer_scores_figure, scores_figure
 from calopipe.plots.style import LineStyle, sample_style
 from calopipe.report.data import DatasetData
 from calopipe.report.drawing import Task, file_name
-from calopipe.report.histograms import MANY_LAYERS, layer_of
 from calopipe.report.tables import combine
 
 
@@ -40,26 +40,7 @@ def score_tasks(data: DatasetData) -> Iterator[Task]:
         arguments = (shown, "Separation power", floors, data.name)
         wide = len(rows) > ROWS_PER_COLUMN
         yield Task("scores", file_name(data.name, "separation"), caption, scores_figure, arguments, wide=wide)
-    if many:
+    if many and any(layer_of(name) is not None for _, dots in columns for name in dots):
         caption = f"{data.name}: separation powers against the layer"
-        families = _families(columns)
-        if families:
-            arguments = (families, "Separation power", data.name)
-            yield Task(
-                "scores", file_name(data.name, "separation_layers"), caption, layer_scores_figure, arguments, wide=True
-            )
-
-
-def _families(columns: Sequence[tuple[LineStyle, dict[str, Dot]]]) -> dict[str, list[tuple[LineStyle, dict[int, Dot]]]]:
-    """Split names such as ``brightest/7/1`` into the family (``brightest 1``) and the layer (7)."""
-    families: dict[str, list[tuple[LineStyle, dict[int, Dot]]]] = {}
-    for style, dots in columns:
-        mine: dict[str, dict[int, Dot]] = {}
-        for name, dot in dots.items():
-            layer = layer_of(name)
-            if layer is not None:
-                first, _, *rest = name.split("/")
-                mine.setdefault(" ".join([first, *rest]), {})[layer] = dot
-        for family, values in mine.items():
-            families.setdefault(family, []).append((style, values))
-    return families
+        name, arguments = file_name(data.name, "separation_layers"), (columns, "Separation power", floors, data.name)
+        yield Task("scores", name, caption, layer_scores_figure, arguments, wide=True)
