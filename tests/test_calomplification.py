@@ -218,6 +218,28 @@ def test_image_observables_of_several_layers_add_up():
     np.testing.assert_allclose(image.columns["E_peak"], showers.max(axis=1))
 
 
+def test_image_observables_of_summed_and_pooled_showers():
+    ild, showers = load_geometry("ild"), np.zeros((2, 30, 30, 30), dtype=np.float32)
+    showers[0, 2, 0, 0], showers[0, 7, 2, 1], showers[0, 29, 1, 1] = (
+        0.3,
+        0.5,
+        0.04,
+    )  # pixel (0, 0); the last is below 0.1
+    showers[0, 5, 29, 0] = 0.2  # pixel (9, 0)
+    showers[1, 0, 15, 15] = 4
+    showers[1, 9, 15, 18] = 0.15  # a pixel below its own threshold
+    image = image_observables(showers.reshape(2, -1), np.full(2, 5e4), ild, 0.1, 0.25, (3, 3), 0.17)
+    np.testing.assert_allclose(image.columns["E_vis"], [1.0, 4], rtol=1e-6)
+    np.testing.assert_allclose(image.columns["E_peak"], [0.8, 4], rtol=1e-6)
+    np.testing.assert_allclose(image.columns["CG_x"], [-70 * 0.8 + 65 * 0.2, 5], rtol=1e-5)
+    np.testing.assert_allclose(image.columns["CG_y"], [-70, 5], rtol=1e-5)
+    np.testing.assert_allclose(image.pixels, [0.8, 4], rtol=1e-6)
+    np.testing.assert_array_equal(image.offsets, [0, 1, 2])
+    every = image_observables(showers.reshape(2, -1), np.full(2, 5e4), ild, 0.0, 0.0, (3, 3))
+    np.testing.assert_allclose(every.columns["E_vis"], [1.04, 4.15], rtol=1e-6)
+    assert np.diff(every.offsets).tolist() == [2, 2]
+
+
 # ---- settings -----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("settings", "expected"),
@@ -230,6 +252,8 @@ def test_image_observables_of_several_layers_add_up():
         ({"estimators": ["spline"]}, "spline"),
         ({"size": [3]}, "did you mean 'sizes'"),
         ({"subjects": {"generated": ["a"]}}, "choose another name"),
+        ({"image_pool": [3, 0]}, "image_pool"),
+        ({"image_threshold_MeV": 0.1}, "no images without image_pool"),
     ],
 )
 def test_mistakes_in_settings_are_named(settings, expected):
@@ -277,7 +301,7 @@ def test_stage_writes_scores_of_generators_and_estimators(study):
     good, wide = (scores[s, "calomplification/E_vis/16/jsd"] for s in ("generated", "wide"))
     assert good.value < 4 * good.floor < wide.value and good.error > 0 and good.n == 4000
     assert good.floor == pytest.approx(15 / 8 * (2 / 4000)) and good.extra["error_of"] == "finite sample"
-    assert wide.n == 2000 and wide.extra["error_of"] == "training sets" and wide.extra["sets"] == 2
+    assert wide.n == 2000 and wide.extra["error_of"] == "training sets" and wide.extra["trainings"] == 2
     assert [p["n"] for p in good.extra["geant4"]] == [200, 400, 1000]  # 100 000 are more than there are
     factor = scores["wide", "calomplification/E_vis/16/amplification"]
     assert factor.value < 1 and factor.extra["extrapolated"] and factor.extra["target"] == 10
@@ -302,6 +326,34 @@ def test_stage_writes_curves_up_to_a_tenth_of_the_showers(study):
     np.testing.assert_allclose(table["E_vis", "floor", "truth", 4000].values, (2.0 ** np.arange(1, 7) - 1) / 8 / 4000)
     with pytest.raises(DataError, match=r"scores\.json: not a file of divergence curves"):
         load_divergences(study[0] / "scores.json")
+
+
+def test_several_trainings_on_sets_of_their_own(study, tmp_path):
+    folder, arguments = study
+    config = CONFIG.model_copy(update={"observables": [["E_vis"]], "sizes": [1000], "estimators": ["histogram"]})
+    several = {"generated": [folder / "wide0.hdf5", folder / "wide1.hdf5"]}
+    out = tmp_path / "scores.json", tmp_path / "curves.npz"
+
+    def judged(*showers):
+        evaluate_calomplification(*arguments[:2], several, *arguments[3:5], config, 0, *out, *showers)
+        scores = {(s.sample, s.name): s for s in load_scores(out[0])}
+        curves = {(c.kind, c.n): c for c in load_divergences(out[1])[0]}
+        return scores["generated", "calomplification/E_vis/16/jsd"], curves
+
+    one_set, _ = judged()
+    own_sets, curves = judged(100)  # 200 showers to train on: two blocks
+    assert own_sets.error == one_set.error and own_sets.value == one_set.value
+    assert (one_set.extra["error_of"], one_set.extra["n_training"]) == ("trainings on one set", 200)
+    assert (own_sets.extra["error_of"], own_sets.extra["n_training"]) == ("training sets", 100)
+    assert own_sets.extra["trainings"] == 2 and curves["generator", 100].n_sets == 2
+    single = [judged_alone(folder / f"wide{i}.hdf5", arguments, config, out) for i in range(2)]
+    assert own_sets.value == pytest.approx(np.mean(single)) and own_sets.error == pytest.approx(np.std(single, ddof=1))
+    assert {kind for kind, n in curves if n == 100} == {"geant4", "generator", "histogram"}
+
+
+def judged_alone(path, arguments, config, out):
+    evaluate_calomplification(*arguments[:2], {"generated": [path]}, *arguments[3:5], config, 0, *out)
+    return next(s.value for s in load_scores(out[0]) if s.sample == "generated" and s.name.endswith("/16/jsd"))
 
 
 def test_stage_is_deterministic(study, tmp_path):
@@ -332,11 +384,14 @@ def test_figures_have_a_panel_per_observable(study):
 def test_report_shows_the_study_and_the_generators_scores(study):
     folder = study[0]
     files = {"calomplification": str(folder / "scores.json"), "divergences": str(folder / "curves.npz")}
-    run = RunArtifacts("electrons", "inn", 0, "electron_gun_32", **files)
-    (data,) = load_study_data(StudySummary("toy", (run,)))
-    assert not data.notes and {s.sample for s in data.models[0].seeds[0].scores} == {"generated"}
+    runs = tuple(RunArtifacts("electrons", "inn", seed, "electron_gun_32", **files) for seed in (0, 1))
+    (data,) = load_study_data(StudySummary("toy", runs))
+    assert not data.notes and {s.sample for s in data.models[0].amplification} == {"generated"}
+    first, second = data.score_columns()["inn", "generated"]  # once, not once per seed
+    assert first == data.models[0].amplification and not second
     tasks = [t for t in dataset_tasks(data) if t.section == "amplification"]
     assert [t.name for t in tasks] == ["electrons_divergence", "electrons_amplification"]
+    assert [label for _, style in tasks[0].args[1] if (label := style.label)][:2] == ["inn, 200", "wide, 200"]
     assert all(len(t.function(*t.args).axes) == 3 for t in tasks)
 
 

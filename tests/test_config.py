@@ -178,6 +178,7 @@ def affected(study) -> set[str]:
         (("datasets", "eplus", "split"), {"seed": 1}, {"prepare"}),
         (("models", "vae_inn", "autoencoder", "training", "lr"), 0.5, {"train_autoencoder"}),
         (("models", "vae_inn", "flow", "training", "lr"), 0.5, {"train_flow"}),
+        (("models", "vae_inn", "training_showers"), 100, {"train_autoencoder", "train_flow", "calomplification"}),
         (("models", "vae_inn", "description"), "new", set()),
         (("evaluations", "default", "generation", "factor"), 2, {"generate"}),
         (("evaluations", "default", "classifiers", "low", "lr"), 0.5, {"classify"}),
@@ -211,9 +212,11 @@ def test_rolling_folder_follows_everything_upstream():
     flow = folders(changed("models", "vae_inn", "flow", "training", "lr", value=0.5))
     autoencoder = folders(changed("models", "vae_inn", "autoencoder", "training", "lr", value=0.5))
     split = folders(changed("datasets", "eplus", "split", value={"seed": 1}))
+    blocks = folders(changed("models", "vae_inn", "training_showers", value=100))
     assert [a == b for a, b in zip(base, flow, strict=True)] == [True, False, True]
     assert [a == b for a, b in zip(base, autoencoder, strict=True)] == [False, False, True]
     assert [a == b for a, b in zip(base, split, strict=True)] == [False, False, False]
+    assert [a == b for a, b in zip(base, blocks, strict=True)] == [False, False, True]
 
 
 def test_regressors_are_checked_before_anything_runs():
@@ -263,6 +266,56 @@ def test_plan_refuses_what_it_cannot_run():
         Plan.load(reserved, PRESETS)
     with pytest.raises(ConfigError, match="no run"):
         Plan.load(TINY, PRESETS).run("eplus", "inn", 7)
+
+
+def test_blocks_of_training_showers_are_counted_where_the_settings_tell():
+    study = changed("models", "inn", "training_showers", value=140)  # 600 showers, 0.7 to train on: three blocks
+    study["runs"][0]["seeds"] = [0, 2]
+    Plan.load(study, PRESETS)
+    study["runs"][0]["seeds"] = [3]
+    with pytest.raises(
+        ConfigError, match=r"models.inn.training_showers: .*at most 420 showers, 3 blocks of 140; seed 3"
+    ):
+        Plan.load(study, PRESETS)
+    del study["datasets"]["eplus"]["max_showers"]  # the files are not looked into
+    Plan.load(study, PRESETS)
+
+
+def test_crop_and_pool_make_the_geometry():
+    study = changed("datasets", "eplus", value={**TINY["datasets"]["eplus"], "geometry": "ild", "crop": [28, 30]})
+    study["datasets"]["eplus"] |= {"pool": [2, 3], "source": {"kind": "local", "paths": ["showers.hdf5"]}}
+    plan = Plan.load(study, PRESETS)
+    assert plan.where("eplus")["geometry"] == "ild_crop28x30_pool2x3" == plan.geometry("eplus").name
+    assert plan.geometry("eplus").grid == (30, 14, 10) and plan.settings("prepare", **INN)["crop"] == [28, 30]
+    study["datasets"]["eplus"]["crop"] = [29, 30]
+    with pytest.raises(GeometryError, match="30 x 30 cells: a window of 29 x 30"):
+        Plan.load(study, PRESETS)
+    study["datasets"]["eplus"] |= {"crop": None, "pool": None}
+    study["evaluations"]["default"]["calomplification"]["image_pool"] = [3, 4]
+    with pytest.raises(
+        ConfigError, match=r"default.calomplification.image_pool: not for dataset 'eplus'.*pooled by 3 x 4"
+    ):
+        Plan.load(study, PRESETS)
+
+
+def test_amplification_study_is_one_for_all_seeds_of_a_model():
+    study = changed("runs", value=[{"dataset": "eplus", "model": "inn", "seeds": [3, 0]}])
+    plan = Plan.load(study, PRESETS)
+    assert [run.seed for run in plan.amplified("eplus", "inn")] == [0, 3]
+    files = {plan.artifacts(run)["calomplification"] for run in plan.runs}
+    assert files == {"results/eplus/inn/calomplification.json"}
+    # another evaluation of a seed: with the same study, without one, with another one
+    other = copy.deepcopy(study["evaluations"]["default"])
+    study["evaluations"]["other"] = other | {"timing": {"repeats": 3}}
+    study["runs"].append({"dataset": "eplus", "model": "inn", "seeds": [7], "evaluation": "other"})
+    assert [run.seed for run in Plan.load(study, PRESETS).amplified("eplus", "inn")] == [0, 3, 7]
+    study["evaluations"]["other"] = {k: v for k, v in other.items() if k != "calomplification"}
+    plan = Plan.load(study, PRESETS)
+    assert [run.seed for run in plan.amplified("eplus", "inn")] == [0, 3]
+    assert "calomplification" not in plan.artifacts(plan.run("eplus", "inn", 7))
+    study["evaluations"]["other"] = {**other, "calomplification": {"sets": 3}}
+    with pytest.raises(ConfigError, match=r"evaluations.other.calomplification: .*'inn' have one amplification study"):
+        Plan.load(study, PRESETS)
 
 
 def test_gpus_follow_the_device():

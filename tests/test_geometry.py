@@ -218,6 +218,46 @@ def test_pooled() -> None:
         load_geometry("electron_gun_32").pooled((0, 1))
 
 
+def test_cropped() -> None:
+    gun = load_geometry("electron_gun_32")
+    cropped = gun.cropped((30, 28))
+    assert cropped.layer_shape(0) == (30, 28) and cropped.threshold_MeV == gun.threshold_MeV
+    first, second = cropped.edges(0)
+    assert (first[0], first[-1], second[0], second[-1]) == (-75, 75, -70, 70)
+    pixels = gun.cropped((30, 30)).pooled((3, 3))
+    assert pixels.name == "electron_gun_32_crop30x30_pool3x3" and load_geometry(pixels.name) == pixels
+    assert pixels.layer_shape(0) == (10, 10) and np.diff(pixels.edges(0)[0]).tolist() == [15] * 10
+    assert gun.cropped((32, 32)).hash == gun.hash
+    assert load_geometry("ild").cropped((28, 30)).grid == (30, 28, 30)
+
+
+@pytest.mark.parametrize(
+    ("name", "window", "message"),
+    [
+        ("electron_gun_32", (31, 30), "32 x 32 cells: a window of 31 x 30 .* in their centre along the first index"),
+        ("electron_gun_32", (30, 34), "window of 30 x 34 cells is too large along the second index"),
+        ("electron_gun_32", (0, 30), "window must be two integers"),
+        ("calogan", (2, 2), "no regular grid"),
+        ("calochallenge2", (2, 2), "cropping needs a cartesian geometry"),
+    ],
+)
+def test_windows_that_do_not_fit(name: str, window: tuple[int, int], message: str) -> None:
+    with pytest.raises(GeometryError, match=message):
+        load_geometry(name).cropped(window)
+
+
+def test_image_of_all_layers() -> None:
+    image = load_geometry("ild").image((3, 3))
+    assert image.grid == (1, 10, 10) and image.edges(0)[0].tolist() == np.arange(-77.5, 73, 15).tolist()
+    with pytest.raises(GeometryError, match="30 x 30 cells cannot be pooled by 4 x 3"):
+        load_geometry("ild").image((4, 3))
+    with pytest.raises(GeometryError, match="no regular grid"):
+        load_geometry("calogan").image((1, 1))
+    shifted = Geometry("shifted", "cartesian", (Layer(0, (0, 1, 2), (0, 1)), Layer(1, (1, 2, 3), (0, 1))))
+    with pytest.raises(GeometryError, match="not behind one another"):
+        shifted.image((1, 1))
+
+
 def test_unknown_name_suggests() -> None:
     with pytest.raises(GeometryError, match=r"did you mean 'calogan'\?"):
         load_geometry("calogn")

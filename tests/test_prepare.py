@@ -11,7 +11,17 @@ import pytest
 
 from calopipe.errors import DataError, GeometryError
 from calopipe.geometry import Geometry, Layer, load_geometry
-from calopipe.io import Showers, file_hash, file_info, pool_showers, read_showers, write_calogan, write_showers
+from calopipe.io import (
+    Showers,
+    crop_showers,
+    file_hash,
+    file_info,
+    image_showers,
+    pool_showers,
+    read_showers,
+    write_calogan,
+    write_showers,
+)
 from calopipe.io.prepare import prepare
 
 V = 6
@@ -147,6 +157,36 @@ def test_pool_showers_by_hand() -> None:
     assert in_turn.tolist() == pool_showers(showers, GEOMETRY, (2, 3)).tolist()
 
 
+def test_crop_showers_by_hand() -> None:
+    geometry = Geometry("grid", "cartesian", tuple(Layer(i, range(4), range(6)) for i in range(2)))  # 2 x (3 x 5)
+    showers = np.arange(60.0).reshape(2, 30)
+    kept = crop_showers(showers, geometry, (1, 3))
+    assert kept.tolist() == [[6, 7, 8, 21, 22, 23], [36, 37, 38, 51, 52, 53]]
+    centre = geometry.cropped((1, 3))
+    assert geometry.eta[6] == centre.eta[0] and geometry.phi[8] == centre.phi[2]
+
+
+def test_image_showers_by_hand() -> None:
+    geometry = Geometry("grid", "cartesian", tuple(Layer(i, range(3), range(5)) for i in range(2)))  # 2 x (2 x 4)
+    showers = np.arange(16.0)[None]  # rows [0 1 2 3], [4 5 6 7] and [8 9 10 11], [12 13 14 15]
+    assert image_showers(showers, geometry, (1, 1)).tolist() == [[8, 10, 12, 14, 16, 18, 20, 22]]
+    assert image_showers(showers, geometry, (2, 2)).tolist() == [[8 + 10 + 16 + 18, 12 + 14 + 20 + 22]]
+
+
+def test_crop_comes_before_pooling(tmp_path: Path) -> None:
+    showers = np.zeros((4, 1024), dtype=np.float32)
+    showers[:, 0] = 5  # outside
+    showers[:, [33, 34, 65]] = [1, 2, 0.25]  # cells (1, 1), (1, 2), (2, 1): the corner pixel
+    showers[:, 32 * 16 + 16] = 3
+    write_showers(tmp_path / "raw.hdf5", Showers(np.full((4, 1), 800.0), showers), "electron_gun_32")
+    arguments = {"threshold_MeV": 0.5, "energy_scale": 9, "crop": (30, 30), "pool": (3, 3), "fractions": (1, 0, 0)}
+    summary = prepare(tmp_path / "raw.hdf5", outputs(tmp_path), "electron_gun_32", **arguments)
+    found = read_showers(tmp_path / "train.hdf5", geometry=load_geometry("electron_gun_32_crop30x30_pool3x3")).showers
+    assert summary["crop"] == [30, 30] and found.shape == (4, 100)
+    np.testing.assert_allclose(found[0, 0], 3, rtol=1e-6)  # sums of cells, those below 0.5 MeV cut
+    np.testing.assert_allclose(found[0].sum(), 6, rtol=1e-6)
+
+
 def test_pooling_keeps_the_sum_of_calogan() -> None:
     geometry = load_geometry("calogan")
     showers = np.random.default_rng(0).exponential(1.0, (5, 504))
@@ -165,6 +205,7 @@ def test_pooling_keeps_the_sum_of_calogan() -> None:
         ({"energy_scale": 0}, "energy_scale"),
         ({"max_showers": 0}, "no showers in"),
         ({"pool": (7, 7)}, "divides no layer"),
+        ({"crop": (1, 2)}, "cannot be in their centre"),
         ({"geometry": "calogan"}, "6 voxels per shower, but geometry 'calogan' has 504"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,49 @@ def job(train: Path, val: Path, out: Path, seed: int = 1, name: str = "m", epoch
 def run_flow(files: dict[str, Path], out: Path, seed: int = 1, settings: dict = DIRECT) -> dict[str, torch.Tensor]:
     train_flow(model(settings).flow, job(files["train"], files["val"], out, seed))
     return torch.load(out / "m.pt", weights_only=True)["model"]
+
+
+@pytest.mark.parametrize("latents", ["mu_sigma", "once"])
+def test_seeds_learn_blocks_of_their_own_in_all_networks(files, tmp_path, latents, monkeypatch):
+    """Both networks of a latent model see the rows of the seed's block, preprocessing too, and no others."""
+    from calopipe.training import stages
+
+    seen = []
+
+    def kept(kind, settings, geometry, job, tensors, *args, **kwargs):
+        seen.append((kind, tensors[0][-1][:, 0], tensors[1][-1][:, 0], tensors[0][0].shape[0]))
+
+    settings = model({**LATENT, "flow": {**LATENT["flow"], "latents": latents}})
+    jobs = [replace(job(files["train"], files["val"], tmp_path, seed), showers=50) for seed in (0, 2)]
+    train_autoencoder(settings.autoencoder, replace(jobs[0], checkpoint=tmp_path / "ae.pt"))
+    for split in ("train", "val"):
+        encode(tmp_path / "ae.pt", files[split], tmp_path / f"{split}.latents")
+    monkeypatch.setattr(stages, "_train", kept)
+    incident = torch.from_numpy(read_showers(files["train"]).incident_energies[:, 0])
+    for one in jobs:
+        train_flow(model(DIRECT).flow, one)
+        train_autoencoder(settings.autoencoder, one)
+        train_flow(settings.flow, replace(one, train=tmp_path / "train.latents", val=tmp_path / "val.latents"), True)
+        rows = slice(50 * one.seed, 50 * one.seed + 50)
+        for _kind, learned, validated, n in seen[-3:]:
+            assert torch.equal(learned, incident[rows]) and n == 50 and len(validated) == 64
+    assert [kind for kind, *_ in seen] == 2 * ["flow", "autoencoder", "latent_flow"]
+    beyond = replace(jobs[0], seed=3)  # 160 showers: three blocks of 50
+    with pytest.raises(ConfigError, match="160 showers, 3 blocks of 50; seed 3 needs block 3"):
+        train_flow(model(DIRECT).flow, beyond)
+    with pytest.raises(ConfigError, match="seed 3 needs block 3"):
+        train_flow(settings.flow, replace(beyond, train=tmp_path / "train.latents", val=tmp_path / "val.latents"), True)
+
+
+def test_training_on_a_block_is_training_on_its_showers(files, tmp_path):
+    whole = read_showers(files["train"])
+    own = Showers(whole.incident_energies[60:120], whole.showers[60:120])
+    write_showers(tmp_path / "own.hdf5", own, "calogan")
+    for name, path, showers in (("block", files["train"], 60), ("own", tmp_path / "own.hdf5", None)):
+        train_flow(model(DIRECT).flow, replace(job(path, files["val"], tmp_path, 1, name), showers=showers))
+    block, alone = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("block", "own"))
+    assert_same(block["model"], alone["model"])
+    assert_same(block["chain"], alone["chain"])
 
 
 def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:

@@ -114,13 +114,13 @@ def test_every_stage_leaves_its_files(finished):
     for run in ("inn", "vae_inn"):
         names = ["flow/model.pt", "flow/history.csv", "generated.hdf5", "histograms.npz", "metrics.json", "timing.json"]
         names += ["classifiers/low.json", "classifiers/low.npz", "weights/low.npz"]
-        names += ["calomplification.json", "calomplification.npz"]
         names += ["regression/net.json", "regression/net.npz"]
         if run == "inn":
             names += ["scores_by_epoch.json", "flow/epochs/epoch-00004.pt", "flow/epochs/epoch-00008.pt"]
         if run == "vae_inn":
             names += ["autoencoder/model.pt", "autoencoder/history.csv", "latents/train.hdf5", "reconstructed.hdf5"]
         expected += [f"eplus/{run}/seed0/{name}" for name in names]
+        expected += [f"eplus/{run}/calomplification.json", f"eplus/{run}/calomplification.npz"]
     missing = [name for name in expected if not (finished / "results" / name).is_file()]
     assert not missing
 

@@ -30,7 +30,7 @@ def training(snakemake: Any) -> dict[str, Any]:
     paths |= {name: Path(snakemake.output[name]) for name in ("checkpoint", "history")}
     paths["rolling"] = Path(snakemake.params.rolling)
     where = {name: settings[name] for name in ("geometry", "threshold_MeV")}
-    return {**paths, **where, "threads": threads(snakemake)}
+    return {**paths, **where, "showers": settings.get("training_showers"), "threads": threads(snakemake)}
 
 
 @contextmanager

@@ -20,7 +20,8 @@ except CalopipeError as error:
 
 RESULTS = PLAN.study.results
 DATA = f"{RESULTS}/data/{{dataset}}"
-RUN = f"{RESULTS}/{{dataset}}/{{model}}/seed{{seed}}"
+MODEL = f"{RESULTS}/{{dataset}}/{{model}}"
+RUN = f"{MODEL}/seed{{seed}}"
 COMPARE = "compare/{dataset}/{evaluation}"
 LOGS = f"{RESULTS}/logs/{{dataset}}/{{model}}/seed{{seed}}"
 TIMES = f"{RESULTS}/benchmarks/{{dataset}}/{{model}}/seed{{seed}}"
@@ -84,6 +85,11 @@ def compared(wildcards):
     return [f"{RESULTS}/{run.folder}/generated.hdf5" for run in runs]
 
 
+def amplified(wildcards):
+    """Generated showers of all seeds of a model, which one amplification study judges."""
+    return [f"{RESULTS}/{run.folder}/generated.hdf5" for run in PLAN.amplified(**wildcards)]
+
+
 def kept_epochs(wildcards):
     """What the scores of a flow's kept epochs are made from: its decoder, where it has one, and the regressors."""
     run = PLAN.run(**wildcards)
@@ -107,9 +113,9 @@ def artifacts(wildcards):
     found = [PLAN.artifacts(run) for run in PLAN.runs]
     kinds = ("classifiers", "regression")
     curves = [path for run in found for kind in kinds for files in run[kind].values() for path in files.values()]
-    curves = list(dict.fromkeys(curves))  # runs share the regressors of a dataset
     names = {"histograms", "metrics", "epochs", "timing", "reference", "generated", "reconstructed"}
     names |= {"comparison", "confusion"}
     names |= {"calomplification", "divergences"}
     names |= {f"{kind}_{network}" for kind in ("loss", "checkpoint") for network in ("autoencoder", "flow")}
-    return curves + [path for run in found for name, path in run.items() if name in names and path]
+    files = curves + [path for run in found for name, path in run.items() if name in names and path]
+    return list(dict.fromkeys(files))  # runs of a dataset share regressors, those of a model the amplification study

@@ -181,19 +181,19 @@ rule epochs:
 
 
 rule calomplification:
-    # How many Geant4 showers the generated ones are worth: only where the evaluation asks for it.
+    # How many Geant4 showers the generated ones of all seeds are worth: only where the evaluation asks for it.
     input:
         train=f"{DATA}/train.hdf5",
         test=f"{DATA}/test.hdf5",
-        generated=f"{RUN}/generated.hdf5",
+        generated=amplified,
         subjects=lambda wildcards: PLAN.subjects(**wildcards),
     output:
-        scores=f"{RUN}/calomplification.json",
-        curves=f"{RUN}/calomplification.npz",
+        scores=f"{MODEL}/calomplification.json",
+        curves=f"{MODEL}/calomplification.npz",
     log:
-        f"{LOGS}/calomplification.log",
+        f"{RESULTS}/logs/{{dataset}}/{{model}}/calomplification.log",
     benchmark:
-        f"{TIMES}/calomplification.tsv"
+        f"{RESULTS}/benchmarks/{{dataset}}/{{model}}/calomplification.tsv"
     conda:
         ENVIRONMENT
     threads: 1

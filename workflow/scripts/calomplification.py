@@ -1,4 +1,4 @@
-"""Amplification study of a run: divergence from a large Geant4 sample in its quantiles."""
+"""Amplification study of all seeds of a model: divergence from a large Geant4 sample in its quantiles."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ with stage(snakemake):
 
     settings = snakemake.params.settings
     config = CalomplificationConfig(**settings["calomplification"])
-    subjects = {"generated": [Path(snakemake.input.generated)]}
+    subjects = {"generated": [Path(path) for path in snakemake.input.generated]}
     evaluate_calomplification(
         Path(snakemake.input.train),
         Path(snakemake.input.test),
@@ -21,4 +21,5 @@ with stage(snakemake):
         settings["seed"],
         Path(snakemake.output.scores),
         Path(snakemake.output.curves),
+        settings["training_showers"],
     )

@@ -21,6 +21,7 @@ with stage(snakemake):
         seed=split["seed"],
         energy_scale=settings["energy_scale"],
         max_showers=settings["max_showers"],
+        crop=settings["crop"],
         pool=settings["pool"],
         reference_paths=read_manifest(Path(reference)) if reference else (),
     )

@@ -64,5 +64,12 @@ class Dataset(Section):
     geant4_ms_per_GeV: float | None = Field(
         None, gt=0, description="Geant4's time in ms per GeV of incident energy, where known, to compare timings with"
     )
-    pool: tuple[int, int] | None = Field(None, description="average-pooling kernel (first, second index), e.g. [2, 1]")
+    crop: tuple[int, int] | None = Field(
+        None,
+        description="keep so many cells in the centre of each layer (first, second index) of a regular cartesian grid, e.g. "
+        "[30, 30] of 32 x 32; energy outside is lost",
+    )
+    pool: tuple[int, int] | None = Field(
+        None, description="average-pooling kernel (first, second index), e.g. [2, 1]; after the crop"
+    )
     split: Split = Field(default_factory=Split, description="how showers are split")

@@ -140,8 +140,9 @@ class TimingConfig(Section):
 
 class CalomplificationConfig(Section):
     """Amplification study: how many Geant4 showers describe the truth as well as the generated ones do
-    (arXiv:2202.07352). The end of the test split is the truth; training split and the rest of the test split, in this
-    order, are cut into Geant4 samples of each size, the first of which are the showers that the generator learned.
+    (arXiv:2202.07352). One study per dataset and model, over all its seeds. The end of the test split is the truth;
+    training split and the rest of the test split, in this order, are cut into Geant4 samples of each size. With
+    ``training_showers`` of the model the first of that size are the showers that the seeds learned.
     """
 
     truth: int | None = Field(
@@ -155,6 +156,16 @@ class CalomplificationConfig(Section):
         min_length=1,
         description="observables, each alone or several jointly",
     )  # fmt: skip
+    image_pool: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = Field(
+        None,
+        description="judge images: showers summed over their layers, and over patches of so many cells (first, second "
+        "index; the paper: [3, 3]) of a regular cartesian grid; null: voxels as they are",
+    )
+    image_threshold_MeV: float | None = Field(
+        None,
+        ge=0,
+        description="with image_pool: pixels of the image below are zero (the paper: 0.1 MeV); null: none are",
+    )
     pixel_cut_MeV: float = Field(5.0, ge=0, description="smallest energy that enters E_pixel")
     sizes: list[Annotated[int, Field(gt=0)]] = Field(
         default_factory=lambda: [1000, 5000, 10000, 50000],
@@ -176,7 +187,7 @@ class CalomplificationConfig(Section):
     )
     subjects: dict[Name, list[str]] = Field(
         default_factory=dict,
-        description="shower files to judge besides the run's: name -> files of one generator, one per training set",
+        description="shower files to judge besides the model's: name -> files of one generator, one per training set",
     )
 
     @field_validator("observables")
@@ -191,11 +202,15 @@ class CalomplificationConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> CalomplificationConfig:
+        if self.image_threshold_MeV is not None and self.image_pool is None:
+            raise ValueError(
+                "image_threshold_MeV: there are no images without image_pool ([1, 1] only sums the layers)"
+            )
         for number in [self.max_quantiles, *self.quantiles]:
             if number < 2 or number & (number - 1):
                 raise ValueError(f"numbers of quantiles must be powers of 2, found {number}")
         if "generated" in self.subjects:
-            raise ValueError("subjects: 'generated' is the run's own sample; choose another name")
+            raise ValueError("subjects: 'generated' is the model's own sample; choose another name")
         return self
 
 

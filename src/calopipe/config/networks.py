@@ -80,6 +80,12 @@ class Model(Section):
     description: str = Field("", description="one line for reports: what it is, and which publication it follows")
     autoencoder: AutoencoderStage | None = Field(None, description="present: the flow learns its latent space")
     flow: FlowStage = Field(description="the density model that is sampled")
+    training_showers: int | None = Field(
+        None,
+        gt=0,
+        description="showers that each training learns: seed k of a run takes the k-th block (from 0) of so many showers of "
+        "the training split, so that seeds learn different showers; null: all, for every seed",
+    )
 
     @model_validator(mode="after")
     def _kept_epochs(self) -> Model:

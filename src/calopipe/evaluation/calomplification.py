@@ -2,8 +2,8 @@
 (Calomplification, arXiv:2202.07352).
 
 The end of the test split is the truth. Training split and the rest of the test split, in this order, are a pool of
-Geant4 showers that is cut into disjoint samples of every size; the first sample of the training size is the training
-split itself. Estimators are fitted to such samples too.
+Geant4 showers that is cut into disjoint samples of every size; those of the training size begin with the showers that the
+generators learned: the whole training split, or a block of it for each training. Estimators are fitted to them too.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class _Study:
     pool: ImageObservables
     subjects: Mapping[str, Sequence[ImageObservables]]
     n_train: int
+    own_sets: bool
     config: CalomplificationConfig
     seed: int
 
@@ -79,6 +80,7 @@ def evaluate_calomplification(
     seed: int,
     out_json: Path,
     out_npz: Path,
+    training_showers: int | None = None,
 ) -> None:
     """Compare generators with Geant4 samples of several sizes and with density estimators, in quantiles of the truth.
 
@@ -88,13 +90,14 @@ def evaluate_calomplification(
     :func:`calopipe.evaluation.formats.save_divergences`.
 
     Args:
-        train: the showers that the generators were trained on.
+        train: the showers that the generators were trained on, or blocks of it.
         test: independent showers of the same kind, many.
-        subjects: name -> shower files of one generator; several files are trainings on several training sets, each
-            with as many showers as `train`.
+        subjects: name -> shower files of one generator; several files are several trainings. Those of ``generated`` are on
+            one training set unless `training_showers` is given, those of others on a training set each.
         geometry: voxelisation, or its name or file.
         threshold_MeV: voxels below are zero; None: the geometry's threshold.
         seed: seed of fits and draws.
+        training_showers: showers that each training learned, a block of `train` of its own; None: all of `train`.
 
     Raises:
         DataError: a file does not fit the geometry or holds values that are not energies; or the test sample has fewer
@@ -107,8 +110,8 @@ def evaluate_calomplification(
 
     def read(path: Path, what: str) -> ImageObservables:
         chunks = stream(path, geometry, f"observables of {what}")
-        cut = config.pixel_cut_MeV
-        parts = (image_observables(c.showers, c.incident_energies, geometry, threshold, cut) for c in chunks)
+        settings = (config.pixel_cut_MeV, config.image_pool, config.image_threshold_MeV)
+        parts = (image_observables(c.showers, c.incident_energies, geometry, threshold, *settings) for c in chunks)
         return ImageObservables.joined(parts)
 
     training, rest = read(train, "training showers"), read(test, "test showers")
@@ -117,7 +120,8 @@ def evaluate_calomplification(
         raise DataError(f"test sample {test}: {rest.n} showers, but the truth shall be {n_truth} of them (key truth)")
     pool = ImageObservables.joined([training, rest.select(0, rest.n - n_truth)])
     samples = {name: [read(path, name) for path in paths] for name, paths in subjects.items()}
-    study = _Study(rest.select(rest.n - n_truth, rest.n), pool, samples, training.n, config, seed)
+    n_train, own_sets = training_showers or training.n, training_showers is not None
+    study = _Study(rest.select(rest.n - n_truth, rest.n), pool, samples, n_train, own_sets, config, seed)
     curves, scores = [], []
     for names in config.observables:
         found = _judge(study, names)
@@ -261,8 +265,9 @@ def _scores(line: _Line, curve: DivergenceCurve, geant4: Sequence[_Line], study:
                 yield Score(f"{name}/{key}", None, None, n, study.seed, sample, missing=reason)
             continue
         k = int(np.flatnonzero(line.quantiles == wanted)[0])
-        extra = {"n_training": line.n, "n_samples": line.n_samples, "n_truth": study.truth.n, "sets": len(line.values)}
-        extra["error_of"] = "training sets" if len(line.values) > 1 else "finite sample"
+        extra = {"n_training": line.n, "n_samples": line.n_samples, "n_truth": study.truth.n}
+        extra["trainings"] = len(line.values)
+        extra["error_of"] = _error_of(line, study)
         extra["geant4"] = [dict(zip(("n", "jsd", "error"), p, strict=True)) for p in _points(geant4, k)]
         extra |= {"fits": [dict(s) for s in line.settings]} if line.settings else {}
         one_value = "E_pixel" not in curve.observables  # several values of one shower are not independent
@@ -270,6 +275,13 @@ def _scores(line: _Line, curve: DivergenceCurve, geant4: Sequence[_Line], study:
         error = _finite(curve.errors[k])
         yield Score(f"{name}/jsd", float(curve.values[k]), error, n, study.seed, sample, floor, extra=extra)
         yield _amplification(f"{name}/amplification", curve, k, n, sample, study, extra)
+
+
+def _error_of(line: _Line, study: _Study) -> str:
+    """What the errors of a line are the scatter of."""
+    if len(line.values) == 1:
+        return "finite sample"
+    return "training sets" if study.own_sets or line.name != "generated" else "trainings on one set"
 
 
 def _amplification(

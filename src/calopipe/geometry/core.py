@@ -16,7 +16,7 @@ import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calopipe.errors import GeometryError
+from calopipe.geometry import derived
 from calopipe.geometry.layer import Layer
 from calopipe.geometry.neighbours import Neighbours, layer_pairs
 
@@ -209,16 +210,28 @@ class Geometry:
         Raises:
             GeometryError: not cartesian, a kernel that is not two integers >= 1, or one that changes no layer.
         """
-        if self.kind != "cartesian":
-            raise GeometryError(f"pooling needs a cartesian geometry; '{self.name}' is {self.kind}")
-        steps = tuple(kernel)
-        if len(steps) != 2 or any(not isinstance(k, int | np.integer) or k < 1 for k in steps):
-            raise GeometryError(f"pooling kernel must be two integers >= 1, found {kernel!r}")
-        layers = tuple(layer.pooled((int(steps[0]), int(steps[1]))) for layer in self.layers)
-        if layers == self.layers and steps != (1, 1):
-            shapes = [layer.shape for layer in self.layers]
-            raise GeometryError(f"kernel {steps} divides no layer of '{self.name}' (shapes {shapes})")
-        return replace(self, name=f"{self.name}_pool{steps[0]}x{steps[1]}", layers=layers)
+        return derived.pooled(self, kernel)
+
+    def cropped(self, window: Sequence[int]) -> Geometry:
+        """The geometry of the central `window` = (cells along the first axis, along the second) of every layer.
+
+        The name gains "_crop30x30", which `load_geometry` understands. What lies outside the window is lost.
+
+        Raises:
+            GeometryError: not cartesian, layers that are not alike, or a window that is larger than a layer or cannot
+                lie in its centre (an odd number of cells less).
+        """
+        return derived.cropped(self, window)
+
+    def image(self, kernel: Sequence[int]) -> Geometry:
+        """The geometry of one image: all layers summed along the beam, its cells pooled with `kernel` (Calomplification,
+        arXiv:2202.07352, section 2).
+
+        Raises:
+            GeometryError: not cartesian, layers whose cells do not lie behind one another, or a kernel that does not
+                divide their numbers.
+        """
+        return derived.image(self, kernel)
 
     @cached_property
     def hash(self) -> str:

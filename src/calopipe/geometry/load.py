@@ -30,7 +30,7 @@ from calopipe.geometry.core import KINDS, Geometry
 from calopipe.geometry.layer import Layer
 
 _BUILT_IN = Path(__file__).resolve().parent.parent / "geometries"
-_POOLED = re.compile(r"(?P<base>.+?)(?P<steps>(?:_pool\d+x\d+)+)")
+_DERIVED = re.compile(r"(?P<base>.+?)(?P<steps>(?:_(?:pool|crop)\d+x\d+)+)")
 _KEYS = {"name", "kind", "threshold_MeV", "description", "eta_axis", "layers"}
 _LAYER_KEYS = {
     "cylindrical": {"id", "repeat", "z", "n_alpha", "r_edges"},
@@ -48,8 +48,8 @@ def load_geometry(name_or_path: str | Path | Geometry, particle: str | None = No
 
     Args:
         name_or_path: a built-in name; a path ending in .yaml or .yml; a path of a CaloChallenge binning file ending in
-            .xml, optionally "file.xml:photon"; any of these with suffixes "_pool2x1" for pooled geometries; or a
-            Geometry, which is returned as it is.
+            .xml, optionally "file.xml:photon"; any of these with suffixes "_pool2x1" for pooled and "_crop30x30" for
+            cropped geometries; or a Geometry, which is returned as it is.
         particle: which particle of an XML file that describes several.
 
     Raises:
@@ -58,11 +58,12 @@ def load_geometry(name_or_path: str | Path | Geometry, particle: str | None = No
     if isinstance(name_or_path, Geometry):
         return name_or_path
     text = str(name_or_path)
-    pooled = _POOLED.fullmatch(text)
-    if pooled:
-        geometry = load_geometry(pooled["base"], particle)
-        for first, second in re.findall(r"_pool(\d+)x(\d+)", pooled["steps"]):
-            geometry = geometry.pooled((int(first), int(second)))
+    made = _DERIVED.fullmatch(text)
+    if made:
+        geometry = load_geometry(made["base"], particle)
+        for step, first, second in re.findall(r"_(pool|crop)(\d+)x(\d+)", made["steps"]):
+            change = geometry.pooled if step == "pool" else geometry.cropped
+            geometry = change((int(first), int(second)))
         return geometry
     base, _, suffix = text.rpartition(":")
     if base.lower().endswith(".xml"):

@@ -2,7 +2,7 @@
 
 from calopipe.io.checksum import file_hash
 from calopipe.io.joined import joined_showers
-from calopipe.io.pooling import pool_showers
+from calopipe.io.pooling import crop_showers, image_showers, pool_showers
 from calopipe.io.read import FileInfo, file_info, iter_showers, read_incident_energies, read_showers
 from calopipe.io.showers import Showers
 from calopipe.io.write import ShowerWriter, write_calogan, write_showers
@@ -11,8 +11,10 @@ __all__ = [
     "FileInfo",
     "ShowerWriter",
     "Showers",
+    "crop_showers",
     "file_hash",
     "file_info",
+    "image_showers",
     "iter_showers",
     "joined_showers",
     "pool_showers",

@@ -1,4 +1,4 @@
-"""Pool showers of cartesian geometries to a coarser grid."""
+"""Showers of cartesian geometries in a window, on a coarser grid, or as one image."""
 
 from __future__ import annotations
 
@@ -44,3 +44,49 @@ def pool_showers(
         merged = blocks.mean(axis=(2, 4)) if reduce == "mean" else blocks.sum(axis=(2, 4))
         layers.append(merged.reshape(len(cells), rows * columns))
     return np.concatenate(layers, axis=1)
+
+
+def crop_showers(showers: NDArray[np.floating], geometry: Geometry, window: Sequence[int]) -> NDArray[np.floating]:
+    """Keep the central `window` of every layer; the result lives in ``geometry.cropped(window)``. Energy outside is lost.
+
+    Args:
+        showers: (N, V) in MeV.
+        geometry: cartesian geometry of the V voxels, with equal layers.
+        window: cells kept along the first and the second index.
+
+    Returns:
+        (N, V') in the dtype of `showers`.
+
+    Raises:
+        GeometryError: V does not match, or see :meth:`calopipe.geometry.Geometry.cropped`.
+    """
+    rows, columns = geometry.cropped(window).layer_shape(0)
+    layers = []
+    for i in range(geometry.n_layers):
+        cells = geometry.reshape_layer(showers, i)
+        a, b = (cells.shape[1] - rows) // 2, (cells.shape[2] - columns) // 2
+        layers.append(cells[:, a : a + rows, b : b + columns].reshape(len(cells), rows * columns))
+    return np.concatenate(layers, axis=1)
+
+
+def image_showers(showers: NDArray[np.floating], geometry: Geometry, kernel: Sequence[int]) -> NDArray[np.floating]:
+    """Sum showers over their layers and the cells of each patch of `kernel`; the result lives in ``geometry.image(kernel)``.
+
+    Source: Calomplification, arXiv:2202.07352, section 2.
+
+    Args:
+        showers: (N, V) in MeV.
+        geometry: cartesian geometry of the V voxels, with layers behind one another.
+        kernel: cells merged along the first and the second index.
+
+    Returns:
+        (N, pixels) in the dtype of `showers`.
+
+    Raises:
+        GeometryError: V does not match, or see :meth:`calopipe.geometry.Geometry.image`.
+    """
+    rows, columns = geometry.image(kernel).layer_shape(0)
+    layers = (geometry.reshape_layer(showers, i) for i in range(geometry.n_layers))
+    cells = sum(layers, start=np.zeros((), dtype=showers.dtype))
+    first, second = kernel
+    return cells.reshape(-1, rows, first, columns, second).sum(axis=(2, 4)).reshape(-1, rows * columns)

@@ -1,7 +1,8 @@
 """From raw shower files to the training, validation and test splits.
 
 Per shower, in this order: voxels below the threshold become zero (the threshold is in physical MeV of the raw file),
-the layers are average-pooled where asked, voxel energies are multiplied by `energy_scale` (incident energies are not).
+the layers are cropped and then average-pooled where asked, voxel energies are multiplied by `energy_scale` (incident
+energies are not). Energy outside the window of a cropped layer is lost.
 The attribute threshold_MeV of the written files is the threshold times the scale, i.e. it holds for the values in the
 file; energy_scale is an attribute too, to be divided out for physical energies.
 
@@ -26,7 +27,7 @@ from calopipe.errors import DataError
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io.checksum import file_hash
 from calopipe.io.output import writing
-from calopipe.io.pooling import pool_showers
+from calopipe.io.pooling import crop_showers, pool_showers
 from calopipe.io.read import file_info, iter_showers
 from calopipe.io.showers import Showers
 from calopipe.io.shuffle import Buckets
@@ -43,18 +44,25 @@ class _Recipe:
     geometry: Geometry
     threshold_MeV: float
     energy_scale: float
+    crop: tuple[int, int] | None
     pool: tuple[int, int] | None
 
     @property
+    def cropped_geometry(self) -> Geometry:
+        return self.geometry if self.crop is None else self.geometry.cropped(self.crop)
+
+    @property
     def output_geometry(self) -> Geometry:
-        return self.geometry if self.pool is None else self.geometry.pooled(self.pool)
+        return self.cropped_geometry if self.pool is None else self.cropped_geometry.pooled(self.pool)
 
     def apply(self, showers: Showers) -> Showers:
-        """Threshold, pool and scale (n, V) showers; the input's array is changed."""
+        """Threshold, crop, pool and scale (n, V) showers; the input's array is changed."""
         voxels = showers.showers
         voxels[voxels < np.float32(self.threshold_MeV)] = 0
+        if self.crop is not None:
+            voxels = crop_showers(voxels, self.geometry, self.crop)
         if self.pool is not None:
-            voxels = pool_showers(voxels, self.geometry, self.pool)
+            voxels = pool_showers(voxels, self.cropped_geometry, self.pool)
         if self.energy_scale != 1:
             voxels = voxels * np.float32(self.energy_scale)
         return Showers.unchecked(showers.incident_energies, voxels, showers.name)
@@ -139,6 +147,7 @@ def prepare(
     seed: int = 0,
     energy_scale: float = 1.0,
     max_showers: int | None = None,
+    crop: Sequence[int] | None = None,
     pool: Sequence[int] | None = None,
     reference_paths: Sequence[str | Path] = (),
     compression: int = 2,
@@ -154,7 +163,8 @@ def prepare(
         seed: seed of the permutation.
         energy_scale: factor on voxel energies.
         max_showers: use only the first showers of the pooled files (and of the pooled reference files).
-        pool: average-pooling kernel (first, second index) on a cartesian geometry.
+        crop: cells of the central window (first, second index) that are kept, on a cartesian geometry of equal layers.
+        pool: average-pooling kernel (first, second index) on a cartesian geometry, after the crop.
         reference_paths: separate files for the test split (CaloChallenge); the raw files are then split into train and
             val alone, in the ratio of their fractions.
         compression: gzip level of the files written.
@@ -165,12 +175,12 @@ def prepare(
 
     Raises:
         DataError: unreadable input, values that are not energies, empty splits, a file that cannot be written.
-        GeometryError: the files do not fit the geometry, or it cannot be pooled.
+        GeometryError: the files do not fit the geometry, or it cannot be cropped or pooled.
     """
     geometry = load_geometry(geometry)
-    kernel = None if pool is None else (int(pool[0]), int(pool[1]))
+    window, kernel = (None if pair is None else (int(pair[0]), int(pair[1])) for pair in (crop, pool))
     threshold = geometry.threshold_MeV if threshold_MeV is None else float(threshold_MeV)
-    recipe = _Recipe(geometry, threshold, float(energy_scale), kernel)
+    recipe = _Recipe(geometry, threshold, float(energy_scale), window, kernel)
     _check(recipe, fractions, outputs)
     paths = [raw_paths] if isinstance(raw_paths, str | Path) else raw_paths
     raw = _Pool([Path(path) for path in paths], max_showers)
@@ -197,6 +207,7 @@ def prepare(
         "geometry_hash": recipe.output_geometry.hash,
         "threshold_MeV": threshold,
         "energy_scale": recipe.energy_scale,
+        "crop": None if window is None else list(window),
         "pool": None if kernel is None else list(kernel),
         "seed": seed,
         "fractions": list(fractions),
@@ -215,7 +226,7 @@ def _check(recipe: _Recipe, fractions: Sequence[float], outputs: Mapping[str, An
         raise DataError(f"prepare: threshold_MeV must be a number >= 0, found {recipe.threshold_MeV}")
     if not (math.isfinite(recipe.energy_scale) and recipe.energy_scale > 0):
         raise DataError(f"prepare: energy_scale must be a number > 0, found {recipe.energy_scale}")
-    _ = recipe.output_geometry  # raises GeometryError when it cannot be pooled
+    _ = recipe.output_geometry  # raises GeometryError when it cannot be cropped or pooled
 
 
 def _counts(n: int, fractions: Sequence[float], n_reference: int | None) -> dict[str, int]:

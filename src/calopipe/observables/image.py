@@ -1,8 +1,9 @@
 """Observables of a shower seen as one image: E_vis, E_peak, E_pixel, CG_x and CG_y (Calomplification, arXiv:2202.07352,
 sections 2 and 3, eq. 2.2), for any geometry.
 
-The paper has images of 10 x 10 pixels: 3D showers summed along the beam and pooled. Here pixels are the voxels of the
-geometry; the centres of gravity are of all layers that are resolved in two dimensions. Everything follows from
+The paper has images of 10 x 10 pixels: 3D showers summed along the beam and pooled, then cut at 0.1 MeV. `image_pool` does
+so here; without it pixels are the voxels of the geometry, and the centres of gravity are of all layers that are resolved in
+two dimensions. Everything follows from
 :func:`calopipe.observables.compute.compute`, so that E_vis is E_tot and an empty shower has its centre at 0.
 """
 
@@ -17,6 +18,7 @@ import numpy as np
 from calopipe.config.evaluation import ImageObservable
 from calopipe.errors import DataError
 from calopipe.geometry import Geometry
+from calopipe.io.pooling import image_showers
 from calopipe.observables.compute import EPSILON_MEV, compute
 
 #: name -> axis label
@@ -82,6 +84,8 @@ def image_observables(
     geometry: Geometry,
     threshold_MeV: float | None = None,
     pixel_cut_MeV: float = 0.0,
+    image_pool: Sequence[int] | None = None,
+    image_threshold_MeV: float | None = None,
 ) -> ImageObservables:
     """Compute E_vis (sum), E_peak (largest voxel), E_pixel (every voxel above the cut), CG_x, CG_y of N showers.
 
@@ -89,22 +93,29 @@ def image_observables(
         showers: (N, V) voxel energies in MeV.
         incident_energies: (N,) or (N, 1) in MeV.
         geometry: the voxels' layers and centres.
-        threshold_MeV: voxels below are zero (the paper: 0.1 MeV); None: the geometry's threshold.
-        pixel_cut_MeV: E_pixel holds voxels of at least this energy (the paper: 5 MeV), and never empty ones.
+        threshold_MeV: voxels below are zero; None: the geometry's threshold.
+        pixel_cut_MeV: E_pixel holds pixels of at least this energy (the paper: 5 MeV), and never empty ones.
+        image_pool: sum over the layers and patches of so many cells first (the paper: 3 x 3); None: pixels are voxels.
+        image_threshold_MeV: with `image_pool`, pixels below are zero (the paper: 0.1 MeV); None: none are.
 
     Raises:
+        GeometryError: `image_pool` does not fit the geometry.
         DataError: like :func:`calopipe.observables.compute`, or no layer is resolved in two dimensions.
     """
     if not geometry.alpha_layers:
         raise DataError(
             f"geometry '{geometry.name}': no layer is resolved in two dimensions, so there is no CG_x, CG_y"
         )
-    out = compute(showers, incident_energies, geometry, threshold_MeV, brightest=1)
+    threshold = geometry.threshold_MeV if threshold_MeV is None else threshold_MeV
+    if image_pool is not None:
+        kept = np.where(showers >= np.float32(threshold), showers, np.float32(0))
+        showers = image_showers(kept, geometry, image_pool)
+        geometry, threshold = geometry.image(image_pool), image_threshold_MeV or 0.0
+    out = compute(showers, incident_energies, geometry, threshold, brightest=1)
     weights = out["E_layer"][:, list(geometry.alpha_layers)]
     norm = weights.sum(axis=1) + EPSILON_MEV
     eta, phi = ((weights * out[f"EC_{axis}"]).sum(axis=1) / norm for axis in ("eta", "phi"))
     x, y = (eta, phi) if geometry.eta_axis == 0 else (phi, eta)
-    threshold = geometry.threshold_MeV if threshold_MeV is None else threshold_MeV
     active = (showers > 0) & (showers >= np.float32(max(threshold, pixel_cut_MeV)))
     return ImageObservables(
         {"E_vis": out["E_tot"], "E_peak": out["brightest"][:, :, 0].max(axis=1), "CG_x": x, "CG_y": y},

@@ -90,10 +90,10 @@ def _styles(common: Sequence[DivergenceCurve]) -> dict[tuple[str, int], LineStyl
     sizes = sorted({c.n for c in common if c.kind == "geant4"})
     for i, n in enumerate(sizes):
         grey = _GREYS[round(i * (len(_GREYS) - 1) / max(len(sizes) - 1, 1))]
-        found["geant4", n] = LineStyle(f"{REFERENCE_LABEL}, {_count(n)}", grey)
+        found["geant4", n] = LineStyle(f"{REFERENCE_LABEL}, {count(n)}", grey)
     for kind, (label, color) in ESTIMATORS.items():
         for i, n in enumerate(sorted({c.n for c in common if c.kind == kind})):
-            found[kind, n] = LineStyle(f"{label}, {_count(n)}", color, _DASHES[i % len(_DASHES)])
+            found[kind, n] = LineStyle(f"{label}, {count(n)}", color, _DASHES[i % len(_DASHES)])
     for curve in common:
         found.setdefault((curve.kind, curve.n), LineStyle("", REFERENCE_LINE, ":"))
     return found
@@ -101,7 +101,7 @@ def _styles(common: Sequence[DivergenceCurve]) -> dict[tuple[str, int], LineStyl
 
 def _floor(n_truth: int) -> Line2D:
     """Legend entry of the truth's own scatter."""
-    label = f"resolution of the truth ({_count(n_truth)})"
+    label = f"resolution of the truth ({count(n_truth)})"
     return Line2D([], [], label=label, color=REFERENCE_LINE, linestyle=(0, (1, 1.5)), linewidth=0.9)
 
 
@@ -164,6 +164,6 @@ def _share(every: Sequence[Axes], label: str, lowest: float = 0.0) -> None:
             axes.set_ylabel(label)
 
 
-def _count(n: int) -> str:
+def count(n: int) -> str:
     """``5000`` as 5k."""
     return f"{n / 1000:g}k" if n >= 1000 else str(n)

@@ -28,8 +28,8 @@ class RunArtifacts:
             :func:`calopipe.evaluation.regression.evaluate_regression`, "loss": CSV log, "checkpoint": the regressor}``.
         epochs: JSON of :func:`calopipe.evaluation.epochs.score_epochs`.
         timing: JSON with device, threads, results, geant4_ms and peak_memory_MiB.
-        calomplification: JSON list of scores of the amplification study.
-        divergences: NPZ of :func:`calopipe.evaluation.formats.save_divergences`.
+        calomplification: JSON list of scores of the amplification study, one for all seeds of the model.
+        divergences: its NPZ, see :func:`calopipe.evaluation.formats.save_divergences`.
         loss_autoencoder, loss_flow: CSV logs with columns epoch, step, train_loss, val_loss, lr.
         checkpoint_autoencoder, checkpoint_flow: trained models.
         generated, reconstructed, reference: shower files; linked, never opened.

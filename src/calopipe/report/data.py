@@ -51,28 +51,33 @@ class SeedData:
     regression: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     epochs: dict[str, Any] | None = None
     timing: dict[str, Any] | None = None
-    divergences: list[DivergenceCurve] = field(default_factory=list)
-    n_truth: int = 0
     losses: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
 @dataclass
 class ModelData:
-    """All seeds of one model on one dataset."""
+    """All seeds of one model on one dataset, and the amplification study that judges them together."""
 
     name: str
     style: LineStyle
     seeds: list[SeedData]
+    amplification: list[Score] = field(default_factory=list)
+    divergences: list[DivergenceCurve] = field(default_factory=list)
+    n_truth: int = 0
 
     @property
     def description(self) -> str:
         """The model's line of description."""
         return next((s.run.description for s in self.seeds if s.run.description), "")
 
+    def scores(self) -> list[list[Score]]:
+        """Scores of each seed; those of all seeds together are among the first one's."""
+        return [[*seed.scores, *([] if i else self.amplification)] for i, seed in enumerate(self.seeds)]
+
     def samples(self) -> list[str]:
         """Names of its samples, generated first."""
         found = {s for seed in self.seeds for h in seed.histograms.values() for s in h.counts}
-        found |= {s.sample for seed in self.seeds for s in seed.scores}
+        found |= {s.sample for scores in self.scores() for s in scores}
         return sorted(found - {"reference"}, key=lambda s: (s != "generated", s))
 
 
@@ -87,7 +92,7 @@ class DatasetData:
 
     def score_columns(self) -> dict[Column, list[list[Score]]]:
         """Columns of the score table: (model, sample) -> scores of each seed."""
-        return {(m.name, sample): [s.scores for s in m.seeds] for m in self.models for sample in m.samples()}
+        return {(m.name, sample): m.scores() for m in self.models for sample in m.samples()}
 
 
 def load_study_data(summary: StudySummary) -> list[DatasetData]:
@@ -101,9 +106,19 @@ def load_study_data(summary: StudySummary) -> list[DatasetData]:
         models = []
         for model in dict.fromkeys(run.model for run in runs):
             seeds = sorted((run for run in runs if run.model == model), key=lambda run: run.seed)
-            models.append(ModelData(model, styles[model], [_load_seed(run, notes) for run in seeds]))
+            models.append(_load_model(model, styles[model], seeds, notes))
         found.append(DatasetData(dataset, geometry, models, notes))
     return found
+
+
+def _load_model(name: str, style: LineStyle, runs: Sequence[RunArtifacts], notes: list[str]) -> ModelData:
+    data = ModelData(name, style, [_load_seed(run, notes) for run in runs])
+    studied = next((run for run in runs if run.calomplification), None)
+    if studied is not None:
+        found = _try(load_scores, _path(studied.calomplification), notes) or []
+        data.amplification = [s for s in found if s.sample == "generated"]  # the estimators' are in the figures
+        data.divergences, data.n_truth = _try(load_divergences, _path(studied.divergences), notes) or ([], 0)
+    return data
 
 
 def _load_seed(run: RunArtifacts, notes: list[str]) -> SeedData:
@@ -133,9 +148,6 @@ def _load_seed(run: RunArtifacts, notes: list[str]) -> SeedData:
         if curves:
             data.regression[name] = curves
     data.epochs = _try(_read_json, _path(run.epochs), notes)
-    amplification = _try(load_scores, _path(run.calomplification), notes) or []
-    data.scores += [s for s in amplification if s.sample == "generated"]  # the estimators' are in the figures
-    data.divergences, data.n_truth = _try(load_divergences, _path(run.divergences), notes) or ([], 0)
     data.timing = _try(_read_json, _path(run.timing), notes)
     logs = {"autoencoder": run.loss_autoencoder, "flow": run.loss_flow}
     logs |= {f"regressor {name}": paths.get("loss") for name, paths in run.regression.items()}

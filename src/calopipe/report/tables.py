@@ -152,7 +152,7 @@ def _cell(name: str, key: Column, seeds: Sequence[Sequence[Score]]) -> Cell:
         reason = next((s.missing for s in found if s.missing), "not computed" if not found else "no value given")
         return Cell(reason=reason, n=found[0].n if found else None, competes=competes)
     value, error = combined
-    count = sum(s.value is not None for s in found)
+    count = sum(s.extra.get("trainings", 1) for s in found if s.value is not None)
     text = format_measurement(value, error)
     remark = _latent_sizes(found)
     return Cell(text, n=found[0].n, n_seeds=count, value=value, error=error, competes=competes, remark=remark)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from calopipe import seeds
 from calopipe.errors import ConfigError, DataError
 from calopipe.geometry import Geometry
 from calopipe.io import read_showers
+from calopipe.training.job import TrainingJob
+
+log = logging.getLogger("calopipe")
 
 #: rows that preprocessing and input standardisation are fitted on, at most
 FIT_ROWS = 50_000
@@ -30,19 +34,38 @@ class Encoded:
     incident: Tensor
 
 
-def load_showers(path: Path, geometry: Geometry) -> tuple[Tensor, Tensor]:
+def block_rows(path: Path, n: int, job: TrainingJob) -> slice:
+    """Rows of the training split, of n showers, that a job learns: all, or its own block of ``job.showers``.
+
+    Raises:
+        ConfigError: the split has no block of that number.
+    """
+    if job.showers is None:
+        return slice(0, n)
+    first, last = job.seed * job.showers, (job.seed + 1) * job.showers
+    if last > n:
+        raise ConfigError(
+            f"training_showers: {path} has {n} showers, {n // job.showers} blocks of {job.showers}; seed {job.seed} needs "
+            f"block {job.seed} (they count from 0)"
+        )
+    log.info("training showers %d to %d of %d: block %d", first, last - 1, n, job.seed)
+    return slice(first, last)
+
+
+def load_showers(path: Path, geometry: Geometry, rows: slice | None = None) -> tuple[Tensor, Tensor]:
     """Voxel energies (N, V) and incident energies (N, 1) in MeV as tensors; DataError when there are none."""
-    showers = read_showers(path, geometry=geometry)
+    showers = read_showers(path, rows=rows, geometry=geometry)
     if len(showers.showers) == 0:
         raise DataError(f"{path}: no showers to train on")
     return torch.from_numpy(np.ascontiguousarray(showers.showers)), torch.from_numpy(showers.incident_energies)
 
 
-def load_latents(path: Path) -> Encoded:
-    """Read a file written by the encode stage."""
+def load_latents(path: Path, job: TrainingJob | None = None) -> Encoded:
+    """Read a file written by the encode stage: all of it, or the rows that a job learns."""
     try:
         with h5py.File(path, "r") as file:
-            arrays = [torch.from_numpy(file[k][:]) for k in ("mu", "logvar", "extras", "incident_energies")]
+            rows = slice(None) if job is None else block_rows(path, len(file["mu"]), job)
+            arrays = [torch.from_numpy(file[k][rows]) for k in ("mu", "logvar", "extras", "incident_energies")]
     except (OSError, KeyError) as error:
         raise DataError(f"{path}: not a file of latents: {error}") from error
     return Encoded(*arrays)

@@ -18,6 +18,7 @@ class TrainingJob:
         seed: seed of weights, order and noise.
         threads: CPU threads (0: torch's default).
         threshold_MeV: readout threshold; None takes the geometry's.
+        showers: learn only the block number `seed` (from 0) of so many showers of the training split; None: all of it.
         epochs: folder for the checkpoints that ``training.keep_every`` asks for; None: they are not written.
     """
 
@@ -31,3 +32,4 @@ class TrainingJob:
     threads: int = 0
     threshold_MeV: float | None = None
     epochs: Path | None = None
+    showers: int | None = None

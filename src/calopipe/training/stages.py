@@ -14,11 +14,12 @@ from torch import Tensor
 from calopipe import seeds
 from calopipe.config.networks import AutoencoderStage, FlowStage, RegressorStage, Training
 from calopipe.geometry import Geometry, load_geometry
+from calopipe.io import file_info
 from calopipe.models.base import Autoencoder, EnergyRegressor
 from calopipe.models.latent_target import LatentTarget
 from calopipe.preprocessing import Layout
 from calopipe.training.checkpoint import Kind, Network, build_network, save_network
-from calopipe.training.data import fit_rows, load_latents, load_showers, reflections
+from calopipe.training.data import block_rows, fit_rows, load_latents, load_showers, reflections
 from calopipe.training.fit import clear, export_kept, fit
 from calopipe.training.job import TrainingJob
 from calopipe.training.module import Assemble, Data
@@ -46,7 +47,7 @@ def train_flow(settings: FlowStage, job: TrainingJob, latent: bool = False) -> N
     if not latent:
         _train("flow", values, geometry, job, _showers(job, geometry))
         return
-    train, val = load_latents(job.train), load_latents(job.val)
+    train, val = load_latents(job.train, job), load_latents(job.val)
     target = LatentTarget(settings.latents, train.mu.shape[1])
     extra = {"latents": target.mode, "latent_dim": target.latent_dim}
     if target.mode == "once":
@@ -82,7 +83,8 @@ def regressor_settings(regressor: RegressorStage, geometry: Geometry) -> dict[st
 
 
 def _showers(job: TrainingJob, geometry: Geometry) -> Tensors:
-    return load_showers(job.train, geometry), load_showers(job.val, geometry)
+    rows = block_rows(job.train, file_info(job.train).n_showers, job)
+    return load_showers(job.train, geometry, rows), load_showers(job.val, geometry)
 
 
 def _as_read(x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:

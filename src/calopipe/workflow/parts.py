@@ -71,8 +71,14 @@ class StudyParts:
         return self.study.evaluations[self.run(dataset, model, seed).evaluation]
 
     def geometry(self, dataset: str) -> Geometry:
-        """The geometry of the prepared showers of `dataset` (pooled where the configuration says so)."""
-        return _geometry(self.dataset(dataset).geometry, self.dataset(dataset).pool)
+        """The geometry of the prepared showers of `dataset` (cropped and pooled where the configuration says so)."""
+        return _geometry(self._geometry_name(dataset))
+
+    def _geometry_name(self, dataset: str) -> str:
+        """What `load_geometry` makes that geometry of."""
+        settings = self.dataset(dataset)
+        steps = {"crop": settings.crop, "pool": settings.pool}
+        return settings.geometry + "".join(f"_{step}{n[0]}x{n[1]}" for step, n in steps.items() if n)
 
     def regressor(self, name: str) -> RegressorStage:
         """Settings of an energy regressor."""
@@ -127,27 +133,65 @@ class StudyParts:
         """Local files that `fetch` reads for the source or the reference of `dataset`."""
         return getattr(self.dataset(dataset), role).paths
 
-    def subjects(self, **wildcards: Any) -> list[str]:
-        """Shower files that the amplification study of a run judges besides the run's own."""
-        study = self.evaluation(**wildcards).calomplification
+    def amplified(self, dataset: str, model: str, **_: Any) -> list[RunKey]:
+        """Runs of a model that its amplification study judges together, one per seed; none where it is not asked for."""
+        runs = (r for r in self.runs if (r.dataset, r.model) == (dataset, model))
+        found = [r for r in runs if self.study.evaluations[r.evaluation].calomplification is not None]
+        return sorted(found, key=lambda r: r.seed)
+
+    def subjects(self, dataset: str, model: str, **_: Any) -> list[str]:
+        """Shower files that the amplification study of a model judges besides the model's own."""
+        runs = self.amplified(dataset, model)
+        study = self.study.evaluations[runs[0].evaluation].calomplification if runs else None
         return [] if study is None else [path for paths in study.subjects.values() for path in paths]
+
+    def check_amplification(self, dataset: str, model: str) -> None:
+        """Raise ConfigError when the runs of a model ask for different studies, or the showers cannot be made images."""
+        runs = self.amplified(dataset, model)
+        names = list(dict.fromkeys(r.evaluation for r in runs))
+        asked = [(e.calomplification, e.seed) for e in map(self.study.evaluations.__getitem__, names)]
+        for name, other in zip(names, asked, strict=True):
+            if other != asked[0]:
+                raise ConfigError(
+                    f"evaluations.{name}.calomplification: dataset '{dataset}' and model '{model}' have one amplification "
+                    f"study for all seeds, and evaluation '{names[0]}' asks for another one"
+                )
+        kernel = asked[0][0].image_pool if asked and asked[0][0] is not None else None
+        if kernel is not None:
+            try:
+                self.geometry(dataset).image(kernel)
+            except GeometryError as error:
+                key = f"evaluations.{names[0]}.calomplification.image_pool"
+                raise ConfigError(f"{key}: not for dataset '{dataset}': {error}") from None
+
+    def check_blocks(self, run: RunKey) -> None:
+        """Raise ConfigError when a run's seed is beyond the blocks of training showers, as far as the settings tell."""
+        block, data = self.model(run.model).training_showers, self.dataset(run.dataset)
+        if block is None or data.max_showers is None:
+            return
+        split = data.split
+        share = split.train / (split.train + split.val) if data.reference else split.train
+        n = round(share * data.max_showers)
+        if (run.seed + 1) * block > n:
+            raise ConfigError(
+                f"models.{run.model}.training_showers: the training split of dataset '{run.dataset}' has at most {n} "
+                f"showers, {n // block} blocks of {block}; seed {run.seed} needs block {run.seed} (they count from 0)"
+            )
 
     def where(self, dataset: str) -> dict[str, Any]:
         """Geometry and threshold of the prepared showers; the digest follows the contents of a geometry file."""
         settings, geometry = self.dataset(dataset), self.geometry(dataset)
-        name, pool = settings.geometry, settings.pool
         threshold = geometry.threshold_MeV if settings.threshold_MeV is None else settings.threshold_MeV
         return {
-            "geometry": f"{name}_pool{pool[0]}x{pool[1]}" if pool else name,
+            "geometry": self._geometry_name(dataset),
             "geometry_digest": short_digest(geometry.to_dict()),
             "threshold_MeV": threshold * settings.energy_scale,
         }
 
 
 @cache
-def _geometry(name: str, pool: tuple[int, int] | None) -> Geometry:
-    geometry = load_geometry(name)
-    return geometry.pooled(pool) if pool else geometry
+def _geometry(name: str) -> Geometry:
+    return load_geometry(name)
 
 
 def short_digest(data: Any) -> str:

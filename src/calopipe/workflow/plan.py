@@ -73,6 +73,8 @@ class Plan(StageSettings):
                 _check_source(getattr(plan.dataset(name), role))
         for run in plan.runs:
             plan.check_reflections(run.dataset, run.model)
+            plan.check_blocks(run)
+            plan.check_amplification(run.dataset, run.model)
             for name in plan.regressors(run):
                 plan.check_grid(run.dataset, name)
         return plan
@@ -103,9 +105,9 @@ class Plan(StageSettings):
             "timing": f"{folder}/timing.json",
             "reference": f"{self.study.results}/data/{run.dataset}/test.hdf5",
         }
-        if evaluation.calomplification is not None:
-            found["calomplification"] = f"{folder}/calomplification.json"
-            found["divergences"] = f"{folder}/calomplification.npz"
+        if evaluation.calomplification is not None:  # one study for all seeds of the model
+            study = f"{self.study.results}/{run.dataset}/{run.model}/calomplification"
+            found |= {"calomplification": f"{study}.json", "divergences": f"{study}.npz"}
         for network in ("autoencoder", "flow") if model.is_latent else ("flow",):
             found[f"loss_{network}"] = f"{folder}/{network}/history.csv"
             found[f"checkpoint_{network}"] = f"{folder}/{network}/model.pt"

@@ -20,18 +20,21 @@ class StageSettings(StudyParts):
 
     def _prepare(self, dataset: str, **_: Any) -> dict[str, Any]:
         settings = plain(self.dataset(dataset))
-        kept = ("geometry", "threshold_MeV", "energy_scale", "max_showers", "pool", "split")
+        kept = ("geometry", "threshold_MeV", "energy_scale", "max_showers", "crop", "pool", "split")
         return {**{k: settings[k] for k in kept}, "geometry_digest": self.where(dataset)["geometry_digest"]}
 
     def _train_autoencoder(self, dataset: str, model: str, **_: Any) -> dict[str, Any]:
-        return {"autoencoder": plain(self.model(model).autoencoder), **self.where(dataset)}
+        settings = self.model(model)
+        learned = {"autoencoder": plain(settings.autoencoder), "training_showers": settings.training_showers}
+        return {**learned, **self.where(dataset)}
 
     def _encode(self, **_: Any) -> dict[str, Any]:
         return {}
 
     def _train_flow(self, dataset: str, model: str, **_: Any) -> dict[str, Any]:
         settings = self.model(model)
-        return {"flow": plain(settings.flow), "latent": settings.is_latent, **self.where(dataset)}
+        learned = {"flow": plain(settings.flow), "training_showers": settings.training_showers}
+        return {**learned, "latent": settings.is_latent, **self.where(dataset)}
 
     def _train_regressor(self, dataset: str, regressor: str, **_: Any) -> dict[str, Any]:
         settings = plain(self.regressor(regressor))
@@ -74,12 +77,13 @@ class StageSettings(StudyParts):
         latent = model.autoencoder.model.get("latent") if model.autoencoder is not None else None
         return {"metrics": evaluation.metrics, "latent": latent, "seed": evaluation.seed, **self.where(dataset)}
 
-    def _calomplification(self, dataset: str, **wildcards: Any) -> dict[str, Any]:
-        evaluation = self.evaluation(dataset=dataset, **wildcards)
-        if evaluation.calomplification is None:
-            raise ConfigError("the evaluation of this run has no amplification study (key calomplification)")
-        study = plain(evaluation.calomplification)
-        return {"calomplification": study, "seed": evaluation.seed, **self.where(dataset)}
+    def _calomplification(self, dataset: str, model: str, **_: Any) -> dict[str, Any]:
+        runs = self.amplified(dataset, model)
+        if not runs:
+            raise ConfigError(f"no run of dataset '{dataset}' and model '{model}' has an amplification study")
+        evaluation = self.study.evaluations[runs[0].evaluation]
+        study = {"calomplification": plain(evaluation.calomplification), "seed": evaluation.seed}
+        return {**study, "training_showers": self.model(model).training_showers, **self.where(dataset)}
 
     def _regression(self, dataset: str, regressor: str, **wildcards: Any) -> dict[str, Any]:
         evaluation = self.evaluation(dataset=dataset, **wildcards)
