@@ -232,6 +232,7 @@ JUDGED = dict.fromkeys(
             2e-3,
             {"train_autoencoder": 1, "encode": 2, "train_flow": 1, "generate": 1, "reconstruct": 1, **JUDGED},
         ),
+        (("models", "inn", "training_showers"), 200, {"train_flow": 1, "generate": 1, "epochs": 1, **JUDGED}),
     ],
     ids=[
         "plots",
@@ -245,6 +246,7 @@ JUDGED = dict.fromkeys(
         "amplification",
         "flow",
         "autoencoder",
+        "training showers",
     ],  # fmt: skip
 )
 def test_configuration_edit_reruns_what_depends_on_it(tree, keys, value, expected):
