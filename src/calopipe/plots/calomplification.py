@@ -27,6 +27,9 @@ OUTSIDE = Line2D(
     label="outside the measured sizes",
 )  # fmt: skip
 
+#: smallest amplification factor shown; errors at few quantiles reach far below
+LOWEST_FACTOR = 0.1
+
 Generators = Sequence[tuple[DivergenceCurve, LineStyle]]
 
 
@@ -54,8 +57,8 @@ def divergence_figure(
         for curve, style in (g for g in generators if g[0].observables == name):
             _band(axes, curve.quantiles, curve.values, curve.errors, style)
         axes.set_yscale("log")
-    floors = [c.values[0] for c in common if c.kind == "floor"]
-    _share(every, "Jensen\N{EN DASH}Shannon divergence", 0.5 * min(floors) if floors else 0.0)
+    floors = [c.values[min(1, len(c.values) - 1)] for c in common if c.kind == "floor"]
+    _share(every, "Jensen\N{EN DASH}Shannon divergence", min(floors, default=0.0), room=0.02)
     return figure
 
 
@@ -80,7 +83,7 @@ def amplification_figure(
             look = {"markersize": 3, "markerfacecolor": "white", "color": style.color}
             axes.plot(curve.quantiles[outside], curve.amplification[outside], "o", **look)
         axes.set_yscale("log")
-    _share(every, "Amplification factor")
+    _share(every, "Amplification factor", LOWEST_FACTOR)
     return figure
 
 
@@ -117,11 +120,11 @@ def _panels(names: Sequence[str], styles: Sequence[LineStyle], title: str, last:
     rows = math.ceil(len(names) / columns)
     per_row = max(1, int(2.4 * columns // 2.2))
     head = 0.5 + 0.18 * math.ceil(len(entries) / per_row)
-    width, height = max(2.3 * columns + 0.7, 5.2), 2.0 * rows + 0.5 + head
+    width, height = max(2.3 * columns + 0.7, 5.2), 2.4 * rows + 0.5 + head
     figure = new_figure(width, height)
     grid = figure.add_gridspec(
         rows, columns, left=0.68 / width, right=1 - 0.12 / width, top=1 - head / height, bottom=0.48 / height,
-        wspace=0.1, hspace=0.22,
+        wspace=0.1, hspace=0.12,
     )  # fmt: skip
     figure.legend(
         handles=entries, loc="upper left", bbox_to_anchor=(0.6 / width, 1 - 0.27 / height),
@@ -139,13 +142,13 @@ def _panels(names: Sequence[str], styles: Sequence[LineStyle], title: str, last:
 
 
 def _band(axes: Axes, x: np.ndarray, values: np.ndarray, errors: np.ndarray, style: LineStyle) -> None:
-    axes.plot(x, values, linewidth=1.2, **style.line)
+    axes.plot(x, values, linewidth=1.3, **style.line)
     low, high = values - np.nan_to_num(errors), values + np.nan_to_num(errors)
-    axes.fill_between(x, np.maximum(low, values / 20), high, color=style.color, alpha=0.2, linewidth=0)
+    axes.fill_between(x, np.maximum(low, values / 20), high, color=style.color, alpha=0.25, linewidth=0)
 
 
-def _share(every: Sequence[Axes], label: str, lowest: float = 0.0) -> None:
-    """The same limits in all panels, not below `lowest`, with room for the labels, and plain numbers on the axes."""
+def _share(every: Sequence[Axes], label: str, lowest: float, room: float = 0.12) -> None:
+    """The same limits in all panels, not below `lowest`, with room above for labels, and plain numbers on the axes."""
     limits = [(*a.get_xlim(), *a.get_ylim()) for a in every]
     if not limits:
         return
@@ -156,7 +159,7 @@ def _share(every: Sequence[Axes], label: str, lowest: float = 0.0) -> None:
     plain = FuncFormatter(lambda v, i: f"{v:g}" if 1e-2 <= v < 1e4 else power(v, i))
     for axes in every:
         axes.set_xlim(x0, x1)
-        axes.set_ylim(y0, y1 * (y1 / y0) ** 0.12)
+        axes.set_ylim(y0, y1 * (y1 / y0) ** room)
         for axis, form in ((axes.xaxis, plain), (axes.yaxis, power if small else plain)):
             axis.set_major_formatter(form)
             axis.set_minor_formatter(NullFormatter())

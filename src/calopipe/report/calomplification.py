@@ -21,8 +21,10 @@ def amplification_tasks(data: DatasetData) -> Iterator[Task]:
             label = f"{model.name if own else curve.name}, {count(curve.n)}"
             lines.append((curve, LineStyle(label, model.style.color, "-" if own else "--")))
     if lines:
+        trainings = max(curve.n_sets for curve, _ in lines)
+        bands = f"standard deviations of {trainings} trainings" if trainings > 1 else "errors of the finite samples"
         for what, function in (("divergence", divergence_figure), ("amplification", amplification_figure)):
             title = f"{data.name}: {what} in quantiles of the truth"
-            yield Task(
-                "amplification", file_name(data.name, what), title, function, (common, lines, truth, title), wide=True
-            )
+            caption = f"{title}; bands: {bands}, of the samples of Geant4, and of fits of the estimators"
+            arguments = (common, lines, truth, title)
+            yield Task("amplification", file_name(data.name, what), caption, function, arguments, wide=True)
