@@ -83,7 +83,8 @@ def amplification_figure(
             look = {"markersize": 3, "markerfacecolor": "white", "color": style.color}
             axes.plot(curve.quantiles[outside], curve.amplification[outside], "o", **look)
         axes.set_yscale("log")
-    _share(every, "Amplification factor", LOWEST_FACTOR)
+    largest = max((np.nanmax(c.amplification) for c, _ in lines if np.isfinite(c.amplification).any()), default=np.inf)
+    _share(every, "Amplification factor", LOWEST_FACTOR, 1.5 * largest)
     return figure
 
 
@@ -147,13 +148,13 @@ def _band(axes: Axes, x: np.ndarray, values: np.ndarray, errors: np.ndarray, sty
     axes.fill_between(x, np.maximum(low, values / 20), high, color=style.color, alpha=0.25, linewidth=0)
 
 
-def _share(every: Sequence[Axes], label: str, lowest: float, room: float = 0.12) -> None:
-    """The same limits in all panels, not below `lowest`, with room above for labels, and plain numbers on the axes."""
+def _share(every: Sequence[Axes], label: str, lowest: float, highest: float = np.inf, room: float = 0.12) -> None:
+    """The same limits in all panels, from `lowest` to `highest` at most, with room above for labels; plain numbers."""
     limits = [(*a.get_xlim(), *a.get_ylim()) for a in every]
     if not limits:
         return
     x0, x1, y0, y1 = (f(column) for f, column in zip((min, max, min, max), zip(*limits, strict=True), strict=True))
-    y0 = max(y0, lowest)
+    y0, y1 = max(y0, lowest), min(y1, highest)
     small = y0 < 1e-3  # then powers of ten throughout
     power = FuncFormatter(lambda v, _: f"$10^{{{round(np.log10(v))}}}$")
     plain = FuncFormatter(lambda v, i: f"{v:g}" if 1e-2 <= v < 1e4 else power(v, i))
