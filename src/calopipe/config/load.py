@@ -9,7 +9,9 @@ from typing import Any
 import yaml
 
 from calopipe.config.base import validate
-from calopipe.config.schema import Study
+from calopipe.config.evaluation import Evaluation
+from calopipe.config.networks import Model
+from calopipe.config.schema import Run, Study
 from calopipe.errors import ConfigError, nearest
 
 
@@ -87,3 +89,33 @@ def _check_references(study: Study) -> None:
             if (run.dataset, run.model, seed) in seen:
                 raise ConfigError(f"runs.{i}: ({run.dataset}, {run.model}, seed {seed}) appears twice")
             seen.add((run.dataset, run.model, seed))
+        _check_epoch(study.evaluations[run.evaluation], study.models[run.model], run)
+
+
+def _check_epoch(evaluation: Evaluation, model: Model, run: Run) -> None:
+    """Raise ConfigError where the evaluation of a run samples an epoch that the model's training does not keep."""
+    epoch, kept = evaluation.generation.epoch, list(model.kept_epochs)
+    if epoch == "final" or epoch in kept or (epoch == "best" and kept):
+        if epoch == "best":
+            _check_select(evaluation, run)
+        return
+    if kept:
+        reason = f"its training keeps {', '.join(map(str, kept))}"
+    else:
+        reason = f"its training keeps none (models.{run.model}.flow.training.keep_every, at most its epochs)"
+    raise ConfigError(
+        f"evaluations.{run.evaluation}.generation.epoch: '{epoch}' needs a kept epoch of model '{run.model}', but {reason}"
+    )
+
+
+def _check_select(evaluation: Evaluation, run: Run) -> None:
+    """Raise ConfigError where no metric and no regressor of the evaluation gives the score that chooses the epoch."""
+    select, networks = evaluation.epochs.select, evaluation.regression.regressors
+    metrics = [m["metric"] for m in evaluation.epochs.metrics]
+    by_network = [f"{kind}/{name}" for kind in ("frd", "energy_regression") for name in networks]
+    if select.split("/")[0] not in metrics and not any(f"{select}/".startswith(f"{n}/") for n in by_network):
+        known = ", ".join([*metrics, *by_network])
+        raise ConfigError(
+            f"evaluations.{run.evaluation}.epochs.select: no metric or regressor of the evaluation gives the score "
+            f"'{select}'{nearest(select, [*metrics, *by_network])}; there are {known}"
+        )

@@ -25,13 +25,15 @@ class EpochScores:
         style: look of the model.
         dots: epoch -> value and error.
         floor: value expected for two independent reference samples, when known.
-        best: the epoch that was chosen by this score.
+        best: the epoch that was chosen.
+        chosen_by: the score that chose it.
     """
 
     style: LineStyle
     dots: Mapping[int, Dot]
     floor: float | None = None
     best: int | None = None
+    chosen_by: str = ""
 
 
 @styled
@@ -51,7 +53,7 @@ def epochs_figure(curves: Sequence[EpochScores], label: str, title: str = "") ->
         heights = np.array([curve.dots[e].value for e in epochs])
         errors = np.array([curve.dots[e].error or 0.0 for e in epochs])
         axes.errorbar(epochs, heights, yerr=errors, marker="o", markersize=3.2, linewidth=1, **curve.style.line)
-        if curve.best is not None:
+        if curve.best in curve.dots:
             ring = {"markersize": 10, "markerfacecolor": "none", "markeredgecolor": curve.style.color}
             axes.plot(curve.best, curve.dots[curve.best].value, "o", **ring)
         if curve.floor is not None:
@@ -70,9 +72,11 @@ def _handles(curves: Sequence[EpochScores]) -> list[Line2D]:
     found = [
         Line2D([], [], marker="o", markersize=3.2, linewidth=1, label=c.style.label, **c.style.line) for c in curves
     ]
-    if any(c.best is not None for c in curves):
+    chosen = [c.chosen_by for c in curves if c.best in c.dots]
+    if chosen:
         ring = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "markeredgecolor": REFERENCE_LINE}
-        found.append(Line2D([], [], linestyle="", label="best epoch", **ring))
+        label = f"best epoch by {chosen[0]}" if chosen[0] and len(set(chosen)) == 1 else "best epoch"
+        found.append(Line2D([], [], linestyle="", label=label.replace("_", " "), **ring))
     if any(c.floor is not None for c in curves):
         found.append(Line2D([], [], color=REFERENCE_LINE, linewidth=0.9, linestyle=(0, (4, 2)), label="floor"))
     return found
