@@ -113,6 +113,17 @@ def test_presets_lie_beneath_the_study(tmp_path):
     assert study.models["inn"].flow.training.lr == 0.5
 
 
+def test_preset_may_name_presets_that_lie_beneath_it(tmp_path):
+    (tmp_path / "a.yaml").write_text("models: {inn: {flow: {training: {lr: 0.5, weight_decay: 0.25}}}}")
+    (tmp_path / "b.yaml").write_text("presets: [a]\nmodels: {inn: {flow: {training: {lr: 0.125}}}}")
+    study = load_study({**copy.deepcopy(TINY), "presets": ["b"]}, tmp_path)
+    training = study.models["inn"].flow.training
+    assert (training.lr, training.weight_decay) == (0.125, 0.25) and study.presets == ["b"]
+    (tmp_path / "a.yaml").write_text("presets: [b]")
+    with pytest.raises(ConfigError, match="presets: 'b' names itself, by way of b -> a -> b"):
+        load_study({**copy.deepcopy(TINY), "presets": ["b"]}, tmp_path)
+
+
 def test_merge_replaces_lists_and_keeps_its_arguments():
     base, over = {"a": {"b": [1, 2], "c": 3}}, {"a": {"b": [4]}}
     assert merge(base, over) == {"a": {"b": [4], "c": 3}}

@@ -46,25 +46,34 @@ def load_study(data: Mapping[str, Any], presets_dir: Path) -> Study:
 
     Args:
         data: the mapping read from ``config.yaml`` (or Snakemake's ``config``).
-        presets_dir: folder holding ``<preset>.yaml``, merged in the order of ``presets`` beneath `data`.
+        presets_dir: folder holding ``<preset>.yaml``, merged in the order of ``presets`` beneath `data`; a preset may name others.
 
     Raises:
         ConfigError: unknown key, preset, dataset, model or evaluation (with the nearest valid name), or a wrong value.
     """
+    base = _merged_presets(data, presets_dir, ())
+    study = validate(Study, merge(base, data), "")
+    _check_references(study)
+    return study
+
+
+def _merged_presets(data: Mapping[str, Any], folder: Path, above: tuple[str, ...]) -> dict[str, Any]:
+    """The presets that `data` names, merged in their order, each onto the presets that it names itself."""
     names = data.get("presets", []) or []
     if not isinstance(names, list):
         raise ConfigError(f"presets: expected a list of names, found {names!r}")
     base: dict[str, Any] = {}
-    available = [p.stem for p in sorted(presets_dir.glob("*.yaml"))]
+    available = [p.stem for p in sorted(folder.glob("*.yaml"))]
     for name in names:
         if name not in available:
             raise ConfigError(
                 f"presets: no preset '{name}'{nearest(str(name), available)}; known: {', '.join(available)}"
             )
-        base = merge(base, read_yaml(presets_dir / f"{name}.yaml"))
-    study = validate(Study, merge(base, data), "")
-    _check_references(study)
-    return study
+        if name in above:
+            raise ConfigError(f"presets: '{name}' names itself, by way of {' -> '.join((*above, name))}")
+        preset = read_yaml(folder / f"{name}.yaml")
+        base = merge(base, merge(_merged_presets(preset, folder, (*above, name)), preset))
+    return {key: value for key, value in base.items() if key != "presets"}
 
 
 def _check_references(study: Study) -> None:
