@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -15,6 +16,8 @@ from calopipe.plots.style import REFERENCE_LINE, LineStyle, new_figure, styled
 
 #: a curve whose largest value is this many times its smallest gets a logarithmic axis
 LOG_SPAN = 20
+#: room for the legend above the curves, as a fraction of their height
+LEGEND = 0.4
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,26 @@ def epochs_figure(curves: Sequence[EpochScores], label: str, title: str = "") ->
             axes.axhline(curve.floor, color=REFERENCE_LINE, linewidth=0.9, linestyle=(0, (4, 2)))
     if values.min() > 0 and values.max() > LOG_SPAN * values.min():
         axes.set_yscale("log")
+    else:
+        power = int(np.floor(np.log10(np.abs(values).max()))) if values.any() else 0
+        if power < -2:  # beside the axis it would be in the way of the heading
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value / 10.0**power:.3g}")
+            label += rf" [$10^{{{power}}}$]"
+    _make_room(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel("Epoch")
     axes.set_ylabel(label.replace("_", " "))
     axes.set_title(title, loc="left", fontweight="bold")
-    axes.legend(handles=_handles(curves))
+    axes.legend(handles=_handles(curves), loc="upper right")
     return figure
+
+
+def _make_room(axes: Axes) -> None:
+    """Stretch the vertical axis, so that the legend covers no error bar and the floor is not the frame."""
+    to_axis, to_value = axes.yaxis.get_transform(), axes.yaxis.get_transform().inverted()
+    low, high = to_axis.transform(np.array(axes.get_ylim()))
+    ends = np.array([low - 0.04 * (high - low), high + LEGEND * (high - low)])
+    axes.set_ylim(*to_value.transform(ends))
 
 
 def _handles(curves: Sequence[EpochScores]) -> list[Line2D]:

@@ -9,7 +9,7 @@ import numpy as np
 from calopipe.plots.epochs import EpochScores, epochs_figure
 from calopipe.plots.regression import linearity_figure, resolution_figure
 from calopipe.plots.scores import Dot
-from calopipe.plots.style import LineStyle, sample_style
+from calopipe.plots.style import REFERENCE_LABEL, LineStyle, sample_style
 from calopipe.report.data import DatasetData, SeedData
 from calopipe.report.drawing import Task, file_name
 from calopipe.report.tables import Table
@@ -36,7 +36,7 @@ def regression_tasks(data: DatasetData) -> Iterator[Task]:
                 file_name(data.name, name, what),
                 caption,
                 function,
-                (reference, samples, f"{data.name}: regressor {name}"),
+                (reference, samples, f"{data.name}: energy by {name}"),
             )
 
 
@@ -55,7 +55,11 @@ def epoch_tasks(data: DatasetData) -> Iterator[Task]:
         if curves:
             caption = f"{data.name}: {name} against the epoch"
             yield Task(
-                "epochs", file_name(data.name, "epochs", name), caption, epochs_figure, (curves, name, data.name)
+                "epochs",
+                file_name(data.name, "epochs", name),
+                caption,
+                epochs_figure,
+                (curves, *_words(data.name, name)),
             )
 
 
@@ -88,6 +92,16 @@ def _epoch_row(model: str, seed: SeedData) -> tuple[str, ...]:
     n = max((s["n"] for row in seed.epochs["epochs"] for s in row["scores"] if s["name"] == best["score"]), default="")
     chosen = str(best.get("epoch", f"none: {best.get('missing')}"))
     return model, best["score"], used or f"epoch {sampled}", str(seed.run.seed), chosen, others or "none", str(n)
+
+
+def _words(dataset: str, name: str) -> tuple[str, str]:
+    """Label of a score's axis, and heading of its figure."""
+    kind, *rest = name.split("/")
+    if kind == "frd":
+        return "FRD, fresh weights" if rest[1:] else "FRD", f"{dataset}: {rest[0]}"
+    if kind == "energy_regression":
+        return f"{rest[1]} / {REFERENCE_LABEL}'s $-$ 1", f"{dataset}: {rest[0]}"
+    return name, dataset
 
 
 def _names(seed: SeedData) -> list[str]:
