@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from calopipe.plots.scores import Dot
-from calopipe.plots.style import REFERENCE_LINE, LineStyle, new_figure, styled
+from calopipe.plots.style import REFERENCE_LINE, LineStyle, new_figure, power_of_ten, styled
 
 #: a curve whose largest value is this many times its smallest gets a logarithmic axis
 LOG_SPAN = 20
@@ -64,10 +64,8 @@ def epochs_figure(curves: Sequence[EpochScores], label: str, title: str = "") ->
     if values.min() > 0 and values.max() > LOG_SPAN * values.min():
         axes.set_yscale("log")
     else:
-        power = int(np.floor(np.log10(np.abs(values).max()))) if values.any() else 0
-        if power < -2:  # beside the axis it would be in the way of the heading
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value / 10.0**power:.3g}")
-            label += rf" [$10^{{{power}}}$]"
+        power = power_of_ten(axes, float(np.abs(values).max()))
+        label += rf" [$10^{{{power}}}$]" if power else ""
     _make_room(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel("Epoch")
