@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,17 @@ def test_presets_lie_beneath_the_study(tmp_path):
     assert study.models["inn"].flow.training.lr == 0.5
 
 
+def test_preset_may_name_presets_that_lie_beneath_it(tmp_path):
+    (tmp_path / "a.yaml").write_text("models: {inn: {flow: {training: {lr: 0.5, weight_decay: 0.25}}}}")
+    (tmp_path / "b.yaml").write_text("presets: [a]\nmodels: {inn: {flow: {training: {lr: 0.125}}}}")
+    study = load_study({**copy.deepcopy(TINY), "presets": ["b"]}, tmp_path)
+    training = study.models["inn"].flow.training
+    assert (training.lr, training.weight_decay) == (0.125, 0.25) and study.presets == ["b"]
+    (tmp_path / "a.yaml").write_text("presets: [b]")
+    with pytest.raises(ConfigError, match="presets: 'b' names itself, by way of b -> a -> b"):
+        load_study({**copy.deepcopy(TINY), "presets": ["b"]}, tmp_path)
+
+
 def test_merge_replaces_lists_and_keeps_its_arguments():
     base, over = {"a": {"b": [1, 2], "c": 3}}, {"a": {"b": [4]}}
     assert merge(base, over) == {"a": {"b": [4], "c": 3}}
@@ -181,6 +193,7 @@ def affected(study) -> set[str]:
         (("models", "vae_inn", "training_showers"), 100, {"train_autoencoder", "train_flow", "calomplification"}),
         (("models", "vae_inn", "description"), "new", set()),
         (("evaluations", "default", "generation", "factor"), 2, {"generate"}),
+        (("evaluations", "default", "epochs", "select"), "frd/net", {"epochs"}),
         (("evaluations", "default", "classifiers", "low", "lr"), 0.5, {"classify"}),
         (("evaluations", "default", "histograms", "bins"), 7, {"observables", "epochs"}),
         (("regressors", "net", "training", "lr"), 0.5, {"train_regressor"}),
@@ -239,6 +252,42 @@ def test_reflections_are_checked_before_anything_runs(model, network):
     key = f"models.{model}.{network}.training.reflections"
     with pytest.raises(ConfigError, match=rf"{key}: need a cartesian geometry.*'eplus' is cylindrical"):
         Plan.load(study, PRESETS)
+
+
+def picked(epoch, keep_every=1, **epochs):
+    """The tiny study, its evaluation sampling `epoch` of both models, whose flows keep every `keep_every`-th epoch."""
+    study = changed("evaluations", "default", "generation", value={"epoch": epoch})
+    study["evaluations"]["default"]["epochs"].update(epochs)
+    for name in ("inn", "vae_inn"):
+        study["models"][name]["flow"]["training"]["keep_every"] = keep_every
+    return study
+
+
+@pytest.mark.parametrize("epoch", ["best", 2])
+def test_only_generation_depends_on_the_sampled_epoch(epoch):
+    before, after = Plan(load_study(picked("final"), PRESETS)), Plan(load_study(picked(epoch), PRESETS))
+    keys = {**VAE, "classifier": "low", "regressor": "net", "role": "source"}
+    assert {s for s in STAGES if before.settings(s, **keys) != after.settings(s, **keys)} == {"generate"}
+    assert after.sampled_epoch(**VAE) == epoch and after.artifacts(after.runs[1])["sampled_epoch"] == epoch
+
+
+def test_epoch_that_cannot_be_sampled_is_found_at_once():
+    where = r"evaluations.default.generation.epoch"
+    for epoch in (5, 9, "best"):
+        message = problem(changed("evaluations", "default", "generation", value={"epoch": epoch}))
+        kept = r"keeps none \(models" if epoch == "best" else "keeps 4, 8"
+        assert re.search(f"{where}: '{epoch}' needs a kept epoch of model '.*inn', but its training {kept}", message)
+    assert "keeps none" in problem(picked(2, keep_every=9))
+    for epoch in (0, "last", True, 2.5):
+        message = problem(picked(epoch))
+        assert f"{where}: expected final, best or the number of a kept epoch, found {epoch!r}" in message
+    message = problem(picked("best", select="frd/nett"))
+    assert "epochs.select: no metric or regressor of the evaluation gives the score 'frd/nett'" in message
+    assert "(did you mean 'frd/net'?)" in message
+    for select in ("frd/net", "energy_regression/net/resolution", "fidelity/voxels"):
+        load_study(picked("best", select=select), PRESETS)
+    unused = picked("final", select="auc")  # it is only a statement there
+    load_study(unused, PRESETS)
 
 
 def test_regressor_continues_from_its_own_checkpoints_only():

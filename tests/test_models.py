@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -147,3 +148,25 @@ def test_network_saves_and_loads(tmp_path: Path) -> None:
     assert torch.equal(loaded.chain(x, cond)[0], network.chain(x, cond)[0])
     assert torch.equal(loaded.model.log_prob(x, cond), network.model.log_prob(x, cond))
     assert loaded.layout == network.layout and loaded.seed == 7
+
+
+def test_hurdle_vae_smooths_cells_with_few_hits():
+    """Two hits of 0.5 in cell 0, one of 0.25 in cell 1, none in cell 2: logits 0, 0 and -ln 3, mean -ln 3 / 3."""
+    x, cond = torch.tensor([[0.5, 0.25, 0.0], [0.5, 0.0, 0.0]]), torch.rand(2, 2)
+
+    def fitted(prior: float):
+        model = MODELS.get("hurdle_vae")(
+            validate(MODELS.config_class("hurdle_vae"), {"hidden": [4], "latent": 2, "cell_prior": prior}, "m"), 3, 2, 0
+        )
+        model.fit_input(x, cond)
+        return model.mean.double().numpy(), model.std.double().numpy()
+
+    average, variance = -np.log(3) / 3, 2 * np.log(3) ** 2 / 9
+    mean, std = fitted(0.0)
+    assert np.allclose(mean, [0, -np.log(3), 0], atol=1e-4) and np.allclose(std, 0.1)
+    mean, std = fitted(4.0)
+    assert np.allclose(mean, [4 * average / 6, (4 * average - np.log(3)) / 5, average], atol=1e-4)
+    squares = [2 * mean[0] ** 2, (mean[1] + np.log(3)) ** 2, 0]
+    assert np.allclose(
+        std, np.sqrt([(s + 4 * variance) / n for s, n in zip(squares, (6, 5, 4), strict=True)]), atol=1e-4
+    )

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from calopipe.errors import DataError
 from calopipe.evaluation.formats import Histogram
 from calopipe.geometry import Geometry, load_geometry
+from calopipe.plots import histograms
 from calopipe.plots.classifier import RocCurve, roc_figure, weights_figure
 from calopipe.plots.cross_sections import MomentPanel, Profile, ProfilePanel, cross_section_page, row_moments_page
 from calopipe.plots.events import event_figure
@@ -27,8 +28,10 @@ from calopipe.plots.showers import average_figure, layers_figure, profile_figure
 from calopipe.plots.style import (
     COLORS,
     STYLE,
+    LineStyle,
     model_styles,
     new_figure,
+    power_of_ten,
     read_provenance,
     sample_style,
     save_figure,
@@ -356,3 +359,20 @@ def test_scores(tmp_path: Path) -> None:
     assert [a.get_title() for a in figure.axes] == ["E_layer", "brightest 1"]
     assert figure.axes[0].get_ylim()[0] == pytest.approx(0.6e-5), "floors of shown observables are inside"
     save_figure(figure, tmp_path / "layers", PROVENANCE, dpi=40, pdf=False)
+
+
+def test_legend_of_long_names_takes_more_rows():
+    def columns(*names: str) -> int:
+        return histograms._legend_columns(histograms.legend_handles([LineStyle(name, "#0072B2") for name in names]))
+
+    assert columns("inn", "vae_inn") == 3 and columns("inn", "vae_inn", "vae_inn, reconstructed") == 2
+    assert columns("ild_vae_inn_cpu", "ild_vae_inn_cpu, reconstructed") == 2
+    assert columns("a_model_with_a_very_long_name", "a_model_with_a_very_long_name, reconstructed") == 1
+
+
+def test_small_values_are_labelled_in_a_power_of_ten():
+    figure = new_figure(4, 3)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 4e-4])
+    assert power_of_ten(axes, 4e-4) == -4 and axes.yaxis.get_major_formatter()(3e-4) == "3"
+    assert power_of_ten(axes, 0.02) == 0 and power_of_ten(axes, 0.0) == 0

@@ -12,6 +12,8 @@ from calopipe.config import EpochsConfig, HistogramConfig, RegressionConfig
 from calopipe.errors import DataError
 from calopipe.evaluation.epochs import best_epoch, score_epochs
 from calopipe.evaluation.formats import Score, save_scores, write_json, write_npz
+from calopipe.geometry import load_geometry
+from calopipe.io import Showers, write_showers
 from calopipe.plots.epochs import EpochScores, epochs_figure
 from calopipe.plots.regression import linearity_figure, resolution_figure
 from calopipe.plots.scores import Dot
@@ -19,6 +21,7 @@ from calopipe.plots.style import LineStyle
 from calopipe.report import RunArtifacts, StudySummary
 from calopipe.report.data import load_study_data
 from calopipe.report.figures import dataset_tasks
+from calopipe.report.regression import epoch_tables
 
 
 def curves(scale: float = 1.0) -> dict[str, np.ndarray]:
@@ -51,6 +54,11 @@ def test_no_kept_epochs_is_an_error(tmp_path: Path):
     settings = EpochsConfig(), HistogramConfig(), RegressionConfig()
     with pytest.raises(DataError, match="no kept epochs"):
         score_epochs(tmp_path, None, tmp_path, {}, "calogan", None, *settings, 0, tmp_path / "s.json")
+    (tmp_path / "epoch-00002.pt").touch()
+    empty = tmp_path / "val.hdf5"
+    write_showers(empty, Showers(np.zeros((0, 1), "f4"), np.zeros((0, 504), "f4")), load_geometry("calogan"))
+    with pytest.raises(DataError, match="no validation showers"):
+        score_epochs(tmp_path, None, empty, {}, "calogan", None, *settings, 0, tmp_path / "s.json")
 
 
 def test_figures_show_every_known_point():
@@ -65,6 +73,21 @@ def test_figures_show_every_known_point():
     axes = epochs_figure([EpochScores(style, dots, floor=0.01, best=20)], "fidelity").axes[0]
     assert axes.get_yscale() == "log" and axes.get_xlabel() == "Epoch"
     assert [t.get_text() for t in axes.get_legend().get_texts()] == ["inn", "best epoch", "floor"]
+    other = EpochScores(style, dots, best=20, chosen_by="frd/net")
+    axes = epochs_figure([other], "fidelity").axes[0]
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["inn", "best epoch by frd/net"]
+
+
+@pytest.mark.parametrize(
+    ("sampled", "expected"),
+    [("final", "final checkpoint"), ("best", "epoch 20, the best"), (10, "epoch 10")],
+)
+def test_report_says_which_epoch_was_used(tmp_path: Path, sampled, expected: str):
+    best = {"score": "fidelity", "epoch": 20, "as_good": [10, 20]}
+    write_json(tmp_path / "e.json", {"epochs": [epoch(10, 0.35), epoch(20, 0.3)], "best": best})
+    run = RunArtifacts("d", "inn", 3, "calogan", epochs=str(tmp_path / "e.json"), sampled_epoch=sampled)
+    table = next(iter(epoch_tables(load_study_data(StudySummary("s", (run,)))[0])))
+    assert table.rows == (("inn", "fidelity", expected, "3", "20", "10", "100"),)
 
 
 def test_report_has_the_figures_of_regression_and_epochs(tmp_path: Path):

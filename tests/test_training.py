@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -168,6 +170,32 @@ def test_kept_epochs_are_what_training_would_have_ended_with(files, tmp_path: Pa
     assert len(earlier["history"]) == 2 and not list(tmp_path.glob("roll/*"))
     assert any(not torch.equal(earlier["model"][k], v) for k, v in final["model"].items())
     assert Generator.load(kept[0], device="cpu").sample(np.array([5e3], dtype=np.float32)).shape == (1, 504)
+
+
+def test_generation_from_a_kept_epoch(files, tmp_path: Path) -> None:
+    settings = {**DIRECT["flow"], "training": {**DIRECT["flow"]["training"], "keep_every": 2}}
+    folder, scores = tmp_path / "epochs", tmp_path / "scores_by_epoch.json"
+    train_flow(model({"flow": settings}).flow, job(files["train"], files["val"], tmp_path, epochs=folder))
+
+    def drawn(epoch, flow: Path, best: dict | None = None) -> tuple[np.ndarray, str]:
+        if best is not None:
+            scores.write_text(json.dumps({"epochs": [], "best": {"score": "fidelity", **best}}))
+        out = tmp_path / "g.hdf5"
+        generate(flow, None, files["test"], out, _generation(epoch=epoch), 1, None if best is None else scores)
+        with h5py.File(out) as file:
+            return file["showers"][:], file.attrs["source"]
+
+    final, source = drawn("final", tmp_path / "m.pt")
+    assert source == "generated"
+    second, source = drawn(2, folder)
+    assert source == "generated from epoch 2" and not np.array_equal(second, final)
+    best, source = drawn("best", folder, {"epoch": 2, "as_good": [2, 4]})
+    assert source == "generated from epoch 2, the best by fidelity" and np.array_equal(best, second)
+    assert np.array_equal(drawn("best", folder, {"epoch": 4, "as_good": [4]})[0], final)  # weights: last
+    with pytest.raises(DataError, match="epoch 3 was not kept; found 2, 4"):
+        drawn(3, folder)
+    with pytest.raises(DataError, match="no epoch is the best by 'fidelity': too few"):
+        drawn("best", folder, {"missing": "too few"})
 
 
 def test_other_settings_do_not_continue_from_an_old_rolling_checkpoint(files, tmp_path: Path) -> None:

@@ -254,6 +254,39 @@ def test_configuration_edit_reruns_what_depends_on_it(tree, keys, value, expecte
     assert planned(tree) == expected
 
 
+def choose(folder: Path, epoch) -> None:
+    """Let an evaluation of its own judge the INN, which keeps epochs, by the showers of one of them."""
+    study = copy.deepcopy(TINY)
+    study["evaluations"]["chosen"] = {
+        **TINY["evaluations"]["default"],
+        "generation": {"batch_size": 100, "epoch": epoch},
+    }
+    study["runs"][0]["evaluation"] = "chosen"
+    write_config(folder, study)
+
+
+@pytest.mark.parametrize("epoch", ["best", 4])
+def test_choice_of_the_epoch_reruns_generation_only(tree, epoch):
+    choose(tree, epoch)
+    jobs = planned(tree)
+    assert jobs == {name: 1 for name in ("generate", *JUDGED) if name not in ("compare", "timing")}
+
+
+def test_best_epoch_is_scored_before_it_is_sampled(second):
+    """A fresh dry run has no cycle; then the best epoch, here not the last one, is what showers are drawn from."""
+    choose(second, "best")
+    showers, scores = f"{INN}/generated.hdf5", second / INN / "scores_by_epoch.json"
+    assert planned(second, "--forceall", showers)["epochs"] == 1
+    found = json.loads(scores.read_text())
+    found["best"] |= {"epoch": 4, "as_good": [4]}
+    scores.write_text(json.dumps(found))
+    done = snakemake(second, showers)
+    write_config(second, TINY)
+    assert done.returncode == 0, done.stdout
+    with h5py.File(second / showers) as file:
+        assert file.attrs["source"] == "generated from epoch 4, the best by fidelity"
+
+
 def test_new_seed_trains_that_seed_only(tree):
     change(tree, "runs", value=[{"dataset": "eplus", "model": "inn", "seeds": [0, 1]}, TINY["runs"][1]])
     assert planned(tree) == {"train_flow": 1, "generate": 1, "epochs": 1, **JUDGED}

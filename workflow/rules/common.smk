@@ -74,6 +74,16 @@ def networks(wildcards):
     return files
 
 
+def sampled(wildcards):
+    """What the showers of a run are drawn from: the final networks, or the flow's kept epochs (and how they scored)."""
+    files, epoch = networks(wildcards), PLAN.sampled_epoch(**wildcards)
+    if epoch != "final":
+        files["flow"] = f"{RUN}/flow/epochs"
+    if epoch == "best":
+        files["scores"] = f"{RUN}/scores_by_epoch.json"
+    return files
+
+
 def samples(wildcards):
     """Shower files that a run is judged by, by sample name."""
     return {name: f"{RUN}/{name}.hdf5" for name in PLAN.samples(wildcards.model)}

@@ -155,10 +155,11 @@ rule regression:
 
 
 rule epochs:
+    # By validation showers, so that a choice of the epoch does not flatter the scores of the test showers.
     input:
         unpack(kept_epochs),
         epochs=f"{RUN}/flow/epochs",
-        reference=f"{DATA}/test.hdf5",
+        reference=f"{DATA}/val.hdf5",
     output:
         scores=f"{RUN}/scores_by_epoch.json",
     log:

@@ -3,7 +3,7 @@
 
 rule generate:
     input:
-        unpack(networks),
+        unpack(sampled),
         energies=f"{DATA}/test.hdf5",
     output:
         showers=f"{RUN}/generated.hdf5",

@@ -8,7 +8,7 @@ with stage(snakemake):
     from calopipe.config import Generation
     from calopipe.sampling import generate
 
-    autoencoder = snakemake.input.get("autoencoder")
+    autoencoder, scores = (snakemake.input.get(name) for name in ("autoencoder", "scores"))
     generate(
         Path(snakemake.input.flow),
         Path(autoencoder) if autoencoder else None,
@@ -16,4 +16,5 @@ with stage(snakemake):
         Path(snakemake.output.showers),
         Generation(**snakemake.params.settings),
         int(snakemake.wildcards.seed),
+        Path(scores) if scores else None,
     )

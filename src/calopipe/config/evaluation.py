@@ -18,9 +18,21 @@ ImageObservable = Literal["E_vis", "E_peak", "E_pixel", "CG_x", "CG_y"]
 class Generation(Section):
     """How showers are drawn for an evaluation: one per incident energy of the test split, repeated `factor` times."""
 
+    epoch: Literal["final", "best"] | int = Field(
+        "final",
+        description="checkpoint of the flow that is sampled: final, the best of the kept epochs (evaluation's "
+        "`epochs.select`), or the number of a kept epoch (`training.keep_every`)",
+    )
     factor: int = Field(1, gt=0, description="generated showers per test shower")
     batch_size: int = Field(2000, gt=0, description="showers drawn at once (bounds memory)")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to sample")
+
+    @field_validator("epoch", mode="before")
+    @classmethod
+    def _epoch(cls, value: Any) -> Any:
+        if value in ("final", "best") or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+            return value
+        raise ValueError(f"expected final, best or the number of a kept epoch, found {value!r}")
 
 
 class ClassifierConfig(Section):
@@ -115,7 +127,7 @@ class RegressionConfig(Section):
 class EpochsConfig(Section):
     """Scores of the epochs that a flow's training keeps (``training.keep_every``), at a small number of showers."""
 
-    showers: int = Field(1000, gt=0, description="test showers that every epoch is compared with")
+    showers: int = Field(1000, gt=0, description="validation showers (at most) that every epoch is compared with")
     metrics: list[dict[str, Any]] = Field(
         default_factory=lambda: [part(METRICS, "metric", "fidelity")], description="registered metrics"
     )

@@ -9,7 +9,9 @@ from typing import Any
 import yaml
 
 from calopipe.config.base import validate
-from calopipe.config.schema import Study
+from calopipe.config.evaluation import Evaluation
+from calopipe.config.networks import Model
+from calopipe.config.schema import Run, Study
 from calopipe.errors import ConfigError, nearest
 
 
@@ -44,25 +46,34 @@ def load_study(data: Mapping[str, Any], presets_dir: Path) -> Study:
 
     Args:
         data: the mapping read from ``config.yaml`` (or Snakemake's ``config``).
-        presets_dir: folder holding ``<preset>.yaml``, merged in the order of ``presets`` beneath `data`.
+        presets_dir: folder holding ``<preset>.yaml``, merged in the order of ``presets`` beneath `data`; a preset may name others.
 
     Raises:
         ConfigError: unknown key, preset, dataset, model or evaluation (with the nearest valid name), or a wrong value.
     """
+    base = _merged_presets(data, presets_dir, ())
+    study = validate(Study, merge(base, data), "")
+    _check_references(study)
+    return study
+
+
+def _merged_presets(data: Mapping[str, Any], folder: Path, above: tuple[str, ...]) -> dict[str, Any]:
+    """The presets that `data` names, merged in their order, each onto the presets that it names itself."""
     names = data.get("presets", []) or []
     if not isinstance(names, list):
         raise ConfigError(f"presets: expected a list of names, found {names!r}")
     base: dict[str, Any] = {}
-    available = [p.stem for p in sorted(presets_dir.glob("*.yaml"))]
+    available = [p.stem for p in sorted(folder.glob("*.yaml"))]
     for name in names:
         if name not in available:
             raise ConfigError(
                 f"presets: no preset '{name}'{nearest(str(name), available)}; known: {', '.join(available)}"
             )
-        base = merge(base, read_yaml(presets_dir / f"{name}.yaml"))
-    study = validate(Study, merge(base, data), "")
-    _check_references(study)
-    return study
+        if name in above:
+            raise ConfigError(f"presets: '{name}' names itself, by way of {' -> '.join((*above, name))}")
+        preset = read_yaml(folder / f"{name}.yaml")
+        base = merge(base, merge(_merged_presets(preset, folder, (*above, name)), preset))
+    return {key: value for key, value in base.items() if key != "presets"}
 
 
 def _check_references(study: Study) -> None:
@@ -87,3 +98,33 @@ def _check_references(study: Study) -> None:
             if (run.dataset, run.model, seed) in seen:
                 raise ConfigError(f"runs.{i}: ({run.dataset}, {run.model}, seed {seed}) appears twice")
             seen.add((run.dataset, run.model, seed))
+        _check_epoch(study.evaluations[run.evaluation], study.models[run.model], run)
+
+
+def _check_epoch(evaluation: Evaluation, model: Model, run: Run) -> None:
+    """Raise ConfigError where the evaluation of a run samples an epoch that the model's training does not keep."""
+    epoch, kept = evaluation.generation.epoch, list(model.kept_epochs)
+    if epoch == "final" or epoch in kept or (epoch == "best" and kept):
+        if epoch == "best":
+            _check_select(evaluation, run)
+        return
+    if kept:
+        reason = f"its training keeps {', '.join(map(str, kept))}"
+    else:
+        reason = f"its training keeps none (models.{run.model}.flow.training.keep_every, at most its epochs)"
+    raise ConfigError(
+        f"evaluations.{run.evaluation}.generation.epoch: '{epoch}' needs a kept epoch of model '{run.model}', but {reason}"
+    )
+
+
+def _check_select(evaluation: Evaluation, run: Run) -> None:
+    """Raise ConfigError where no metric and no regressor of the evaluation gives the score that chooses the epoch."""
+    select, networks = evaluation.epochs.select, evaluation.regression.regressors
+    metrics = [m["metric"] for m in evaluation.epochs.metrics]
+    by_network = [f"{kind}/{name}" for kind in ("frd", "energy_regression") for name in networks]
+    if select.split("/")[0] not in metrics and not any(f"{select}/".startswith(f"{n}/") for n in by_network):
+        known = ", ".join([*metrics, *by_network])
+        raise ConfigError(
+            f"evaluations.{run.evaluation}.epochs.select: no metric or regressor of the evaluation gives the score "
+            f"'{select}'{nearest(select, [*metrics, *by_network])}; there are {known}"
+        )

@@ -94,6 +94,12 @@ class Model(Section):
         return self
 
     @property
+    def kept_epochs(self) -> range:
+        """Numbers of the epochs that the flow's training keeps."""
+        every = self.flow.training.keep_every
+        return range(every, self.flow.training.epochs + 1, every) if every else range(0)
+
+    @property
     def is_latent(self) -> bool:
         """Whether showers are decoded from a latent space."""
         return self.autoencoder is not None

@@ -33,7 +33,8 @@ class Study(Section):
     study: Name = Field("study", description="name of the report")
     results: str = Field("results", description="folder of everything the workflow writes")
     presets: list[str] = Field(
-        default_factory=list, description="names of files in presets/, merged in order, below this file"
+        default_factory=list,
+        description="names of files in presets/, merged in order, below this file; they may name others",
     )
     datasets: dict[Name, Dataset] = Field(description="datasets by name")
     models: dict[Name, Model] = Field(description="models by name")

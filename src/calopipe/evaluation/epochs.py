@@ -2,11 +2,11 @@
 
 The source follows fidelity score and FRD over the epochs of a training and chooses the epoch by hand (thesis "Frechet
 Distance Evaluation of Generative Models for Calorimeter Shower Simulations", 2022). Here every kept epoch generates one
-shower for each of the same few test showers, and the metrics and regressors of the evaluation judge them.
+shower for each of the same few validation showers, and the metrics and regressors of the evaluation judge them.
 
 The best epoch is the one whose score is nearest to that of a perfect generator; with few showers several are as good
-within errors, and all of those are named. A choice by the test showers makes that score of that epoch look too good:
-judge the chosen epoch with other showers.
+within errors, and all of those are named. The choice makes that score of that epoch look too good, which is why it is
+made with validation showers: test showers then judge the chosen epoch (``generation.epoch: best``) without that bias.
 """
 
 from __future__ import annotations
@@ -57,17 +57,19 @@ def score_epochs(
     Args:
         epochs: folder of checkpoints ``epoch-<number>.pt``.
         autoencoder: the decoder of a latent flow.
-        reference: test showers; a random part of them is used.
+        reference: validation showers; a random part of them is used.
         regressors: name -> checkpoint of an energy regressor.
         geometry, threshold_MeV, histograms, regression: as in the evaluation of the final sample.
         seed: seed of the choice of showers, of the generation and of bootstraps.
 
     Raises:
-        DataError: the folder holds no checkpoints.
+        DataError: the folder holds no checkpoints, or `reference` no showers.
     """
     checkpoints = {int(p.stem.removeprefix("epoch-")): p for p in sorted(epochs.glob("epoch-*.pt"))}
     if not checkpoints:
         raise DataError(f"{epochs}: no kept epochs (training.keep_every is not set, or larger than training.epochs)")
+    if not file_info(reference).n_showers:
+        raise DataError(f"{reference}: no validation showers to judge epochs with (split.val of the dataset is 0)")
     geometry = load_geometry(geometry)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".epochs-") as folder:

@@ -26,6 +26,12 @@ class HurdleVAEConfig(Section):
     latent: int = Field(50, gt=0, description="latent dimensions")
     alpha: float = Field(1e-6, gt=0, lt=0.5, description="logit regularisation")
     beta: float = Field(1.0, ge=0, description="weight of the KL term; 1 gives the evidence lower bound")
+    cell_prior: float = Field(
+        0.0,
+        ge=0,
+        description="hits of an average cell that are added to each cell's own when its mean and width are taken; above 0 "
+        "for large sparse grids, where a cell with one training hit has no width",
+    )
     log_var_range: tuple[float, float] = Field((-10.0, 10.0), description="clip of the decoder's log sigma^2")
 
 
@@ -46,10 +52,13 @@ class HurdleVAE(Autoencoder):
     def fit_input(self, x: Tensor, cond: Tensor) -> None:
         hit = (x > 0).double()
         logits = self._logit(x).double()
-        n = hit.sum(0).clamp(min=1)
-        mean = (logits * hit).sum(0) / n
+        prior = self.config.cell_prior
+        n = (hit.sum(0) + prior).clamp(min=1)
+        average = (logits * hit).sum() / hit.sum().clamp(min=1)
+        variance = ((logits - average).square() * hit).sum() / hit.sum().clamp(min=1)
+        mean = ((logits * hit).sum(0) + prior * average) / n
         self.mean.copy_(mean)
-        self.std.copy_((((logits - mean).square() * hit).sum(0) / n).sqrt().clamp(min=0.1))
+        self.std.copy_(((((logits - mean).square() * hit).sum(0) + prior * variance) / n).sqrt().clamp(min=0.1))
         c = self._cond_logit(cond).double()
         self.cond_mean.copy_(c.mean(0))
         self.cond_std.copy_(c.std(0).clamp(min=1e-3))

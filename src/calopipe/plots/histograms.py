@@ -28,6 +28,7 @@ from calopipe.plots.style import (
     REFERENCE_LINE,
     LineStyle,
     new_figure,
+    power_of_ten,
     slice_label,
     styled,
     unit_of,
@@ -94,7 +95,7 @@ def histogram_figure(series: Sequence[Series], ratio_range: tuple[float, float] 
     height = 3.9 + head
     figure = new_figure(4.6, height)
     grid = figure.add_gridspec(
-        2, 1, height_ratios=(3, 1), hspace=0.06, left=0.165, right=0.97, top=1 - head / height, bottom=0.5 / height
+        2, 1, height_ratios=(3, 1), hspace=0.06, left=0.165, right=0.96, top=1 - head / height, bottom=0.5 / height
     )
     top = figure.add_subplot(grid[0])
     draw_histogram(top, figure.add_subplot(grid[1], sharex=top), series, ratio_range)
@@ -151,6 +152,10 @@ def histogram_page(
     return figure
 
 
+#: inches of a legend's width, of the line and gaps of an entry, and of a letter
+_LEGEND, _ENTRY, _LETTER = 4.4, 0.45, 0.066
+
+
 def legend_handles(styles: Sequence[LineStyle]) -> list[Patch | Line2D]:
     """Legend entries: the filled reference, then one line per sample."""
     reference = Patch(facecolor=REFERENCE_FILL, edgecolor=REFERENCE_LINE, label=REFERENCE_LABEL, linewidth=0.8)
@@ -174,7 +179,13 @@ def legend_above(figure: Figure, handles: Sequence[Patch | Line2D]) -> None:
 
 
 def _legend_columns(handles: Sequence[Patch | Line2D]) -> int:
-    return len(handles) if len(handles) <= 3 else 2
+    """As many columns as fit beside one another, at most three."""
+    widths = [_ENTRY + _LETTER * len(str(h.get_label())) for h in handles]
+    for columns in range(len(handles) if len(handles) <= 3 else 2, 1, -1):
+        rows = math.ceil(len(handles) / columns)
+        if sum(max(widths[i : i + rows]) for i in range(0, len(widths), rows)) <= _LEGEND:
+            return columns
+    return 1
 
 
 def draw_histogram(
@@ -210,7 +221,9 @@ def draw_histogram(
         top.text(0.97, 0.955, text, transform=top.transAxes, ha="right", va="top", fontsize=8.5)
     unit = unit_of(first.label)
     name = "Density" if short else "Normalised density"
-    top.set_ylabel(f"{name} [1/{unit}]" if unit else name)
+    power = 0 if first.log_y else power_of_ten(top, top.get_ylim()[1])
+    one = rf"$10^{{{power}}}$" if power else "1"
+    top.set_ylabel(f"{name} [{one}/{unit}]" if unit else name + (f" [{one}]" if power else ""))
     bottom.set_xlabel(first.label)
     bottom.set_ylabel("Ratio" if short else f"Model / {REFERENCE_LABEL}", fontsize=8.5)
     for axes in (top, bottom):

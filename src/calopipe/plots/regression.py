@@ -29,7 +29,9 @@ def linearity_figure(reference: Curves, samples: Sequence[tuple[LineStyle, Curve
     figure, top, bottom = _panels(title)
     for style, curves, shift in _all(reference, samples):
         energy = curves["energy"] / GeV
-        _points(top, style, energy, curves["linearity"] * energy, curves["linearity_error"] * energy, shift)
+        _points(
+            top, style, energy, curves["linearity"] * energy, curves["linearity_error"] * energy, 0
+        )  # on the diagonal
         _points(bottom, style, energy, curves["linearity"], curves["linearity_error"], shift)
     known = reference["energy"][np.isfinite(reference["energy"])] / GeV
     if len(known):

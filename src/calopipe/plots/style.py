@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -180,3 +182,16 @@ def slice_label(energy_slice: Sequence[float] | None) -> str:
     if low == high:
         return f"{low * factor:g} {unit}"
     return f"{low * factor:g}\N{EN DASH}{high * factor:g} {unit}"
+
+
+def power_of_ten(axes: Axes, largest: float) -> int:
+    """Label a linear vertical axis of small values (up to `largest`) in units of a power of ten, and return the power.
+
+    The caller names it beside the unit; 0 leaves the axis as it is. Matplotlib would print the power above the axis,
+    in the way of headings and legends.
+    """
+    power = math.floor(math.log10(largest)) if largest > 0 else 0
+    if power >= -2:
+        return 0
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value / 10.0**power:.3g}")
+    return power

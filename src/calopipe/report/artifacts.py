@@ -27,6 +27,7 @@ class RunArtifacts:
         regression: name of the energy regressor -> ``{"scores": JSON list of scores, "curves": NPZ of
             :func:`calopipe.evaluation.regression.evaluate_regression`, "loss": CSV log, "checkpoint": the regressor}``.
         epochs: JSON of :func:`calopipe.evaluation.epochs.score_epochs`.
+        sampled_epoch: where the generated showers come from: ``final`` checkpoint, ``best`` kept epoch, or its number.
         timing: JSON with device, threads, results, geant4_ms and peak_memory_MiB.
         calomplification: JSON list of scores of the amplification study, one for all seeds of the model.
         divergences: its NPZ, see :func:`calopipe.evaluation.formats.save_divergences`.
@@ -48,6 +49,7 @@ class RunArtifacts:
     compared_as: str = ""
     regression: dict[str, dict[str, str]] = field(default_factory=dict)
     epochs: str | None = None
+    sampled_epoch: str | int = "final"
     timing: str | None = None
     calomplification: str | None = None
     divergences: str | None = None

@@ -19,7 +19,7 @@ from calopipe.report.data import DatasetData
 from calopipe.report.drawing import Task
 from calopipe.report.histograms import GROUPS, histogram_tasks, other_histogram_tasks
 from calopipe.report.pictures import cross_section_tasks, example_tasks, reconstruction_tasks
-from calopipe.report.regression import epoch_tasks, regression_tasks
+from calopipe.report.regression import epoch_tables, epoch_tasks, regression_tasks
 from calopipe.report.scores import score_tasks
 from calopipe.report.showers import average_tasks
 from calopipe.report.standing import standing_tables, standing_tasks
@@ -62,7 +62,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("losses", "Training", loss_tasks),
     Section("classifiers", "Classifier tests", classifier_tasks),
     Section("regression", "Energy regression", regression_tasks),
-    Section("epochs", "Scores by epoch", epoch_tasks),
+    Section("epochs", "Scores by epoch", epoch_tasks, epoch_tables),
     Section("amplification", "Amplification", amplification_tasks),
     Section("timing", "Generation time", timing_tasks, timing_tables),
 )

@@ -9,9 +9,10 @@ import numpy as np
 from calopipe.plots.epochs import EpochScores, epochs_figure
 from calopipe.plots.regression import linearity_figure, resolution_figure
 from calopipe.plots.scores import Dot
-from calopipe.plots.style import LineStyle, sample_style
+from calopipe.plots.style import REFERENCE_LABEL, LineStyle, sample_style
 from calopipe.report.data import DatasetData, SeedData
 from calopipe.report.drawing import Task, file_name
+from calopipe.report.tables import Table
 
 
 def regression_tasks(data: DatasetData) -> Iterator[Task]:
@@ -35,7 +36,7 @@ def regression_tasks(data: DatasetData) -> Iterator[Task]:
                 file_name(data.name, name, what),
                 caption,
                 function,
-                (reference, samples, f"{data.name}: regressor {name}"),
+                (reference, samples, f"{data.name}: energy by {name}"),
             )
 
 
@@ -54,8 +55,53 @@ def epoch_tasks(data: DatasetData) -> Iterator[Task]:
         if curves:
             caption = f"{data.name}: {name} against the epoch"
             yield Task(
-                "epochs", file_name(data.name, "epochs", name), caption, epochs_figure, (curves, name, data.name)
+                "epochs",
+                file_name(data.name, "epochs", name),
+                caption,
+                epochs_figure,
+                (curves, *_words(data.name, name)),
             )
+
+
+def epoch_tables(data: DatasetData) -> Iterator[Table]:
+    """The best epoch of every run that kept epochs, and where its showers come from."""
+    runs = [(m.name, s) for m in data.models for s in m.seeds if s.epochs]
+    if runs:
+        yield Table(
+            columns=(
+                "Model",
+                "Chosen by",
+                "Generated showers from",
+                "Seed",
+                "Best epoch",
+                "As good within errors",
+                "n",
+            ),
+            rows=tuple(_epoch_row(name, seed) for name, seed in runs),
+            text_columns=3,
+            note="Epochs are judged with n validation showers, the generated showers with test showers. "
+            "generation.epoch in the evaluation says which epoch the showers are drawn from.",
+        )
+
+
+def _epoch_row(model: str, seed: SeedData) -> tuple[str, ...]:
+    assert seed.epochs is not None
+    best, sampled = seed.epochs["best"], seed.run.sampled_epoch
+    used = {"final": "final checkpoint", "best": f"epoch {best.get('epoch')}, the best"}.get(str(sampled))
+    others = ", ".join(str(e) for e in best.get("as_good", ()) if e != best["epoch"])
+    n = max((s["n"] for row in seed.epochs["epochs"] for s in row["scores"] if s["name"] == best["score"]), default="")
+    chosen = str(best.get("epoch", f"none: {best.get('missing')}"))
+    return model, best["score"], used or f"epoch {sampled}", str(seed.run.seed), chosen, others or "none", str(n)
+
+
+def _words(dataset: str, name: str) -> tuple[str, str]:
+    """Label of a score's axis, and heading of its figure."""
+    kind, *rest = name.split("/")
+    if kind == "frd":
+        return "FRD, fresh weights" if rest[1:] else "FRD", f"{dataset}: {rest[0]}"
+    if kind == "energy_regression":
+        return f"{rest[1]} / {REFERENCE_LABEL}'s $-$ 1", f"{dataset}: {rest[0]}"
+    return name, dataset
 
 
 def _names(seed: SeedData) -> list[str]:
@@ -71,6 +117,6 @@ def _scores(seed: SeedData, name: str, style: LineStyle) -> EpochScores:
     found = [(row["epoch"], s) for row in seed.epochs["epochs"] for s in row["scores"]]
     found = [(epoch, s) for epoch, s in found if s["name"] == name and s["value"] is not None]
     best = seed.epochs["best"]
-    chosen = best.get("epoch") if best["score"] == name else None
     floor = next((s["floor"] for _, s in found if s["floor"] is not None), None)
-    return EpochScores(style, {epoch: Dot(s["value"], s["error"]) for epoch, s in found}, floor, chosen)
+    dots = {epoch: Dot(s["value"], s["error"]) for epoch, s in found}
+    return EpochScores(style, dots, floor, best.get("epoch"), best["score"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from calopipe import seeds
 from calopipe.config.evaluation import Generation
-from calopipe.errors import GeometryError
+from calopipe.errors import DataError, GeometryError
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io import ShowerWriter, file_info, iter_showers
 from calopipe.io.output import replacing
@@ -64,17 +65,69 @@ def reconstruct(autoencoder: Path, showers: Path, out: Path, config: Generation,
             writer.append_arrays(energies, torch.where(y < threshold, torch.zeros_like(y), y).cpu().numpy())
 
 
-def generate(flow: Path, autoencoder: Path | None, energies: Path, out: Path, config: Generation, seed: int) -> None:
-    """Draw `config.factor` showers for every incident energy of the shower file `energies` and write them to `out`."""
+def generate(
+    flow: Path,
+    autoencoder: Path | None,
+    energies: Path,
+    out: Path,
+    config: Generation,
+    seed: int,
+    scores: Path | None = None,
+) -> None:
+    """Draw `config.factor` showers for every incident energy of a shower file.
+
+    Args:
+        flow: checkpoint of the flow; where `config.epoch` is not ``final``, the folder of the epochs that were kept.
+        autoencoder: checkpoint of the decoder of a latent flow.
+        energies: shower file with the incident energies.
+        out: file to write; its attribute `source` says which epoch it was drawn from.
+        scores: scores by epoch, which name the best one; needed where `config.epoch` is ``best``.
+
+    Raises:
+        DataError: no epoch is the best, or the asked one was not kept.
+    """
+    source = "generated"
+    if config.epoch != "final":
+        flow, source = kept_epoch(flow, config.epoch, scores)
+        log.info("%s", source)
     generator = Generator.load(flow, autoencoder, config.device)
     incident = np.concatenate([c.incident_energies for c in iter_showers(energies, validate=False)])
-    sample_to_file(generator, np.repeat(incident, config.factor, axis=0), out, config.batch_size, seed)
+    sample_to_file(generator, np.repeat(incident, config.factor, axis=0), out, config.batch_size, seed, source)
 
 
-def sample_to_file(generator: Generator, incident: NDArray[np.float32], out: Path, batch_size: int, seed: int) -> None:
+def kept_epoch(folder: Path, epoch: int | str, scores: Path | None) -> tuple[Path, str]:
+    """The checkpoint of a kept epoch (its number, or ``best``: the one named in `scores`), and what to call its showers.
+
+    Raises:
+        DataError: no epoch is the best, or the asked one was not kept.
+    """
+    source = f"generated from epoch {epoch}"
+    if epoch == "best":
+        if scores is None:
+            raise DataError("generation.epoch: 'best' needs scores_by_epoch.json, found no such file")
+        best = json.loads(scores.read_text(encoding="utf-8"))["best"]
+        if "epoch" not in best:
+            raise DataError(f"{scores}: no epoch is the best by '{best['score']}': {best['missing']}")
+        epoch = best["epoch"]
+        source = f"generated from epoch {epoch}, the best by {best['score']}"
+    path = folder / f"epoch-{epoch:05d}.pt"
+    if not path.is_file():
+        kept = ", ".join(str(int(p.stem.removeprefix("epoch-"))) for p in sorted(folder.glob("epoch-*.pt"))) or "none"
+        raise DataError(f"{folder}: epoch {epoch} was not kept; found {kept}")
+    return path, source
+
+
+def sample_to_file(
+    generator: Generator,
+    incident: NDArray[np.float32],
+    out: Path,
+    batch_size: int,
+    seed: int,
+    source: str = "generated",
+) -> None:
     """Draw one shower per incident energy (N, 1) in MeV into a CaloChallenge file, `batch_size` at a time."""
     torch.manual_seed(seeds.derive(seed, "generate"))
-    with _writer(out, generator.flow, seed, "generated") as writer:
+    with _writer(out, generator.flow, seed, source) as writer:
         for start in tqdm(range(0, len(incident), batch_size), "generate", disable=None, unit="batch"):
             part = incident[start : start + batch_size]
             writer.append_arrays(part, generator.sample(part))

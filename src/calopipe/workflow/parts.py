@@ -92,6 +92,10 @@ class StudyParts:
         """Whether the training of a model's flow keeps epochs, which are then scored."""
         return self.model(model).flow.training.keep_every is not None
 
+    def sampled_epoch(self, **wildcards: Any) -> int | str:
+        """Which checkpoint of its flow a run is judged by: ``final``, ``best``, or the number of a kept epoch."""
+        return self.evaluation(**wildcards).generation.epoch
+
     def check_grid(self, dataset: str, regressor: str) -> None:
         """Raise ConfigError when a regressor that takes its grid from the geometry finds layers that are not alike."""
         if self.regressor(regressor).model.get("grid", ()) is None:

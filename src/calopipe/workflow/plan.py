@@ -102,6 +102,7 @@ class Plan(StageSettings):
             },
             "regression": {name: self._regression_files(run, name) for name in self.regressors(run)},
             "epochs": f"{folder}/scores_by_epoch.json" if self.keeps_epochs(run.model) else None,
+            "sampled_epoch": evaluation.generation.epoch,
             "timing": f"{folder}/timing.json",
             "reference": f"{self.study.results}/data/{run.dataset}/test.hdf5",
         }

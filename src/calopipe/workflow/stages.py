@@ -44,7 +44,8 @@ class StageSettings(StudyParts):
     def _generate(self, **wildcards: Any) -> dict[str, Any]:
         return plain(self.evaluation(**wildcards).generation)
 
-    _reconstruct = _generate
+    def _reconstruct(self, **wildcards: Any) -> dict[str, Any]:
+        return {"device": self.evaluation(**wildcards).generation.device}
 
     def _classify(self, dataset: str, classifier: str, **wildcards: Any) -> dict[str, Any]:
         evaluation = self.evaluation(dataset=dataset, **wildcards)
