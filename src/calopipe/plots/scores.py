@@ -50,15 +50,16 @@ def scores_figure(
     per_part = math.ceil(len(rows) / max(n_parts, 1))
     handles = _handles([style for style, _ in columns], any(n in rows for n in floors))
     head = 0.42 + 0.18 * math.ceil(len(handles) / 3)
-    width, height = (6.0, 4.6)[n_parts > 1] * n_parts, 0.19 * per_part + 0.55 + head
+    names = max(1.75, 0.1 + 0.06 * max((len(name) for name in rows), default=0))  # inches for the row names
+    width, height = ((4.25, 2.85)[n_parts > 1] + names) * n_parts, 0.19 * per_part + 0.55 + head
     figure = new_figure(width, height)
     shown = [d.value for _, values in columns for d in values.values() if d.value > 0]
     shown += [f for n, f in floors.items() if n in rows and f > 0]
     limits = 0.5 * min(shown, default=1e-4), 2 * max(shown, default=1.0)
     for i in range(n_parts):
         part = rows[i * per_part : (i + 1) * per_part]
-        left = 1.75 / width + i / n_parts
-        span = 1 / n_parts - 1.93 / width
+        left = names / width + i / n_parts
+        span = 1 / n_parts - (names + 0.18) / width
         tall = 0.19 * len(part)
         axes = figure.add_axes((left, (height - head - tall) / height, span, tall / height))
         _draw_dots(axes, part, columns, floors, limits[0])

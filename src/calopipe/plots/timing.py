@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from calopipe.plots.style import REFERENCE_LABEL, REFERENCE_LINE, LineStyle, new_figure, styled
 
@@ -43,11 +43,18 @@ def timing_figure(timings: Sequence[tuple[LineStyle, Mapping[str, Any]]], title:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(plain)
         axis.set_minor_formatter(NullFormatter())
+    if high / low < 30:  # hardly more than one power of ten is inside
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        axes.yaxis.set_minor_formatter(plain)
     axes.set_xlabel("Batch size")
     axes.set_ylabel("Time per shower [ms]")
     axes.legend(ncols=2)
-    devices = {f"{r.get('device', '?')}, {r.get('threads', '?')} threads" for _, r in timings}
+    devices = {f"{r.get('device', '?')}, {_threads(r.get('threads', '?'))}" for _, r in timings}
     if len(devices) == 1:
         axes.set_title(devices.pop(), loc="right", fontsize=8)
     axes.set_title(title, loc="left", fontweight="bold")
     return figure
+
+
+def _threads(number: Any) -> str:
+    return "1 thread" if number == 1 else f"{number} threads"

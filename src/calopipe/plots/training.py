@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from calopipe.errors import DataError
@@ -52,7 +52,7 @@ def losses_figure(curves: Mapping[str, Mapping[str, Array]], style: LineStyle, t
         title: heading.
 
     The loss axis shows the validation losses and the training losses after the first twentieth of the training, so that
-    the steep start does not flatten the rest.
+    the steep start does not flatten the rest; it is logarithmic where they still span more than a factor of 20.
     """
     figure = new_figure(5.2, 4.2)
     grid = figure.add_gridspec(2, 1, height_ratios=(3, 1), hspace=0.07, left=0.16, right=0.97, top=0.925, bottom=0.115)
@@ -105,7 +105,15 @@ def epochs(columns: Mapping[str, Array]) -> Array:
 
 def _limits(axes: Axes, values: Array) -> None:
     values = values[np.isfinite(values)]
-    if len(values):
-        low, high = np.quantile(values, [0.0, 0.995])
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    if not len(values):
+        return
+    low, high = np.quantile(values, [0.0, 0.995])
+    if low > 0 and high / low > 20:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_ylim(low / 1.2, high * 1.2)
+    else:
         margin = 0.06 * max(high - low, 1e-6 * max(abs(high), 1.0))
         axes.set_ylim(low - margin, high + margin)
