@@ -264,7 +264,7 @@ def _floor(histograms: Sequence[Histogram]) -> float:
 def _scale(axes: Axes, first: Histogram, series: Sequence[Series], floor: float) -> None:
     """Axis scales and limits: whole range in x, some room above the highest bin in y."""
     peak = max(_density(first, REFERENCE).max(), *(s.density()[0].max() for s in series))
-    peak = peak if peak > 0 else 1.0
+    peak = max(peak, 2 * floor)  # an empty histogram still has an axis
     if first.log_x:
         axes.set_xscale("log")
         few = first.edges[-1] < 200 * max(first.edges[0], 1e-300)  # about two decades: label 1, 2, 5
