@@ -46,7 +46,7 @@ def event_figure(
     if geometry.kind == "cartesian":  # cells of coarse layers are cut at the border of the picture
         plates = [np.clip(p, [-np.inf, -reach, -reach], [np.inf, reach, reach]) for p in plates]
     else:
-        reach = max([float(np.abs(p[:, 1:]).max()) for p in plates], default=reach)
+        reach = _outer_edge(geometry, reach)
     scaled = np.asarray(norm(energies[hit]), dtype=np.float64)
     colors = colormaps[ENERGY_CMAP](scaled)
     colors[:, 3] = 0.4 + 0.55 * scaled
@@ -74,6 +74,19 @@ def _reach(geometry: Geometry, energies: Array, window: float) -> float:
     cell = largest / 10
     inside = distance[order][np.searchsorted(total, window * total[-1])]
     return float(min(largest, 1.15 * inside + 0.3 * cell))
+
+
+def _outer_edge(geometry: Geometry, reach: float) -> float:
+    """Largest radius in mm of the rings that have a voxel with its centre inside the square of half width `reach`."""
+    inside = np.maximum(np.abs(geometry.eta), np.abs(geometry.phi)) <= reach
+    radius = np.hypot(geometry.eta, geometry.phi)
+    found = []
+    for layer, part in enumerate(geometry.layer_slices):
+        centres = radius[part][inside[part]]
+        if len(centres):
+            edges = geometry.edges(layer)[1]
+            found.append(float(edges[min(np.searchsorted(edges, centres.max()), len(edges) - 1)]))
+    return max(found, default=reach)
 
 
 def _extent(geometry: Geometry, layer: int) -> float:

@@ -122,8 +122,17 @@ def histogram_page(
     """
     columns = min(columns, len(observables))
     rows = math.ceil(len(observables) / columns)
-    height = 3.05 * rows + 0.65
-    figure = new_figure(max(3.4 * columns, 4.4), height)
+    width = max(3.4 * columns, 4.4)
+    longest = max(observables, key=len)
+    handles = legend_handles([s.style for s in longest])
+    beside = width - 0.3 - 0.1 * len(title)  # inches beside the title
+    entries = _legend_columns(handles, beside, len(handles))
+    below = entries < len(handles)  # too long for it: the legend gets lines of its own
+    if below:
+        entries = _legend_columns(handles, width - 0.3, len(handles))
+    head = 0.62 + below * 0.21 * math.ceil(len(handles) / entries)
+    height = 3.05 * rows + 0.03 + head
+    figure = new_figure(width, height)
     grid = figure.add_gridspec(
         rows,
         columns,
@@ -131,7 +140,7 @@ def histogram_page(
         wspace=0.3,
         left=0.075 * 3 / columns,
         right=0.985,
-        top=1 - 0.62 / height,
+        top=1 - head / height,
         bottom=0.45 / height,
     )
     for i, series in enumerate(observables):
@@ -141,19 +150,14 @@ def histogram_page(
         top = figure.add_subplot(inner[0])
         note = notes[i] if notes else ""
         draw_histogram(top, figure.add_subplot(inner[1], sharex=top), series, ratio_range, short=True, note=note)
-    longest = max(observables, key=len)
     figure.text(0.012, 1 - 0.12 / height, title, fontsize=11, fontweight="bold", va="top")
-    figure.legend(
-        handles=legend_handles([s.style for s in longest]),
-        loc="upper right",
-        ncols=len(longest) + 1,
-        bbox_to_anchor=(0.99, 1 - 0.04 / height),
-    )
+    place = (0.99, 1 - (0.29 if below else 0.04) / height)
+    figure.legend(handles=handles, loc="upper right", ncols=entries, bbox_to_anchor=place)
     return figure
 
 
 #: inches of a legend's width, of the line and gaps of an entry, and of a letter
-_LEGEND, _ENTRY, _LETTER = 4.4, 0.45, 0.066
+_LEGEND, _ENTRY, _LETTER = 4.4, 0.56, 0.066
 
 
 def legend_handles(styles: Sequence[LineStyle]) -> list[Patch | Line2D]:
@@ -178,12 +182,12 @@ def legend_above(figure: Figure, handles: Sequence[Patch | Line2D]) -> None:
     )
 
 
-def _legend_columns(handles: Sequence[Patch | Line2D]) -> int:
-    """As many columns as fit beside one another, at most three."""
+def _legend_columns(handles: Sequence[Patch | Line2D], width: float = _LEGEND, in_one_row: int = 3) -> int:
+    """As many columns as fit into `width` inches; up to `in_one_row` entries in one row, more in two columns."""
     widths = [_ENTRY + _LETTER * len(str(h.get_label())) for h in handles]
-    for columns in range(len(handles) if len(handles) <= 3 else 2, 1, -1):
+    for columns in range(len(handles) if len(handles) <= in_one_row else 2, 1, -1):
         rows = math.ceil(len(handles) / columns)
-        if sum(max(widths[i : i + rows]) for i in range(0, len(widths), rows)) <= _LEGEND:
+        if sum(max(widths[i : i + rows]) for i in range(0, len(widths), rows)) <= width:
             return columns
     return 1
 

@@ -45,9 +45,10 @@ def standing_tables(data: DatasetData) -> Iterator[Table]:
         rows=tuple(_row(metric, boards) for metric in metrics),
         caption=f"CaloChallenge set {table.dataset}: {len(table.submissions)} published submissions",
         note=(
-            f"Rank among the published submissions in brackets. {OTHER_DATA}: measured on the data of this study, not "
-            "against the challenge's official reference files: the rank shows the order of magnitude at best. For "
-            "comparable scores use calopipe evaluate. Times are of different machines. Ranks follow the distance from "
+            f"Rank: among the published submissions and this generator. {OTHER_DATA}: measured on the data of this study, "
+            "not against the challenge's official reference files, by classifiers as this study configures them: the rank "
+            "shows the order of magnitude at best. For comparable scores use calopipe evaluate. Times are of different "
+            "machines. Ranks follow the distance from "
             f"the perfect value: 0, 1/2 for an AUC, the value of {SIMULATION} for precision, recall, density and coverage. "
             f"{SIMULATION}: two samples of the simulation compared with each other. Published numbers: {CITATION}."
         ),
@@ -60,10 +61,10 @@ def _row(metric: Metric, boards: Sequence[Leaderboard]) -> tuple[str, ...]:
         entry = board.own[0]
         value = entry.values.get(metric.key)
         mark = OTHER_DATA if entry.marked(metric) else ""
-        rank = f"{mark} ({entry.ranks.get(metric.key)} of {board.competitors(metric)})"
+        rank = f"{mark}\nrank {entry.ranks.get(metric.key)} of {board.competitors(metric)}"
         cells.append("" if value is None else _text(value) + rank)
     best = boards[0].best(metric)
-    first = f"{_text(best.values[metric.key])} ({best.name})" if best else ""
+    first = f"{_text(best.values[metric.key])} \n{best.name}" if best else ""
     return (metric.label, *cells, first, _text(boards[0].entries[0].values.get(metric.key)))
 
 

@@ -27,7 +27,7 @@ class Table:
 
     Attributes:
         columns: headings.
-        rows: cells; an empty one is shown as a dash.
+        rows: cells; an empty one is shown as a dash, lines after the first one smaller.
         text_columns: how many leading columns hold words; the others hold numbers, set to the right.
         caption: heading above the table.
         note: explanation below it.
