@@ -31,6 +31,7 @@ from calopipe.plots.style import (
     LineStyle,
     model_styles,
     new_figure,
+    plain_number,
     power_of_ten,
     read_provenance,
     sample_style,
@@ -376,3 +377,9 @@ def test_small_values_are_labelled_in_a_power_of_ten():
     axes.plot([0, 1], [0, 4e-4])
     assert power_of_ten(axes, 4e-4) == -4 and axes.yaxis.get_major_formatter()(3e-4) == "3"
     assert power_of_ten(axes, 0.02) == 0 and power_of_ten(axes, 0.0) == 0
+
+
+def test_tick_labels_of_logarithmic_axes_are_short():
+    assert [plain_number(v) for v in (1e-6, 1e-3, 0.05, 20, 1e5, 1e6)] == [
+        "$10^{-6}$", "0.001", "0.05", "20", "100000", "$10^{6}$",
+    ]  # fmt: skip

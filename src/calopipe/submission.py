@@ -203,7 +203,7 @@ def _figures(found: Findings, setup: Setup, modes: Sequence[str], name: str) -> 
         yield from plots.separation_figures(dots, floors, setup.geometry.n_layers, style)
     aucs = {n: known.get(f"classifier/{n}/auc") for n in found.curves}
     auc_texts = {n: format_measurement(s.value or 0.0, s.error) if s else "" for n, s in aucs.items()}
-    yield from plots.classifier_figures(found.curves, auc_texts, model_styles(found.curves))
+    yield from plots.classifier_figures(found.curves, auc_texts, model_styles(found.curves), style)
 
 
 def printed_scores(judgement: Judgement) -> str:

@@ -83,21 +83,25 @@ def histogram_figures(histograms: Sequence[Histogram], notes: Mapping[str, str],
 
 
 def classifier_figures(
-    curves: Mapping[str, Mapping[str, np.ndarray]], texts: Mapping[str, str], styles: Mapping[str, LineStyle]
+    curves: Mapping[str, Mapping[str, np.ndarray]],
+    texts: Mapping[str, str],
+    styles: Mapping[str, LineStyle],
+    sample: LineStyle,
 ) -> Drawn:
     """ROC curves of all classifiers, and the distribution of the weights of each.
 
     Args:
         curves: classifier -> fpr, tpr, weights_reference and weights_generated; without trainings it is left out.
         texts: classifier -> its AUC with error.
-        styles: classifier -> style.
+        styles: classifier -> style of its ROC curve.
+        sample: colour and name of the generated sample.
     """
     trained = {name: c for name, c in curves.items() if len(c["tpr"])}
     if trained:
         yield "roc", roc_figure([RocCurve(styles[n], c["fpr"], c["tpr"], texts[n]) for n, c in trained.items()])
     for name, c in trained.items():
         weights = c["weights_reference"].ravel(), c["weights_generated"].ravel()
-        yield f"weights_{name}", weights_figure(*weights, styles[name], f"Classifier {name}")
+        yield f"weights_{name}", weights_figure(*weights, sample, f"Classifier {name}")
 
 
 def separation_figures(

@@ -10,10 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from calopipe.plots.style import REFERENCE_FILL, REFERENCE_LABEL, REFERENCE_LINE, LineStyle, new_figure, styled
+from calopipe.plots.style import (
+    REFERENCE_FILL,
+    REFERENCE_LABEL,
+    REFERENCE_LINE,
+    LineStyle,
+    new_figure,
+    plain_number,
+    styled,
+)
 
 Array = NDArray[np.float64]
 
@@ -88,7 +96,7 @@ def weights_figure(reference: Array, generated: Array, style: LineStyle, title: 
     _densities(right, np.logspace(-reach, reach, 61), *inside, style)
     right.set_yscale("log")
     right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if reach < 1.1 else (1,), numticks=9))
-    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    right.xaxis.set_major_formatter(plain_number)
     right.xaxis.set_minor_formatter(NullFormatter())
     left.set_ylabel("Fraction of showers per bin")
     right.set_ylabel("Fraction of showers per bin")

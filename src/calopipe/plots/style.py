@@ -184,6 +184,11 @@ def slice_label(energy_slice: Sequence[float] | None) -> str:
     return f"{low * factor:g}\N{EN DASH}{high * factor:g} {unit}"
 
 
+def plain_number(value: float, _: int | None = None) -> str:
+    """Tick label of a logarithmic axis: 0.01, 200, and powers of ten below 0.001 and from a million on."""
+    return f"{value:g}" if 1e-3 <= value < 1e6 else f"$10^{{{round(math.log10(value))}}}$"
+
+
 def power_of_ten(axes: Axes, largest: float) -> int:
     """Label a linear vertical axis of small values (up to `largest`) in units of a power of ten, and return the power.
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
-from calopipe.plots.style import REFERENCE_LABEL, REFERENCE_LINE, LineStyle, new_figure, styled
+from calopipe.plots.style import REFERENCE_LABEL, REFERENCE_LINE, LineStyle, new_figure, plain_number, styled
 
 
 @styled
@@ -37,15 +37,12 @@ def timing_figure(timings: Sequence[tuple[LineStyle, Mapping[str, Any]]], title:
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     axes.set_ylim(low / 1.3, high * 2.2)
-    plain = FuncFormatter(
-        lambda value, _: f"{value:g}" if 1e-3 <= value < 1e6 else f"$10^{{{round(np.log10(value))}}}$"
-    )
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(plain)
+        axis.set_major_formatter(plain_number)
         axis.set_minor_formatter(NullFormatter())
     if high / low < 30:  # hardly more than one power of ten is inside
         axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-        axes.yaxis.set_minor_formatter(plain)
+        axes.yaxis.set_minor_formatter(plain_number)
     axes.set_xlabel("Batch size")
     axes.set_ylabel("Time per shower [ms]")
     axes.legend(ncols=2)
