@@ -85,8 +85,7 @@ def image_showers(showers: NDArray[np.floating], geometry: Geometry, kernel: Seq
     Raises:
         GeometryError: V does not match, or see :meth:`calopipe.geometry.Geometry.image`.
     """
-    rows, columns = geometry.image(kernel).layer_shape(0)
+    _ = geometry.image(kernel)  # raises GeometryError where the layers or the kernel do not fit
     layers = (geometry.reshape_layer(showers, i) for i in range(geometry.n_layers))
     cells = sum(layers, start=np.zeros((), dtype=showers.dtype))
-    first, second = kernel
-    return cells.reshape(-1, rows, first, columns, second).sum(axis=(2, 4)).reshape(-1, rows * columns)
+    return pool_showers(cells.reshape(len(showers), -1), geometry.image((1, 1)), kernel, reduce="sum")

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from calopipe.evaluation.formats import DivergenceCurve
 from calopipe.observables.image import IMAGE_LABELS
-from calopipe.plots.style import REFERENCE_LABEL, REFERENCE_LINE, LineStyle, new_figure, styled
+from calopipe.plots.style import REFERENCE_LABEL, REFERENCE_LINE, LineStyle, new_figure, plain_number, styled
 
 #: estimators: colours that no model has
 ESTIMATORS = {"kde": ("kernel density", "#7a5195"), "histogram": ("histogram estimator", "#8a6d3b")}
@@ -157,7 +157,7 @@ def _share(every: Sequence[Axes], label: str, lowest: float, highest: float = np
     y0, y1 = max(y0, lowest), min(y1, highest)
     small = y0 < 1e-3  # then powers of ten throughout
     power = FuncFormatter(lambda v, _: f"$10^{{{round(np.log10(v))}}}$")
-    plain = FuncFormatter(lambda v, i: f"{v:g}" if 1e-2 <= v < 1e4 else power(v, i))
+    plain = FuncFormatter(plain_number)
     for axes in every:
         axes.set_xlim(x0, x1)
         axes.set_ylim(y0, y1 * (y1 / y0) ** room)
