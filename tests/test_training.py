@@ -16,7 +16,9 @@ from calopipe.config import Model, Training, validate
 from calopipe.errors import CheckpointError, ConfigError, DataError, TrainingError
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, read_showers, write_showers
+from calopipe.io.conditions import TrainedRange
 from calopipe.sampling import Generator, encode, generate, reconstruct
+from calopipe.sampling.stages import sample_to_file
 from calopipe.training import TrainingJob, train_autoencoder, train_flow
 from calopipe.training import fit as fit_module
 from calopipe.training.data import Batches, reflections
@@ -297,3 +299,30 @@ def _generation(**settings):
     from calopipe.config import Generation
 
     return validate(Generation, {"batch_size": 30, "device": "cpu", **settings}, "generation")
+
+
+def test_energies_outside_the_trained_range_are_noticed(files, whole, tmp_path: Path, caplog) -> None:
+    content = torch.load(whole[0] / "m.pt", weights_only=True)["trained"]
+    energies = read_showers(files["train"]).incident_energies
+    assert (content["low"], content["high"], content["n"]) == (energies.min(), energies.max(), len(energies))
+    flow, out = whole[0] / "m.pt", tmp_path / "g.hdf5"
+    generate(flow, None, files["test"], out, _generation(), 1)
+    assert "trained on" not in caplog.text
+    with h5py.File(out) as file:
+        assert TrainedRange.from_attributes(file.attrs) == TrainedRange(**content)
+    sample_to_file(Generator.load(flow, device="cpu"), np.linspace(1, 100, 20, dtype="f4")[:, None], out, 20, 0)
+    assert "20 of 20 incident energies (1 to 100 MeV) are outside" in caplog.text and "are they in GeV?" in caplog.text
+
+
+def test_a_trained_range_tells_chance_from_extrapolation() -> None:
+    rng = np.random.default_rng(0)
+    trained = TrainedRange.of(rng.uniform(1e3, 1e5, 5000))
+    for size in (1, 50, 5000, 100_000):
+        assert trained.complaint(rng.uniform(1e3, 1e5, size)) is None
+    assert "1 of 1 incident" in trained.complaint([1.2e5])
+    assert "1 of 5001 " in trained.complaint([*rng.uniform(1e3, 1e5, 5000), 3e5])
+    beams = TrainedRange.of(np.repeat([256.0, 512.0], 100))
+    assert beams.complaint(np.repeat(np.float32(512.0004), 50)) is None and "TeV" not in beams.complaint([0.5])
+    assert TrainedRange.from_attributes({}) is None
+    for bad in ([1.0], [5.0, 1.0], "x", [np.nan, 1.0]):
+        assert TrainedRange.from_attributes({"trained_energies_MeV": bad, "trained_showers": 5}) is None

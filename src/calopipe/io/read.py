@@ -30,7 +30,8 @@ class FileInfo:
         n_voxels: number of voxels V.
         layout: "calochallenge" or "calogan".
         attributes: the file's attributes; calopipe writes geometry, geometry_hash, threshold_MeV, source,
-            source_sha256, seed and calopipe_version; files of others may have none.
+            source_sha256, seed and calopipe_version, and into generated files the energies trained on; files of
+            others may have none.
     """
 
     path: Path

@@ -125,7 +125,11 @@ def sample_to_file(
     seed: int,
     source: str = "generated",
 ) -> None:
-    """Draw one shower per incident energy (N, 1) in MeV into a CaloChallenge file, `batch_size` at a time."""
+    """Draw one shower per incident energy (N, 1) in MeV into a CaloChallenge file, `batch_size` at a time.
+
+    Energies outside those that the network was trained on are warned about; the file's attributes hold that range.
+    """
+    _warn(generator.flow, incident)
     torch.manual_seed(seeds.derive(seed, "generate"))
     with _writer(out, generator.flow, seed, source) as writer:
         for start in tqdm(range(0, len(incident), batch_size), "generate", disable=None, unit="batch"):
@@ -152,8 +156,16 @@ def _check_voxels(network: Network, found: int, path: Path) -> None:
         )
 
 
+def _warn(network: Network, incident: NDArray[np.float32]) -> None:
+    complaint = network.trained.complaint(incident) if network.trained is not None else None
+    if complaint is not None:
+        log.warning("warning: %s", complaint)
+
+
 def _writer(out: Path, network: Network, seed: int, source: str) -> ShowerWriter:
     attributes = {"seed": seed, "source": source, "threshold_MeV": network.layout.threshold_MeV}
+    if network.trained is not None:
+        attributes |= network.trained.attributes
     return ShowerWriter(out, geometry=_geometry(network), n_voxels=network.layout.n_voxels, attributes=attributes)
 
 

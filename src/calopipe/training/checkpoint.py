@@ -1,8 +1,8 @@
-"""One file per trained network: weights, fitted preprocessing, settings, seed, geometry, history."""
+"""One file per trained network: weights, fitted preprocessing, settings, seed, geometry, history, range of conditions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from calopipe import __version__
 from calopipe.config.base import validate
 from calopipe.config.parts import MODELS
 from calopipe.errors import CheckpointError
+from calopipe.io.conditions import TrainedRange
 from calopipe.io.output import replacing
 from calopipe.models.base import Autoencoder, EnergyRegressor, GenerativeModel
 from calopipe.preprocessing import Chain, Layout, build_chain
@@ -31,6 +32,7 @@ class Network:
         dim, cond_dim: columns of the chain's input.
         seed: training seed.
         extra: further facts, e.g. ``latent_dim`` of the autoencoder that a latent flow belongs to.
+        trained: the incident energies it was trained on; None where a checkpoint does not say.
     """
 
     kind: Kind
@@ -43,6 +45,7 @@ class Network:
     chain: Chain
     model: GenerativeModel | Autoencoder | EnergyRegressor
     extra: dict[str, Any]
+    trained: TrainedRange | None = None
 
     def eval(self) -> Network:
         """Put both parts into evaluation mode and return self."""
@@ -88,6 +91,7 @@ def save_network(path: Path, network: Network, history: list[dict[str, float]]) 
         "cond_dim": network.cond_dim,
         "seed": network.seed,
         "extra": network.extra,
+        "trained": None if network.trained is None else asdict(network.trained),
         "history": history,
         "chain": {k: v.cpu() for k, v in network.chain.state_dict().items()},
         "model": {k: v.cpu() for k, v in network.model.state_dict().items()},
@@ -124,6 +128,16 @@ def load_network(path: Path, kind: Kind | None = None, device: str | torch.devic
         network.model.load_state_dict(content["model"])
     except RuntimeError as error:
         raise CheckpointError(f"{path}: weights do not fit the settings: {' '.join(str(error).split())}") from error
+    network.trained = _trained(content.get("trained"), path)
     network.chain.to(device)
     network.model.to(device)
     return network.eval()
+
+
+def _trained(content: Any, path: Path) -> TrainedRange | None:
+    if content is None:
+        return None
+    try:
+        return TrainedRange(float(content["low"]), float(content["high"]), int(content["n"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: 'trained': expected low, high and n, found {content!r:.80}") from error

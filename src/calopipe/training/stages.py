@@ -15,6 +15,7 @@ from calopipe import seeds
 from calopipe.config.networks import AutoencoderStage, FlowStage, RegressorStage, Training
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io import file_info
+from calopipe.io.conditions import TrainedRange
 from calopipe.models.base import Autoencoder, EnergyRegressor
 from calopipe.models.latent_target import LatentTarget
 from calopipe.preprocessing import Layout
@@ -109,6 +110,7 @@ def _train(
     x, cond = assemble(*(t[fit_rows(len(t), seed)] for t in train))
     facts = {"name": geometry.name, "hash": geometry.hash}
     network = build_network(kind, settings, facts, layout, x.shape[1], cond.shape[1], seed, extra)
+    network.trained = TrainedRange.of(train[-1][:, 0])
     _fit_inputs(network, x, cond)
     permutations = reflections(geometry) if training.reflections and kind != "latent_flow" else None
     data = Data(train, val, training.batch_size, seed, permutations)
