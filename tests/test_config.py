@@ -96,7 +96,7 @@ def test_every_preset_is_valid_beside_a_study(path):
         (("datasets", "eplus", "split"), {"train": 0.9}, "train + val + test must be 1"),
         (("datasets", "eplus", "source"), {"kind": "local"}, "a local source needs 'paths'"),
         (("runs",), [{"dataset": "eplus", "model": "in"}], "runs.0.model: no model 'in' (did you mean 'inn'?)"),
-        (("runs",), [{"dataset": "eplus", "model": "inn", "seeds": [1, 1]}], "appears twice"),
+        (("runs",), [{"dataset": "eplus", "model": "inn", "seeds": [1, 1]}], "expected each entry once, found 1 twice"),
         (("runs",), [], "runs:"),
         (("presets",), ["nothing_like_it"], "presets: no preset 'nothing_like_it'"),
     ],

@@ -98,6 +98,10 @@ def test_preprocessing_is_that_of_the_networks():
 
 
 def test_mistakes_in_settings_are_named():
-    for settings, expected in (({"neighbours": [2]}, "at least 3"), ({"data": ["u"]}, "'u'"), ({"showers": 3}, "10")):
+    for settings, expected in (
+        ({"neighbours": [2]}, "greater than or equal to 3"),
+        ({"data": ["u"]}, "'u'"),
+        ({"showers": 3}, "10"),
+    ):
         with pytest.raises(ConfigError, match=expected):
             validate(IntrinsicDimensionConfig, settings, "intrinsic_dimension")

@@ -324,8 +324,8 @@ def test_local(tmp_path: Path) -> None:
     fetch({**source, "checksums": ["md5:" + file_hash(Source.paths[0], "md5")]}, tmp_path / "raw.json")
     for checksums, error, message in [
         (["md5:" + "0" * 32], DataError, "a.hdf5: expected md5 0000"),
-        (["md5:123"], ConfigError, "checksum must be"),
-        (["crc:" + "0" * 32], ConfigError, "checksum must be"),
+        (["md5:123"], ConfigError, "checksum: expected .md5:. and 32"),
+        (["crc:" + "0" * 32], ConfigError, "checksum: expected .md5:. and 32"),
         (["md5:" + "0" * 32] * 2, ConfigError, "2 checksums for 1 files"),
     ]:
         with pytest.raises(error, match=message):

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from calopipe.config import Model, Training, validate
+from calopipe.config.parts import MODELS
 from calopipe.errors import CheckpointError, ConfigError, DataError, TrainingError
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, read_showers, write_showers
@@ -254,9 +255,10 @@ def test_broken_checkpoints_are_named(tmp_path: Path, whole) -> None:
         Generator.load(tmp_path / "half.pt")
 
 
-def test_non_finite_loss_stops_with_a_message(files, tmp_path: Path) -> None:
-    training = {**TRAINING, "lr": 1e30, "schedule": "constant", "warmup": 0}
-    m = model({**LATENT, "autoencoder": {**LATENT["autoencoder"], "training": training}})
+def test_non_finite_loss_stops_with_a_message(files, tmp_path: Path, monkeypatch) -> None:
+    m, kind = model(LATENT), MODELS.get(LATENT["autoencoder"]["model"]["name"])
+    loss = kind.loss
+    monkeypatch.setattr(kind, "loss", lambda *given: {k: v * float("inf") for k, v in loss(*given).items()})
     with pytest.raises(TrainingError, match=r"loss is (nan|inf).*epoch"):
         train_autoencoder(m.autoencoder, job(files["train"], files["val"], tmp_path))
     assert not (tmp_path / "m.pt").exists()

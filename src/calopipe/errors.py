@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class CalopipeError(Exception):
@@ -42,7 +44,33 @@ class MetricUnavailable(CalopipeError):
     """A metric cannot be computed on this input; the message says why. Recorded as missing, never as a number."""
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
+class _Shown(reprlib.Repr):
+    """Bounded in depth, length and time, whatever it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxdict, self.maxlist, self.maxtuple = 3, 4, 6, 6
+        self.maxstring = self.maxother = 60
+        self.maxlong = 40
+
+    def repr_int(self, x: int, level: int) -> str:
+        return f"an integer of {x.bit_length()} bits" if x.bit_length() > 200 else repr(x)
+
+
+def shown(value: Any) -> str:
+    """`value` for a message: one short line."""
+    return printable(_Shown().repr(value))
+
+
+def printable(text: str, longest: int = 100) -> str:
+    """`text` without control characters, cut to `longest` characters."""
+    plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return plain if len(plain) <= longest else plain[: longest - 3] + "..."
+
+
+def nearest(name: object, valid: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the closest valid name, or an empty string when nothing is close."""
-    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    if not isinstance(name, str) or len(name) > 200:
+        return ""
+    close = difflib.get_close_matches(name, [v for v in valid if isinstance(v, str)], n=1, cutoff=0.5)
     return f" (did you mean '{close[0]}'?)" if close else ""

@@ -24,7 +24,7 @@ from calopipe.errors import ConfigError, nearest
 T = TypeVar("T")
 
 #: top-level packages a config class may use; anything else in its module is skipped when only the config is read
-_LIGHT = ("__future__", "typing", "collections", "math", "pydantic", "calopipe.config.base")
+_LIGHT = ("__future__", "typing", "collections", "math", "pydantic", "calopipe.config")
 
 
 class Registry(Generic[T]):

@@ -6,15 +6,15 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from calopipe.errors import ConfigError, nearest
+from calopipe.errors import ConfigError, nearest, printable, shown
 
 S = TypeVar("S", bound="Section")
 
 
 class Section(BaseModel):
-    """A group of settings. Frozen; a key that is not a field is an error, not a default."""
+    """A group of settings. Frozen; a key that is not a field is an error, not a default; nothing is converted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 def validate(cls: type[S], data: Any, where: str) -> S:
@@ -27,19 +27,31 @@ def validate(cls: type[S], data: Any, where: str) -> S:
 
 
 def _line(cls: type[BaseModel], item: Any, where: str) -> str:
-    path = [p for p in item["loc"] if not (isinstance(p, str) and p.endswith("]"))]
-    key = ".".join([where, *map(str, path)]) if where else ".".join(map(str, path))
+    path = [p for p in item["loc"] if not (isinstance(p, str) and p.endswith("]") and p != "[key]")]
+    key = ".".join(([where] if where else []) + [str(p) if isinstance(p, int) else printable(str(p)) for p in path])
     if item["type"] == "extra_forbidden":
         fields = _fields_at(cls, list(path[:-1]))
         known = ", ".join(sorted(fields))
-        return f"{key}: unknown key{nearest(str(path[-1]), fields)}; known keys: {known}"
+        return f"{key}: unknown key{nearest(str(path[-1]), fields)}; known keys: {known or 'none'}"
     if item["type"] == "missing":
         return f"{key}: required key is missing"
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return f"{key}: {message}"
-    found = repr(item["input"])
-    return f"{key}: {message[0].lower() + message[1:]} (found {found if len(found) < 80 else found[:77] + '...'})"
+    return f"{key}: {message[0].lower() + message[1:]} (found {shown(item['input'])}){_hint(item)}"
+
+
+def _hint(item: Any) -> str:
+    """Why a number can be a text: YAML wants a point in numbers with an exponent."""
+    value = item["input"]
+    if isinstance(value, str) and item["type"] in ("int_type", "float_type"):
+        try:
+            number = float(value)
+        except ValueError:
+            return ""
+        plain = f"{number:.1e}" if "e" in value.lower() else value.strip()
+        return f"; YAML reads it as text, write {plain} without quotes"
+    return ""
 
 
 def _fields_at(cls: Any, path: list[Any]) -> list[str]:

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from calopipe.config.base import Section
-from calopipe.config.parts import Fraction
+from calopipe.config.bounds import DISTINCT, CellPair, Energy, Fraction, PositiveEnergy, Scale, Seed, Showers
+from calopipe.config.texts import Checksum, FilePath, Name, Url
 
 
 class Source(Section):
     """Where a dataset's files come from."""
 
     kind: Literal["bundled", "local", "download"] = Field(description="how the files are obtained")
-    name: str | None = Field(None, description="bundled sample (resources/<name>.hdf5) or registered download")
-    paths: list[str] = Field(default_factory=list, description="local files, pooled in this order")
-    urls: list[str] = Field(default_factory=list, description="files to download when not registered by name")
-    checksums: list[str] = Field(default_factory=list, description="one 'sha256:...' or 'md5:...' per file")
+    name: Name | None = Field(None, description="bundled sample (resources/<name>.hdf5) or registered download")
+    paths: Annotated[list[FilePath], DISTINCT] = Field(
+        default_factory=list, description="local files, pooled in this order"
+    )
+    urls: Annotated[list[Url], DISTINCT] = Field(
+        default_factory=list, description="files to download when not registered by name"
+    )
+    checksums: list[Checksum] = Field(default_factory=list, description="one 'sha256:...' or 'md5:...' per file")
 
     @model_validator(mode="after")
     def _complete(self) -> Source:
+        used = {"bundled": ("name",), "local": ("paths", "checksums"), "download": ("name", "urls", "checksums")}
+        for key in ("name", "paths", "urls", "checksums"):
+            if getattr(self, key) and key not in used[self.kind]:
+                raise ValueError(f"a {self.kind} source has no '{key}', found {getattr(self, key)!r}")
+        if self.name and (self.urls or self.checksums):
+            raise ValueError(
+                "a registered download has its own addresses and checksums: expected 'name' or 'urls' alone"
+            )
         if self.kind == "bundled" and not self.name:
             raise ValueError("a bundled source needs 'name'")
         if self.kind == "local" and not self.paths:
@@ -39,7 +52,7 @@ class Split(Section):
     train: Fraction = Field(0.7, description="fraction used to fit networks and preprocessing")
     val: Fraction = Field(0.1, description="fraction used to choose weights")
     test: Fraction = Field(0.2, description="fraction held out: the reference of every evaluation")
-    seed: int = Field(0, ge=0, description="seed of the permutation")
+    seed: Seed = Field(0, description="seed of the permutation")
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> Split:
@@ -55,21 +68,21 @@ class Dataset(Section):
     reference: Source | None = Field(
         None, description="separate files for the test split (CaloChallenge); else split off"
     )
-    geometry: str = Field(description="built-in geometry name, geometry YAML, or CaloChallenge binning XML")
-    threshold_MeV: float | None = Field(
-        None, ge=0, description="voxels below are zero; null: the geometry's readout threshold"
+    geometry: FilePath = Field(description="built-in geometry name, geometry YAML, or CaloChallenge binning XML")
+    threshold_MeV: Energy | None = Field(
+        None, description="voxels below are zero; null: the geometry's readout threshold"
     )
-    energy_scale: float = Field(1.0, gt=0, description="factor on voxel energies, kept in all files from then on")
-    max_showers: int | None = Field(None, gt=0, description="use only the first showers of the files")
-    geant4_ms_per_GeV: float | None = Field(
-        None, gt=0, description="Geant4's time in ms per GeV of incident energy, where known, to compare timings with"
+    energy_scale: Scale = Field(1.0, description="factor on voxel energies, kept in all files from then on")
+    max_showers: Showers | None = Field(None, description="use only the first showers of the files")
+    geant4_ms_per_GeV: PositiveEnergy | None = Field(
+        None, description="Geant4's time in ms per GeV of incident energy, where known, to compare timings with"
     )
-    crop: tuple[int, int] | None = Field(
+    crop: CellPair | None = Field(
         None,
         description="keep so many cells in the centre of each layer (first, second index) of a regular cartesian grid, e.g. "
         "[30, 30] of 32 x 32; energy outside is lost",
     )
-    pool: tuple[int, int] | None = Field(
+    pool: CellPair | None = Field(
         None, description="average-pooling kernel (first, second index), e.g. [2, 1]; after the crop"
     )
     split: Split = Field(default_factory=Split, description="how showers are split")

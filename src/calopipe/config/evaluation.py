@@ -7,24 +7,48 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import (
+    DISTINCT,
+    BatchSize,
+    Bins,
+    CellPair,
+    Channels,
+    Dropout,
+    Energy,
+    EnergySlices,
+    Epochs,
+    Few,
+    Fraction,
+    LearningRate,
+    RatioRange,
+    Resamplings,
+    Scale,
+    Seed,
+    Showers,
+    Slope,
+    Times,
+    Widths,
+)
 from calopipe.config.classifiers import PRESETS
 from calopipe.config.datasets import Split
-from calopipe.config.parts import METRICS, Fraction, Name, part, parts
+from calopipe.config.parts import METRICS, part, parts
+from calopipe.config.texts import FilePath, Name
 from calopipe.errors import nearest
 
+Quantiles = Annotated[int, Field(ge=2, le=2**20)]
 ImageObservable = Literal["E_vis", "E_peak", "E_pixel", "CG_x", "CG_y"]
 
 
 class Generation(Section):
     """How showers are drawn for an evaluation: one per incident energy of the test split, repeated `factor` times."""
 
-    epoch: Literal["final", "best"] | int = Field(
+    epoch: Literal["final", "best"] | Epochs = Field(
         "final",
         description="checkpoint of the flow that is sampled: final, the best of the kept epochs (evaluation's "
         "`epochs.select`), or the number of a kept epoch (`training.keep_every`)",
     )
-    factor: int = Field(1, gt=0, description="generated showers per test shower")
-    batch_size: int = Field(2000, gt=0, description="showers drawn at once (bounds memory)")
+    factor: Times = Field(1, description="generated showers per test shower")
+    batch_size: BatchSize = Field(2000, description="showers drawn at once (bounds memory)")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to sample")
 
     @field_validator("epoch", mode="before")
@@ -51,26 +75,27 @@ class ClassifierConfig(Section):
         "mlp",
         description="mlp: fully connected; cnn: 3D ResNet-18, for cylindrical geometries with equal layers, on voxels",
     )
-    hidden: list[int] = Field(default_factory=lambda: [512, 512], description="mlp: neurons of the hidden layers")
-    negative_slope: float = Field(0.01, description="mlp: slope of LeakyReLU")
-    channels: list[Annotated[int, Field(gt=0)]] = Field(
+    hidden: Widths = Field(default_factory=lambda: [512, 512], description="mlp: neurons of the hidden layers")
+    negative_slope: Slope = Field(0.01, description="mlp: slope of LeakyReLU")
+    channels: list[Channels] = Field(
         default_factory=lambda: [32, 64, 64, 128],
         min_length=1,
+        max_length=16,
         description="cnn: channels of each stage of two residual blocks; fewer or smaller ones make it cheaper",
     )
-    dropout: Fraction = Field(0.0, description="dropout after each hidden layer (mlp), before the last layer (cnn)")
-    epochs: int = Field(150, gt=0, description="passes over the training part")
-    batch_size: int = Field(1000, gt=1, description="showers per step")
-    lr: float = Field(2e-4, gt=0, description="Adam learning rate")
+    dropout: Dropout = Field(0.0, description="dropout after each hidden layer (mlp), before the last layer (cnn)")
+    epochs: Epochs = Field(150, description="passes over the training part")
+    batch_size: BatchSize = Field(1000, ge=2, description="showers per step")
+    lr: LearningRate = Field(2e-4, description="Adam learning rate")
     plateau: bool = Field(False, description="reduce the rate by 0.1 after 10 epochs without better validation loss")
-    repeats: int = Field(5, gt=0, description="independent trainings: mean and standard deviation are reported")
+    repeats: Times = Field(5, description="independent trainings: mean and standard deviation are reported")
     standardise: bool = Field(
         False, description="shift and scale each input by its training mean and deviation (not published)"
     )
-    voxel_scale: float = Field(
-        1.0, gt=0, description="factor on voxel inputs of low and low_raw (100 in the challenge's script)"
+    voxel_scale: Scale = Field(
+        1.0, description="factor on voxel inputs of low and low_raw (100 in the challenge's script)"
     )
-    max_per_class: int | None = Field(None, gt=0, description="use at most this many showers of each sample")
+    max_per_class: Showers | None = Field(None, ge=10, description="use at most this many showers of each sample")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
     split: Split = Field(
         default_factory=lambda: Split(train=0.6, val=0.2, test=0.2), description="split of the joint sample"
@@ -97,28 +122,28 @@ class ClassifierConfig(Section):
 class HistogramConfig(Section):
     """Histograms of the observables."""
 
-    bins: int = Field(50, gt=1, description="bins per histogram")
-    energy_ratio_range: tuple[float, float] = Field((0.0, 1.1), description="range of E_tot / E_inc")
-    layer_ratio_bins: int = Field(50, gt=1, description="bins of E_layer / E_inc, between the reference's extremes")
-    brightest: int = Field(3, ge=0, description="N of the N-th brightest voxel per layer")
-    energy_slices: list[tuple[float, float]] = Field(default_factory=list, description="incident-energy slices in MeV")
+    bins: Bins = Field(50, description="bins per histogram")
+    energy_ratio_range: RatioRange = Field((0.0, 1.1), description="range of E_tot / E_inc")
+    layer_ratio_bins: Bins = Field(50, description="bins of E_layer / E_inc, between the reference's extremes")
+    brightest: Few = Field(3, description="N of the N-th brightest voxel per layer")
+    energy_slices: EnergySlices = Field(default_factory=list, description="incident-energy slices in MeV")
     per_energy: bool = Field(
         True, description="fill E_tot / E_inc for every incident energy, where the reference has at most 20 of them"
     )
-    examples: int = Field(4, ge=0, description="single showers of each sample kept as pictures for the report")
+    examples: Few = Field(4, description="single showers of each sample kept as pictures for the report")
 
 
 class RegressionConfig(Section):
     """Energy regression of the samples: linearity, resolution and Frechet regression distance (FRD)."""
 
-    regressors: list[Name] = Field(default_factory=list, description="keys of `regressors`; none: nothing is done")
-    bins: int = Field(8, gt=0, description="equally filled bins of incident energy (discrete energies: one bin each)")
-    bootstrap: int = Field(50, ge=2, description="resamplings of the showers for all errors")
-    splits: int = Field(
-        10, gt=0, description="random halves of the reference over which FRD and its floor are averaged"
+    regressors: Annotated[list[Name], DISTINCT] = Field(
+        default_factory=list, description="keys of `regressors`; none: nothing is done"
     )
-    untrained: int = Field(3, ge=0, description="networks with fresh weights whose FRD is the control; 0: none")
-    max_showers: int | None = Field(None, gt=0, description="use at most this many showers of each sample")
+    bins: Times = Field(8, description="equally filled bins of incident energy (discrete energies: one bin each)")
+    bootstrap: Resamplings = Field(50, description="resamplings of the showers for all errors")
+    splits: Times = Field(10, description="random halves of the reference over which FRD and its floor are averaged")
+    untrained: Few = Field(3, description="networks with fresh weights whose FRD is the control; 0: none")
+    max_showers: Showers | None = Field(None, ge=10, description="use at most this many showers of each sample")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where networks are applied (for scores by epoch: and sampled)"
     )
@@ -127,7 +152,7 @@ class RegressionConfig(Section):
 class EpochsConfig(Section):
     """Scores of the epochs that a flow's training keeps (``training.keep_every``), at a small number of showers."""
 
-    showers: int = Field(1000, gt=0, description="validation showers (at most) that every epoch is compared with")
+    showers: Showers = Field(1000, ge=20, description="validation showers (at most) that every epoch is compared with")
     metrics: list[dict[str, Any]] = Field(
         default_factory=lambda: [part(METRICS, "metric", "fidelity")], description="registered metrics"
     )
@@ -144,9 +169,11 @@ class EpochsConfig(Section):
 class TimingConfig(Section):
     """Generation time per shower."""
 
-    batch_sizes: list[int] = Field(default_factory=lambda: [1, 100, 10000], description="showers per call")
-    repeats: int = Field(5, gt=0, description="timed calls per batch size (after warm-up): the median is reported")
-    max_seconds: float = Field(60.0, gt=0, description="stop repeating a batch size after this long")
+    batch_sizes: Annotated[list[Annotated[BatchSize, Field(le=10**5)]], DISTINCT] = Field(
+        default_factory=lambda: [1, 100, 10000], min_length=1, max_length=100, description="showers per call"
+    )
+    repeats: Times = Field(5, description="timed calls per batch size (after warm-up): the median is reported")
+    max_seconds: float = Field(60.0, gt=0, le=86400, description="stop repeating a batch size after this long")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to sample")
 
 
@@ -157,10 +184,10 @@ class CalomplificationConfig(Section):
     ``training_showers`` of the model the first of that size are the showers that the seeds learned.
     """
 
-    truth: int | None = Field(
-        None, gt=0, description="showers at the end of the test split that are the truth; null: three quarters of it"
+    truth: Showers | None = Field(
+        None, description="showers at the end of the test split that are the truth; null: three quarters of it"
     )
-    observables: list[list[ImageObservable]] = Field(
+    observables: Annotated[list[list[ImageObservable]], DISTINCT] = Field(
         default_factory=lambda: [
             ["E_vis"], ["E_peak"], ["E_pixel"], ["CG_x"], ["CG_y"],
             ["E_vis", "E_peak"], ["CG_x", "CG_y"], ["E_vis", "E_peak", "CG_x", "CG_y"],
@@ -168,36 +195,42 @@ class CalomplificationConfig(Section):
         min_length=1,
         description="observables, each alone or several jointly",
     )  # fmt: skip
-    image_pool: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = Field(
+    image_pool: CellPair | None = Field(
         None,
         description="judge images: showers summed over their layers, and over patches of so many cells (first, second "
         "index; the paper: [3, 3]) of a regular cartesian grid; null: voxels as they are",
     )
-    image_threshold_MeV: float | None = Field(
+    image_threshold_MeV: Energy | None = Field(
         None,
-        ge=0,
         description="with image_pool: pixels of the image below are zero (the paper: 0.1 MeV); null: none are",
     )
-    pixel_cut_MeV: float = Field(5.0, ge=0, description="smallest energy that enters E_pixel")
-    sizes: list[Annotated[int, Field(gt=0)]] = Field(
+    pixel_cut_MeV: Energy = Field(5.0, description="smallest energy that enters E_pixel")
+    sizes: Annotated[list[Showers], DISTINCT] = Field(
         default_factory=lambda: [1000, 5000, 10000, 50000],
+        max_length=100,
         description="sizes of Geant4 samples to compare with, besides the number of training showers",
     )
-    sets: int = Field(
-        5, ge=2, description="disjoint Geant4 samples (and fits of estimators) per size, where they suffice"
+    sets: Annotated[int, Field(ge=2, le=1000)] = Field(
+        5, description="disjoint Geant4 samples (and fits of estimators) per size, where they suffice"
     )
-    estimators: list[Literal["kde", "histogram"]] = Field(
+    estimators: Annotated[list[Literal["kde", "histogram"]], DISTINCT] = Field(
         default_factory=lambda: ["kde", "histogram"], description="density estimators fitted to the observables"
     )
-    estimator_sizes: list[Annotated[int, Field(ge=10)]] | None = Field(
-        None, description="showers that estimators are fitted to; null: the number of training showers"
+    estimator_sizes: Annotated[list[Annotated[int, Field(ge=10, le=10**7)]], DISTINCT] | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="showers that estimators are fitted to; null: the number of training showers",
     )
-    estimator_samples: int = Field(1_000_000, ge=20, description="values drawn from each estimator")
-    max_quantiles: int = Field(16384, ge=2, description="largest number of quantiles (a power of 2)")
-    quantiles: list[int] = Field(
-        default_factory=lambda: [64], description="numbers of quantiles (powers of 2) that scores are given at"
+    estimator_samples: int = Field(1_000_000, ge=20, le=2 * 10**7, description="values drawn from each estimator")
+    max_quantiles: Quantiles = Field(16384, description="largest number of quantiles (a power of 2)")
+    quantiles: Annotated[list[Quantiles], DISTINCT] = Field(
+        default_factory=lambda: [64],
+        min_length=1,
+        max_length=20,
+        description="numbers of quantiles (powers of 2) that scores are given at",
     )
-    subjects: dict[Name, list[str]] = Field(
+    subjects: dict[Name, Annotated[list[FilePath], Field(min_length=1, max_length=1000), DISTINCT]] = Field(
         default_factory=dict,
         description="shower files to judge besides the model's: name -> files of one generator, one per training set",
     )
@@ -234,9 +267,9 @@ class Evaluation(Section):
     multiclass: ClassifierConfig | None = Field(
         None, description="one classifier that tells all runs of a dataset and Geant4 apart (two runs or more)"
     )
-    weight_fraction: float = Field(
+    weight_fraction: Fraction = Field(
         0.1,
-        gt=0,
+        ge=1e-4,
         le=0.5,
         description="observables are drawn of this fraction of lowest and of highest classifier weights",
     )
@@ -246,7 +279,7 @@ class Evaluation(Section):
     regression: RegressionConfig = Field(default_factory=RegressionConfig, description="energy regression and FRD")
     timing: TimingConfig = Field(default_factory=TimingConfig, description="generation timing")
     calomplification: CalomplificationConfig | None = Field(None, description="amplification study; null: none")
-    seed: int = Field(0, ge=0, description="seed of splits, bootstraps and classifier trainings")
+    seed: Seed = Field(0, description="seed of splits, bootstraps and classifier trainings")
 
     @field_validator("metrics", mode="before")
     @classmethod

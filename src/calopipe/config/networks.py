@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from calopipe.config.base import Section
-from calopipe.config.parts import MODELS, STEPS, Fraction, part, parts
+from calopipe.config.bounds import BatchSize, Epochs, Fraction, LearningRate, Scale, Seed, Showers
+from calopipe.config.parts import MODELS, STEPS, part, parts
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Training(Section):
     """How a network is trained."""
 
-    epochs: int = Field(gt=0, description="passes over the training split")
-    batch_size: int = Field(256, gt=0, description="showers per step")
+    epochs: Epochs = Field(description="passes over the training split")
+    batch_size: BatchSize = Field(256, description="showers per step")
     optimizer: Literal["adam", "adamw"] = Field("adam", description="optimiser")
-    lr: float = Field(1e-3, gt=0, description="learning rate; the peak of one-cycle and cosine schedules")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="Adam moment decay rates")
-    weight_decay: float = Field(0.0, ge=0, description="weight decay")
+    lr: LearningRate = Field(1e-3, description="learning rate; the peak of one-cycle and cosine schedules")
+    betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = Field(
+        (0.9, 0.999), description="Adam moment decay rates"
+    )
+    weight_decay: Fraction = Field(0.0, description="weight decay")
     schedule: Literal["constant", "one_cycle", "cosine"] = Field(
         "constant", description="learning-rate schedule, per step"
     )
@@ -26,16 +31,16 @@ class Training(Section):
         0.0, description="fraction of steps of linear warm-up (cosine) or rise (one_cycle, default 0.3)"
     )
     final_lr_fraction: Fraction = Field(0.0, description="last learning rate of the cosine schedule over the peak")
-    gradient_clip: float | None = Field(None, gt=0, description="clip the gradient norm at this value")
-    ema_decay: float | None = Field(None, gt=0, lt=1, description="use an exponential moving average of the weights")
+    gradient_clip: Scale | None = Field(None, description="clip the gradient norm at this value")
+    ema_decay: Beta | None = Field(None, gt=0, description="use an exponential moving average of the weights")
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true"] = Field(
         "32-true", description="Lightning precision"
     )
     weights: Literal["best", "last"] = Field("best", description="weights kept: best validation loss, or the last")
-    validate_every: int = Field(1, gt=0, description="epochs between validations")
-    checkpoint_every: int = Field(1, gt=0, description="epochs between rolling checkpoints")
-    keep_every: int | None = Field(
-        None, gt=0, description="flows: epochs between checkpoints that are kept and scored (scores_by_epoch.json)"
+    validate_every: Epochs = Field(1, description="epochs between validations")
+    checkpoint_every: Epochs = Field(1, description="epochs between rolling checkpoints")
+    keep_every: Epochs | None = Field(
+        None, description="flows: epochs between checkpoints that are kept and scored (scores_by_epoch.json)"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
     reflections: bool = Field(
@@ -80,9 +85,8 @@ class Model(Section):
     description: str = Field("", description="one line for reports: what it is, and which publication it follows")
     autoencoder: AutoencoderStage | None = Field(None, description="present: the flow learns its latent space")
     flow: FlowStage = Field(description="the density model that is sampled")
-    training_showers: int | None = Field(
+    training_showers: Annotated[Showers, Field(ge=2)] | None = Field(
         None,
-        gt=0,
         description="showers that each training learns: seed k of a run takes the k-th block (from 0) of so many showers of "
         "the training split, so that seeds learn different showers; null: all, for every seed",
     )
@@ -111,9 +115,7 @@ class RegressorStage(Section):
     description: str = Field("", description="one line for reports")
     model: dict[str, Any] = Field(description="{name: regressor or regressor_plus, **its settings}")
     training: Training = Field(description="how it is trained")
-    seed: int = Field(
-        0, ge=0, description="seed of weights and order; one regressor serves all seeds of the generators"
-    )
+    seed: Seed = Field(0, description="seed of weights and order; one regressor serves all seeds of the generators")
 
     @field_validator("model", mode="before")
     @classmethod

@@ -1,10 +1,8 @@
-"""Registered parts (models, preprocessing steps, metrics) in settings, and types that several sections use."""
+"""Registered parts (models, preprocessing steps, metrics) in settings."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from calopipe.config.base import validate
 from calopipe.errors import ConfigError
@@ -13,10 +11,6 @@ from calopipe.registry import Registry
 MODELS: Registry[Any] = Registry("model", "calopipe.models")
 STEPS: Registry[Any] = Registry("preprocessing step", "calopipe.preprocessing")
 METRICS: Registry[Any] = Registry("metric", "calopipe.metrics")
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-#: observables of a shower seen as one image, see calopipe.observables.image
 
 
 def part(registry: Registry[Any], key: str, data: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
@@ -15,8 +16,15 @@ from calopipe.registry import Registry
 
 _HEAD = """# Settings
 
-Every key of `config.yaml` and of the files in `presets/`. Unknown keys are errors. This page is made from the library's
-own descriptions: `python -m calopipe.config.reference > docs/config.md`.
+Every key of `config.yaml` and of the files in `presets/`. Unknown keys are errors, and so are keys given twice, values of
+another type (a boolean is no number, and YAML reads `1e-3` as text: write `1.0e-3`) and numbers outside the bounds below.
+`snakemake -n` checks all of it, and what the settings mean together, before anything runs.
+
+**A configuration is a program.** Snakemake reads configuration files through YTE: with `__use_yte__: true` in it, a file
+runs Python of its own before calopipe sees it, also with `-n`; and a configuration names files to read and addresses to
+fetch. Read a configuration of somebody else before you use it.
+
+This page is made from the library's own descriptions: `python -m calopipe.config.reference > docs/config.md`.
 """
 
 
@@ -60,23 +68,44 @@ def _table(section: type[BaseModel]) -> str:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for name, field in section.model_fields.items():
         meaning = (field.description or "").replace("|", "\\|")
-        rows.append(f"| `{name}` | {_type(field.annotation)} | {_default(field)} | {meaning} |")
+        rows.append(f"| `{name}` | {_type(field.annotation, field.metadata)} | {_default(field)} | {meaning} |")
     return "\n".join(rows)
 
 
-def _type(annotation: Any) -> str:
+def _type(annotation: Any, constraints: Sequence[Any] = ()) -> str:
+    """An annotation in words, numbers with their bounds."""
+    if annotation in (int, float):
+        return f"{annotation.__name__}{_bounds(constraints)}"
     if annotation is type(None):
         return "null"
     if isinstance(annotation, type) and not get_args(annotation):
         return f"[{annotation.__name__}](#{annotation.__name__.lower()})" if _inner(annotation) else annotation.__name__
     origin, args = get_origin(annotation), get_args(annotation)
     if hasattr(annotation, "__metadata__"):
-        return _type(args[0])
+        inner = [c for extra in annotation.__metadata__ for c in getattr(extra, "metadata", [extra])]
+        return _type(args[0], (*inner, *constraints))
     if str(origin).endswith("Literal"):
         return ", ".join(f"`{a}`" for a in args)
     if origin in (list, dict, tuple):
-        return f"{origin.__name__} of {', '.join(_type(a) for a in args if a is not Ellipsis)}"
-    return " or ".join(_type(a) for a in args) if args else str(annotation)
+        items = dict.fromkeys(_type(a) for a in args if a is not Ellipsis)
+        return f"{f'list of {len(args)}' if origin is tuple else f'{origin.__name__} of'} {', '.join(items)}"
+    return " or ".join(_type(a, constraints) for a in args) if args else str(annotation)
+
+
+def _bounds(constraints: Sequence[Any]) -> str:
+    """`` (1 to 100)``: the narrowest of the bounds; a limit that is not itself allowed is said to be "above" or "below"."""
+    low = [(getattr(c, k), k == "gt") for c in constraints for k in ("ge", "gt") if getattr(c, k, None) is not None]
+    high = [(-getattr(c, k), k == "lt") for c in constraints for k in ("le", "lt") if getattr(c, k, None) is not None]
+    if not low or not high:
+        return ""
+    (a, above), (b, below) = max(low), max(high)
+    return f" ({'above ' if above else ''}{_number(a)} to {'below ' if below else ''}{_number(-b)})"
+
+
+def _number(value: float) -> str:
+    if value == 2**63 - 1:
+        return "2^63 - 1"
+    return f"{value:.0e}" if value and not 1e-3 <= abs(value) < 1e5 else f"{value:g}"
 
 
 def _default(field: FieldInfo) -> str:

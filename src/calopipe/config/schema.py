@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import DISTINCT, Seed
 from calopipe.config.datasets import Dataset
 from calopipe.config.evaluation import Evaluation
 from calopipe.config.networks import Model, RegressorStage
-from calopipe.config.parts import Name
+from calopipe.config.texts import Name, ResultsFolder
 
 
 class Run(Section):
@@ -16,7 +19,9 @@ class Run(Section):
 
     dataset: Name = Field(description="a key of datasets")
     model: Name = Field(description="a key of models")
-    seeds: list[int] = Field(default_factory=lambda: [0], description="one training per seed")
+    seeds: Annotated[list[Seed], DISTINCT] = Field(
+        default_factory=lambda: [0], min_length=1, max_length=1000, description="one training per seed"
+    )
     evaluation: Name = Field("default", description="a key of evaluations")
 
 
@@ -31,8 +36,8 @@ class Study(Section):
     """A study: datasets, models, evaluations, and the runs that combine them."""
 
     study: Name = Field("study", description="name of the report")
-    results: str = Field("results", description="folder of everything the workflow writes")
-    presets: list[str] = Field(
+    results: ResultsFolder = Field("results", description="folder of everything the workflow writes")
+    presets: Annotated[list[str], DISTINCT] = Field(
         default_factory=list,
         description="names of files in presets/, merged in order, below this file; they may name others",
     )

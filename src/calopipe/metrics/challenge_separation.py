@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import Resamplings
 from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import BinnedCounts, Measurement, Sample
@@ -30,7 +31,7 @@ HALVINGS = 20
 class ChallengeSeparationConfig(Section):
     """Separation powers in the CaloChallenge's histograms (cylindrical geometries only)."""
 
-    bootstrap: int = Field(200, ge=2, description="resamplings of blocks of showers for the errors")
+    bootstrap: Resamplings = Field(200, description="resamplings of blocks of showers for the errors")
 
 
 @METRICS.register("challenge_separation", config=ChallengeSeparationConfig)

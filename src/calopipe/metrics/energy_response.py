@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import EnergySlices
 from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
@@ -14,9 +15,7 @@ from calopipe.metrics.base import Measurement, Sample
 class EnergyResponseConfig(Section):
     """Differences of mean and standard deviation of E_tot / E_inc."""
 
-    energy_slices: list[tuple[float, float]] = Field(
-        default_factory=list, description="also in these slices of E_inc, MeV"
-    )
+    energy_slices: EnergySlices = Field(default_factory=list, description="also in these slices of E_inc, MeV")
 
 
 def response_differences(reference: np.ndarray, generated: np.ndarray) -> dict[str, tuple[float, float]]:

@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import Resamplings, Times
 from calopipe.config.parts import METRICS
 from calopipe.errors import DataError, MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
@@ -37,8 +38,8 @@ class FidConfig(Section):
         None, description="TorchScript file: images (n, 3, 299, 299), 0-255 -> features (n, D)"
     )
     images: Literal["summed", "layers"] = Field("summed", description="summed over the layers, or the mean over layers")
-    splits: int = Field(2, gt=0, description="random halves of the reference over which value and floor are averaged")
-    bootstrap: int = Field(5, ge=2, description="resamplings for the error")
+    splits: Times = Field(2, description="random halves of the reference over which value and floor are averaged")
+    bootstrap: Resamplings = Field(5, description="resamplings for the error")
 
 
 @METRICS.register("fid", config=FidConfig)

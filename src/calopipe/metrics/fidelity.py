@@ -17,11 +17,13 @@ samples by the leading term of the bias, which is proportional to 1/N + 1/M.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import Resamplings, Times
 from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
@@ -40,11 +42,11 @@ Counts = Mapping[str, np.ndarray]
 class FidelityConfig(Section):
     """Weighted Jensen-Shannon divergence of the observables' histograms."""
 
-    weights: dict[str, float] | None = Field(
+    weights: dict[str, Annotated[float, Field(ge=0, le=1e6)]] | None = Field(
         None, description="observable -> weight, e.g. {voxels: 2, E_tot: 1}; null: the default observables, equally"
     )
-    bootstrap: int = Field(50, ge=2, description="resamplings of the showers for the error")
-    splits: int = Field(10, gt=0, description="random halves of the reference for the floor")
+    bootstrap: Resamplings = Field(50, description="resamplings of the showers for the error")
+    splits: Times = Field(10, description="random halves of the reference for the floor")
 
 
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:

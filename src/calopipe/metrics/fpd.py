@@ -20,6 +20,7 @@ from pydantic import Field
 from scipy.optimize import curve_fit
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import Seed, Showers, Times
 from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
@@ -36,12 +37,12 @@ Estimate = Callable[[np.ndarray, np.ndarray], tuple[float, float]]
 class FpdConfig(Section):
     """Frechet physics distance of the CaloChallenge's high-level features; the defaults are the challenge's."""
 
-    min_samples: int = Field(10_000, ge=2, description="smallest batch of the extrapolation")
-    max_samples: int = Field(50_000, ge=2, description="largest batch; of smaller samples: all their showers")
-    num_batches: int = Field(20, ge=1, description="batches of each size")
-    num_points: int = Field(10, ge=3, description="batch sizes, equally spaced in 1/n")
+    min_samples: Showers = Field(10_000, ge=2, description="smallest batch of the extrapolation")
+    max_samples: Showers = Field(50_000, ge=2, description="largest batch; of smaller samples: all their showers")
+    num_batches: Times = Field(20, description="batches of each size")
+    num_points: Times = Field(10, ge=3, description="batch sizes, equally spaced in 1/n")
     normalise: bool = Field(True, description="divide each feature by its largest magnitude in the reference")
-    seed: int = Field(42, ge=0, description="seed of the batches (42 in jetnet and in the challenge)")
+    seed: Seed = Field(42, description="seed of the batches (42 in jetnet and in the challenge)")
     floor: bool = Field(True, description="also measure two halves of the reference (doubles the time)")
 
 

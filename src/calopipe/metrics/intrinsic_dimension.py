@@ -11,14 +11,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 from skdim import get_nn
 from skdim.id import MLE
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import DISTINCT, Resamplings, Tiny
 from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
@@ -30,23 +31,17 @@ _TINY = 1e-10
 class IntrinsicDimensionConfig(Section):
     """Levina-Bickel intrinsic dimension of generated and reference showers."""
 
-    data: list[Literal["raw", "preprocessed", "log"]] = Field(
+    data: Annotated[list[Literal["raw", "preprocessed", "log"]], DISTINCT] = Field(
         ["raw", "preprocessed", "log"],
+        min_length=1,
         description="raw: voxels in MeV; preprocessed: voxels / E_layer and the energy ratios u; log: log10 of preprocessed",
     )
-    neighbours: list[int] = Field(
-        [5, 10, 15, 20], min_length=1, description="numbers of neighbours k: the mean is reported"
+    neighbours: Annotated[list[Annotated[int, Field(ge=3, le=1000)]], DISTINCT] = Field(
+        [5, 10, 15, 20], min_length=1, max_length=100, description="numbers of neighbours k: the mean is reported"
     )
-    showers: int = Field(2000, ge=10, description="showers of each subsample, the same for both samples")
-    subsamples: int = Field(5, ge=2, description="disjoint subsamples, fewer when the showers do not suffice")
-    log_floor: float = Field(1e-6, gt=0, description="log: smaller values, and empty voxels, count as this")
-
-    @field_validator("neighbours")
-    @classmethod
-    def _neighbours(cls, value: list[int]) -> list[int]:
-        if min(value) < 3 or len(set(value)) < len(value):
-            raise ValueError(f"expected different numbers of neighbours, at least 3, found {value}")
-        return value
+    showers: int = Field(2000, ge=10, le=10**5, description="showers of each subsample, the same for both samples")
+    subsamples: Resamplings = Field(5, description="disjoint subsamples, fewer when the showers do not suffice")
+    log_floor: Tiny = Field(1e-6, description="log: smaller values, and empty voxels, count as this")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import Tiny
 from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
@@ -19,7 +20,7 @@ from calopipe.metrics.base import Measurement, Sample
 class KlAverageConfig(Section):
     """KL divergence of the average showers."""
 
-    epsilon: float = Field(1e-5, gt=0, lt=1, description="added to the probability of every voxel (the thesis: 1e-5)")
+    epsilon: Tiny = Field(1e-5, description="added to the probability of every voxel (the thesis: 1e-5)")
     layers: bool = Field(True, description="also of each layer's average, normalised within the layer")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import Resamplings, Seed
 from calopipe.config.parts import METRICS
 from calopipe.metrics.base import Measurement, Sample
 from calopipe.metrics.fpd import floor_of_halves, prepared
@@ -28,10 +29,12 @@ _ROWS = 1000
 class KpdConfig(Section):
     """Kernel physics distance of the CaloChallenge's high-level features; the defaults are the challenge's."""
 
-    batch_size: int = Field(10_000, ge=2, description="showers of a batch; of smaller samples: all their showers")
-    num_batches: int = Field(10, ge=2, description="batches of which the median is taken")
+    batch_size: int = Field(
+        10_000, ge=2, le=50_000, description="showers of a batch; of smaller samples: all their showers"
+    )
+    num_batches: Resamplings = Field(10, description="batches of which the median is taken")
     normalise: bool = Field(True, description="divide each feature by its largest magnitude in the reference")
-    seed: int = Field(42, ge=0, description="seed of the batches (42 in jetnet and in the challenge)")
+    seed: Seed = Field(42, description="seed of the batches (42 in jetnet and in the challenge)")
     floor: bool = Field(True, description="also measure two halves of the reference (doubles the time)")
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import PositiveEnergy, Resamplings, Showers, Times
 from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
@@ -30,10 +31,12 @@ _ROWS = 512
 class PrdcConfig(Section):
     """Precision, recall, density and coverage of showers; the defaults are the CaloChallenge's."""
 
-    k: int = Field(5, ge=1, description="nearest neighbours that a ball reaches to")
-    zero_MeV: float = Field(0.1, gt=0, description="energy that empty voxels get before the logarithm, in MeV")
-    max_showers: int = Field(10_000, ge=20, description="use at most this many showers of each sample, drawn at random")
-    blocks: int = Field(10, ge=2, description="disjoint blocks of showers whose spread gives the errors")
+    k: Times = Field(5, description="nearest neighbours that a ball reaches to")
+    zero_MeV: PositiveEnergy = Field(0.1, description="energy that empty voxels get before the logarithm, in MeV")
+    max_showers: Showers = Field(
+        10_000, ge=20, description="use at most this many showers of each sample, drawn at random"
+    )
+    blocks: Resamplings = Field(10, description="disjoint blocks of showers whose spread gives the errors")
 
 
 def shower_logarithms(showers: np.ndarray, zero_MeV: float = 0.1) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import Resamplings
 from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import BinnedCounts, Measurement, Sample
@@ -22,7 +23,7 @@ class SeparationPowerConfig(Section):
     observables: list[str] | None = Field(
         None, description="observables to use, e.g. [E_ratio, layer_ratio]; null: all"
     )
-    bootstrap: int = Field(200, ge=2, description="Poisson resamplings for the error")
+    bootstrap: Resamplings = Field(200, description="Poisson resamplings for the error")
 
 
 def separation_power(h1: np.ndarray, h2: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import Scale, Tiny, Width, Widths
 from calopipe.config.parts import MODELS
 from calopipe.models.base import Autoencoder, draw, gaussian_kl, mlp
 
@@ -17,15 +18,13 @@ from calopipe.models.base import Autoencoder, draw, gaussian_kl, mlp
 class BernoulliVAEConfig(Section):
     """Settings of :class:`BernoulliVAE`; the defaults are the published card of CaloChallenge 1 (Table 5)."""
 
-    hidden: list[int] = Field(
-        default_factory=lambda: [5000, 1000, 500], description="encoder widths; the decoder mirrors"
-    )
-    latent: int = Field(50, gt=0, description="latent dimensions")
-    alpha: float = Field(1e-6, gt=0, lt=0.5, description="logit regularisation of the network's input")
-    beta: float = Field(1e-5, ge=0, description="weight of the KL term")
-    gamma: float = Field(1e4, gt=0, description="weight of the data loss, mean over voxels and halved")
-    condition_scale: float = Field(
-        1.15, gt=0, description="conditions are divided by this times their largest value (at least 1)"
+    hidden: Widths = Field(default_factory=lambda: [5000, 1000, 500], description="encoder widths; the decoder mirrors")
+    latent: Width = Field(50, description="latent dimensions")
+    alpha: Tiny = Field(1e-6, lt=0.5, description="logit regularisation of the network's input")
+    beta: float = Field(1e-5, ge=0, le=1e6, description="weight of the KL term")
+    gamma: Scale = Field(1e4, description="weight of the data loss, mean over voxels and halved")
+    condition_scale: Scale = Field(
+        1.15, description="conditions are divided by this times their largest value (at least 1)"
     )
 
 

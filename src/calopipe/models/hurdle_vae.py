@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import LogVariances, Tiny, Width, Widths
 from calopipe.config.parts import MODELS
 from calopipe.models.base import Autoencoder, draw, gaussian_kl, mlp
 
@@ -22,17 +23,18 @@ from calopipe.models.base import Autoencoder, draw, gaussian_kl, mlp
 class HurdleVAEConfig(Section):
     """Settings of :class:`HurdleVAE`."""
 
-    hidden: list[int] = Field(default_factory=lambda: [512, 512], description="encoder widths; the decoder mirrors")
-    latent: int = Field(50, gt=0, description="latent dimensions")
-    alpha: float = Field(1e-6, gt=0, lt=0.5, description="logit regularisation")
-    beta: float = Field(1.0, ge=0, description="weight of the KL term; 1 gives the evidence lower bound")
+    hidden: Widths = Field(default_factory=lambda: [512, 512], description="encoder widths; the decoder mirrors")
+    latent: Width = Field(50, description="latent dimensions")
+    alpha: Tiny = Field(1e-6, lt=0.5, description="logit regularisation")
+    beta: float = Field(1.0, ge=0, le=1e6, description="weight of the KL term; 1 gives the evidence lower bound")
     cell_prior: float = Field(
         0.0,
         ge=0,
+        le=1e6,
         description="hits of an average cell that are added to each cell's own when its mean and width are taken; above 0 "
         "for large sparse grids, where a cell with one training hit has no width",
     )
-    log_var_range: tuple[float, float] = Field((-10.0, 10.0), description="clip of the decoder's log sigma^2")
+    log_var_range: LogVariances = Field((-10.0, 10.0), description="clip of the decoder's log sigma^2")
 
 
 @MODELS.register("hurdle_vae", config=HurdleVAEConfig)

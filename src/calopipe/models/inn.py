@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import Bins, Widths
 from calopipe.config.parts import MODELS
 from calopipe.models.base import GenerativeModel
 from calopipe.models.coupling import make_flow
@@ -19,13 +20,12 @@ class INNConfig(Section):
     """Settings of :class:`INN`; the defaults are the thesis's card for CaloGAN (Table 1)."""
 
     coupling: Literal["rqs", "affine"] = Field("rqs", description="kind of coupling block")
-    blocks: int = Field(12, gt=0, description="coupling blocks")
-    hidden: list[int] = Field(default_factory=lambda: [256, 256], description="hidden widths of the sub-networks")
-    bins: int = Field(10, gt=1, description="spline bins")
-    bounds: float = Field(10.0, gt=0, description="splines act on [-bounds, bounds]; identity outside")
-    heat: float | None = Field(
+    blocks: Annotated[int, Field(ge=1, le=256)] = Field(12, description="coupling blocks")
+    hidden: Widths = Field(default_factory=lambda: [256, 256], description="hidden widths of the sub-networks")
+    bins: Bins = Field(10, le=256, description="spline bins")
+    bounds: float = Field(10.0, ge=1e-3, le=1e3, description="splines act on [-bounds, bounds]; identity outside")
+    heat: Annotated[float, Field(ge=1e-3, le=100)] | None = Field(
         None,
-        gt=0,
         description="factor on the logits of bin widths and heights; null: 1/sqrt(last hidden width), which keeps the "
         "inverse exact under large weights, as larger values do not",
     )

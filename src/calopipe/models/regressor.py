@@ -40,6 +40,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import CellTriple, ChannelTriple, Few, Slope, Width
 from calopipe.config.parts import MODELS
 from calopipe.errors import CheckpointError
 from calopipe.models.base import EnergyRegressor
@@ -50,14 +51,14 @@ Grid = tuple[int, ...]
 class RegressorConfig(Section):
     """Settings of :class:`Regressor`; the defaults are the published network."""
 
-    grid: tuple[int, int, int] | None = Field(
+    grid: CellTriple | None = Field(
         None, description="cells along layer, first and second index; null: those of the dataset's geometry"
     )
-    channels: tuple[int, int, int] = Field((16, 32, 16), description="channels of the three convolutions")
-    features: int = Field(100, gt=1, description="neurons of the last hidden layer, the features of the FRD")
+    channels: ChannelTriple = Field((16, 32, 16), description="channels of the three convolutions")
+    features: Width = Field(100, ge=2, description="neurons of the last hidden layer, the features of the FRD")
     norm: Literal["layer", "batch"] = Field("layer", description="normalisation after the strided convolutions")
-    extra: int = Field(0, ge=0, description="further convolutions of 3x3x3 after each strided one")
-    negative_slope: float = Field(0.02, description="slope of LeakyReLU")
+    extra: Few = Field(0, description="further convolutions of 3x3x3 after each strided one")
+    negative_slope: Slope = Field(0.02, description="slope of LeakyReLU")
     periodic: bool = Field(False, description="the first index is an angle: its ends are neighbours")
 
 
@@ -65,7 +66,7 @@ class RegressorPlusConfig(RegressorConfig):
     """Settings of :class:`RegressorPlus`."""
 
     norm: Literal["layer", "batch"] = Field("batch", description="normalisation after the strided convolutions")
-    extra: int = Field(1, ge=0, description="further convolutions of 3x3x3 after each strided one")
+    extra: Few = Field(1, description="further convolutions of 3x3x3 after each strided one")
 
 
 @MODELS.register("regressor", config=RegressorConfig)

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import Share
 from calopipe.config.parts import STEPS
 from calopipe.preprocessing.base import Layout, Step, require_width
 
@@ -19,9 +20,9 @@ class LayerNormaliseConfig(Section):
     """Settings of :class:`LayerNormalise`."""
 
     extras: Literal["data", "condition"] = Field("data", description="append u to x (INN), or to the condition (VAE)")
-    scale: float = Field(1.0, gt=0, le=1, description="sum of a layer's fractions (0.9 in the published VAE)")
-    ratio_scale: float = Field(1.0, gt=0, le=1, description="factor on u_1; below 1 where E_tot can exceed E_inc (0.9)")
-    extras_scale: float = Field(1.0, gt=0, le=1, description="factor on the other u (0.9 in the published VAE)")
+    scale: Share = Field(1.0, description="sum of a layer's fractions (0.9 in the published VAE)")
+    ratio_scale: Share = Field(1.0, description="factor on u_1; below 1 where E_tot can exceed E_inc (0.9)")
+    extras_scale: Share = Field(1.0, description="factor on the other u (0.9 in the published VAE)")
     fill_layers: bool = Field(False, description="give empty layers a random energy below the threshold, in u only")
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import Energy, PositiveEnergy
 from calopipe.config.parts import STEPS
 from calopipe.preprocessing.base import Layout, Step
 
@@ -17,15 +18,13 @@ from calopipe.preprocessing.base import Layout, Step
 class NoiseConfig(Section):
     """Settings of :class:`Noise`."""
 
-    width: float = Field(
-        gt=0, description="upper end of the uniform noise, in the units of x at this place of the chain"
+    width: PositiveEnergy = Field(
+        description="upper end of the uniform noise, in the units of x at this place of the chain"
     )
     removal: Literal["threshold", "subtract_mean", "none"] = Field(
         "threshold", description="inverse: zero below the threshold; also subtract width / 2 from the rest; or nothing"
     )
-    threshold: float | None = Field(
-        None, ge=0, description="values below become 0 in the inverse; null: the noise width"
-    )
+    threshold: Energy | None = Field(None, description="values below become 0 in the inverse; null: the noise width")
 
 
 @STEPS.register("noise", config=NoiseConfig)
@@ -48,9 +47,11 @@ class Noise(Step):
 class FillEmptyConfig(Section):
     """Settings of :class:`FillEmpty`."""
 
-    gap: float = Field(0.0, ge=0, description="decades between the threshold and the centre of the filled energies")
-    decades: float = Field(1.0, gt=0, description="standard deviation of the filled energies, in decades")
-    threshold: float | None = Field(None, gt=0, description="in MeV; null: the dataset's readout threshold")
+    gap: float = Field(
+        0.0, ge=0, le=30, description="decades between the threshold and the centre of the filled energies"
+    )
+    decades: float = Field(1.0, ge=1e-3, le=10, description="standard deviation of the filled energies, in decades")
+    threshold: PositiveEnergy | None = Field(None, description="in MeV; null: the dataset's readout threshold")
 
 
 @STEPS.register("fill_empty", config=FillEmptyConfig)

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from calopipe.config.base import Section
+from calopipe.config.bounds import Scale, Tiny
 from calopipe.config.parts import STEPS
 from calopipe.preprocessing.base import Layout, Step
 
@@ -17,10 +18,8 @@ from calopipe.preprocessing.base import Layout, Step
 class LogitConfig(Section):
     """Settings of :class:`Logit`."""
 
-    alpha: float = Field(1e-6, gt=0, lt=0.5, description="regularisation at 0 (and at 1 unless alpha_1 is given)")
-    alpha_1: float | None = Field(
-        None, gt=0, lt=1, description="regularisation at 1; the split form alpha + x (1 - alpha_1)"
-    )
+    alpha: Tiny = Field(1e-6, lt=0.5, description="regularisation at 0 (and at 1 unless alpha_1 is given)")
+    alpha_1: Tiny | None = Field(None, description="regularisation at 1; the split form alpha + x (1 - alpha_1)")
     columns: Literal["all", "extras"] = Field("all", description="all columns, or only the last n_layers of them")
 
 
@@ -56,7 +55,7 @@ class Logit(Step):
 class LogConfig(Section):
     """Settings of :class:`Log`."""
 
-    alpha: float = Field(1e-6, gt=0, description="added before the logarithm")
+    alpha: Tiny = Field(1e-6, description="added before the logarithm")
 
 
 @STEPS.register("log", config=LogConfig)
@@ -74,8 +73,8 @@ class Log(Step):
 class StandardiseConfig(Section):
     """Settings of :class:`Standardise`."""
 
-    clip: float | None = Field(None, gt=0, description="inverse: clip to this many standard deviations first")
-    floor: float = Field(1e-6, gt=0, description="smallest standard deviation divided by")
+    clip: Scale | None = Field(None, description="inverse: clip to this many standard deviations first")
+    floor: Scale = Field(1e-6, ge=1e-12, description="smallest standard deviation divided by")
 
 
 @STEPS.register("standardise", config=StandardiseConfig)

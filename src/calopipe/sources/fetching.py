@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from calopipe.config.texts import checksum
 from calopipe.errors import ConfigError, DataError, DownloadError, nearest
 from calopipe.io import file_hash, file_info
 from calopipe.io.output import replacing, writing
@@ -24,7 +25,6 @@ from calopipe.sources.registered import TRAIN, RemoteFile, registered
 from calopipe.sources.transfer import Retry, download
 
 KINDS = ("bundled", "local", "download")
-_DIGITS = {"md5": 32, "sha256": 64}
 
 
 @dataclass(frozen=True)
@@ -138,10 +138,10 @@ def _checksums(source: Any, n: int) -> list[str | None]:
 
 
 def _checksum(text: str) -> str:
-    algorithm, _, digest = str(text).strip().lower().partition(":")
-    if len(digest) != _DIGITS.get(algorithm) or set(digest) - set("0123456789abcdef"):
-        raise ConfigError(f"checksum must be 'md5:' and 32 or 'sha256:' and 64 hexadecimal digits, found '{text}'")
-    return f"{algorithm}:{digest}"
+    try:
+        return checksum(str(text))
+    except ValueError as error:
+        raise ConfigError(f"checksum: {error}") from None
 
 
 def _describe(path: Path, checksum: str | None, url: str | None = None) -> FetchedFile:
