@@ -145,9 +145,9 @@ def test_two_files_are_one_sample(files, tmp_path):
     parts = [tmp_path / f"part{i}.hdf5" for i in range(2)]
     write_showers(parts[0], whole.select(slice(0, 250)))
     write_showers(parts[1], whole.select(slice(250, 600)))
-    joined_showers(parts, tmp_path / "joined.hdf5")
-    np.testing.assert_array_equal(read_showers(tmp_path / "joined.hdf5").showers, whole.showers)
-    np.testing.assert_array_equal(read_incident_energies(tmp_path / "joined.hdf5"), whole.incident_energies)
+    with joined_showers(parts, tmp_path / "joined.hdf5"):
+        np.testing.assert_array_equal(read_showers(tmp_path / "joined.hdf5").showers, whole.showers)
+        np.testing.assert_array_equal(read_incident_energies(tmp_path / "joined.hdf5"), whole.incident_energies)
     setup = Setup.of(PHOTONS, None)
     one = evaluate([files["reference"]], [files["generated"]], setup, ["chi2"], tmp_path / "one")
     two = evaluate([files["reference"]], parts, setup, ["chi2"], tmp_path / "two")

@@ -101,9 +101,8 @@ def _as_one(paths: Sequence[Path], what: str) -> Iterator[Path]:
         yield paths[0]
         return
     with tempfile.TemporaryDirectory(prefix="calopipe-evaluate-") as folder:
-        target = Path(folder) / f"{what}.hdf5"
-        joined_showers(paths, target)
-        yield target
+        with joined_showers(paths, Path(folder) / f"{what}.hdf5") as target:
+            yield target
 
 
 def _describe(path: Path) -> InputFile:

@@ -1,16 +1,25 @@
-"""Several shower files as one, without copying them: an HDF5 file whose datasets are views of theirs."""
+"""Several shower files as one, without copying them: an HDF5 file whose datasets are views of theirs.
+
+Elsewhere such views are read only where their sources lie in the same folder (:mod:`calopipe.io.views`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from calopipe.errors import DataError
+from calopipe.io.hdf5 import dataset, open_hdf5
+from calopipe.io.output import hdf5_output
 from calopipe.io.read import file_info
+from calopipe.io.views import own_view
 
 
-def joined_showers(paths: Sequence[Path], target: Path) -> None:
-    """Write a file `target` of virtual datasets that holds the showers of all `paths`, in this order.
+@contextmanager
+def joined_showers(paths: Sequence[Path], target: Path) -> Iterator[Path]:
+    """Write a file `target` of virtual datasets that holds the showers of all `paths`, in this order, and yield its path.
+
+    It can be read in this process, and until the ``with`` block ends.
 
     Raises:
         DataError: a file is no shower file, is not in the CaloChallenge's layout, or has another number of voxels.
@@ -27,14 +36,19 @@ def joined_showers(paths: Sequence[Path], target: Path) -> None:
                 f"{info.path}: {info.n_voxels} voxels per shower, but {infos[0].path} has {infos[0].n_voxels}"
             )
     total = sum(info.n_showers for info in infos)
-    with h5py.File(target, "w") as out:
+    with hdf5_output(target) as out:
         for key in ("incident_energies", "showers"):
             layout, start = None, 0
             for info in infos:
-                with h5py.File(info.path, "r") as file:
-                    source = h5py.VirtualSource(str(info.path.resolve()), key, file[key].shape, file[key].dtype)
+                with open_hdf5(info.path) as file:
+                    found = dataset(file, info.path, key)
+                    # HDF5 takes %b in the name for a number of a series of files
+                    name = str(info.path.resolve()).replace("%", "%%")
+                    source = h5py.VirtualSource(name, key, found.shape, found.dtype)
                 if layout is None:
                     layout = h5py.VirtualLayout((total, *source.shape[1:]), dtype=np.float32)
                 layout[start : start + info.n_showers] = source
                 start += info.n_showers
-            out.create_virtual_dataset(key, layout)
+            out.file.create_virtual_dataset(key, layout)
+    with own_view(target, paths):
+        yield target

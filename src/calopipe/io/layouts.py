@@ -1,12 +1,14 @@
 """The HDF5 layouts of shower files, behind one interface: open, know N and V, read rows in MeV.
 
 ``calochallenge``: ``incident_energies`` (N, 1) and ``showers`` (N, V), MeV.
-``calogan``: ``energy`` (N, 1) in GeV, ``layer_0``, ``layer_1``, ... (N, a, b) in MeV; ``overflow`` is not read. The
-layers are flattened row-major, one after the other, which is the voxel order of the "calogan" geometry.
+``calogan``: ``energy`` (N, 1) in GeV, ``layer_0``, ``layer_1``, ... (N, a, b) or (N, a, b, 1) in MeV; what else is there
+(``overflow``, ``layer_energies``, ...) is not read. The layers are flattened row-major, one after the other, which is the
+voxel order of the "calogan" geometry. Where the first three have CaloGAN's shapes, they are all.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calopipe.errors import DataError
+from calopipe.io.hdf5 import at, attributes, dataset, listed, names, open_hdf5
 from calopipe.io.showers import as_arrays, checked
+from calopipe.io.storage import check_stored, n_values
 from calopipe.units import GeV
 
 if TYPE_CHECKING:
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
 
 #: rows that are read at once when single rows are picked
 _BLOCK_BYTES = 32 * 2**20
+#: what a file may declare: permutations of all rows, and single showers, are held in memory
+MAX_SHOWERS, MAX_VOXELS = 10**8, 10**8
+#: cells of CaloGAN's three layers
+_CALOGAN = ((3, 96), (12, 12), (12, 6))
 
 
 class ShowerFile:
@@ -39,46 +47,45 @@ class ShowerFile:
 
     def __init__(self, path: Path, file: h5py.File) -> None:
         self.path = path
-        self.attributes = {key: _plain(value) for key, value in file.attrs.items()}
-        keys = set(file.keys())
-        if {"energy", "layer_0"} <= keys:
+        self.attributes = attributes(file, path)
+        found = names(file, path)
+        if {"energy", "layer_0"} <= set(found):
             self.layout, self._unit = "calogan", np.float32(GeV)
-            layers = [f"layer_{i}" for i in range(len([key for key in keys if key.startswith("layer_")]))]
-            self._energy, self._parts = self._dataset(file, "energy"), [self._dataset(file, key) for key in layers]
+            self._energy, self._parts = dataset(file, path, "energy"), _layers(file, path, found)
         else:
             self.layout, self._unit = "calochallenge", np.float32(1)
-            self._energy, self._parts = self._dataset(file, "incident_energies"), [self._dataset(file, "showers")]
-        self._check_shapes()
-
-    def _dataset(self, file: h5py.File, key: str) -> h5py.Dataset:
-        import h5py
-
-        if key not in file or not isinstance(file[key], h5py.Dataset):
-            found = ", ".join(sorted(file.keys())) or "none"
-            raise DataError(
-                f"{self.path}: dataset '{key}' is missing; expected incident_energies and showers "
-                f"(or CaloGAN's energy and layer_0, layer_1, ...), found {found}"
-            )
-        if file[key].dtype.kind not in "fiu":
-            raise DataError(f"{self.path}: dataset '{key}' must hold numbers, found dtype {file[key].dtype}")
-        return file[key]
+            for key in ("incident_energies", "showers"):
+                if key in found:
+                    continue
+                raise DataError(
+                    f"{path}: dataset '{key}' is missing; expected incident_energies and showers "
+                    f"(or CaloGAN's energy and layer_0, layer_1, ...), found {listed(found)}"
+                )
+            self._energy, self._parts = dataset(file, path, "incident_energies"), [dataset(file, path, "showers")]
+        with at(path):
+            self._check_shapes()
+        check_stored(self._energy, path, _key(self._energy))
+        self._fills = [check_stored(part, path, _key(part)) - {0.0} for part in self._parts]
 
     def _check_shapes(self) -> None:
         shape = self._energy.shape
-        key = self._energy.name.lstrip("/")
         if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
-            raise DataError(f"{self.path}: {key} must have shape (N, 1), found {shape}")
+            raise DataError(f"{self.path}: {_key(self._energy)} must have shape (N, 1), found {shape}")
         for part in self._parts:
-            key, wanted = part.name.lstrip("/"), 2 if self.layout == "calochallenge" else 3
+            key, wanted = _key(part), 2 if self.layout == "calochallenge" else 3
             axes = "(N, V)" if wanted == 2 else "(N, first, second)"
-            if part.ndim != wanted or 0 in part.shape[1:]:
+            found = part.shape[:-1] if wanted == 3 and part.ndim == 4 and part.shape[-1] == 1 else part.shape
+            if len(found) != wanted or 0 in found[1:]:
                 raise DataError(f"{self.path}: {key} must have shape {axes}, found {part.shape}")
             if part.shape[0] != shape[0]:
                 found = f"{shape[0]} incident energies but {part.shape[0]} rows of {key}"
                 raise DataError(f"{self.path}: {found}")
         self.n_showers = int(shape[0])
-        self.n_voxels = int(sum(np.prod(part.shape[1:]) for part in self._parts))
+        self.n_voxels = sum(n_values(part.shape[1:]) for part in self._parts)
         self.chunk_rows = max(part.chunks[0] if part.chunks else 1 for part in self._parts)
+        if self.n_showers > MAX_SHOWERS or self.n_voxels > MAX_VOXELS:
+            limit = f"at most {MAX_SHOWERS} showers of {MAX_VOXELS} voxels"
+            raise DataError(f"{self.path}: expected {limit}, found {self.n_showers} of {self.n_voxels}")
 
     def read(self, rows: slice | NDArray[np.int64], validate: bool = True) -> tuple[Any, Any]:
         """Return (incident_energies (n, 1), showers (n, V)), float32, MeV, for a slice or for row numbers in any order.
@@ -97,17 +104,27 @@ class ShowerFile:
 
     def read_energies(self) -> NDArray[np.float32]:
         """All incident energies (N, 1) in MeV, without the showers. Raises DataError like :meth:`read`."""
-        with _readable(self.path), np.errstate(over="ignore"):
-            energies = np.asarray(self._energy[()], dtype=np.float32).reshape(-1, 1) * self._unit
+        energies = self._energies(slice(None))
         return checked(energies, np.zeros_like(energies), str(self.path))[0]
 
+    def _energies(self, rows: slice) -> NDArray[np.float32]:
+        with at(self.path, f"dataset '{_key(self._energy)}'"), np.errstate(over="ignore"):  # infinite: found later
+            return np.asarray(self._energy[rows], dtype=np.float32).reshape(-1, 1) * self._unit
+
     def _read_range(self, rows: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        with _readable(self.path), np.errstate(over="ignore"):  # too large for float32 becomes infinite, found later
-            energies = np.asarray(self._energy[rows], dtype=np.float32).reshape(-1, 1) * self._unit
-            layers = [
-                np.asarray(part[rows], dtype=np.float32).reshape(len(energies), int(np.prod(part.shape[1:])))
-                for part in self._parts
-            ]
+        energies, layers = self._energies(rows), []
+        for part, fills in zip(self._parts, self._fills, strict=True):
+            with at(self.path, f"dataset '{_key(part)}'"), np.errstate(over="ignore"):
+                values = np.asarray(part[rows], dtype=np.float32).reshape(len(energies), n_values(part.shape[1:]))
+            for fill in fills:  # a shower of one and the same energy in all voxels is none
+                filled = (values == np.float32(fill)).all(axis=1)
+                if filled.any():
+                    row = range(*rows.indices(self.n_showers))[int(filled.argmax())]
+                    raise DataError(
+                        f"{self.path}: dataset '{_key(part)}': row {row} holds the fill value {fill:g} in every voxel: "
+                        f"it was never written ({int(filled.sum())} such rows of {len(values)} read)"
+                    )
+            layers.append(values)
         return energies, layers[0] if len(layers) == 1 else np.concatenate(layers, axis=1)
 
     def _read_picked(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -140,41 +157,30 @@ class ShowerFile:
         return numbers.astype(np.int64)
 
 
+def _key(found: h5py.Dataset) -> str:
+    return str(found.name).lstrip("/")
+
+
+def _layers(file: h5py.File, path: Path, found: list[str]) -> list[h5py.Dataset]:
+    """The datasets layer_0, layer_1, ... of CaloGAN's layout."""
+    numbers = sorted(int(key[6:]) for key in found if re.fullmatch(r"layer_(0|[1-9]\d{0,3})", key))
+    layers: list[h5py.Dataset] = []
+    for i in range(numbers[-1] + 1):
+        if i == 3 and all(tuple(x.shape[1:3]) == s for x, s in zip(layers, _CALOGAN, strict=True)):
+            break
+        if i not in numbers:
+            raise DataError(f"{path}: dataset 'layer_{i}' is missing, but there is layer_{numbers[-1]}")
+        layers.append(dataset(file, path, f"layer_{i}"))
+    return layers
+
+
 @contextmanager
 def open_showers(path: str | Path) -> Iterator[ShowerFile]:
     """Open a shower file of any known layout for reading.
 
     Raises:
-        DataError: missing, a directory, not HDF5, truncated, a dataset missing or of the wrong shape.
+        DataError: missing, a directory, not HDF5, truncated or damaged; a dataset missing, of the wrong shape, not
+            completely written, or (partly) in places where it is not looked for.
     """
-    import h5py
-
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: {'is a directory' if path.is_dir() else 'no such file'}")
-    with _readable(path):
-        if not h5py.is_hdf5(path):
-            with open(path, "rb") as raw:
-                start = raw.read(16)
-            raise DataError(f"{path}: not an HDF5 file ({f'it begins with {start!r}' if start else 'it is empty'})")
-        file = h5py.File(path, "r")
-    with file:
-        yield ShowerFile(path, file)
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn the errors of the HDF5 library into one line that names the file."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        kind = "truncated or damaged HDF5 file" if "truncated" in reason or "read data" in reason else "cannot be read"
-        raise DataError(f"{path}: {kind} ({reason})") from error
-
-
-def _plain(value: Any) -> Any:
-    """A numpy scalar, array or bytes as a plain Python value."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+    with open_hdf5(path) as file:
+        yield ShowerFile(Path(path), file)

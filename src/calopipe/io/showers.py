@@ -10,6 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from calopipe.errors import DataError
 
+#: above the most energetic particle ever seen (3e14 MeV, a cosmic ray), so no energy of a shower is larger. Sums over
+#: voxels, and their squares, then stay far from the end of float32
+ENERGY_LIMIT_MEV = 1e15
+
 
 @dataclass(frozen=True, eq=False)
 class Showers:
@@ -23,7 +27,8 @@ class Showers:
         name: what the messages call these showers, e.g. the file's path.
 
     Raises:
-        DataError: wrong shapes, different N, NaN, infinite or negative values; names the first bad row and its value.
+        DataError: wrong shapes, different N, NaN, infinite or negative values, more than ENERGY_LIMIT_MEV in a voxel or a
+            shower; names the first bad row and its value.
     """
 
     incident_energies: NDArray[np.float32]
@@ -84,7 +89,22 @@ def checked(
         _complain(energies, energies > 0, f"{name}: incident_energies", "> 0", rows)
     if not (voxels.min() >= 0 and voxels.max() < np.inf):
         _complain(voxels, voxels >= 0, f"{name}: showers", ">= 0", rows)
+    _check_limit(energies, "incident_energies", name, rows)
+    if voxels.max() > ENERGY_LIMIT_MEV / voxels.shape[1]:
+        _check_limit(voxels.sum(axis=1, dtype=np.float64), "showers", name, rows)
     return energies, voxels
+
+
+def _check_limit(values: NDArray[Any], what: str, name: str, rows: NDArray[np.int64] | None) -> None:
+    """Refuse incident energies, or energies of whole showers, (n,) or (n, 1), that no particle has."""
+    beyond = np.flatnonzero(values > ENERGY_LIMIT_MEV)
+    if len(beyond):
+        row, n = int(beyond[0]), len(beyond)
+        label = row if rows is None else int(rows[row])
+        raise DataError(
+            f"{name}: {what}: row {label} has {float(values.flat[row]):g} MeV, more than any particle "
+            f"(at most {ENERGY_LIMIT_MEV:g} MeV; {n} such row{'s' if n > 1 else ''} of {len(values)} read)"
+        )
 
 
 def _float32(values: ArrayLike, where: str) -> NDArray[np.float32]:

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from calopipe.config.evaluation import Generation
 from calopipe.errors import DataError, GeometryError
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io import ShowerWriter, file_info, iter_showers
-from calopipe.io.output import replacing
+from calopipe.io.output import hdf5_output
 from calopipe.sampling.generator import Generator, decode, encode_batch, pick_device
 from calopipe.training.checkpoint import Network, load_network
 
@@ -34,7 +33,7 @@ def encode(autoencoder: Path, showers: Path, latents: Path) -> None:
     torch.manual_seed(seeds.derive(network.seed, "encode", showers.name))
     info = file_info(showers)
     _check_voxels(network, info.n_voxels, showers)
-    with replacing(latents) as temporary, h5py.File(temporary, "w") as file:
+    with hdf5_output(latents) as output:
         start = 0
         for energies, voxels in _chunks(showers, info.n_showers, "encode"):
             with torch.no_grad():
@@ -42,9 +41,10 @@ def encode(autoencoder: Path, showers: Path, latents: Path) -> None:
                 mu, logvar, extras, _ = encode_batch(network, x, incident)
             parts = {"mu": mu, "logvar": logvar, "extras": extras, "incident_energies": incident}
             for name, part in parts.items():
-                if name not in file:
-                    file.create_dataset(name, (info.n_showers, part.shape[1]), "f4")
-                file[name][start : start + len(part)] = part.cpu().numpy()
+                if name not in output.file:  # with checksums: damage is noticed when the file is read
+                    output.file.create_dataset(name, (info.n_showers, part.shape[1]), "f4", fletcher32=True)
+                output.file[name][start : start + len(part)] = part.cpu().numpy()
+            output.check()
             start += len(energies)
 
 

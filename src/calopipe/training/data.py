@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,6 +15,9 @@ from calopipe import seeds
 from calopipe.errors import ConfigError, DataError
 from calopipe.geometry import Geometry
 from calopipe.io import read_showers
+from calopipe.io.hdf5 import at, dataset, open_hdf5
+from calopipe.io.storage import check_stored
+from calopipe.io.stored import REMEDY
 from calopipe.training.job import TrainingJob
 
 log = logging.getLogger("calopipe")
@@ -61,13 +63,26 @@ def load_showers(path: Path, geometry: Geometry, rows: slice | None = None) -> t
 
 
 def load_latents(path: Path, job: TrainingJob | None = None) -> Encoded:
-    """Read a file written by the encode stage: all of it, or the rows that a job learns."""
-    try:
-        with h5py.File(path, "r") as file:
-            rows = slice(None) if job is None else block_rows(path, len(file["mu"]), job)
-            arrays = [torch.from_numpy(file[k][rows]) for k in ("mu", "logvar", "extras", "incident_energies")]
-    except (OSError, KeyError) as error:
-        raise DataError(f"{path}: not a file of latents: {error}") from error
+    """Read a file written by the encode stage: all of it, or the rows that a job learns.
+
+    Raises:
+        DataError: missing, damaged, incomplete, or no file of latents.
+    """
+    with open_hdf5(path) as file:
+        found = {k: dataset(file, path, k) for k in ("mu", "logvar", "extras", "incident_energies")}
+        n, dim = found["incident_energies"].shape[0], found["mu"].shape[1:]
+        for key, part in found.items():
+            if part.ndim != 2 or len(part) != n or (key == "logvar" and part.shape[1:] != dim):
+                raise DataError(
+                    f"{path}: not a file of latents: '{key}' has shape {part.shape} ({n} showers); {REMEDY}"
+                )
+            check_stored(part, path, key)
+        rows = slice(None) if job is None else block_rows(path, n, job)
+        with at(path):
+            arrays = [torch.from_numpy(np.asarray(part[rows], dtype=np.float32)) for part in found.values()]
+    for key, array in zip(found, arrays, strict=True):
+        if not torch.isfinite(array).all():
+            raise DataError(f"{path}: '{key}' holds values that are not finite; {REMEDY}")
     return Encoded(*arrays)
 
 
