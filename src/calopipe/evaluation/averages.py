@@ -14,6 +14,8 @@ from calopipe.observables import central_rows, row_moments
 
 #: blocks of showers whose means are kept for jackknife errors
 BLOCKS = 20
+#: showers whose squares are taken at once
+_ROWS = 256
 
 
 class Sums:
@@ -27,7 +29,8 @@ class Sums:
     def __init__(self, n_voxels: int, blocks: int = 1) -> None:
         self.n = 0
         self.first = np.zeros((blocks, n_voxels))
-        self.square = np.zeros(n_voxels)
+        self.origin: np.ndarray | None = None
+        self.moments = np.zeros((2, n_voxels))
         self.counts = np.zeros(blocks, dtype=np.int64)
 
     def add(self, showers: np.ndarray) -> None:
@@ -38,7 +41,13 @@ class Sums:
             part = showers[i::blocks]
             self.first[block] += part.sum(axis=0, dtype=np.float64)
             self.counts[block] += len(part)
-        self.square += np.einsum("ij,ij->j", showers, showers, dtype=np.float64)
+        if len(showers) and self.origin is None:
+            self.origin = showers[0].astype(np.float64)
+        for start in range(0, len(showers), _ROWS):
+            # about a shower, not about 0: squares of energies that hardly fluctuate would cancel
+            about = showers[start : start + _ROWS] - self.origin
+            self.moments[0] += about.sum(axis=0)
+            self.moments[1] += np.einsum("ij,ij->j", about, about)
         self.n += len(showers)
 
     def mean(self) -> np.ndarray:
@@ -48,8 +57,9 @@ class Sums:
     def std(self) -> np.ndarray:
         """(V,) standard deviations between showers (n - 1 in the denominator); 0 for a single shower."""
         if self.n < 2:
-            return np.zeros_like(self.square)
-        return np.sqrt(np.maximum(self.square - self.n * self.mean() ** 2, 0.0) / (self.n - 1))
+            return np.zeros_like(self.moments[1])
+        first, second = self.moments
+        return np.sqrt(np.maximum(second - first**2 / self.n, 0.0) / (self.n - 1))
 
     def block_means(self) -> np.ndarray:
         """(K, V) means of the blocks that have showers."""

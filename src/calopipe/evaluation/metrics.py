@@ -16,9 +16,10 @@ from calopipe.evaluation.averages import BLOCKS, Sums
 from calopipe.evaluation.formats import REFERENCE, Score, load_histograms, save_scores
 from calopipe.evaluation.inputs import check_samples, stream
 from calopipe.geometry import Geometry, load_geometry
+from calopipe.io import iter_stored
 from calopipe.metrics.base import BinnedCounts, Measurement, Sample
 from calopipe.observables import columns, compute, voxel_counts, voxel_spectrum
-from calopipe.observables.challenge import challenge_columns, voxel_edges
+from calopipe.observables.challenge import challenge_edges, challenge_values, layer_maxima, voxel_edges
 from calopipe.seeds import derive, generator
 
 log = logging.getLogger("calopipe")
@@ -125,7 +126,7 @@ def load_sample(
         return cache.pop(key)
 
     def challenge() -> dict[str, BinnedCounts]:
-        return _challenge_histograms(name, path, geometry, sample, reference or sample)
+        return _challenge_histograms(path, geometry, sample, reference or sample)
 
     keys = ("observables", "incident_energies", "block_means", "largest_voxel")
     loaders: dict[str, Callable[..., Any]] = {key: lambda key=key: streamed(key) for key in keys}
@@ -133,6 +134,7 @@ def load_sample(
         "showers": lambda: _showers(name, path, geometry, threshold),
         "some_showers": lambda rows: _showers(name, path, geometry, threshold, rows),
         "histograms": lambda: _binned(histograms, name),
+        "challenge_values": lambda: _challenge_values(path, geometry, threshold),
         "challenge_histograms": challenge,
         "shower_bins": lambda: _shower_bins(sample, geometry),
         "voxel_counts": lambda: _voxel_counts(sample, name, path, geometry),
@@ -197,26 +199,35 @@ def _one_pass(name: str, path: Path, geometry: Geometry, threshold: float) -> di
     }
 
 
-def _challenge_histograms(
-    name: str, path: Path, geometry: Geometry, sample: Sample, reference: Sample
-) -> dict[str, BinnedCounts]:
-    """The challenge's histograms of a sample; the voxels' in a pass of its own, since its bins end at the reference's."""
+def _challenge_values(path: Path, geometry: Geometry, threshold: float) -> dict[str, np.ndarray]:
+    """(N,) challenge's observables of a file, computed in the file's own type, and ``voxels``: its largest voxel (1,)."""
     if geometry.kind != "cylindrical":
         raise MetricUnavailable(f"the challenge's histograms need a cylindrical geometry; '{geometry.name}' is not")
-    if not sample.threshold_MeV > 0:
+    if not threshold > 0:
         raise MetricUnavailable("the challenge's logarithmic bins begin at the readout threshold, which is 0 here")
+    pieces, largest = [], []
+    for incident, showers in iter_stored(path, geometry):
+        pieces.append(challenge_values(showers, incident, geometry, threshold))
+        largest.append(showers.max())
+    values = {k: np.concatenate([p.pop(k) for p in pieces]) for k in list(pieces[0])}
+    return values | {"voxels": np.array([max(largest)])}
+
+
+def _challenge_histograms(path: Path, geometry: Geometry, sample: Sample, reference: Sample) -> dict[str, BinnedCounts]:
+    """The challenge's histograms of a sample; the voxels' in a pass of its own, since its bins end at the reference's."""
+    values, bounds = sample.challenge_values, reference.challenge_values
     threshold, blocks = sample.threshold_MeV, min(HISTOGRAM_BLOCKS, sample.n)
-    maxima, out = reference.observables["E_layer"].max(axis=0), {}
-    for key, values, edges in challenge_columns(sample.observables, geometry, threshold, maxima):
-        parts = np.stack([np.histogram(values[i::blocks], edges)[0] for i in range(blocks)])
+    out = {}
+    for key, edges in challenge_edges(geometry, threshold, layer_maxima(bounds, geometry)):
+        parts = np.stack([np.histogram(values[key][i::blocks], edges)[0] for i in range(blocks)])
         out[key] = BinnedCounts(edges, parts.sum(axis=0), sample.n, parts)
-    edges = voxel_edges(threshold, reference.largest_voxel)
+    edges = voxel_edges(threshold, bounds["voxels"][0])
     parts, filled, start = np.zeros((blocks, len(edges) - 1), dtype=np.int64), 0, 0
-    for chunk in stream(path, geometry, f"voxels of {name}"):
-        filled += int(np.count_nonzero(chunk.showers >= np.float32(threshold)))
-        for i in range(min(blocks, len(chunk))):
-            parts[(start + i) % blocks] += voxel_spectrum(chunk.showers[i::blocks], edges, threshold)
-        start += len(chunk)
+    for _, showers in iter_stored(path, geometry):
+        filled += int(np.count_nonzero(showers >= showers.dtype.type(threshold)))
+        for i in range(min(blocks, len(showers))):
+            parts[(start + i) % blocks] += voxel_spectrum(showers[i::blocks], edges, threshold)
+        start += len(showers)
     return {**out, "voxels": BinnedCounts(edges, parts.sum(axis=0), filled, parts)}
 
 

@@ -3,7 +3,7 @@
 from calopipe.io.checksum import file_hash
 from calopipe.io.joined import joined_showers
 from calopipe.io.pooling import crop_showers, image_showers, pool_showers
-from calopipe.io.read import FileInfo, file_info, iter_showers, read_incident_energies, read_showers
+from calopipe.io.read import FileInfo, file_info, iter_showers, iter_stored, read_incident_energies, read_showers
 from calopipe.io.showers import Showers
 from calopipe.io.write import ShowerWriter, write_calogan, write_showers
 
@@ -16,6 +16,7 @@ __all__ = [
     "file_info",
     "image_showers",
     "iter_showers",
+    "iter_stored",
     "joined_showers",
     "pool_showers",
     "read_incident_energies",

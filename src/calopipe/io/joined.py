@@ -38,15 +38,17 @@ def joined_showers(paths: Sequence[Path], target: Path) -> Iterator[Path]:
     total = sum(info.n_showers for info in infos)
     with hdf5_output(target) as out:
         for key in ("incident_energies", "showers"):
-            layout, start = None, 0
+            sources, start = [], 0
             for info in infos:
                 with open_hdf5(info.path) as file:
                     found = dataset(file, info.path, key)
                     # HDF5 takes %b in the name for a number of a series of files
                     name = str(info.path.resolve()).replace("%", "%%")
-                    source = h5py.VirtualSource(name, key, found.shape, found.dtype)
-                if layout is None:
-                    layout = h5py.VirtualLayout((total, *source.shape[1:]), dtype=np.float32)
+                    sources.append(h5py.VirtualSource(name, key, found.shape, found.dtype))
+            layout = h5py.VirtualLayout(
+                (total, *sources[0].shape[1:]), dtype=np.result_type(*(s.dtype for s in sources))
+            )
+            for info, source in zip(infos, sources, strict=True):
                 layout[start : start + info.n_showers] = source
                 start += info.n_showers
             out.file.create_virtual_dataset(key, layout)

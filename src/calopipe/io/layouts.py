@@ -127,6 +127,19 @@ class ShowerFile:
             layers.append(values)
         return energies, layers[0] if len(layers) == 1 else np.concatenate(layers, axis=1)
 
+    def read_stored(self, rows: slice) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Like :meth:`read`, in the type of the file (float64 where it is neither float32 nor float64), and unchecked."""
+        arrays = []
+        for part in (self._energy, *self._parts):
+            with at(self.path, f"dataset '{_key(part)}'"):
+                own = part.dtype.kind == "f" and part.dtype.itemsize in (4, 8)
+                values = part[rows].astype(part.dtype.newbyteorder("=") if own else np.float64, copy=False)
+                arrays.append(values.reshape(len(values), n_values(part.shape[1:])))
+        energies, *layers = arrays
+        return energies * energies.dtype.type(self._unit), layers[0] if len(layers) == 1 else np.concatenate(
+            layers, axis=1
+        )
+
     def _read_picked(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Pick rows in any order by reading contiguous pieces, much faster than HDF5's own point selection."""
         energies = np.empty((len(rows), 1), dtype=np.float32)

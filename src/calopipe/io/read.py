@@ -100,6 +100,18 @@ def iter_showers(
             yield Showers.unchecked(*file.read(numbers[start : start + step], validate), str(path))
 
 
+def iter_stored(path: str | Path, geometry: Geometry | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (incident_energies (n, 1), showers (n, V)) in MeV piece by piece in the type that the file has, unchecked.
+
+    For what must be rounded as other programs round it: float32 and float64 stay what they are, all others become float64.
+    """
+    with open_showers(path) as file:
+        check_geometry(file, geometry)
+        step = _piece_rows(file)
+        for start in range(0, file.n_showers, step):
+            yield file.read_stored(slice(start, min(start + step, file.n_showers)))
+
+
 def _piece_rows(file: ShowerFile) -> int:
     """Rows of a piece of about 64 MiB, in whole HDF5 chunks (as long as one chunk's rows stay below 256 MiB)."""
     row = 4 * file.n_voxels

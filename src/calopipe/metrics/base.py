@@ -117,6 +117,14 @@ class Sample:
         return self._load("histograms")
 
     @cached_property
+    def challenge_values(self) -> Mapping[str, np.ndarray]:
+        """What the challenge's histograms are filled with, (N,) each, and ``voxels``, the largest voxel (1,).
+
+        Raises MetricUnavailable where the geometry is not cylindrical, or there is no readout threshold.
+        """
+        return self._load("challenge_values")
+
+    @cached_property
     def challenge_histograms(self) -> Mapping[str, BinnedCounts]:
         """The CaloChallenge's own histograms, in its bins, with blocks of showers.
 

@@ -69,7 +69,7 @@ def ratio_edges(reference: np.ndarray, bins: int) -> np.ndarray:
 
 
 def _linear(low: float, high: float, bins: int) -> np.ndarray:
-    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-6):  # one value: a range around it
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # one value: a range around it
         reach = 0.1 * max(abs(low), abs(high)) or 0.5
         low, high = low - reach, high + reach
     edges = np.linspace(low, high, bins + 1)

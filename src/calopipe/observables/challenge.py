@@ -2,6 +2,10 @@
 
 Unlike :mod:`calopipe.observables.binning`, whose bins suit any geometry, these are the challenge's own numbers for its
 three sets, so that separation powers can be compared with the published table.
+
+Observables are rounded as by the challenge's script, which computes in the type of the file: sums of energies in float32 of
+a float32 file, centroids and widths as float64 sums over them. A shower whose one hit is at the edge of a bin, and the
+largest energy, at which the logarithmic bins end, fall on the same side only so.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from calopipe.geometry import Geometry
-from calopipe.observables.compute import compute
+from calopipe.observables.compute import EPSILON_MEV
 from calopipe.observables.spectrum import voxel_spectrum
 
 ChallengeSet = Literal[1, 2, 3]
@@ -35,7 +39,7 @@ def challenge_set(geometry: Geometry) -> ChallengeSet:
     return 2 if len({la.second_edges for la in geometry.layers}) == 1 else 1
 
 
-def challenge_edges(name: str, layer: int, dataset: ChallengeSet) -> np.ndarray:
+def shape_edges(name: str, layer: int, dataset: ChallengeSet) -> np.ndarray:
     """Edges (101,) of a centroid or width, in mm, of the layer with this id."""
     alike, wide, other = _RANGES[name]
     if dataset != 1:
@@ -45,13 +49,13 @@ def challenge_edges(name: str, layer: int, dataset: ChallengeSet) -> np.ndarray:
     return np.linspace(*bounds, 101)
 
 
-def _log_edges(low: float, high: float, bins: int) -> np.ndarray:
-    """Edges as the challenge's code rounds them: the largest value may lie an ulp above the last edge.
+def _log_edges(low: float, high: np.floating, bins: int) -> np.ndarray:
+    """Edges as the challenge's code rounds them, from `high` in the file's type: the largest value may lie above the last.
 
     A layer that the reference never fills above the readout gets bins that stay empty.
     """
-    high = high if high > low else 2 * low
-    return np.logspace(np.log10(low), np.log10(high), bins + 1)
+    end = np.log10(high) if high > low else np.log10(2 * low)
+    return np.logspace(np.log10(low), end, bins + 1)
 
 
 def challenge_histograms(
@@ -59,12 +63,12 @@ def challenge_histograms(
     incident_energies: np.ndarray,
     geometry: Geometry,
     threshold_MeV: float,
-    reference: tuple[np.ndarray, float] | None = None,
-) -> tuple[dict[str, np.ndarray], tuple[np.ndarray, float]]:
+    reference: tuple[np.ndarray, np.floating] | None = None,
+) -> tuple[dict[str, np.ndarray], tuple[np.ndarray, np.floating]]:
     """Fill the challenge's histograms.
 
     Args:
-        showers: (N, V) in MeV.
+        showers: (N, V) in MeV, in the type (float32 or float64) of their file.
         incident_energies: (N,) or (N, 1) in MeV.
         geometry: a cylindrical geometry.
         threshold_MeV: the minimum readout: voxels below are zero, and logarithmic bins start there.
@@ -74,34 +78,57 @@ def challenge_histograms(
         counts by name (``E_ratio``, ``E_layer/<id>``, ``EC_eta/<id>``, ..., ``sparsity/<id>``, ``voxels``), and the
         largest energies of the reference: per layer (L,) and of a voxel, which end its logarithmic bins.
     """
-    out = compute(showers, incident_energies, geometry, threshold_MeV, brightest=0)
-    maxima = reference or (out["E_layer"].max(axis=0), float(showers.max()))
-    filled = challenge_columns(out, geometry, threshold_MeV, maxima[0])
-    counts = {name: np.histogram(values, edges)[0] for name, values, edges in filled}
+    values = challenge_values(showers, incident_energies, geometry, threshold_MeV)
+    maxima = reference or (layer_maxima(values, geometry), showers.max())
+    counts = {k: np.histogram(values[k], edges)[0] for k, edges in challenge_edges(geometry, threshold_MeV, maxima[0])}
     counts["voxels"] = voxel_spectrum(showers, voxel_edges(threshold_MeV, maxima[1]), threshold_MeV)
     return counts, maxima
 
 
-def voxel_edges(threshold_MeV: float, largest: float) -> np.ndarray:
+def voxel_edges(threshold_MeV: float, largest: np.floating) -> np.ndarray:
     """Edges (50,) of the challenge's voxel spectrum, up to the reference's `largest` voxel, in MeV."""
     return _log_edges(threshold_MeV, largest, 49)
 
 
-def challenge_columns(
-    observables: Mapping[str, np.ndarray], geometry: Geometry, threshold_MeV: float, maxima: np.ndarray
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """(name, values (N,), edges) of every histogram but the voxels', from what ``compute`` returned.
+def layer_maxima(values: Mapping[str, np.ndarray], geometry: Geometry) -> np.ndarray:
+    """(L,) largest layer energies in MeV of what :func:`challenge_values` returned."""
+    return np.array([values[f"E_layer/{layer}"].max() for layer in geometry.layer_ids])
 
-    `maxima` (L,) are the largest layer energies of the reference, in MeV.
-    """
-    dataset, sparsity = challenge_set(geometry), np.linspace(0, 1, 21)
-    yield "E_ratio", observables["E_ratio"], np.linspace(0.5, 1.5, 101)
+
+def challenge_edges(geometry: Geometry, threshold_MeV: float, maxima: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """(name, edges) of every histogram but the voxels'; `maxima` (L,) are the reference's largest layer energies in MeV."""
+    dataset = challenge_set(geometry)
+    yield "E_ratio", np.linspace(0.5, 1.5, 101)
     for i, layer in enumerate(geometry.layer_ids):
-        yield f"E_layer/{layer}", observables["E_layer"][:, i], _log_edges(threshold_MeV, float(maxima[i]), 39)
-        yield f"sparsity/{layer}", observables["sparsity"][:, i], sparsity
+        yield f"E_layer/{layer}", _log_edges(threshold_MeV, maxima[i], 39)
+        yield f"sparsity/{layer}", np.linspace(0, 1, 21)
         for name in ("EC_r", "width_r"):
-            yield f"{name}/{layer}", observables[name][:, i], challenge_edges(name, layer, dataset)
-    for i, index in enumerate(geometry.alpha_layers):
+            yield f"{name}/{layer}", shape_edges(name, layer, dataset)
+    for index in geometry.alpha_layers:
         layer = geometry.layer_ids[index]
         for name in ("EC_eta", "EC_phi", "width_eta", "width_phi"):
-            yield f"{name}/{layer}", observables[name][:, i], challenge_edges(name, layer, dataset)
+            yield f"{name}/{layer}", shape_edges(name, layer, dataset)
+
+
+def challenge_values(
+    showers: np.ndarray, incident_energies: np.ndarray, geometry: Geometry, threshold_MeV: float
+) -> dict[str, np.ndarray]:
+    """(N,) values for each of :func:`challenge_edges`, in the types in which the challenge's script has them.
+
+    Arguments as in :func:`challenge_histograms`. A row's values do not depend on the rows beside it.
+    """
+    kept = np.where(showers >= showers.dtype.type(threshold_MeV), showers, showers.dtype.type(0))
+    out = {"E_ratio": kept.sum(axis=-1) / incident_energies.reshape(-1)}
+    for i, (layer, part) in enumerate(zip(geometry.layer_ids, geometry.layer_slices, strict=True)):
+        voxels = kept[:, part]
+        energy = voxels.sum(axis=-1)
+        out[f"E_layer/{layer}"] = energy
+        out[f"sparsity/{layer}"] = 1.0 - (voxels > 0).mean(axis=-1)
+        positions = {"r": geometry.r[part]}
+        if i in geometry.alpha_layers:
+            positions |= {"eta": geometry.eta[part], "phi": geometry.phi[part]}
+        for axis, x in positions.items():
+            mean, square = ((w * voxels).sum(axis=-1) / (energy + energy.dtype.type(EPSILON_MEV)) for w in (x, x * x))
+            out[f"EC_{axis}/{layer}"] = mean
+            out[f"width_{axis}/{layer}"] = np.sqrt((square - mean**2).clip(min=0.0))
+    return out

@@ -92,11 +92,12 @@ def row_moments(mean: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.nda
         edges: (B + 1,) bin edges in mm.
 
     Returns:
-        sum x E / sum E and sqrt(sum x^2 E / sum E - mean^2), both (...), x the middle of a bin, in mm; NaN for a row
+        sum x E / sum E and sqrt(sum (x - mean)^2 E / sum E), both (...), x the middle of a bin, in mm; NaN for a row
         without energy.
     """
     x = _middles(edges)
     total = np.asarray(mean, dtype=np.float64).sum(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        first, square = (np.where(total > 0, (mean @ w) / total, np.nan) for w in (x, x**2))
-    return first, np.sqrt(np.maximum(square - first**2, 0.0))
+        first = np.where(total > 0, (mean @ x) / total, np.nan)
+        square = np.where(total > 0, (mean * (x - first[..., None]) ** 2).sum(axis=-1) / total, np.nan)
+    return first, np.sqrt(square)

@@ -21,7 +21,7 @@ def voxel_spectrum(showers: np.ndarray, edges: np.ndarray, threshold_MeV: float 
     Returns:
         (B,) int64.
     """
-    values = showers[showers >= _cut(threshold_MeV)].astype(np.float64)
+    values = showers[showers >= _cut(threshold_MeV, showers.dtype)].astype(np.float64)
     values = values[(values >= edges[0]) & (values <= edges[-1])]
     return np.bincount(_bins(values, edges), minlength=len(edges) - 1)
 
@@ -31,7 +31,7 @@ def voxel_counts(showers: np.ndarray, edges: np.ndarray, threshold_MeV: float = 
 
     Arguments as in :func:`voxel_spectrum`, whose result is the sum over showers without the last column.
     """
-    rows, voxels = np.nonzero(showers >= _cut(threshold_MeV))
+    rows, voxels = np.nonzero(showers >= _cut(threshold_MeV, showers.dtype))
     values = showers[rows, voxels].astype(np.float64)
     inside = (values >= edges[0]) & (values <= edges[-1])
     index = np.full(len(values), len(edges) - 1)
@@ -40,9 +40,9 @@ def voxel_counts(showers: np.ndarray, edges: np.ndarray, threshold_MeV: float = 
     return flat.reshape(len(showers), len(edges)).astype(np.int32)
 
 
-def _cut(threshold_MeV: float) -> np.float32:
-    """Least voxel energy that counts: the threshold, or just above zero."""
-    return max(np.float32(threshold_MeV), np.nextafter(np.float32(0), np.float32(1)))
+def _cut(threshold_MeV: float, dtype: np.dtype) -> np.floating:
+    """Least voxel energy that counts, in the showers' type: the threshold, or just above zero."""
+    return max(dtype.type(threshold_MeV), np.nextafter(dtype.type(0), dtype.type(1)))
 
 
 def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
