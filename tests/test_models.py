@@ -12,10 +12,10 @@ from calopipe.config import Model, validate
 from calopipe.config.load import read_yaml
 from calopipe.config.parts import MODELS
 from calopipe.geometry import load_geometry
-from calopipe.models.base import Autoencoder, EnergyRegressor, gaussian_kl
+from calopipe.models.base import Autoencoder, EnergyRegressor, draw, gaussian_kl
 from calopipe.models.latent_target import LatentTarget
 from calopipe.preprocessing import Layout
-from calopipe.training.checkpoint import build_network, load_network, save_network
+from calopipe.training.checkpoint import Network, build_network, load_network, save_network
 
 ROOT = Path(__file__).parents[1]
 SMALL = {
@@ -62,6 +62,11 @@ def test_published_parameter_counts(preset: str, model: str, published: int) -> 
 
 
 @pytest.mark.parametrize("name", SMALL)
+def test_likelihoods_are_marked_in_the_source(name: str) -> None:
+    assert MODELS.marked(name, "likelihood") == MODELS.get(name).likelihood == (name == "inn")
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_loss_goes_down_and_gradients_reach_every_parameter(name: str) -> None:
     model, (x, cond) = build(name), inputs()
     if isinstance(model, Autoencoder | EnergyRegressor):
@@ -95,6 +100,67 @@ def test_samples_are_one_row_per_condition_and_repeatable(name: str) -> None:
     assert first.shape == x.shape and torch.isfinite(first).all() and torch.equal(first, draw())
 
 
+def fitted_vae(steps: list[dict], threshold: float) -> tuple[Network, torch.Tensor, torch.Tensor]:
+    """A small Bernoulli VAE behind its preprocessing, with showers of two layers (MeV) and their incident energies."""
+    x, _ = inputs()
+    incident = 10 * x.sum(1, keepdim=True).clamp(min=0.1)
+    torch.manual_seed(0)
+    settings = {"preprocessing": steps, "model": {"name": "bernoulli_vae", **SMALL["bernoulli_vae"]}}
+    network = build_network("autoencoder", settings, {"name": "g", "hash": "h"}, Layout((6, 4), threshold), 10, 1, 0)
+    with torch.no_grad():
+        network.chain.fit(x, incident)
+        network.model.fit_input(*network.chain(x, incident)[:2])
+    return network, x, incident
+
+
+@pytest.mark.parametrize("steps", [[], [{"step": "log_condition"}]])
+def test_bernoulli_loss_is_of_the_shower_that_comes_out(steps: list[dict]) -> None:
+    """By hand: scaled to the layer energies, cut, normalised to 0.9 again, binary cross entropy with the shower's 0.9."""
+    normalise = {"step": "layer_normalise", "extras": "condition", "scale": 0.9, "ratio_scale": 0.05}
+    network, x, incident = fitted_vae([normalise, *steps], 0.05)
+    model = network.model
+    assert isinstance(model, Autoencoder)
+    seen, cond, _ = network.chain(x, incident)
+    torch.manual_seed(5)
+    loss = model.loss(seen, cond)
+    torch.manual_seed(5)
+    out = model.decode(draw(*model.encode(seen, cond)), cond).double()
+    expected, cut = 0.0, 0
+    for part in (slice(0, 6), slice(6, 10)):
+        energy = x[:, part].double().sum(1, keepdim=True)
+        shower = out[:, part] / out[:, part].sum(1, keepdim=True) * energy
+        shower, cut = torch.where(shower < 0.05, 0, shower), cut + (shower < 0.05).sum()
+        p = 0.9 * shower / (shower.sum(1, keepdim=True) + 1e-10)
+        t = 0.9 * x[:, part].double() / (energy + 1e-10)
+        expected += -(t * p.clamp(min=1e-30).log() + (1 - t) * (1 - p).log()).sum()
+    assert cut > 100
+    assert loss["data"].item() == pytest.approx(0.5 * expected.item() / x.numel(), rel=1e-4)
+
+
+def test_bernoulli_gradients_are_finite_where_everything_is_cut() -> None:
+    network, x, incident = fitted_vae([{"step": "layer_normalise", "extras": "condition", "ratio_scale": 0.05}], 1e3)
+    network.model.loss(*network.chain(x, incident)[:2])["loss"].backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.model.parameters())
+
+
+def test_bernoulli_conditions_go_through_the_logit() -> None:
+    """Largest value 4 -> 1 / 1.15; the encoder's are standardised, the decoder's are not; a signed one is only scaled."""
+    model = build("bernoulli_vae")
+    x, cond = inputs(4)
+    cond[:, 0], cond[:, 2] = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([-1.0, 0.0, 0.5, 0.2])
+    model.fit_input(x, cond)
+    seen: list[torch.Tensor] = []
+    for part in (model.encoder, model.decoder):
+        part.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    with torch.no_grad():
+        model.decode(model.encode(x, cond)[0], cond)
+    first = np.array([1, 2, 3, 4]) / 4.6
+    np.testing.assert_allclose(seen[1][:, 3], np.log(first / (1 - first)), rtol=1e-4)
+    np.testing.assert_allclose(seen[1][:, 5], cond[:, 2] / 1.15, rtol=1e-6)
+    np.testing.assert_allclose(seen[0].mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(seen[0][:, 10:].std(0), 1, rtol=1e-5)
+
+
 def test_inn_density_integrates_to_one() -> None:
     torch.manual_seed(0)
     config = validate(MODELS.config_class("inn"), SMALL["inn"], "inn")
@@ -106,6 +172,45 @@ def test_inn_density_integrates_to_one() -> None:
     with torch.no_grad():
         p = model.log_prob(grid, torch.zeros(len(grid), 1)).double().exp()
     assert p.sum() * (18 / 600) ** 2 == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("coupling", ["rqs", "affine"])
+def test_dropout_acts_in_training_only(coupling: str) -> None:
+    """Half of the hidden neurons: another loss at each call in training, one loss in evaluation, that without dropout."""
+
+    def inn(**settings):
+        torch.manual_seed(0)
+        config = validate(MODELS.config_class("inn"), {**SMALL["inn"], "coupling": coupling, **settings}, "inn")
+        model = MODELS.get("inn")(config, 10, 3, 0)
+        torch.manual_seed(1)
+        for p in model.parameters():
+            p.data += 0.3 * torch.randn_like(p)
+        return model
+
+    x, cond = inputs()
+    plain, never, half = inn(), inn(dropout=0.0), inn(dropout=0.5)
+    assert plain.state_dict().keys() == never.state_dict().keys() == half.state_dict().keys()
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), half.parameters(), strict=True))
+    assert half.loss(x, cond)["loss"] != half.loss(x, cond)["loss"]
+    expected = plain.loss(x, cond)["loss"]
+    assert never.loss(x, cond)["loss"] == expected
+    half.eval()
+    assert half.loss(x, cond)["loss"] == half.loss(x, cond)["loss"] == expected
+    torch.manual_seed(2)
+    drawn = half.sample(cond)
+    torch.manual_seed(2)
+    assert torch.equal(drawn, plain.eval().sample(cond))
+
+
+def test_thesis_card_has_its_dropout_and_its_size() -> None:
+    """Table 1: 5 %, 12 blocks, three linear layers of 256; of 504 voxels and 3 ratios each block transforms 253."""
+    stage = read_yaml(ROOT / "presets" / "calogan_inn_thesis.yaml")["models"]["calogan_inn_thesis"]["flow"]
+    assert stage["model"]["dropout"] == 0.05
+    config = {k: v for k, v in stage["model"].items() if k != "name"}
+    model = MODELS.get("inn")(validate(MODELS.config_class("inn"), config, "inn"), 507, 1, 0)
+    transformed, passed = 253, 254
+    block = (passed + 1 + 1) * 256 + 257 * 256 + 257 * 29 * transformed
+    assert sum(p.numel() for p in model.parameters()) == 12 * block
 
 
 def test_kl_is_zero_for_the_prior_and_half_mu_squared_for_a_shift() -> None:

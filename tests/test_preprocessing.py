@@ -143,6 +143,20 @@ def test_every_step_is_tested() -> None:
     assert used | {"logit"} == set(STEPS.names())
 
 
+@pytest.mark.parametrize("name", STEPS.names())
+def test_marks_of_steps_are_true(name: str) -> None:
+    """What settings read in the source is what the class says, and what it does."""
+    settings = next((i for c in CHAINS.values() for i in as_items(c) if i["step"] == name), {"step": name})
+    step = build_chain([settings], LAYOUT, 13, 1).steps[0]
+    assert STEPS.marked(name, "learnable") == step.learnable == any(p.requires_grad for p in step.parameters())
+    assert STEPS.marked(name, "bijective") == step.bijective
+    if step.bijective:
+        step.fit(*showers(dtype=torch.float32))
+        x = torch.linspace(-50, 50, 13)[None].repeat(3, 1) * torch.tensor([[1.0], [-1.0], [0.1]])
+        y = step(x, torch.full((3, 1), 1e3))[0]
+        torch.testing.assert_close(step.inverse(y, torch.ones(3, 1))[0], x, rtol=1e-4, atol=1e-4)
+
+
 def test_wrong_settings_and_widths_are_named() -> None:
     with pytest.raises(ConfigError, match=r"logit.alfa: unknown key \(did you mean 'alpha'\?\)"):
         build_chain([{"step": "logit", "alfa": 1e-6}], LAYOUT, 13, 1)

@@ -35,7 +35,7 @@ DIRECT = {
             {"step": "standardise"},
             {"step": "log_condition"},
         ],
-        "model": {"name": "inn", "blocks": 2, "hidden": [8], "bins": 4},
+        "model": {"name": "inn", "blocks": 2, "hidden": [8], "bins": 4, "dropout": 0.1},
         "training": {**TRAINING, "ema_decay": 0.9, "gradient_clip": 5.0, "reflections": True, "weights": "last"},
     }
 }
@@ -262,6 +262,47 @@ def test_non_finite_loss_stops_with_a_message(files, tmp_path: Path, monkeypatch
     with pytest.raises(TrainingError, match=r"loss is (nan|inf).*epoch"):
         train_autoencoder(m.autoencoder, job(files["train"], files["val"], tmp_path))
     assert not (tmp_path / "m.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "steps", "message"),
+    [
+        (
+            "autoencoder",
+            ["affine"],
+            r"model.autoencoder: .*'affine' .* likelihood only; .* \(inn\), found 'hurdle_vae'",
+        ),
+        (
+            "flow",
+            ["affine", "layer_normalise"],
+            r"model.flow: .*'affine'.* \(affine, .*\); found 'layer_normalise' after it",
+        ),
+        ("flow", ["affine", "standardise", {"step": "logit", "columns": "extras"}], "found 'logit' after it"),
+    ],
+)
+def test_learnable_steps_only_where_their_log_det_belongs(files, tmp_path: Path, stage: str, steps, message) -> None:
+    settings = {**LATENT, stage: {**LATENT[stage], "preprocessing": steps}}
+    with pytest.raises(ConfigError, match=message):
+        model(settings)
+    bypassed = getattr(model(LATENT), stage).model_copy(update={"preprocessing": [as_step(s) for s in steps]})
+    train = train_autoencoder if stage == "autoencoder" else train_flow
+    with pytest.raises(ConfigError, match="is learned through its log-det"):
+        train(bypassed, job(files["train"], files["val"], tmp_path))
+    assert not (tmp_path / "m.pt").exists()
+
+
+def as_step(step: str | dict) -> dict:
+    return {"step": step} if isinstance(step, str) else step
+
+
+def test_learnable_step_of_a_flow_is_trained(files, tmp_path: Path) -> None:
+    steps = ["layer_normalise", "logit", "affine", "log_condition"]
+    settings = {"flow": {**DIRECT["flow"], "preprocessing": ["fill_empty", *steps]}}
+    run_flow(files, tmp_path, settings=settings)
+    content = torch.load(tmp_path / "m.pt", weights_only=True)
+    assert content["chain"]["steps.3.log_scale"].std() > 0
+    losses = [row["val_loss"] for row in content["history"]]
+    assert losses[-1] < losses[0]
 
 
 def test_batches_cover_everything_once_in_seeded_order() -> None:

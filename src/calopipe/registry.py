@@ -17,7 +17,7 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from calopipe.errors import ConfigError, nearest
 
@@ -64,7 +64,15 @@ class Registry(Generic[T]):
         found = _scan(self.package)
         if name not in found:
             raise ConfigError(f"unknown {self.kind} '{name}'{nearest(name, found)}; known: {', '.join(sorted(found))}")
-        return found[name][0]
+        return found[name].module
+
+    def marked(self, name: str, mark: str) -> bool:
+        """Whether the class of `name` says ``<mark> = True`` in its own body, found without importing it.
+
+        Marks tell settings what a part can do before anything is imported; one that is inherited must be repeated.
+        """
+        self.module_of(name)
+        return mark in _scan(self.package)[name].marks
 
     def get(self, name: str) -> T:
         """Import the module that registers `name` and return the object."""
@@ -77,7 +85,7 @@ class Registry(Generic[T]):
         module = self.module_of(name)
         if name in self._configs:
             return self._configs[name]
-        class_name = _scan(self.package)[name][1]
+        class_name = _scan(self.package)[name].config
         return None if class_name is None else _load_config_class(module, class_name)
 
 
@@ -88,10 +96,18 @@ def _package_dir(package: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
+class _Part(NamedTuple):
+    """What a source file says of a registered part: its module, settings class, and attributes that are True."""
+
+    module: str
+    config: str | None
+    marks: frozenset[str]
+
+
 @functools.cache
-def _scan(package: str) -> dict[str, tuple[str, str | None]]:
-    """Map each registered name of `package` to (module, config class name), by reading the source files."""
-    found: dict[str, tuple[str, str | None]] = {}
+def _scan(package: str) -> dict[str, _Part]:
+    """Each registered name of `package`, by reading the source files."""
+    found: dict[str, _Part] = {}
     for path in sorted(_package_dir(package).rglob("*.py")):
         relative = path.relative_to(_package_dir(package)).with_suffix("")
         module = ".".join([package, *relative.parts])
@@ -99,7 +115,7 @@ def _scan(package: str) -> dict[str, tuple[str, str | None]]:
             for decorator in getattr(node, "decorator_list", []):
                 entry = _registration(decorator)
                 if entry is not None:
-                    found[entry[0]] = (module, entry[1])
+                    found[entry[0]] = _Part(module, entry[1], _marks(node))
     return found
 
 
@@ -117,6 +133,17 @@ def _registration(node: ast.expr) -> tuple[str, str | None] | None:
         return None
     config = next((k.value.id for k in node.keywords if k.arg == "config" and isinstance(k.value, ast.Name)), None)
     return node.args[0].value, config
+
+
+def _marks(node: ast.AST) -> frozenset[str]:
+    """Names that a class body sets to True."""
+    names = set()
+    for statement in getattr(node, "body", []) if isinstance(node, ast.ClassDef) else []:
+        targets = [statement.target] if isinstance(statement, ast.AnnAssign) else getattr(statement, "targets", [])
+        value = getattr(statement, "value", None)
+        if isinstance(value, ast.Constant) and value.value is True:
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return frozenset(names)
 
 
 @functools.cache

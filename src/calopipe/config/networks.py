@@ -50,6 +50,27 @@ class Training(Section):
     )
 
 
+def check_learnable(steps: list[str], model: str) -> None:
+    """Raise ValueError where a learnable step is in front of what makes its log-det meaningless.
+
+    The log-det of a learnable step enters the loss. Where the loss is no likelihood, or a later step maps many x to one
+    (layer normalisation, a logit that clips), it can be lowered for ever without anything being learned.
+    """
+    learnable = next((i for i, step in enumerate(steps) if STEPS.marked(step, "learnable")), None)
+    if learnable is None:
+        return
+    what = f"preprocessing: step '{steps[learnable]}' is learned through its log-det, which"
+    if not MODELS.marked(model, "likelihood"):
+        able = ", ".join(name for name in MODELS.names() if MODELS.marked(name, "likelihood"))
+        raise ValueError(
+            f"{what} belongs to a likelihood only; expected a model whose loss is one ({able}), found '{model}'"
+        )
+    for later in steps[learnable + 1 :]:
+        if not STEPS.marked(later, "bijective"):
+            able = ", ".join(name for name in STEPS.names() if STEPS.marked(name, "bijective"))
+            raise ValueError(f"{what} only steps that keep every x apart may follow ({able}); found '{later}' after it")
+
+
 class _NetworkStage(Section):
     preprocessing: list[dict[str, Any]] = Field(default_factory=list, description="ordered invertible steps")
     model: dict[str, Any] = Field(description="{name: <registered model>, **its settings}")
@@ -64,6 +85,11 @@ class _NetworkStage(Section):
     @classmethod
     def _steps(cls, value: Any) -> list[dict[str, Any]]:
         return parts(STEPS, "step", value, "steps")
+
+    @model_validator(mode="after")
+    def _learnable_steps(self) -> _NetworkStage:
+        check_learnable([step["step"] for step in self.preprocessing], self.model["name"])
+        return self
 
 
 class AutoencoderStage(_NetworkStage):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,13 @@ class GenerativeModel(nn.Module):
         config: the model's settings.
         dim: columns of x. cond_dim: columns of cond.
         seed: seed of whatever is drawn when the model is built (weights are drawn from torch's global generator).
+
+    Attributes:
+        likelihood: the loss is the mean of -log p(x | cond) in nats, so that the log-det of a learnable preprocessing step
+            belongs into it. A mark: to be said in the class body of each model that has one.
     """
+
+    likelihood: ClassVar[bool] = False
 
     def __init__(self, config: Any, dim: int, cond_dim: int, seed: int = 0) -> None:
         super().__init__()
@@ -35,13 +42,19 @@ class Autoencoder(nn.Module):
 
     Attributes:
         latent_dim: columns of the latent space.
+        likelihood: as in :class:`GenerativeModel`.
+        as_shower: maps reconstructions (N, dim), given cond, to what they are once they have become showers: preprocessing
+            undone, the readout threshold applied, preprocessed again. For losses that compare showers; the identity until
+            the network is put together with its preprocessing.
     """
 
     latent_dim: int
+    likelihood: ClassVar[bool] = False
 
     def __init__(self, config: Any, dim: int, cond_dim: int, seed: int = 0) -> None:
         super().__init__()
         self.config, self.dim, self.cond_dim, self.seed = config, dim, cond_dim, seed
+        self.as_shower: Callable[[Tensor, Tensor], Tensor] = _unchanged
 
     def fit_input(self, x: Tensor, cond: Tensor) -> None:
         """Set buffers that depend on the training data (input standardisation); called once before training."""
@@ -65,6 +78,8 @@ class EnergyRegressor(nn.Module):
     `x` are voxel energies (N, dim) in MeV, without preprocessing: steps that use the incident energy would give it away.
     """
 
+    likelihood: ClassVar[bool] = False
+
     def __init__(self, config: Any, dim: int, cond_dim: int, seed: int = 0) -> None:
         super().__init__()
         self.config, self.dim, self.cond_dim, self.seed = config, dim, cond_dim, seed
@@ -83,6 +98,10 @@ class EnergyRegressor(nn.Module):
     def loss(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
         """Scalars to log; the one called ``loss`` is minimised. cond: incident energies (N, 1) in MeV."""
         raise NotImplementedError
+
+
+def _unchanged(x: Tensor, cond: Tensor) -> Tensor:
+    return x
 
 
 def mlp(sizes: list[int], activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:

@@ -25,11 +25,28 @@ from calopipe.models.splines import Spline
 CHUNK_NUMBERS = 2**21  # sub-network outputs alive at once without gradients (8 MiB of float32: they stay in cache)
 
 
-def subnet(inputs: int, hidden: Sequence[int], outputs: int, zero: bool = True) -> nn.Sequential:
-    """ReLU network; with ``zero`` its last layer starts at zero, so that a block starts as the identity."""
+class DropoutReLU(nn.Module):
+    """ReLU whose output is dropped with probability `p` in training (the order does not matter: both keep zeros)."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(torch.relu_(x), self.p, self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+def subnet(inputs: int, hidden: Sequence[int], outputs: int, zero: bool = True, dropout: float = 0.0) -> nn.Sequential:
+    """ReLU network; with ``zero`` its last layer starts at zero, so that a block starts as the identity.
+
+    dropout: fraction of the hidden neurons that is dropped in training, after each hidden layer.
+    """
     layers: list[nn.Module] = []
     for width in hidden:
-        layers += [nn.Linear(inputs, width), nn.ReLU(inplace=True)]
+        layers += [nn.Linear(inputs, width), DropoutReLU(dropout) if dropout > 0 else nn.ReLU(inplace=True)]
         inputs = width
     layers.append(nn.Linear(inputs, outputs))
     if zero:
@@ -44,7 +61,7 @@ class Coupling(InvertibleModule):
     Args:
         dims_in, dims_c: FrEIA's shapes, ``[(D,)]`` and ``[(C,)]`` or none.
         active: the T columns to transform; D - T > 0 others are passed on.
-        hidden: widths of the sub-network. zero_init: start as the identity.
+        hidden: widths of the sub-network. zero_init: start as the identity. dropout: of its hidden neurons, in training.
     """
 
     def __init__(
@@ -56,6 +73,7 @@ class Coupling(InvertibleModule):
         per_column: int,
         hidden: Sequence[int] = (256, 256),
         zero_init: bool = True,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__(dims_in, dims_c)
         dim = self.dims_in[0][0]
@@ -75,7 +93,7 @@ class Coupling(InvertibleModule):
         self.register_buffer("passive", keep.nonzero()[:, 0])
         inputs = dim - len(chosen) + sum(shape[0] for shape in self.dims_c)
         self.per_column = per_column
-        self.net = subnet(inputs, hidden, per_column * len(chosen), zero_init)
+        self.net = subnet(inputs, hidden, per_column * len(chosen), zero_init, dropout)
 
     def numbers(self, x: Tensor, c: Iterable[Tensor] | None) -> Tensor:
         """The sub-network's output (N, per_column, T) for the columns of x that are passed on, and the condition."""
@@ -124,12 +142,14 @@ class RQSCoupling(Coupling):
         heat: float | None = None,
         backend: str = "auto",
         zero_init: bool = True,
+        dropout: float = 0.0,
     ) -> None:
         if heat is None:
             heat = 1 / math.sqrt(hidden[-1]) if len(hidden) else 1.0
         spline = Spline(bounds, min_bin, min_derivative, heat)
         spline.bins(3 * bins - 1)
-        super().__init__(dims_in, dims_c, active=active, per_column=3 * bins - 1, hidden=hidden, zero_init=zero_init)
+        rest = {"hidden": hidden, "zero_init": zero_init, "dropout": dropout}
+        super().__init__(dims_in, dims_c, active=active, per_column=3 * bins - 1, **rest)
         self.spline, self.backend = spline, backend
 
     def transform(self, x: Tensor, numbers: Tensor, rev: bool) -> tuple[Tensor, Tensor]:
@@ -151,8 +171,10 @@ class AffineCoupling(Coupling):
         hidden: Sequence[int] = (256, 256),
         clamp: float = 2.0,
         zero_init: bool = True,
+        dropout: float = 0.0,
     ) -> None:
-        super().__init__(dims_in, dims_c, active=active, per_column=2, hidden=hidden, zero_init=zero_init)
+        rest = {"hidden": hidden, "zero_init": zero_init, "dropout": dropout}
+        super().__init__(dims_in, dims_c, active=active, per_column=2, **rest)
         self.clamp = clamp
 
     def transform(self, x: Tensor, numbers: Tensor, rev: bool) -> tuple[Tensor, Tensor]:
@@ -251,19 +273,20 @@ def make_flow(
     backend: str = "auto",
     chunk: int | None = None,
     zero_init: bool = True,
+    dropout: float = 0.0,
 ) -> CouplingFlow:
     """A flow of ``blocks`` one-sided coupling blocks.
 
     seed: of the choice of columns (weights come from torch's generator). chunk: rows at a time without gradients, by
     default as many as keep the sub-networks' outputs in cache. heat: see `RQSCoupling`. zero_init False: last layers as
-    nn.Linear starts them.
+    nn.Linear starts them. dropout: of the sub-networks' hidden neurons, in training.
     Raises ValueError on unknown kinds or masks.
     """
     flow = CouplingFlow(dim, cond_dim, chunk)
     if kind not in ("rqs", "affine"):
         raise ValueError(f"kind must be 'rqs' or 'affine', found {kind!r}")
     for active in choose_columns(dim, blocks, masks, seed):
-        given = {"active": active, "hidden": hidden, "zero_init": zero_init}
+        given = {"active": active, "hidden": hidden, "zero_init": zero_init, "dropout": dropout}
         given |= {"cond": 0, "cond_shape": (cond_dim,)} if cond_dim else {}
         if kind == "rqs":
             flow.append(RQSCoupling, bins=bins, bounds=bounds, heat=heat, backend=backend, **given)

@@ -1,9 +1,9 @@
-"""M1: conditional INN, a normalizing flow of coupling blocks (thesis sections 3.3.5 and 4.1)."""
+"""Conditional INN, a normalizing flow of coupling blocks (thesis sections 3.3.5 and 4.1)."""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -32,11 +32,16 @@ class INNConfig(Section):
     masks: Literal["random", "alternate", "pairs"] = Field(
         "random", description="how halves are chosen from block to block"
     )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="fraction of the sub-networks' hidden neurons that is dropped in training"
+    )
 
 
 @MODELS.register("inn", config=INNConfig)
 class INN(GenerativeModel):
     """p(x | cond) by coupling blocks that map x to a standard normal of the same dimension; loss is the mean -log p."""
+
+    likelihood: ClassVar[bool] = True
 
     def __init__(self, config: INNConfig, dim: int, cond_dim: int, seed: int = 0) -> None:
         super().__init__(config, dim, cond_dim, seed)
@@ -51,6 +56,7 @@ class INN(GenerativeModel):
             kind=config.coupling,
             seed=seed,
             masks=config.masks,
+            dropout=config.dropout,
         )
 
     def log_prob(self, x: Tensor, cond: Tensor) -> Tensor:

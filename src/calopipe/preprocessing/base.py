@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,10 @@ class Layout:
         """Number of voxels."""
         return sum(self.layer_sizes)
 
+    def cut(self, showers: Tensor) -> Tensor:
+        """Showers (N, V) in MeV with the voxels below the readout threshold set to 0."""
+        return torch.where(showers < self.threshold_MeV, torch.zeros_like(showers), showers)
+
 
 class Step(nn.Module):
     """Base of all steps. Subclasses MUST define ``forward`` and ``inverse`` as exact inverses of each other (up to
@@ -42,7 +46,16 @@ class Step(nn.Module):
         config: the step's settings.
         layout: voxels per layer and threshold.
         dim, cond_dim: columns of x and cond on entry.
+
+    Attributes:
+        learnable: the step has parameters that are trained with the network behind it. Its log-det then enters the loss,
+            so that network must have a likelihood (:attr:`calopipe.models.base.GenerativeModel.likelihood`).
+        bijective: no two x (of all real numbers) are mapped to one, and the log-det is exact for each; a learnable step may
+            have such steps behind it. Both are marks: repeat them in the class body where they are inherited.
     """
+
+    learnable: ClassVar[bool] = False
+    bijective: ClassVar[bool] = False
 
     def __init__(self, config: Any, layout: Layout, dim: int, cond_dim: int) -> None:
         super().__init__()

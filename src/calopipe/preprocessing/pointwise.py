@@ -1,9 +1,9 @@
-"""P3 and P4: logit, log, standardisation and element-wise affine steps."""
+"""Logit, log, standardisation and element-wise affine steps."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -81,6 +81,8 @@ class StandardiseConfig(Section):
 class Standardise(Step):
     """Zero mean and unit variance per column, fixed on the training split."""
 
+    bijective: ClassVar[bool] = True
+
     def __init__(self, config: StandardiseConfig, layout: Layout, dim: int, cond_dim: int) -> None:
         super().__init__(config, layout, dim, cond_dim)
         self.register_buffer("mean", torch.zeros(dim))
@@ -102,8 +104,12 @@ class Standardise(Step):
 @STEPS.register("affine")
 class LearnableAffine(Step):
     """x exp(s) + b per column with learnable s and b, started at standardisation (thesis section 4.4.2, learnable
-    norm).
+    norm). Only in front of a network whose loss is a likelihood: the published norm in a VAE, whose decoder shares scale and
+    shift, is another one and has no log-det.
     """
+
+    learnable: ClassVar[bool] = True
+    bijective: ClassVar[bool] = True
 
     def __init__(self, config: None, layout: Layout, dim: int, cond_dim: int) -> None:
         super().__init__(config, layout, dim, cond_dim)
@@ -125,6 +131,8 @@ class LearnableAffine(Step):
 @STEPS.register("log_condition")
 class LogCondition(Step):
     """log of the incident energy in GeV, standardised on the training split; other columns of the condition unchanged."""
+
+    bijective: ClassVar[bool] = True
 
     def __init__(self, config: None, layout: Layout, dim: int, cond_dim: int) -> None:
         super().__init__(config, layout, dim, cond_dim)

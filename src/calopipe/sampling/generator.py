@@ -13,6 +13,7 @@ from torch import Tensor
 from calopipe.errors import CheckpointError, DataError, NumericsError
 from calopipe.models.base import Autoencoder, GenerativeModel
 from calopipe.models.latent_target import LatentTarget
+from calopipe.preprocessing import Layout
 from calopipe.training.checkpoint import Network, load_network
 
 
@@ -102,7 +103,7 @@ class Generator:
         if self.autoencoder is not None:
             target = LatentTarget(self.flow.extra["latents"], self.flow.extra["latent_dim"])
             x = decode(self.autoencoder, *target.take_apart(x), cond)
-        return _finish(x, self.flow.layout.threshold_MeV)
+        return _finish(x, self.flow.layout)
 
 
 def encode_batch(network: Network, showers: Tensor, incident: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -120,8 +121,8 @@ def decode(network: Network, z: Tensor, extras: Tensor, incident: Tensor) -> Ten
     return network.chain.inverse(network.model.decode(z, cond), cond)[0]
 
 
-def _finish(x: Tensor, threshold_MeV: float) -> NDArray[np.float32]:
+def _finish(x: Tensor, layout: Layout) -> NDArray[np.float32]:
     if not torch.isfinite(x).all():
         rows = (~torch.isfinite(x)).any(1).nonzero().flatten()
         raise NumericsError(f"{len(rows)} of {len(x)} generated showers are not finite (first: row {int(rows[0])})")
-    return torch.where(x < threshold_MeV, torch.zeros_like(x), x).cpu().numpy()
+    return layout.cut(x).cpu().numpy()

@@ -54,7 +54,6 @@ def reconstruct(autoencoder: Path, showers: Path, out: Path, config: Generation,
     torch.manual_seed(seeds.derive(seed, "reconstruct"))
     info = file_info(showers)
     _check_voxels(network, info.n_voxels, showers)
-    threshold = network.layout.threshold_MeV
     with _writer(out, network, seed, f"reconstruction of {showers.name} by {autoencoder.name}") as writer:
         for energies, voxels in _chunks(showers, info.n_showers, "reconstruct"):
             with torch.no_grad():
@@ -62,7 +61,7 @@ def reconstruct(autoencoder: Path, showers: Path, out: Path, config: Generation,
                 mu, logvar, extras, _ = encode_batch(network, x, incident)
                 z = mu + (0.5 * logvar).exp() * torch.randn_like(mu)
                 y = decode(network, z, extras, incident)
-            writer.append_arrays(energies, torch.where(y < threshold, torch.zeros_like(y), y).cpu().numpy())
+            writer.append_arrays(energies, network.layout.cut(y).cpu().numpy())
 
 
 def generate(

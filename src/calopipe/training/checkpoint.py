@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from calopipe import __version__
 from calopipe.config.base import validate
@@ -19,6 +20,18 @@ from calopipe.preprocessing import Chain, Layout, build_chain
 
 FORMAT = 1
 Kind = Literal["autoencoder", "flow", "latent_flow", "regressor"]
+
+
+@dataclass
+class AsShower:
+    """Reconstructions as showers, seen again as a network's input: see :class:`calopipe.models.base.Autoencoder`."""
+
+    chain: Chain
+    layout: Layout
+
+    def __call__(self, x: Tensor, cond: Tensor) -> Tensor:
+        showers, incident = self.chain.inverse(x, cond)
+        return self.chain(self.layout.cut(showers), incident)[0]
 
 
 @dataclass
@@ -74,6 +87,8 @@ def build_network(
     expected = {"autoencoder": Autoencoder, "regressor": EnergyRegressor}.get(kind, GenerativeModel)
     if not isinstance(model, expected):
         raise CheckpointError(f"model '{name}' is no {expected.__name__}, but is used as {kind}")
+    if isinstance(model, Autoencoder):
+        model.as_shower = AsShower(chain, layout)
     return Network(kind, settings, geometry, layout, dim, cond_dim, seed, chain, model, extra or {})
 
 

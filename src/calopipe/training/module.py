@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
 from calopipe import seeds
-from calopipe.config.networks import Training
-from calopipe.errors import TrainingError
+from calopipe.config.networks import Training, check_learnable
+from calopipe.errors import ConfigError, TrainingError
 from calopipe.training.checkpoint import Network
 from calopipe.training.data import Batches
 
@@ -26,11 +26,17 @@ class TrainingModule(pl.LightningModule):
 
     Random numbers are seeded anew at the start of every epoch, so that a training continued from the checkpoint of an
     epoch's end repeats the uninterrupted one exactly.
+
+    Raises:
+        ConfigError: the chain has learnable steps, and their log-det has no place in the loss (:func:`check_learnable`).
     """
 
     def __init__(self, network: Network, training: Training, assemble: Assemble, total_steps: int) -> None:
         super().__init__()
         self.chain, self.model = network.chain, network.model
+        self.learnable_chain = any(p.requires_grad for p in network.chain.parameters())
+        if self.learnable_chain:
+            _check_learnable(network)
         self.settings, self.assemble, self.total_steps = training, assemble, total_steps
         self.training_seed = network.seed
 
@@ -48,7 +54,7 @@ class TrainingModule(pl.LightningModule):
         x, cond = self.assemble(*batch)
         x, cond, logdet = self.chain(x, cond)
         losses = self.model.loss(x, cond)
-        if any(p.requires_grad for p in self.chain.parameters()):
+        if self.learnable_chain:
             losses["loss"] = losses["loss"] - logdet.mean()
         return losses
 
@@ -76,6 +82,14 @@ class TrainingModule(pl.LightningModule):
         if scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _check_learnable(network: Network) -> None:
+    """Raise ConfigError like the settings do, also for networks that were not built from settings that were checked."""
+    try:
+        check_learnable([s["step"] for s in network.settings["preprocessing"]], network.settings["model"]["name"])
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, training: Training, total_steps: int) -> Any:
