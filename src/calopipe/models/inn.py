@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from calopipe.config.base import Section
-from calopipe.config.bounds import Bins, Widths
+from calopipe.config.bounds import Bins, Dropout, Widths
 from calopipe.config.parts import MODELS
 from calopipe.models.base import GenerativeModel
 from calopipe.models.coupling import make_flow
@@ -32,8 +32,8 @@ class INNConfig(Section):
     masks: Literal["random", "alternate", "pairs"] = Field(
         "random", description="how halves are chosen from block to block"
     )
-    dropout: float = Field(
-        0.0, ge=0, lt=1, description="fraction of the sub-networks' hidden neurons that is dropped in training"
+    dropout: Dropout = Field(
+        0.0, description="fraction of the sub-networks' hidden neurons that is dropped in training"
     )
 
 

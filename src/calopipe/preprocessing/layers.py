@@ -1,4 +1,4 @@
-"""P1: layer normalisation with extra dimensions (thesis eq. 4; after CaloFlow, arXiv:2106.05285)."""
+"""Layer normalisation with extra dimensions (thesis eq. 4; after CaloFlow, arXiv:2106.05285)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ class LayerNormaliseConfig(Section):
 
     extras: Literal["data", "condition"] = Field("data", description="append u to x (INN), or to the condition (VAE)")
     scale: Share = Field(1.0, description="sum of a layer's fractions (0.9 in the published VAE)")
-    ratio_scale: Share = Field(1.0, description="factor on u_1; below 1 where E_tot can exceed E_inc (0.9)")
+    ratio_scale: Share = Field(
+        1.0,
+        description="factor on u_1 = E_tot / E_inc: below 1 where showers exceed E_inc, because a logit behind it ends at 1 "
+        "(0.9 in most presets; the INN/VAE thesis has none for CaloGAN, and halves all energies for CaloChallenge 1: 0.45)",
+    )
     extras_scale: Share = Field(1.0, description="factor on the other u (0.9 in the published VAE)")
     fill_layers: bool = Field(False, description="give empty layers a random energy below the threshold, in u only")
 
