@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -323,6 +324,104 @@ def test_xml_particles_and_errors(tmp_path: Path) -> None:
     path.write_text("<Bins>")
     with pytest.raises(GeometryError, match="not valid XML"):
         load_geometry(path)
+
+
+def test_xml_particles_are_known_by_name_or_pid(tmp_path: Path) -> None:
+    path, layer = tmp_path / "bins.xml", '<Layer id="0" r_edges="0,{}" n_bin_alpha="1"/>'
+    path.write_text(f'<Bins><Bin pid="22">{layer.format(10)}</Bin><Bin pid="211">{layer.format(200)}</Bin></Bins>')
+    with pytest.raises(GeometryError, match="several particles: 22, 211;"):
+        load_geometry(path)
+    assert load_geometry(f"{path}:22").r[0] == 5 and load_geometry(path, "211").r[0] == 100
+    path.write_text(f'<Bins><Bin name="e" pid="11">{layer.format(1)}</Bin><Bin>{layer.format(2)}</Bin></Bins>')
+    assert load_geometry(f"{path}:e") == load_geometry(f"{path}:11")
+    with pytest.raises(GeometryError, match=r"several particles: e \(pid 11\), a <Bin> without name or pid"):
+        load_geometry(path)
+
+
+LAYER = '<Layer id="0" r_edges="0,1" n_bin_alpha="1"/>'
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (f'<Bins><Bin name="a">{LAYER}</Bin><Bin name="a">{LAYER}</Bin></Bins>', "2 <Bin> elements are called 'a'"),
+        (f'<Bins><Bin name="a">{LAYER}<Bin name="b">{LAYER}</Bin></Bin></Bins>', "not lie in one another, found b in a"),
+        (f'<Bins><Bin name="a">{LAYER}{LAYER}</Bin></Bins>', "layer '0' is given 2 times"),
+        (f'<Bins><Bin name="a">{LAYER.replace("/>", ">")}{LAYER}</Layer></Bin></Bins>', "not lie in one another"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]><Bins/>', "document type"),
+        (f'<Bins><Bin name="a">{LAYER.replace("0,1", "0,1e400")}</Bin></Bins>', "finite"),
+        (f"<Bins><Bin name='a'>{LAYER.replace('alpha=^1'.replace('^', chr(34)), 'alpha=^1000000000'.replace('^', chr(34)))}</Bin></Bins>", "n_bin_alpha must be an integer"),
+        (f"<Bins><Bin name='a'>{LAYER.replace('id=^0'.replace('^', chr(34)), 'id=^' .replace('^', chr(34)) + '9' * 5000)}</Bin></Bins>", "needs id"),
+        ('<?xml version="1.0" encoding="x-none"?><Bins/>', "not valid XML"),
+        ('<?xml version="1.0" encoding="shift_jis"?><Bins/>', "not valid XML"),
+        ("<Bins></Bins>", "expected <Bin> elements"),
+    ],
+)  # fmt: skip
+def test_xml_that_is_not_unique_or_too_much(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "bins.xml"
+    path.write_text(content)
+    with pytest.raises(GeometryError, match=message) as caught:
+        load_geometry(f"{path}:a")
+    assert "bins.xml" in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_xml_is_read_in_its_own_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "bins.xml"
+    for encoding in ("ISO-8859-1", "UTF-8", "UTF-16"):
+        text = f'<?xml version="1.0" encoding="{encoding}"?><!-- d\u00e9tecteur --><Bins><Bin name="\u00e9">{LAYER}</Bin></Bins>'
+        path.write_bytes(text.encode(encoding))
+        assert load_geometry(f"{path}:\u00e9").n_voxels == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "layers: []", "key 'layers' is given twice"),
+        (GOOD.replace("n_alpha: 2", "n_alpha: 2, n_alpha: 3"), "key 'n_alpha' is given twice"),
+        (GOOD.replace("n_alpha: 2", "n_alpha: 1000000000"), "n_alpha must be an integer"),
+        (GOOD.replace("[0, 1]", "{start: 0, stop: 1, bins: 1000000000}"), "bins must be an integer"),
+        (GOOD.replace("n_alpha: 2", "n_alpha: 2, repeat: 1000000000"), "repeat must be an integer"),
+        (GOOD.replace("n_alpha: 2", "n_alpha: 50000, repeat: 9999"), "at most 2000000 voxels, found 499950000"),
+        (GOOD + "  - {n_alpha: 2, repeat: 9999, r_edges: [0, 1]}\n" * 2, "at most 10000 layers"),
+        (GOOD.replace("[0, 1]", "[0, 1" + "0" * 400 + "]"), "finite"),
+        (GOOD.replace("n_alpha: 2", "n_alpha: 2, id: 1" + "0" * 400), "id must be an integer"),
+        (GOOD.replace("n_alpha: 2", "n_alpha: 2, z: '12'"), "z must be a list"),
+        (GOOD.replace("n_alpha: 2", "n_alpha: true"), "n_alpha must be an integer"),
+        (GOOD.replace("[0, 1]", "[0, '1']"), "must be a number, found '1'"),
+        (GOOD + "eta_axis: true", "eta_axis must be an integer"),
+        (GOOD + "name: [a]", "name must be one line"),
+        (GOOD + 'description: "a\\e[2J"', "description must be one line"),
+        (GOOD.replace("cylindrical", "[cylindrical]"), "kind must be one of"),
+        ("[" * 50_000, "nested too deeply"),
+    ],
+)
+def test_yaml_that_is_not_unique_or_too_much(tmp_path: Path, text: str, message: str) -> None:
+    test_malformed_yaml(tmp_path, text, message)
+
+
+def test_names_that_are_none() -> None:
+    for name in ("calogan\0", "9" * 5000, "calogan" + "_pool1x1" * 4000 + "!", "calogan" + "_pool1x1" * 50, ""):
+        with pytest.raises(GeometryError) as caught:
+            load_geometry(name)
+        assert len(str(caught.value)) < 400
+    with pytest.raises(GeometryError, match="expected a file, found a device"):
+        load_geometry("/dev/zero.yaml" if Path("/dev/zero.yaml").exists() else _device())
+
+
+def _device() -> str:
+    """A device under a name that ends like a geometry file."""
+    link = Path(tempfile.mkdtemp()) / "zero.yaml"
+    link.symlink_to("/dev/zero")
+    return str(link)
+
+
+def test_names_out_of_files_open_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD)
+    for name in (str(path), f"{path}_pool1x1", str(tmp_path / "none.xml")):
+        with pytest.raises(GeometryError, match="unknown geometry"):
+            load_geometry(name, files=False)
+    assert load_geometry("calogan_pool2x1", files=False).n_voxels < 504
 
 
 def test_import_is_light() -> None:

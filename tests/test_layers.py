@@ -19,6 +19,7 @@ LEVELS = {
     "seeds": 0,
     "registry": 0,
     "codedigest": 0,
+    "yamlfile": 0,
     "config": 1,
     "geometry": 1,
     "io": 2,

@@ -38,7 +38,7 @@ def find_geometry(info: FileInfo, geometry: str | Path | Geometry | None = None)
     named = info.attributes.get("geometry")
     if isinstance(named, str):
         try:
-            found = load_geometry(named)
+            found = load_geometry(named, files=False)
             if found.n_voxels == info.n_voxels:
                 return found, "named in the file"
         except GeometryError:

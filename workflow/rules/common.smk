@@ -7,11 +7,14 @@ from snakemake.exceptions import WorkflowError
 # The library beside this Snakefile runs, whatever else is installed: here, in scripts and in cluster jobs.
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
+from calopipe.config.load import read_yaml
 from calopipe.errors import CalopipeError
 from calopipe.workflow import Plan, conda_environment, scripts_use
 
 scripts_use(Path(workflow.basedir) / "src")
 try:
+    for file in workflow.configfiles:
+        read_yaml(Path(file))  # what Snakemake made of it no longer shows a key that was given twice
     PLAN = Plan.load(config, Path(workflow.basedir) / "presets")
     # conda environment of every rule where Snakemake is asked to use one (--sdm conda)
     ENVIRONMENT = f"../../envs/{conda_environment()}.yaml"

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from calopipe.config.base import validate
 from calopipe.config.evaluation import Evaluation
 from calopipe.config.networks import Model
 from calopipe.config.schema import Run, Study
-from calopipe.errors import ConfigError, nearest
+from calopipe.errors import ConfigError, nearest, shown
+from calopipe.yamlfile import load_yaml
+
+#: presets that name others that name others ...
+MAX_DEPTH = 30
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,13 +29,8 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping; ConfigError names the file and the line when it cannot be parsed."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    """Read a YAML (or JSON) mapping; ConfigError names the file, and what is wrong with it in which line."""
+    data = load_yaml(path)
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -51,28 +48,37 @@ def load_study(data: Mapping[str, Any], presets_dir: Path) -> Study:
     Raises:
         ConfigError: unknown key, preset, dataset, model or evaluation (with the nearest valid name), or a wrong value.
     """
-    base = _merged_presets(data, presets_dir, ())
+    base = _merged_presets(data, presets_dir, (), {})
     study = validate(Study, merge(base, data), "")
     _check_references(study)
     return study
 
 
-def _merged_presets(data: Mapping[str, Any], folder: Path, above: tuple[str, ...]) -> dict[str, Any]:
-    """The presets that `data` names, merged in their order, each onto the presets that it names itself."""
-    names = data.get("presets", []) or []
+def _merged_presets(
+    data: Mapping[str, Any], folder: Path, above: tuple[str, ...], done: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """The presets that `data` names, merged in their order, each onto the presets that it names itself.
+
+    Each is read and merged once (`done`), however many others name it.
+    """
+    names = data.get("presets")
+    names = [] if names is None else names
     if not isinstance(names, list):
-        raise ConfigError(f"presets: expected a list of names, found {names!r}")
+        raise ConfigError(f"presets: expected a list of names, found {shown(names)}")
     base: dict[str, Any] = {}
     available = [p.stem for p in sorted(folder.glob("*.yaml"))]
     for name in names:
-        if name not in available:
+        if not isinstance(name, str) or name not in available:
             raise ConfigError(
-                f"presets: no preset '{name}'{nearest(str(name), available)}; known: {', '.join(available)}"
+                f"presets: no preset {shown(name)}{nearest(name, available)}; known: {', '.join(available)}"
             )
-        if name in above:
-            raise ConfigError(f"presets: '{name}' names itself, by way of {' -> '.join((*above, name))}")
-        preset = read_yaml(folder / f"{name}.yaml")
-        base = merge(base, merge(_merged_presets(preset, folder, (*above, name)), preset))
+        if name in above or len(above) >= MAX_DEPTH:
+            trouble = "names itself" if name in above else f"is named by more than {MAX_DEPTH} others in a row"
+            raise ConfigError(f"presets: '{name}' {trouble}, by way of {' -> '.join((*above, name))}")
+        if name not in done:
+            preset = read_yaml(folder / f"{name}.yaml")
+            done[name] = merge(_merged_presets(preset, folder, (*above, name), done), preset)
+        base = merge(base, done[name])
     return {key: value for key, value in base.items() if key != "presets"}
 
 

@@ -29,6 +29,7 @@ from calopipe.geometry.layer import Layer
 from calopipe.geometry.neighbours import Neighbours, layer_pairs
 
 KINDS = ("cylindrical", "cartesian")
+MAX_LAYERS, MAX_VOXELS = 10_000, 2_000_000
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,15 @@ class Geometry:
             raise GeometryError(f"{where}: kind must be one of {', '.join(KINDS)}, found {self.kind!r}")
         if not self.layers:
             raise GeometryError(f"{where}: no layer holds voxels")
+        if len(self.layers) > MAX_LAYERS or self.n_voxels > MAX_VOXELS:
+            found = f"{len(self.layers)} layers, {self.n_voxels} voxels"
+            raise GeometryError(f"{where}: expected at most {MAX_LAYERS} layers and {MAX_VOXELS} voxels, found {found}")
         if len(set(self.layer_ids)) != len(self.layers):
-            raise GeometryError(f"{where}: layer ids must differ, found {self.layer_ids}")
+            again = next(i for i in self.layer_ids if self.layer_ids.count(i) > 1)
+            raise GeometryError(f"{where}: layer ids must differ, found {again} more than once")
         if self.kind == "cylindrical" and any(layer.second_edges[0] < 0 for layer in self.layers):
             raise GeometryError(f"{where}: r_edges must not be negative")
-        if self.eta_axis not in (0, 1):
+        if isinstance(self.eta_axis, bool) or self.eta_axis not in (0, 1):
             raise GeometryError(f"{where}: eta_axis must be 0 or 1, found {self.eta_axis!r}")
         if not (math.isfinite(self.threshold_MeV) and self.threshold_MeV >= 0):
             raise GeometryError(f"{where}: threshold_MeV must be a number >= 0, found {self.threshold_MeV!r}")

@@ -7,7 +7,35 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from calopipe.errors import GeometryError
+import numpy as np
+
+from calopipe.errors import GeometryError, shown
+
+#: bins along one axis, at most
+MAX_BINS = 100_000
+#: mm; beyond it differences of edges are no longer exact
+MAX_LENGTH = 1e9
+
+
+def number(value: Any, where: str) -> float:
+    """`value` as float. Raises GeometryError where it is no finite number of at most `MAX_LENGTH`."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
+        raise GeometryError(f"{where} must be a number, found {shown(value)}")
+    if not abs(value) <= MAX_LENGTH:
+        raise GeometryError(f"{where} must be finite and at most {MAX_LENGTH:.0e}, found {shown(value)}")
+    return float(value)
+
+
+def count(value: Any, where: str, minimum: int = 1, maximum: int = MAX_BINS) -> int:
+    """`value`, an integer within bounds, or GeometryError."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not minimum <= value <= maximum:
+        raise GeometryError(f"{where} must be an integer >= {minimum} and <= {maximum}, found {shown(value)}")
+    return int(value)
+
+
+def alpha_edges(n_alpha: int) -> tuple[float, ...]:
+    """Edges in rad of `n_alpha` equal bins of (-pi, pi]."""
+    return tuple(np.linspace(-np.pi, np.pi, n_alpha + 1).tolist())
 
 
 @dataclass(frozen=True)
@@ -30,6 +58,7 @@ class Layer:
     z: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "id", count(self.id, "layer id", minimum=-1, maximum=2**31 - 1))
         for name in ("first_edges", "second_edges"):
             object.__setattr__(self, name, _edges(getattr(self, name), f"layer {self.id}: {name}"))
         if self.z is not None:
@@ -67,10 +96,11 @@ class Layer:
 
 
 def _edges(values: Any, where: str) -> tuple[float, ...]:
-    try:
-        edges = tuple(float(v) for v in values)
-    except (TypeError, ValueError) as error:
-        raise GeometryError(f"{where} must be a list of numbers, found {values!r}") from error
-    if len(edges) < 2 or not all(map(math.isfinite, edges)) or any(b <= a for a, b in itertools.pairwise(edges)):
-        raise GeometryError(f"{where} must be two or more finite, increasing numbers, found {list(edges)}")
+    if isinstance(values, str | bytes | dict) or not hasattr(values, "__len__"):
+        raise GeometryError(f"{where} must be a list of numbers, found {shown(values)}")
+    if len(values) > MAX_BINS + 1:
+        raise GeometryError(f"{where}: expected at most {MAX_BINS} bins, found {len(values) - 1}")
+    edges = tuple(number(value, where) for value in values)
+    if len(edges) < 2 or any(b <= a for a, b in itertools.pairwise(edges)):
+        raise GeometryError(f"{where} must be two or more increasing numbers, found {shown(list(edges))}")
     return edges

@@ -171,7 +171,7 @@ def _writer(out: Path, network: Network, seed: int, source: str) -> ShowerWriter
 def _geometry(network: Network) -> Geometry | None:
     """The geometry a network was trained on, when it can still be found under its name."""
     try:
-        geometry = load_geometry(network.geometry["name"])
+        geometry = load_geometry(network.geometry["name"], files=False)
     except GeometryError:
         return None
     return geometry if geometry.hash == network.geometry["hash"] else None
