@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from calopipe import __version__
-from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError
+from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError, printable
+from calopipe.scripting import LogFormatter
 
 log = logging.getLogger("calopipe")
 
@@ -24,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     So do files that ``evaluate`` and ``leaderboard`` refuse: with 2. Ctrl-C ends with 130.
     """
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("lightning").setLevel(logging.WARNING)
     try:
         options.command(options)
@@ -130,6 +133,9 @@ def _generate(options: argparse.Namespace) -> None:
     """Draw one shower per incident energy from a trained checkpoint and write them to an HDF5 file."""
     if options.batch_size < 1 or options.seed < 0:
         raise ConfigError("--batch-size must be at least 1 and --seed at least 0")
+    from calopipe.io.output import check_target
+
+    check_target(options.out, [options.flow, options.autoencoder, Path(options.energies)])
     incident = incident_energies(options.energies, options.number, options.seed)
     from calopipe.sampling.generator import Generator
     from calopipe.sampling.stages import sample_to_file
@@ -175,10 +181,10 @@ def _show(options: argparse.Namespace) -> None:
     """Print what a shower file holds, and draw showers on request."""
     from calopipe.show import event_pictures, summarise
 
-    print(summarise(options.file, options.geometry))
+    _print(summarise(options.file, options.geometry))
     if options.pictures is not None:
         for path in event_pictures(options.file, options.pictures, options.rows, options.geometry):
-            print(path)
+            _print(path)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -214,8 +220,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         adjust=adjust,
         settings=settings,
     )
-    print(printed_scores(judgement))
-    print(f"{len(judgement.files) + 1} files in {options.out}: scores.json, scores.csv and plots")
+    _print(printed_scores(judgement))
+    _print(f"{len(judgement.files) + 1} files in {options.out}: scores.json, scores.csv and plots")
 
 
 def _leaderboard(options: argparse.Namespace) -> None:
@@ -224,10 +230,15 @@ def _leaderboard(options: argparse.Namespace) -> None:
     from calopipe.report.placement import leaderboard_of, write_leaderboard
 
     board = leaderboard_of(options.scores, options.dataset, options.name)
-    print(terminal_table(board))
+    _print(terminal_table(board))
     if options.out is not None:
         for path in write_leaderboard(board, options.out):
-            print(path)
+            _print(path)
+
+
+def _print(text: str | Path) -> None:
+    """Print text in which names and texts from files cannot carry control codes."""
+    print(printable(str(text), keep="\n"))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,13 @@ from typing import Any
 
 
 class CalopipeError(Exception):
-    """Base class of every error that calopipe raises on purpose; the command line prints it without a traceback."""
+    """Base class of every error that calopipe raises on purpose; the command line prints it without a traceback.
+
+    The message is one line of printable characters, whatever the names in it are.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(CalopipeError):
@@ -59,13 +65,25 @@ class _Shown(reprlib.Repr):
 
 def shown(value: Any) -> str:
     """`value` for a message: one short line."""
-    return printable(_Shown().repr(value))
+    return printable(_Shown().repr(value), 100)
 
 
-def printable(text: str, longest: int = 100) -> str:
-    """`text` without control characters, cut to `longest` characters."""
-    plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-    return plain if len(plain) <= longest else plain[: longest - 3] + "..."
+def printable(text: str, longest: int | None = None, keep: str = "") -> str:
+    """`text` for a terminal: what is no printable character (control codes, lone bytes) is shown as ``\\x1b``, ``\\udcff``.
+
+    Args:
+        text: may be from a file, or the name of one.
+        longest: cut to so many characters; None: not cut.
+        keep: characters to leave as they are, such as newlines.
+    """
+    plain = text if text.isprintable() else "".join(_shown_character(c, keep) for c in text)
+    return plain if longest is None or len(plain) <= longest else plain[: longest - 3] + "..."
+
+
+def _shown_character(c: str, keep: str) -> str:
+    if c.isprintable() or c in keep:
+        return c
+    return f"\\x{ord(c):02x}" if ord(c) < 128 else c.encode("ascii", "backslashreplace").decode()
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from calopipe.errors import CalopipeError
+from calopipe.errors import CalopipeError, printable
 
 #: variables that BLAS, OpenMP and numba read when they are first imported
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -55,9 +55,21 @@ def stage(snakemake: Any) -> Iterator[Any]:
         sys.exit(1)
 
 
+class LogFormatter(logging.Formatter):
+    """Lines for terminals and log files: names and texts in them cannot carry control codes."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The message on one line; Python's warnings keep theirs."""
+        return printable(super().formatMessage(record), keep="\n" if record.name == "py.warnings" else "")
+
+    def formatException(self, ei: Any) -> str:
+        """The traceback, on several lines."""
+        return printable(super().formatException(ei), keep="\n")
+
+
 def _log_to(path: Path, rule: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    form = logging.Formatter(f"%(asctime)s {rule}: %(message)s", "%H:%M:%S")
+    form = LogFormatter(f"%(asctime)s {rule}: %(message)s", "%H:%M:%S")
     for handler in (logging.StreamHandler(sys.stderr), logging.FileHandler(path, mode="w", encoding="utf-8")):
         handler.setFormatter(form)
         log.addHandler(handler)

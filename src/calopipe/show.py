@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calopipe import provenance
-from calopipe.errors import DataError, GeometryError
+from calopipe.errors import DataError, GeometryError, printable
 from calopipe.geometry import Geometry, available_geometries, load_geometry
 from calopipe.io import FileInfo, file_info, iter_showers, read_showers
 
@@ -112,7 +112,7 @@ def summarise(path: str | Path, geometry: str | Path | Geometry | None = None) -
     spread = np.sqrt(max(totals.ratio_squared / totals.n - mean**2, 0.0))
     at = f"at or above {threshold:g} MeV" if threshold > 0 else "above zero"
     lines = [
-        f"{Path(path).name}: {info.n_showers} showers of {info.n_voxels} voxels, {info.layout} layout",
+        f"{printable(Path(path).name)}: {info.n_showers} showers of {info.n_voxels} voxels, {info.layout} layout",
         f"  geometry          {found.name if found else '-'} ({origin})",
         f"  incident energy   {_energies(totals)}",
         f"  E_tot / E_inc     mean {mean:.4g}, standard deviation {spread:.3g}",
@@ -120,7 +120,8 @@ def summarise(path: str | Path, geometry: str | Path | Geometry | None = None) -
         f"  largest voxel     {totals.largest:.4g} MeV",
         f"  empty showers     {totals.empty}",
     ]
-    lines += [f"  {name:<17} {value}" for name, value in sorted(info.attributes.items()) if name != "geometry"]
+    named = ((printable(name), printable(str(value))) for name, value in sorted(info.attributes.items()))
+    lines += [f"  {name:<17} {value}" for name, value in named if name != "geometry"]
     if found is not None:
         lines += _layer_lines(found, np.asarray(totals.voxels) / totals.n)
     return "\n".join(lines)
@@ -179,7 +180,7 @@ def event_pictures(
     """
     from calopipe.plots.events import event_figure
     from calopipe.plots.showers import layers_figure
-    from calopipe.plots.style import save_figure
+    from calopipe.plots.style import literal, save_figure
 
     info = file_info(path)
     found, origin = find_geometry(info, geometry)
@@ -194,7 +195,7 @@ def event_pictures(
     for row, energy, shower in zip(
         sorted(set(rows)), events.incident_energies[:, 0].tolist(), events.showers, strict=True
     ):
-        title = f"{name}, shower {row}: $E_\\mathrm{{inc}}$ = {energy / 1e3:.4g} GeV"
+        title = f"{literal(name)}, shower {row}: $E_\\mathrm{{inc}}$ = {energy / 1e3:.4g} GeV"
         figures = {"layers": layers_figure(found, shower, title)}
         if found.n_layers > 1:
             figures["3d"] = event_figure(found, shower, title)
@@ -208,10 +209,10 @@ def _average_pictures(
     path: str | Path, geometry: Geometry, out: Path, record: dict[str, str], dpi: int, pdf: bool
 ) -> list[Path]:
     from calopipe.plots.showers import layers_figure
-    from calopipe.plots.style import save_figure
+    from calopipe.plots.style import literal, save_figure
 
     totals = _read(path, 0.0)
     mean = np.asarray(totals.voxels) / totals.n
-    title = f"{Path(path).stem}: mean of {totals.n} showers"
+    title = f"{literal(Path(path).stem)}: mean of {totals.n} showers"
     figure = layers_figure(geometry, mean, title, r"$\langle E\rangle$ [MeV]")
     return save_figure(figure, out / f"{Path(path).stem}_average", record, dpi=dpi, pdf=pdf)

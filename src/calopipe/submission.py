@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from calopipe import provenance
 from calopipe.config.evaluation import ClassifierConfig
-from calopipe.errors import DataError
+from calopipe.errors import DataError, printable
 from calopipe.evaluation.challenge import Findings, Setup, Summary, evaluate_modes, summarise
 from calopipe.evaluation.challenge_inputs import check_pair, energy_slices
 from calopipe.evaluation.formats import Score
@@ -21,6 +20,7 @@ from calopipe.evaluation.judgement import InputFile, Judgement, load_judgement, 
 from calopipe.evaluation.tables import score_rows, write_table
 from calopipe.io import file_hash, file_info, joined_showers
 from calopipe.io.output import filling
+from calopipe.io.temporary import scratch
 from calopipe.report.numbers import format_measurement, format_value
 from calopipe.sources import SETS, is_official_reference
 
@@ -66,7 +66,7 @@ def evaluate(
             two do not match; nothing is written then.
     """
     _check_folder(out)
-    name = name or generated[0].stem
+    name = printable(name or generated[0].stem)
     with _as_one(reference, "reference") as one, _as_one(generated, "generated") as other:
         pair = check_pair(one, other, setup.geometry)
         slices = list(energy_slices(pair.energies))
@@ -75,7 +75,7 @@ def evaluate(
         warnings = (*pair.warnings, *_warnings(summaries, inputs))
         for line in warnings:
             log.warning("warning: %s", line)
-        with filling(out, SCORES) as folder:
+        with filling(out, SCORES, [*reference, *generated]) as folder:
             found = evaluate_modes(one, other, setup, modes, summaries, seed, adjust, settings)
             written = _draw(found, setup, modes, name, folder, dpi, [*reference, *generated])
             judgement = _judgement(found, setup, modes, seed, name, inputs, warnings, [*written, TABLE])
@@ -100,13 +100,12 @@ def _as_one(paths: Sequence[Path], what: str) -> Iterator[Path]:
     if len(paths) == 1:
         yield paths[0]
         return
-    with tempfile.TemporaryDirectory(prefix="calopipe-evaluate-") as folder:
-        with joined_showers(paths, Path(folder) / f"{what}.hdf5") as target:
-            yield target
+    with scratch("calopipe-evaluate") as folder, joined_showers(paths, folder / f"{what}.hdf5") as target:
+        yield target
 
 
 def _describe(path: Path) -> InputFile:
-    return InputFile(path.name, file_info(path).n_showers, file_hash(path), file_hash(path, "md5"))
+    return InputFile(printable(path.name), file_info(path).n_showers, file_hash(path), file_hash(path, "md5"))
 
 
 def _warnings(summaries: Sequence[Summary], inputs: Sequence[tuple[InputFile, ...]]) -> Iterator[str]:

@@ -28,7 +28,9 @@ def validate(cls: type[S], data: Any, where: str) -> S:
 
 def _line(cls: type[BaseModel], item: Any, where: str) -> str:
     path = [p for p in item["loc"] if not (isinstance(p, str) and p.endswith("]") and p != "[key]")]
-    key = ".".join(([where] if where else []) + [str(p) if isinstance(p, int) else printable(str(p)) for p in path])
+    key = ".".join(
+        ([where] if where else []) + [str(p) if isinstance(p, int) else printable(str(p), 100) for p in path]
+    )
     if item["type"] == "extra_forbidden":
         fields = _fields_at(cls, list(path[:-1]))
         known = ", ".join(sorted(fields))

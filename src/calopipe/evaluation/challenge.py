@@ -8,7 +8,6 @@ values, and whether their incident energies follow one distribution, without whi
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from calopipe.evaluation.inputs import Slice, in_slice, stream
 from calopipe.evaluation.metrics import load_sample, measure_metrics
 from calopipe.evaluation.observables import evaluate_observables
 from calopipe.geometry import Geometry, load_geometry
+from calopipe.io.temporary import scratch
 from calopipe.metrics.base import BinnedCounts, Sample
 from calopipe.observables import SPECS
 from calopipe.observables.spectrum import LABEL as VOXEL_LABEL
@@ -197,8 +197,7 @@ def evaluate_modes(
     A metric that is not defined on this input becomes a score without a value that says why.
     """
     found = Findings()
-    with tempfile.TemporaryDirectory(prefix="calopipe-evaluate-") as scratch:
-        folder = Path(scratch)
+    with scratch("calopipe-evaluate") as folder:
         samples = _samples(reference, generated, setup, folder, bool({"hist", "chi2"} & set(modes)))
         if {"avg", "avg-E"} & set(modes):
             found.averages = list(_averages(summaries, "avg" in modes, "avg-E" in modes))

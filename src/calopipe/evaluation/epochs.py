@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +28,7 @@ from calopipe.evaluation.observables import evaluate_observables
 from calopipe.evaluation.regression import evaluate_regression
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io import file_info, read_showers, write_showers
+from calopipe.io.temporary import scratch
 from calopipe.sampling.generator import Generator
 from calopipe.sampling.stages import sample_to_file
 from calopipe.seeds import generator
@@ -72,15 +72,15 @@ def score_epochs(
         raise DataError(f"{reference}: no validation showers to judge epochs with (split.val of the dataset is 0)")
     geometry = load_geometry(geometry)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".epochs-") as folder:
-        base = _part(reference, geometry, config.showers, seed, Path(folder) / "reference.hdf5")
+    with scratch("epochs", out.parent) as folder:
+        base = _part(reference, geometry, config.showers, seed, folder / "reference.hdf5")
         samples = _generate(checkpoints, autoencoder, base, seed, regression.device)
-        table = Path(folder) / "histograms.npz"
+        table = folder / "histograms.npz"
         evaluate_observables(base, samples, geometry, threshold_MeV, histograms, table)
-        files = [Path(folder) / "metrics.json"]
+        files = [folder / "metrics.json"]
         evaluate_metrics(base, samples, table, geometry, threshold_MeV, config.metrics, seed, files[0])
         for name, checkpoint in regressors.items():
-            files.append(Path(folder) / f"{name}.json")
+            files.append(folder / f"{name}.json")
             curves = files[-1].with_suffix(".npz")
             evaluate_regression(
                 base, samples, checkpoint, geometry, threshold_MeV, regression, seed, name, files[-1], curves

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from calopipe.errors import DataError
+from calopipe.io.stored import writing
+from calopipe.io.temporary import temporary_beside
 
 
 class OutputFile:
@@ -95,28 +98,48 @@ class OutputFile:
             self.error = self.error or error
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn an OSError into a DataError that names `path`."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        raise DataError(f"{path}: cannot be written ({reason})") from error
+def check_target(path: Path, inputs: Iterable[Path | None] = ()) -> None:
+    """Raise DataError unless a file may be written as `path`: a new one, or in place of a plain file.
+
+    Renaming a finished file over a device, a pipe or a link would replace that itself, not write to where it leads.
+
+    Args:
+        inputs: files that are being read, which stay as they are (under any of their names).
+    """
+    with writing(path):
+        try:
+            mode = os.lstat(path).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        if not stat.S_ISREG(mode):
+            kinds = {stat.S_ISLNK: "a symbolic link", stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe"}
+            kinds |= {stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device"}
+            kind = next(text for test, text in kinds.items() if test(mode))
+            raise DataError(f"{path}: is {kind}, which is not replaced; give the name of a file")
+        for other in inputs:
+            if other is not None and other.exists() and os.path.samefile(path, other):
+                same = "" if other == path else f", the same file as {other},"
+                raise DataError(f"{path}{same} is being read and cannot be the output too")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` on success, remove it on failure.
 
-    Raises DataError naming `path` when its folder cannot be written; errors of the body pass unchanged.
+    Left-overs of killed jobs that wrote `path` are removed (:mod:`calopipe.io.temporary`).
+
+    Raises:
+        DataError: `path` is there and no plain file (:func:`check_target`), or its folder cannot be written; errors of
+            the body pass unchanged.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+    check_target(path)
+    temporary = temporary_beside(path)
     try:
         yield temporary
         with writing(path):
+            check_target(path)
             os.replace(temporary, path)
     finally:
         with suppress(OSError):
@@ -124,21 +147,31 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def filling(folder: Path, last: str) -> Iterator[Path]:
-    """Yield a temporary folder beside `folder`; on success move its files into `folder`, the one called `last` at the end.
+def filling(folder: Path, last: str, inputs: Iterable[Path] = ()) -> Iterator[Path]:
+    """Yield a temporary folder; on success move its files into `folder`, the one called `last` at the end.
 
     A file `last` that is there already is removed before the first new file arrives. So where it exists, all files of
-    one run do; a run that fails or is interrupted leaves `folder` as it was. Raises DataError when it cannot be written.
+    one run do; a run that fails or is interrupted leaves `folder` as it was. Left-overs of killed jobs are removed.
+
+    Raises:
+        DataError: `folder` cannot be written, or holds a link, a device or one of the `inputs` under the name of a new file.
     """
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    folder = Path(os.path.abspath(folder))  # the name of "." and ".." is that of the folder
+    # inside where it can be: `folder` may be a link, or where another disk is mounted
+    beside, inside = temporary_beside(folder), temporary_beside(folder / folder.name)
+    temporary = inside if folder.is_dir() else beside
     with writing(folder):
+        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
     try:
         yield temporary
         with writing(folder):
             folder.mkdir(exist_ok=True)
+            new = sorted(temporary.iterdir(), key=lambda p: (p.name == last, p.name))
+            for path in new:
+                check_target(folder / path.name, inputs)
             (folder / last).unlink(missing_ok=True)
-            for path in sorted(temporary.iterdir(), key=lambda p: (p.name == last, p.name)):
+            for path in new:
                 os.replace(path, folder / path.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -13,7 +13,6 @@ order within each file is that of the permutation. Memory stays bounded for file
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -26,11 +25,13 @@ from numpy.typing import NDArray
 from calopipe.errors import DataError
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io.checksum import file_hash
-from calopipe.io.output import writing
+from calopipe.io.output import check_target
 from calopipe.io.pooling import crop_showers, pool_showers
 from calopipe.io.read import file_info, iter_showers
 from calopipe.io.showers import Showers
 from calopipe.io.shuffle import Buckets
+from calopipe.io.stored import writing
+from calopipe.io.temporary import scratch
 from calopipe.io.write import ShowerWriter
 from calopipe.seeds import generator
 
@@ -190,9 +191,10 @@ def prepare(
     folder = files["train"].parent
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        workspace = tempfile.TemporaryDirectory(prefix=".prepare-", dir=folder)
-    with workspace as temporary:
-        parts = {s: Buckets(Path(temporary), s, counts[s], recipe.output_geometry.n_voxels) for s in SPLITS}
+    for file in files.values():
+        check_target(file, [*raw.paths, *([] if reference is None else reference.paths)])
+    with scratch("prepare", folder) as temporary:
+        parts = {s: Buckets(temporary, s, counts[s], recipe.output_geometry.n_voxels) for s in SPLITS}
         if reference is None:
             raw.scatter(recipe, generator(seed, "split").permutation(raw.n), parts)
         else:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calopipe.io.output import writing
 from calopipe.io.showers import Showers
+from calopipe.io.stored import writing
 
 #: size of one bucket, dense, in memory
 BUCKET_BYTES = 128 * 2**20
@@ -68,7 +68,7 @@ class Buckets:
             size = path.stat().st_size
             with open(path, "rb") as file:
                 while file.tell() < size:
-                    positions, incident, counts, columns, values = (np.load(file) for _ in range(5))
+                    positions, incident, counts, columns, values = (np.load(file, allow_pickle=False) for _ in range(5))
                     energies[positions - first] = incident
                     showers[np.repeat(positions - first, counts), columns] = values
             path.unlink()

@@ -1,4 +1,4 @@
-"""Reading files that may be cut, damaged or somebody else's: whatever goes wrong becomes one line that names the file."""
+"""Whatever goes wrong with a file that may be cut, damaged or somebody else's becomes one line that names it."""
 
 from __future__ import annotations
 
@@ -29,6 +29,16 @@ def reading(path: str | Path, what: str = "cannot be read", remedy: str = "") ->
         raise
     except Exception as error:
         raise DataError(f"{path}: {what} ({reason_of(error)}){f'; {remedy}' if remedy else ''}") from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an OSError into a DataError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise DataError(f"{path}: cannot be written ({reason})") from error
 
 
 def reason_of(error: BaseException) -> str:

@@ -22,7 +22,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from calopipe.errors import printable
 from calopipe.io.output import replacing
+from calopipe.io.stored import writing
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -72,7 +74,7 @@ class LineStyle:
     """How one sample is drawn.
 
     Attributes:
-        label: legend entry.
+        label: legend entry, in mathtext (:func:`literal` for names).
         color: matplotlib colour.
         dash: matplotlib line style.
     """
@@ -87,11 +89,17 @@ class LineStyle:
         return {"color": self.color, "linestyle": self.dash}
 
 
+def literal(text: str) -> str:
+    """A name as it is, for titles and labels: no mathtext, no control codes, and shown in legends whatever it begins with."""
+    shown = printable(text).replace("$", r"\$")
+    return f"\N{ZERO WIDTH SPACE}{shown}" if shown.startswith("_") else shown
+
+
 def model_styles(models: Iterable[str]) -> dict[str, LineStyle]:
     """One style per model in the order given, equal for equal positions; the dashes change when colours run out."""
     names = list(dict.fromkeys(models))
     n = len(COLORS)
-    return {m: LineStyle(m, COLORS[i % n], DASHES[(i // n) % len(DASHES)]) for i, m in enumerate(names)}
+    return {m: LineStyle(literal(m), COLORS[i % n], DASHES[(i // n) % len(DASHES)]) for i, m in enumerate(names)}
 
 
 def sample_style(model: LineStyle, sample: str, n_seeds: int = 1) -> LineStyle:
@@ -140,8 +148,8 @@ def save_figure(
         The files written, PNG first. Each is written under a temporary name and renamed; no timestamps inside.
     """
     base = Path(path).with_suffix("") if Path(path).suffix in {".png", ".pdf"} else Path(path)
-    entries = {str(k): str(v) for k, v in provenance.items()}
-    title = entries.get("title", base.name)
+    entries = {str(k): printable(str(v)) for k, v in provenance.items()}
+    title = entries.get("title", printable(base.name))
     png = {"Title": title, "Software": "calopipe", **{f"calopipe:{k}": v for k, v in entries.items()}}
     keywords = json.dumps(entries, sort_keys=True, ensure_ascii=True)
     document = {"Title": title, "Creator": "calopipe", "Keywords": keywords, "CreationDate": None}
@@ -153,7 +161,7 @@ def save_figure(
 
 def _save(figure: Figure, base: Path, suffix: str, options: dict[str, Any]) -> Path:
     path = base.with_name(f"{base.name}.{suffix}")
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, writing(path):
         figure.savefig(temporary, format=suffix, **options)
     return path
 

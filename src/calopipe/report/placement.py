@@ -18,7 +18,7 @@ from calopipe.evaluation.tables import write_table
 from calopipe.io.output import filling
 from calopipe.metrics.classifier_presets import CHALLENGE_CLASSIFIERS, challenge_classifier
 from calopipe.plots.leaderboard import Contender, quality_speed_figure
-from calopipe.plots.style import save_figure
+from calopipe.plots.style import literal, save_figure
 from calopipe.report.leaderboard import Leaderboard, csv_rows, markdown_table, own_scores, place
 from calopipe.report.published import DATASETS, METRICS, Metric, published_table
 
@@ -185,4 +185,4 @@ def _contender(board: Leaderboard, index: int, metric: Metric) -> Contender:
         if m.group == "time" and m.key in entry.values:
             _, device, size = m.key.split()
             times[device, int(size)] = entry.values[m.key]
-    return Contender(entry.name, entry.values.get(metric.key), times, entry.own, entry.marked(metric))
+    return Contender(literal(entry.name), entry.values.get(metric.key), times, entry.own, entry.marked(metric))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +15,9 @@ from calopipe import seeds
 from calopipe.config.evaluation import Generation
 from calopipe.errors import DataError, GeometryError
 from calopipe.geometry import Geometry, load_geometry
-from calopipe.io import ShowerWriter, file_info, iter_showers
-from calopipe.io.output import hdf5_output
+from calopipe.io import ShowerWriter, file_info, iter_showers, read_incident_energies
+from calopipe.io.output import check_target, hdf5_output
+from calopipe.io.stored import REMEDY, read_json, reading
 from calopipe.sampling.generator import Generator, decode, encode_batch, pick_device
 from calopipe.training.checkpoint import Network, load_network
 
@@ -29,6 +29,7 @@ ROWS = 2000
 
 def encode(autoencoder: Path, showers: Path, latents: Path) -> None:
     """Encode a shower file: write mu, logvar (N, latent), extras u (N, L) and incident_energies (N, 1)."""
+    check_target(latents, [autoencoder, showers])
     network = load_network(autoencoder, "autoencoder", pick_device("auto"))
     torch.manual_seed(seeds.derive(network.seed, "encode", showers.name))
     info = file_info(showers)
@@ -50,6 +51,7 @@ def encode(autoencoder: Path, showers: Path, latents: Path) -> None:
 
 def reconstruct(autoencoder: Path, showers: Path, out: Path, config: Generation, seed: int) -> None:
     """Encode showers, draw latents, decode: the best that a latent flow can reach with this autoencoder."""
+    check_target(out, [autoencoder, showers])
     network = load_network(autoencoder, "autoencoder", pick_device(config.device))
     torch.manual_seed(seeds.derive(seed, "reconstruct"))
     info = file_info(showers)
@@ -89,8 +91,9 @@ def generate(
     if config.epoch != "final":
         flow, source = kept_epoch(flow, config.epoch, scores)
         log.info("%s", source)
+    check_target(out, [flow, autoencoder, energies])
     generator = Generator.load(flow, autoencoder, config.device)
-    incident = np.concatenate([c.incident_energies for c in iter_showers(energies, validate=False)])
+    incident = read_incident_energies(energies)
     sample_to_file(generator, np.repeat(incident, config.factor, axis=0), out, config.batch_size, seed, source)
 
 
@@ -104,10 +107,12 @@ def kept_epoch(folder: Path, epoch: int | str, scores: Path | None) -> tuple[Pat
     if epoch == "best":
         if scores is None:
             raise DataError("generation.epoch: 'best' needs scores_by_epoch.json, found no such file")
-        best = json.loads(scores.read_text(encoding="utf-8"))["best"]
-        if "epoch" not in best:
-            raise DataError(f"{scores}: no epoch is the best by '{best['score']}': {best['missing']}")
-        epoch = best["epoch"]
+        best = read_json(scores, "not the scores of epochs", REMEDY)
+        with reading(scores, "not the scores of epochs", REMEDY):
+            best = best["best"]
+            if "epoch" not in best:
+                raise DataError(f"{scores}: no epoch is the best by '{best['score']}': {best['missing']}")
+            epoch = int(best["epoch"])
         source = f"generated from epoch {epoch}, the best by {best['score']}"
     path = folder / f"epoch-{epoch:05d}.pt"
     if not path.is_file():

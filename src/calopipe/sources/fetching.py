@@ -19,7 +19,8 @@ from urllib.parse import unquote, urlsplit
 from calopipe.config.texts import checksum
 from calopipe.errors import ConfigError, DataError, DownloadError, nearest
 from calopipe.io import file_hash, file_info
-from calopipe.io.output import replacing, writing
+from calopipe.io.output import check_target, replacing
+from calopipe.io.stored import writing
 from calopipe.sources.progress import Log, to_stderr
 from calopipe.sources.registered import TRAIN, RemoteFile, registered
 from calopipe.sources.transfer import Retry, download
@@ -104,6 +105,7 @@ def fetch(
     if not files:
         raise ConfigError(f"source of kind '{kind}' names no files")
     name = _get(source, "name")
+    check_target(Path(output), [Path(file.path) for file in files])
     manifest = {"kind": kind, "name": name, "role": role if kind == "download" and name else None}
     _write_json(Path(output), {**manifest, "files": [asdict(file) for file in files]})
     return files

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Self
 
+from calopipe.errors import printable
+
 Log = Callable[[str], None]
 
 #: seconds between two lines where there is no terminal
@@ -15,7 +17,7 @@ _EVERY_S = 15.0
 
 def to_stderr(line: str) -> None:
     """Print a line to standard error at once."""
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 class Progress:
