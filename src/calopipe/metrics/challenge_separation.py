@@ -22,7 +22,7 @@ from calopipe.config.bounds import Resamplings
 from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import BinnedCounts, Measurement, Sample
-from calopipe.metrics.separation_power import separation_power, separations
+from calopipe.metrics.separation_power import entries, mean_of_layers, separation_power, separations
 
 #: halvings of the reference whose mean is the floor
 HALVINGS = 20
@@ -50,16 +50,18 @@ def challenge_separation(
     n, out = min(reference.n, generated.n), []
     draws: dict[str, np.ndarray] = {}
     for name, h in a.items():
-        full = f"challenge_separation/{name}"
+        full, extra = f"challenge_separation/{name}", entries(h, b[name], reference.n, generated.n)
         try:
             value = separation_power(h.counts, b[name].counts)
         except MetricUnavailable as problem:
-            out.append(Measurement(full, None, None, n, missing=str(problem)))
+            out.append(Measurement(full, None, None, n, extra=extra, missing=str(problem)))
             continue
-        draws[name] = _separations(weights[0] @ h.blocks, weights[1] @ b[name].blocks)
-        floor = float(np.nanmean(_separations(halves @ h.blocks, (1 - halves) @ h.blocks))) * scale
-        out.append(Measurement(full, value, _spread(draws[name]), n, floor if np.isfinite(floor) else None))
-    return out + _means(out, draws)
+        draws[name] = separations(weights[0] @ h.blocks, weights[1] @ b[name].blocks)
+        known = separations(halves @ h.blocks, (1 - halves) @ h.blocks)
+        known = known[np.isfinite(known)]
+        floor = float(known.mean()) * scale if len(known) else None
+        out.append(Measurement(full, value, _spread(draws[name]), n, floor, extra))
+    return out + _means(out, draws, {name for name, h in a.items() if h.edges[0] > 0})
 
 
 def _blocks(histograms: Mapping[str, BinnedCounts]) -> np.ndarray:
@@ -76,21 +78,16 @@ def _halvings(blocks: int, rng: np.random.Generator) -> np.ndarray:
     return rng.permuted(chosen, axis=1)
 
 
-def _separations(h1: np.ndarray, h2: np.ndarray) -> np.ndarray:
-    """Separation powers of rows of counts (R, B); NaN where a row is empty."""
-    filled = (h1.sum(axis=1) > 0) & (h2.sum(axis=1) > 0)
-    out = np.full(len(h1), np.nan)
-    out[filled] = separations(h1[filled], h2[filled])
-    return out
-
-
 def _spread(draws: np.ndarray) -> float | None:
     known = draws[np.isfinite(draws)]
     return float(known.std(ddof=1)) if len(known) > 1 else None
 
 
-def _means(each: list[Measurement], draws: Mapping[str, np.ndarray]) -> list[Measurement]:
-    """Means over layers; the layers of one resampling belong together."""
+def _means(each: list[Measurement], draws: Mapping[str, np.ndarray], from_readout: set[str]) -> list[Measurement]:
+    """Means over layers; the layers of one resampling belong together.
+
+    Of the histograms `from_readout` on, one that is empty in both samples is that of a layer without energy in both.
+    """
     families: dict[str, list[Measurement]] = {}
     for m in each:
         parts = m.name.split("/")
@@ -98,15 +95,9 @@ def _means(each: list[Measurement], draws: Mapping[str, np.ndarray]) -> list[Mea
             families.setdefault(parts[1], []).append(m)
     out = []
     for family, members in families.items():
-        name = f"challenge_separation/mean_layers/{family}"
-        known = [m for m in members if m.value is not None]
-        if not known:
-            out.append(Measurement(name, None, None, members[0].n, missing="no layer has entries inside the range"))
-            continue
-        value = float(np.mean([m.value for m in known]))
-        error = _spread(np.mean([draws[m.name.split("/", 1)[1]] for m in known], axis=0))
-        floors = [m.floor for m in known if m.floor is not None]
-        floor = float(np.mean(floors)) if len(floors) == len(known) else None
-        extra = {"histograms": len(known), "without_entries": len(members) - len(known)}
-        out.append(Measurement(name, value, error, known[0].n, floor, extra))
+        names = [m.name.split("/", 1)[1] for m in members]
+        drawn = [draws[name] for name in names if name in draws]
+        error = _spread(np.mean(drawn, axis=0)) if drawn else None
+        equal = set(names) <= from_readout
+        out.append(mean_of_layers(f"challenge_separation/mean_layers/{family}", members, error, equal))
     return out

@@ -147,9 +147,16 @@ def _scores(p: Counts, q: Counts, weights: Mapping[str, float]) -> dict[str, flo
     parts = {}
     for family in weights:
         names = [name for name in p if name.split("/")[0] == family]
-        parts[f"fidelity/{family}"] = float(np.mean([jensen_shannon(p[name], q[name]) for name in names]))
+        parts[f"fidelity/{family}"] = float(np.mean([_divergence(p[name], q[name]) for name in names]))
     total = sum(weight * parts[f"fidelity/{family}"] for family, weight in weights.items())
     return {"fidelity": float(total), **parts}
+
+
+def _divergence(p: np.ndarray, q: np.ndarray) -> float:
+    """Divergence of two histograms; 1 where one sample has no entry at all (no voxel above the threshold), 0 where both."""
+    if p.sum() > 0 and q.sum() > 0:
+        return jensen_shannon(p, q)
+    return float((p.sum() > 0) != (q.sum() > 0))
 
 
 def _halves(binned: _Binned, weights: Mapping[str, float], rng: np.random.Generator) -> dict[str, float]:

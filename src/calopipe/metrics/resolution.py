@@ -126,11 +126,18 @@ def mean_differences(reference: Response, generated: Response) -> dict[str, tupl
         ``linearity`` and ``resolution`` -> (value, bootstrap error). A perfect generator gives 0 for both.
 
     Raises:
-        MetricUnavailable: no bin is filled in both samples.
+        MetricUnavailable: no bin of incident energy is filled in the reference, or one that is there is not in `generated`:
+            the mean over the others would be of other showers.
     """
-    filled = np.isfinite(reference.linearity) & np.isfinite(generated.linearity)
+    filled = np.isfinite(reference.linearity)
     if not filled.any():
-        raise MetricUnavailable("no bin of incident energy is filled in both samples")
+        raise MetricUnavailable("no bin of incident energy is filled in the reference")
+    lost = filled & ~(np.isfinite(generated.linearity) & np.isfinite(generated.resolution))
+    if lost.any():
+        raise MetricUnavailable(
+            f"{int(lost.sum())} of {int(filled.sum())} bins of incident energy that the reference fills have too few "
+            "generated showers, or no response"
+        )
     out = {}
     for i, name in enumerate(("linearity", "resolution")):
         value = (getattr(generated, name)[filled] / getattr(reference, name)[filled] - 1).mean()

@@ -1,7 +1,9 @@
 """Separation power of histograms (CaloChallenge, arXiv:2410.21611 section 4.1; arXiv:2009.03796, eq. 15).
 
 S = 1/2 sum_i (h1_i - h2_i)^2 / (h1_i + h2_i + 1e-16) of histograms normalised to one inside their range:
-0 for equal histograms, 1 for disjoint ones. Two samples of n and m showers of one distribution give not 0 but, with
+0 for equal histograms, 1 for disjoint ones; 1 too where one of the two is empty: what has left the range entirely is as far
+away as can be. Entries outside the range do not enter, so their shares are told beside every value, with the entries that
+a shower has inside on average. Two samples of n and m showers of one distribution give not 0 but, with
 B filled bins, about (B - 1)/4 (1/n + 1/m), which is reported as the floor.
 """
 
@@ -33,31 +35,37 @@ def separation_power(h1: np.ndarray, h2: np.ndarray) -> float:
         h1, h2: (B,) counts or any multiple of them, not negative.
 
     Raises:
-        MetricUnavailable: a histogram is empty, or they have different numbers of bins.
+        MetricUnavailable: both histograms are empty, or they have different numbers of bins.
     """
     h1, h2 = np.asarray(h1, dtype=np.float64), np.asarray(h2, dtype=np.float64)
     if h1.shape != h2.shape or h1.ndim != 1:
         raise MetricUnavailable(f"histograms of shapes {h1.shape} and {h2.shape} cannot be compared")
-    if not (h1.sum() > 0 and h2.sum() > 0):
-        raise MetricUnavailable("a histogram has no entries inside its range")
+    if not (h1.sum() > 0 or h2.sum() > 0):
+        raise MetricUnavailable("both histograms have no entries inside their range")
     return float(separations(h1, h2))
 
 
 def separations(h1: np.ndarray, h2: np.ndarray) -> np.ndarray:
-    """Separation powers along the last axis of counts that are not all zero along it."""
-    p, q = (h / h.sum(axis=-1, keepdims=True) for h in (h1, h2))
-    return 0.5 * ((p - q) ** 2 / (p + q + 1e-16)).sum(axis=-1)
+    """Separation powers along the last axis of counts; 1 where one of the two is all zero along it, NaN where both are."""
+    sums = [np.asarray(h, dtype=np.float64).sum(axis=-1, keepdims=True) for h in (h1, h2)]
+    p, q = (h / np.where(s > 0, s, 1) for h, s in zip((h1, h2), sums, strict=True))
+    values = 0.5 * ((p - q) ** 2 / (p + q + 1e-16)).sum(axis=-1)
+    filled = sum((s[..., 0] > 0).astype(int) for s in sums)
+    return np.where(filled == 2, values, np.where(filled == 1, 1.0, np.nan))
 
 
 def separation_error(h1: np.ndarray, h2: np.ndarray, rng: np.random.Generator, n: int = 200) -> float:
     """Standard deviation of the separation power when all counts fluctuate (Poisson), from n resamplings."""
     a, b = (rng.poisson(h, size=(n, len(h))).astype(np.float64) for h in (h1, h2))
-    filled = (a.sum(axis=1) > 0) & (b.sum(axis=1) > 0)
-    return float(np.std(separations(a[filled], b[filled]), ddof=1)) if filled.sum() > 1 else 0.0
+    values = separations(a, b)
+    values = values[np.isfinite(values)]
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
-def separation_floor(h1: np.ndarray, h2: np.ndarray) -> float:
-    """Expected separation power of two samples of one distribution with these numbers of entries."""
+def separation_floor(h1: np.ndarray, h2: np.ndarray) -> float | None:
+    """Expected separation power of two samples of one distribution with these numbers of entries; None where one has none."""
+    if not (h1.sum() > 0 and h2.sum() > 0):
+        return None
     filled = int(((h1 > 0) | (h2 > 0)).sum())
     return float(0.25 * max(filled - 1, 0) * (1 / h1.sum() + 1 / h2.sum()))
 
@@ -99,8 +107,7 @@ def _measure(
     generated: Sample,
 ) -> Measurement:
     n, full = min(reference.n, generated.n), f"separation_power/{name}"
-    outside = {"outside_reference": 1 - h1.counts.sum() / h1.total, "outside_generated": 1 - h2.counts.sum() / h2.total}
-    extra = {k: float(v) for k, v in outside.items()} if h1.total and h2.total else {}
+    extra = entries(h1, h2, reference.n, generated.n)
     try:
         value = separation_power(h1.counts, h2.counts)
     except MetricUnavailable as error:
@@ -111,6 +118,16 @@ def _measure(
     return Measurement(full, value, error, n, floor, extra)
 
 
+def entries(h1: BinnedCounts, h2: BinnedCounts, n: int, m: int) -> dict[str, float]:
+    """What a separation power does not see: shares of the entries outside, and entries inside per shower, of both samples."""
+    found = {}
+    for name, h, size in (("reference", h1, n), ("generated", h2, m)):
+        inside = int(h.counts.sum())
+        found[f"outside_{name}"] = 1 - inside / h.total if h.total else 0.0
+        found[f"inside_per_shower_{name}"] = inside / size
+    return {k: float(v) for k, v in found.items()}
+
+
 def _means(each: list[Measurement]) -> list[Measurement]:
     """Mean over layers (and ranks) of each observable that has several histograms; layers taken as independent."""
     families: dict[str, list[Measurement]] = {}
@@ -118,11 +135,39 @@ def _means(each: list[Measurement]) -> list[Measurement]:
         families.setdefault(m.name.split("/")[1], []).append(m)
     out = []
     for family, members in families.items():
-        known = [m for m in members if m.value is not None]
-        if len(members) < 2 or not known:
+        if len(members) < 2:
             continue
-        value, floor = (float(np.mean([getattr(m, key) for m in known])) for key in ("value", "floor"))
-        error = float(np.sqrt(np.sum([(m.error or 0) ** 2 for m in known])) / len(known))
-        name = f"separation_power/mean_layers/{family}"
-        out.append(Measurement(name, value, error, known[0].n, floor, {"histograms": len(known)}))
+        name, known = f"separation_power/mean_layers/{family}", [m for m in members if m.value is not None]
+        error = float(np.sqrt(np.sum([(m.error or 0) ** 2 for m in known])) / max(len(known), 1))
+        out.append(mean_of_layers(name, members, error, empty_means_equal=True))
     return out
+
+
+def mean_of_layers(name: str, members: list[Measurement], error: float | None, empty_means_equal: bool) -> Measurement:
+    """The mean of the scores of layers, without any that would be left out to its advantage.
+
+    Args:
+        name: of the mean.
+        members: of the layers, with :func:`entries` in ``extra``.
+        error: of the mean.
+        empty_means_equal: whether histograms that are empty in both samples are those of a layer without energy in both;
+            such layers do not count. Otherwise nothing is known of such a layer, nor then of the mean.
+    """
+    known = [m for m in members if m.value is not None]
+    n, unknown = members[0].n, len(members) - len(known)
+    if not known:
+        return Measurement(name, None, None, n, missing="no layer has entries inside the range")
+    if unknown and not empty_means_equal:
+        first = next(m for m in members if m.value is None).name.rsplit("/", 1)[-1]
+        reason = (
+            f"{unknown} of {len(members)} layers have no entries inside the range in either sample (first: {first})"
+        )
+        return Measurement(name, None, None, n, missing=reason)
+    floors = [m.floor for m in known if m.floor is not None]
+    floor = float(np.mean(floors)) if len(floors) == len(known) else None
+    extra: dict[str, float] = {"histograms": len(known), "without_entries": unknown}
+    keys = {k for m in members for k in m.extra if k.startswith(("outside_", "inside_"))}
+    for key in sorted(keys):
+        values = [m.extra.get(key, 0.0) for m in members]
+        extra[key] = float(np.mean(values) if key.startswith("outside") else np.sum(values))
+    return Measurement(name, float(np.mean([m.value for m in known])), error, n, floor, extra)

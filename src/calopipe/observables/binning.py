@@ -9,6 +9,8 @@ from calopipe.observables.specs import Column
 
 #: fraction of the reference left out at an open end of the range of centroids and widths (their tails are long)
 TAIL = 1e-3
+#: range in MeV of logarithmic bins of what the reference does not have at all
+EVERYTHING = (1e-9, 1e9)
 
 
 def bin_edges(column: Column, reference: np.ndarray, config: HistogramConfig) -> np.ndarray:
@@ -47,9 +49,12 @@ def bin_edges(column: Column, reference: np.ndarray, config: HistogramConfig) ->
 
 
 def log_edges(low: float, high: float, bins: int) -> np.ndarray:
-    """(bins + 1,) edges equal in the logarithm; a range of one value is widened, an empty one becomes [0.1, 10]."""
+    """(bins + 1,) edges equal in the logarithm; a range of one value is widened.
+
+    An empty one becomes so wide that whatever another sample has there is inside.
+    """
     if not 0 < low <= high < np.inf:
-        low, high = 0.1, 10.0
+        low, high = EVERYTHING
     if high <= low * (1 + 1e-6):
         low, high = low / 1.1, high * 1.1
     edges = np.geomspace(low, high, bins + 1)

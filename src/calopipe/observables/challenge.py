@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from calopipe.geometry import Geometry
+from calopipe.observables.binning import EVERYTHING
 from calopipe.observables.compute import EPSILON_MEV
 from calopipe.observables.spectrum import voxel_spectrum
 
@@ -52,9 +53,9 @@ def shape_edges(name: str, layer: int, dataset: ChallengeSet) -> np.ndarray:
 def _log_edges(low: float, high: np.floating, bins: int) -> np.ndarray:
     """Edges as the challenge's code rounds them, from `high` in the file's type: the largest value may lie above the last.
 
-    A layer that the reference never fills above the readout gets bins that stay empty.
+    A layer that the reference never fills above the readout gets bins up to all energies: what a generator has there is inside.
     """
-    end = np.log10(high) if high > low else np.log10(2 * low)
+    end = np.log10(high) if high > low else np.log10(max(EVERYTHING[1], 2 * low))
     return np.logspace(np.log10(low), end, bins + 1)
 
 

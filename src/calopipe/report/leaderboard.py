@@ -2,23 +2,27 @@
 
 A rank counts the submissions that are nearer to the perfect value of a metric (arXiv:2410.21611 compares them the same
 way: AUC to 1/2, separation powers and distances to 0), so equal values share a rank. Errors are shown, not used. Scores
-that were measured on other data than the challenge's own reference files are marked wherever they appear.
+that were measured on other data than the challenge's own reference files are marked wherever they appear. A score that
+does not see a part of its sample (entries outside the histograms, showers without any) has no rank.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from calopipe.evaluation.formats import Score
+from calopipe.evaluation.outside import unseen
 from calopipe.report.numbers import format_measurement
 from calopipe.report.published import CITATION, METRICS, SIMULATION, Metric, PublishedTable, Value
 
 #: marks values measured on other data than the official files
 OTHER_DATA = "\N{DAGGER}"
+#: marks values that are not ranked
+UNRANKED = "\N{DOUBLE DAGGER}"
 OWN = "\N{BLACK RIGHT-POINTING TRIANGLE}"
 
 
@@ -31,12 +35,14 @@ class OwnScores:
         values: metric key -> (value, error or None), in the table's units.
         official: measured against the challenge's own reference files, all of them.
         note: where these scores come from, and what keeps them from being compared; may be empty.
+        unranked: metric key -> why its value has no rank.
     """
 
     name: str
     values: Mapping[str, Value]
     official: bool
     note: str = ""
+    unranked: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,10 +55,15 @@ class Entry:
     own: bool = False
     official: bool = True
     note: str = ""
+    unranked: Mapping[str, str] = field(default_factory=dict)
 
     def marked(self, metric: Metric) -> bool:
         """Whether this entry's value was measured on other data than the official files (times are no matter of data)."""
         return not self.official and metric.group != "time"
+
+    def marks(self, metric: Metric) -> str:
+        """What stands behind its value."""
+        return (OTHER_DATA if self.marked(metric) else "") + (UNRANKED if metric.key in self.unranked else "")
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,8 @@ def own_scores(
             key = f"time {device} {r['batch_size']}"
             if key in keys:
                 values[key] = (float(r["median_ms"]), 0.5 * (float(r["high_ms"]) - float(r["low_ms"])))
-    return OwnScores(name, values, official, note)
+    blind = {m.key: unseen(found[m.score]) for m in METRICS if m.score in found}
+    return OwnScores(name, values, official, note, {k: text for k, text in blind.items() if text is not None})
 
 
 def _in_units(score: Score, metric: Metric) -> Value:
@@ -124,14 +136,16 @@ def place(table: PublishedTable, own: Sequence[OwnScores]) -> Leaderboard:
     rows: list[tuple[str, Mapping[str, Value]]] = [(s.name, s.values) for s in (*table.submissions, *own)]
     ranks: list[dict[str, int]] = [{} for _ in rows]
     goals = {m.key: table.goal(m) for m in table.metrics}
+    blind = [*({} for _ in table.submissions), *(scores.unranked for scores in own)]
     for key, goal in goals.items():
-        distance = {i: abs(values[key][0] - goal) for i, (_, values) in enumerate(rows) if key in values}
+        ranked = {i: values[key][0] for i, (_, values) in enumerate(rows) if key in values and key not in blind[i]}
+        distance = {i: abs(value - goal) for i, value in ranked.items()}
         for i, d in distance.items():
             ranks[i][key] = 1 + sum(other < d * (1 - 1e-9) for other in distance.values())  # rounding is no rank
     entries = [Entry(SIMULATION, table.simulation.values, {})]
     entries += [Entry(*row, rank) for row, rank in zip(rows, ranks, strict=True)][: len(table.submissions)]
     for scores, rank in zip(own, ranks[len(table.submissions) :], strict=True):
-        entries.append(Entry(scores.name, scores.values, rank, True, scores.official, scores.note))
+        entries.append(Entry(scores.name, scores.values, rank, True, scores.official, scores.note, scores.unranked))
     return Leaderboard(table.dataset, table.metrics, tuple(entries), goals)
 
 
@@ -144,6 +158,11 @@ def notes(board: Leaderboard) -> list[str]:
             f"{OTHER_DATA} measured on other data than the challenge's official reference files: not comparable with the "
             "published numbers; the rank shows the order of magnitude at best."
         )
+    for entry in board.own:
+        labels = [m.label for m in board.metrics if m.key in entry.unranked and m.key in entry.values]
+        reasons = dict.fromkeys(entry.unranked[m.key] for m in board.metrics if m.key in entry.unranked)
+        if labels:
+            lines.append(f"{UNRANKED} {entry.name}: {', '.join(labels)} not ranked: {'; '.join(reasons)}")
     lines += [f"{e.name}: {e.note}" for e in board.own if e.note]
     if any(m.group == "time" and m.key in e.values for e in board.own for m in board.metrics):
         lines.append("Times were measured on other machines than the published ones.")
@@ -164,8 +183,9 @@ def terminal_table(board: Leaderboard) -> str:
             if metric.key not in entry.values:
                 continue
             best = board.best(metric)
-            rank = f"{entry.ranks[metric.key]} of {board.competitors(metric)}"
-            text = _text(entry.values[metric.key]) + (OTHER_DATA if entry.marked(metric) else "")
+            place = entry.ranks.get(metric.key)
+            rank = "not ranked" if place is None else f"{place} of {board.competitors(metric)}"
+            text = _text(entry.values[metric.key]) + entry.marks(metric)
             first = f"{_text(best.values[metric.key])}  {best.name}" if best else ""
             lines.append((metric.label, text, rank, first, _text(simulation.values.get(metric.key))))
         if len(lines) == 1:
@@ -209,7 +229,7 @@ def _ordered(board: Leaderboard, metrics: Sequence[Metric]) -> list[Entry]:
 def _cells(entry: Entry, metrics: Sequence[Metric]) -> list[str]:
     cells = [f"{OWN} {entry.name}" if entry.own else entry.name]
     for m in metrics:
-        mark = OTHER_DATA if entry.marked(m) else ""
+        mark = entry.marks(m)
         rank = f" ({entry.ranks[m.key]})" if m.key in entry.ranks else ""
         cells.append(f"{_text(entry.values[m.key])}{mark}{rank}" if m.key in entry.values else "")
     return [f"**{c}**" if c else c for c in cells] if entry.own else cells

@@ -82,7 +82,7 @@ def _parsed(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error})") from error
 
 
@@ -132,6 +132,7 @@ def _note(judgement: Judgement) -> str:
     if neighbours and min(neighbours) < min(n, m):
         text += f"; precision, recall, density and coverage of {min(neighbours)} showers, the published ones of all"
     changed = [name for name, config in judgement.classifiers.items() if not _is_challenges(name, config)]
+    text += f"; warnings: {'; '.join(judgement.warnings)}" if judgement.warnings else ""
     return text + (f"; classifiers with settings other than the challenge's: {', '.join(changed)}" if changed else "")
 
 
