@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from calopipe.config import ClassifierConfig, validate
+from calopipe.config import ClassifierConfig, Evaluation, validate
 from calopipe.errors import ConfigError, DataError, MetricUnavailable, NumericsError
 from calopipe.evaluation import evaluate_classifier, evaluate_multiclass, evaluate_observables, evaluate_weights
 from calopipe.evaluation.formats import load_histograms, load_scores, write_npz
@@ -18,7 +18,14 @@ from calopipe.io import Showers, read_showers, write_showers
 from calopipe.metrics.classifier import classifier_test
 from calopipe.metrics.classifier_networks import InputScale, PeriodicConv3d, ShowerResNet, Stem, build_network
 from calopipe.metrics.classifier_presets import CHALLENGE_CLASSIFIERS, challenge_classifier
-from calopipe.metrics.features import features_low, features_low_normed, regular_grid
+from calopipe.metrics.classifier_split import one_split, turns
+from calopipe.metrics.features import (
+    features_low,
+    features_low_log,
+    features_low_normed,
+    features_observables,
+    regular_grid,
+)
 from calopipe.metrics.multiclass import multiclass_test
 from calopipe.observables import compute
 
@@ -144,14 +151,15 @@ def test_features_are_not_changed_and_not_copied():
 
     table = gaussian(100)
     before = table.copy()
-    data = TrainingData([table, table + 1], QUICK.model_copy(update={"standardise": True}))
+    rows = one_split([100, 100], QUICK)
+    data = TrainingData([table, table + 1], rows, QUICK.model_copy(update={"standardise": True}))
     assert data._tables[0].data_ptr() == table.ctypes.data
     everything = torch.cat([data.batch("train", b) for b in data.blocks("train", 7)])
     assert everything.shape == (120, 4) and abs(everything.mean(dim=0)).max() < 1e-5
     torch.testing.assert_close(everything.std(dim=0, correction=0), torch.ones(4))
     x = data.batch("test", torch.tensor([0, 20]))  # the first test shower of either sample
-    rows = [data.rows[k][data.parts["test"][0]] for k in (0, 1)]
-    expected = torch.from_numpy(np.stack([table[rows[0]], table[rows[1]] + 1]))
+    first = [rows["test"][k][0] for k in (0, 1)]
+    expected = torch.from_numpy(np.stack([table[first[0]], table[first[1]] + 1]))
     torch.testing.assert_close(x * data._scale + data._mean, expected)
     np.testing.assert_array_equal(table, before)
 
@@ -176,6 +184,78 @@ def test_set_2_showers_against_others_and_against_distorted_ones(shared):
     )
     assert abs(equal.auc[0] - 0.5) < 4 * equal.auc_error
     assert lossy.auc[0] > 0.7
+
+
+# ---- the tests of every evaluation ------------------------------------------------------------------------------------
+def test_every_shower_is_scored_once_by_a_classifier_that_did_not_learn_it_or_its_partner():
+    partners = np.repeat(np.arange(23), 3)
+    parts = turns([23, 69], 5, 0, partners)
+    for k, size in enumerate((23, 69)):
+        np.testing.assert_array_equal(np.sort(np.concatenate([p["test"][k] for p in parts])), np.arange(size))
+    for rows in parts:
+        for part in rows.values():
+            np.testing.assert_array_equal(np.isin(partners, part[0]).nonzero()[0], part[1])
+        assert sum(len(r[0]) for r in rows.values()) == 23
+    assert not np.array_equal(parts[0]["test"][0], turns([23, 69], 5, 1, partners)[0]["test"][0])
+
+
+def test_features_of_logarithms_separate_empty_from_soft_voxels():
+    features = features_low_log(np.array([[0.0, 0.009, 0.01, 1.0]]), np.array([1000.0]), 0.01)
+    np.testing.assert_allclose(features, [[3, -3, -3, -2, 0]], atol=1e-6)
+    np.testing.assert_allclose(features_low_log(np.array([[0.0, 1e-6]]), np.array([10.0])), [[1, -7, -6]], atol=1e-6)
+
+
+def test_observables_of_empty_layers_are_open(geometry):
+    voxels, incident = toy_showers(5, 0)
+    voxels[2, :32] = 0  # the first of six layers
+    found = compute(voxels, incident, geometry, 0.0, 2)
+    features = features_observables(found, incident, geometry.alpha_layers)
+    assert np.isnan(features[2]).sum() == 2 + 2 + 2 + 2 and not np.isnan(np.delete(features, 2, axis=0)).any()
+    wanted = np.concatenate([found["E_ratio"][:, None], found["layer_fraction"]], axis=1)
+    np.testing.assert_allclose(features[:, -12 - 7 : -12], wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["trees", "low_log"])
+def test_default_tests_are_at_the_floor_and_rise_with_the_distortion(name):
+    config = ClassifierConfig(preset=name, repeats=1, device="cpu")
+    make = features_low_log if name == "low_log" else toy_observables
+    samples = [make(*toy_showers(600, 2, contrast)) for contrast in (0.0, 0.05, 0.2)]
+    reference = make(*toy_showers(400, 1))
+    equal, mild, strong = (classifier_test(reference, s, config, 0) for s in samples)
+    assert abs(equal.auc.mean() - 0.5) < 3 * equal.errors["auc"] and equal.errors["auc"] < 0.025
+    assert equal.auc[0] < mild.auc[0] < strong.auc[0] and strong.auc[0] > 0.9
+    assert (equal.n_reference, equal.n_generated) == (400, 600)
+    np.testing.assert_array_equal(equal.rows_generated, np.arange(600))
+    again = classifier_test(reference, samples[1], config, 0)
+    np.testing.assert_array_equal(again.weights_generated, mild.weights_generated)
+
+
+def toy_observables(voxels, incident):
+    layers = voxels.reshape(len(voxels), GRID[0], -1)
+    return np.concatenate([np.log10(incident), layers.sum(axis=2) / incident, (layers > 0).mean(axis=2)], axis=1)
+
+
+def test_larger_generated_samples_change_the_error_and_not_the_score():
+    config = ClassifierConfig(preset="trees", repeats=1)
+    reference, generated = gaussian(400), gaussian(2000, 0.7, 1)
+    few, many = (classifier_test(reference, g, config, 0) for g in (generated[:400], generated))
+    assert many.errors["auc"] < 0.9 * few.errors["auc"]
+    expected = 0.690  # of the shift alone: Phi(0.7 / sqrt(2))
+    assert abs(many.auc[0] - expected) < 0.05 and abs(many.jsd_uncalibrated[0] - few.jsd_uncalibrated[0]) < 0.1
+    assert abs(many.accuracy[0] - 0.637) < 0.06  # Phi(0.35): mean over the classes, not over the showers
+
+
+def test_every_evaluation_has_the_default_tests_unless_told_otherwise():
+    assert list(Evaluation().tests) == ["trees", "low_log"]
+    given = {"low": {"features": "low"}, "trees": {"repeats": 7}, "low_log": None}
+    found = Evaluation(classifiers=given)
+    assert list(found.tests) == ["trees", "low"]
+    assert found.tests["trees"] == ClassifierConfig(preset="trees", repeats=7)
+    assert Evaluation(**found.model_dump()) == found
+    with pytest.raises(ConfigError, match="observables.*expected network trees"):
+        validate(ClassifierConfig, {"preset": "trees", "network": "mlp"}, "classifiers.x")
+    with pytest.raises(ConfigError, match="one split; found network trees"):
+        validate(Evaluation, {"multiclass": {"preset": "trees"}}, "evaluations.default")
 
 
 # ---- published settings -------------------------------------------------------------------------------------------

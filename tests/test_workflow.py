@@ -113,7 +113,8 @@ def test_every_stage_leaves_its_files(finished):
     expected += ["data/eplus/regressors/net/model.pt", "data/eplus/regressors/net/history.csv"]
     for run in ("inn", "vae_inn"):
         names = ["flow/model.pt", "flow/history.csv", "generated.hdf5", "histograms.npz", "metrics.json", "timing.json"]
-        names += ["classifiers/low.json", "classifiers/low.npz", "weights/low.npz"]
+        for name in ("trees", "low"):
+            names += [f"classifiers/{name}.json", f"classifiers/{name}.npz", f"weights/{name}.npz"]
         names += ["regression/net.json", "regression/net.npz"]
         if run == "inn":
             names += ["scores_by_epoch.json", "flow/epochs/epoch-00004.pt", "flow/epochs/epoch-00008.pt"]
@@ -215,7 +216,7 @@ JUDGED = dict.fromkeys(
     [
         (("plots", "dpi"), 70, {"report": 1}),
         (("evaluations", "default", "classifiers", "low", "epochs"), 3, {"classify": 2, "weights": 2, "report": 1}),
-        (("evaluations", "default", "weight_fraction"), 0.2, {"weights": 2, "report": 1}),
+        (("evaluations", "default", "weight_fraction"), 0.2, {"weights": 4, "report": 1}),
         (("evaluations", "default", "multiclass", "epochs"), 3, {"compare": 1, "report": 1}),
         (("evaluations", "default", "timing", "repeats"), 3, {"timing": 2, "report": 1}),
         (

@@ -1,4 +1,7 @@
-"""Settings of published classifier tests, by name: the one place that holds them. `ClassifierConfig.preset` reads it.
+"""Settings of classifier tests, by name: the one place that holds them. `ClassifierConfig.preset` reads it.
+
+``trees`` and ``low_log`` are the tests that every evaluation makes (not published): between them they see observables with
+their correlations, soft voxels and patterns of hits, and by cross-validation they score every shower.
 
 ``challenge_*``: CaloChallenge (arXiv:2410.21611, section 4.2, and its evaluation script): batches of 1000, Adam at 2e-4,
 50 epochs, weights of the best accuracy on the part that is not scored, split 60/20/20, isotonic calibration, JSD. The
@@ -19,9 +22,37 @@ from typing import Any
 _CHALLENGE = {"hidden": [2048, 2048, 2048], "epochs": 50, "batch_size": 1000, "lr": 2e-4}
 _THESIS = {"hidden": [512, 512], "epochs": 150, "batch_size": 1000, "lr": 2e-4}
 _DROPOUT = {**_THESIS, "dropout": 0.3, "plateau": True}
+_CROSS_VALIDATED = {"folds": 5, "choose": "loss"}
+_TREES = {
+    **_CROSS_VALIDATED,
+    "network": "trees",
+    "features": "observables",
+    "epochs": 400,
+    "patience": 25,
+    "lr": 0.06,
+    "repeats": 3,
+}
+_LOW_LOG = {
+    **_CROSS_VALIDATED,
+    "features": "low_log",
+    "standardise": True,
+    "hidden": [256, 256],
+    "dropout": 0.3,
+    "weight_decay": 0.03,
+    "epochs": 60,
+    "patience": 10,
+    "batch_size": 250,
+    "lr": 1e-3,
+    "repeats": 1,
+}
+
+#: tests of every evaluation that does not leave them out
+ALWAYS = ("trees", "low_log")
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
+        "trees": _TREES,
+        "low_log": _LOW_LOG,
         "challenge_low": {**_CHALLENGE, "features": "low"},
         "challenge_low_normed": {**_CHALLENGE, "features": "low_normed"},
         "challenge_high": {**_CHALLENGE, "features": "high"},

@@ -27,9 +27,10 @@ from calopipe.config.bounds import (
     Showers,
     Slope,
     Times,
+    Width,
     Widths,
 )
-from calopipe.config.classifiers import PRESETS
+from calopipe.config.classifiers import ALWAYS, PRESETS
 from calopipe.config.datasets import Split
 from calopipe.config.parts import METRICS, part, parts
 from calopipe.config.texts import FilePath, Name
@@ -60,20 +61,22 @@ class Generation(Section):
 
 
 class ClassifierConfig(Section):
-    """A classifier test: a network told generated from reference showers; AUC 0.5 is the floor."""
+    """A classifier test: a network tells generated from reference showers; AUC 0.5 is the floor."""
 
     preset: str | None = Field(
         None,
-        description="start from published settings; keys given beside it override them: " + ", ".join(PRESETS),
+        description="start from settings by name; keys given beside it override them: " + ", ".join(PRESETS),
     )
-    features: Literal["low", "low_raw", "low_normed", "high"] = Field(
+    features: Literal["low", "low_raw", "low_normed", "low_log", "high", "observables"] = Field(
         "low",
         description="low: log10 E_inc and voxels / E_inc; low_raw: voxels in GeV; low_normed: voxels / E_layer and "
-        "log10 E_layer; high: observables",
+        "log10 E_layer; low_log: log10 of voxels, empty ones a decade below the threshold; high: the challenge's "
+        "observables; observables: those and ratios of energies, undefined ones left open (for trees)",
     )
-    network: Literal["mlp", "cnn"] = Field(
+    network: Literal["mlp", "cnn", "trees"] = Field(
         "mlp",
-        description="mlp: fully connected; cnn: 3D ResNet-18, for cylindrical geometries with equal layers, on voxels",
+        description="mlp: fully connected; cnn: 3D ResNet-18, for cylindrical geometries with equal layers, on voxels; "
+        "trees: gradient-boosted trees",
     )
     hidden: Widths = Field(default_factory=lambda: [512, 512], description="mlp: neurons of the hidden layers")
     negative_slope: Slope = Field(0.01, description="mlp: slope of LeakyReLU")
@@ -84,11 +87,19 @@ class ClassifierConfig(Section):
         description="cnn: channels of each stage of two residual blocks; fewer or smaller ones make it cheaper",
     )
     dropout: Dropout = Field(0.0, description="dropout after each hidden layer (mlp), before the last layer (cnn)")
-    epochs: Epochs = Field(150, description="passes over the training part")
-    batch_size: BatchSize = Field(1000, ge=2, description="showers per step")
-    lr: LearningRate = Field(2e-4, description="Adam learning rate")
+    leaves: Width = Field(15, ge=2, description="trees: most leaves of a tree")
+    epochs: Epochs = Field(150, description="passes over the training part (trees: most trees)")
+    batch_size: BatchSize = Field(1000, ge=2, description="showers per step (not for trees)")
+    lr: LearningRate = Field(2e-4, description="Adam learning rate (trees: weight of each tree)")
+    weight_decay: float = Field(0.0, ge=0, le=100, description="decoupled weight decay of the networks (AdamW)")
     plateau: bool = Field(False, description="reduce the rate by 0.1 after 10 epochs without better validation loss")
-    repeats: Times = Field(5, description="independent trainings: mean and standard deviation are reported")
+    choose: Literal["accuracy", "loss"] = Field(
+        "accuracy", description="what the validation part chooses the weights by (trees: always the loss)"
+    )
+    patience: Epochs | None = Field(
+        None, description="end a training after so many epochs without better weights; null: train all epochs"
+    )
+    repeats: Times = Field(5, description="independent trainings, or cross-validations with `folds`: averaged")
     standardise: bool = Field(
         False, description="shift and scale each input by its training mean and deviation (not published)"
     )
@@ -99,6 +110,13 @@ class ClassifierConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
     split: Split = Field(
         default_factory=lambda: Split(train=0.6, val=0.2, test=0.2), description="split of the joint sample"
+    )
+    folds: Times | None = Field(
+        None,
+        ge=3,
+        le=100,
+        description="cross-validation instead of one split: each repeat trains so many classifiers in turn, which score "
+        "every shower once; samples of different size are used whole, weighted to equal classes",
     )
 
     @model_validator(mode="before")
@@ -114,8 +132,12 @@ class ClassifierConfig(Section):
 
     @model_validator(mode="after")
     def _fits_network(self) -> ClassifierConfig:
-        if self.network == "cnn" and self.features == "high":
-            raise ValueError("network 'cnn' looks at voxels: expected features low, low_raw or low_normed, found high")
+        if self.network == "cnn" and self.features in ("high", "observables"):
+            raise ValueError(
+                f"network 'cnn' looks at voxels: expected features low, low_raw or low_normed, found {self.features}"
+            )
+        if self.network != "trees" and self.features == "observables":
+            raise ValueError(f"features 'observables' may be undefined: expected network trees, found {self.network}")
         return self
 
 
@@ -263,7 +285,12 @@ class Evaluation(Section):
     """How a sample is judged."""
 
     generation: Generation = Field(default_factory=Generation, description="what is drawn")
-    classifiers: dict[Name, ClassifierConfig] = Field(default_factory=dict, description="classifier tests by name")
+    classifiers: dict[Name, ClassifierConfig | None] = Field(
+        default_factory=dict,
+        validate_default=True,
+        description="classifier tests by name; `trees` and `low_log` (presets of these names) are always among them unless "
+        "set to null",
+    )
     multiclass: ClassifierConfig | None = Field(
         None, description="one classifier that tells all runs of a dataset and Geant4 apart (two runs or more)"
     )
@@ -285,3 +312,28 @@ class Evaluation(Section):
     @classmethod
     def _metrics(cls, value: Any) -> list[dict[str, Any]]:
         return parts(METRICS, "metric", value, "metrics")
+
+    @field_validator("multiclass")
+    @classmethod
+    def _one_network(cls, value: ClassifierConfig | None) -> ClassifierConfig | None:
+        if value is not None and (value.network == "trees" or value.folds):
+            found = "network trees" if value.network == "trees" else f"folds {value.folds}"
+            raise ValueError(f"one network tells several samples apart by one split; found {found}")
+        return value
+
+    @field_validator("classifiers", mode="before")
+    @classmethod
+    def _always(cls, value: Any) -> Any:
+        """Add the tests that are always made; their presets are what settings given under their names change."""
+        if not isinstance(value, dict):
+            return value
+        found = {name: {"preset": name} for name in ALWAYS} | value
+        return {
+            name: {"preset": name, **config} if name in ALWAYS and isinstance(config, dict) else config
+            for name, config in found.items()
+        }
+
+    @property
+    def tests(self) -> dict[str, ClassifierConfig]:
+        """The classifier tests that are made, those of every evaluation first."""
+        return {name: config for name, config in self.classifiers.items() if config is not None}

@@ -34,11 +34,11 @@ def evaluate_classifier(
 ) -> None:
     """Train the classifiers and write their scores and curves.
 
-    Scores are ``classifier/<name>/auc``, ``/accuracy`` and ``/jsd``: mean and standard deviation over the repeats, with
-    every training's value, the calibrated ones and the statistical error of the AUC in ``extra``. The NPZ holds fpr
-    (G,), tpr (R, G), weights_reference and weights_generated (R, T) of the test showers (large: like the reference),
-    rows_reference and rows_generated (T,), their rows in the files. Where the test cannot be made, the scores say why
-    and the curves are empty.
+    Scores are ``classifier/<name>/auc``, ``/accuracy`` and ``/jsd``: mean over the repeats with its whole error, and in
+    ``extra`` every repeat's value, the calibrated ones, the statistical part of the error, the numbers of scored showers and,
+    for the AUC, the smallest distance from 0.5 that they resolve. The NPZ holds fpr (G,), tpr (R, G), weights_reference (R, T)
+    and weights_generated (R, U) of the scored showers (large: like the reference), rows_reference (T,) and rows_generated
+    (U,), their rows in the files. Where the test cannot be made, the scores say why and the curves are empty.
 
     Args:
         reference, generated: shower files.
@@ -62,7 +62,8 @@ def evaluate_classifier(
             feature_table(path, geometry, threshold_MeV, config, r, what)
             for path, r, what in zip((reference, generated), rows, sizes, strict=True)
         ]
-        result = classifier_test(features[0], features[1], config, seed, grid=grid)
+        partners = common_energies(features[0][:, 0], features[1][:, 0]) if config.folds else None
+        result = classifier_test(features[0], features[1], config, seed, grid=grid, partners=partners)
     except MetricUnavailable as error:
         log.warning("classifier %s: %s", name, error)
         _write_missing(name, str(error), min(sizes.values()), seed, sample_name, out_json, out_npz)
@@ -76,9 +77,20 @@ def evaluate_classifier(
     write_npz(out_npz, curves)
 
 
+def common_energies(reference: np.ndarray, generated: np.ndarray) -> np.ndarray | None:
+    """Row of the reference (N,) whose incident energy each generated shower (M,) was made for; None: they do not follow it.
+
+    The workflow generates a fixed number of showers for each reference shower, one after another.
+    """
+    factor, rest = divmod(len(generated), len(reference))
+    if rest or not np.allclose(generated, np.repeat(reference, factor), rtol=1e-6, atol=0):
+        return None
+    return np.repeat(np.arange(len(reference)), factor)
+
+
 def _scores(result: ClassifierResult, name: str, sample_name: str) -> list[Score]:
     facts = {
-        "auc": {"statistical_error": result.auc_error, "calibrated": result.auc_calibrated.tolist()},
+        "auc": {"calibrated": result.auc_calibrated.tolist(), "resolves": 2 * result.null_error},
         "accuracy": {"calibrated": result.accuracy_calibrated.tolist()},
         "jsd": {"uncalibrated": result.jsd_uncalibrated.tolist()},
     }
@@ -90,15 +102,17 @@ def _scores(result: ClassifierResult, name: str, sample_name: str) -> list[Score
             Score(
                 name=f"classifier/{name}/{key}",
                 value=float(values.mean()),
-                error=float(values.std(ddof=1)) if len(values) > 1 else None,
+                error=result.errors[key],
                 n=result.n,
                 seed=result.seed,
                 sample=sample_name,
                 floor=floors[key],
                 extra={
                     "repeats": values.tolist(),
+                    "statistical_error": result.statistical[key],
                     "best_epoch": result.best_epoch.tolist(),
                     "n_test": len(result.rows_reference),
+                    "n_test_generated": len(result.rows_generated),
                     **facts[key],
                 },
             )

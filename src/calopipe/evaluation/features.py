@@ -12,12 +12,17 @@ from calopipe.geometry import Geometry
 from calopipe.metrics.features import (
     features_high,
     features_low,
+    features_low_log,
     features_low_normed,
     features_low_raw,
+    features_observables,
     regular_grid,
 )
 from calopipe.observables import compute
 from calopipe.seeds import generator
+
+#: brightest voxels of a layer among the features ``observables``
+_BRIGHTEST = 2
 
 
 def voxel_grid(geometry: Geometry, config: ClassifierConfig) -> tuple[int, int, int] | None:
@@ -33,23 +38,37 @@ def thinned_rows(n: int, config: ClassifierConfig, what: str) -> np.ndarray:
     return np.sort(picked)
 
 
+def features_of(
+    showers: np.ndarray,
+    incident_energies: np.ndarray,
+    geometry: Geometry,
+    threshold_MeV: float | None,
+    config: ClassifierConfig,
+) -> np.ndarray:
+    """(N, D) float32 features of showers (N, V) at incident energies (N, 1) in MeV, as `config.features` names them."""
+    threshold = geometry.threshold_MeV if threshold_MeV is None else threshold_MeV
+    if config.features == "high":
+        return features_high(compute(showers, incident_energies, geometry, threshold, brightest=0), incident_energies)
+    if config.features == "observables":
+        found = compute(showers, incident_energies, geometry, threshold, brightest=_BRIGHTEST)
+        return features_observables(found, incident_energies, geometry.alpha_layers)
+    if config.features == "low_normed":
+        return features_low_normed(showers, incident_energies, geometry.layer_slices, threshold)
+    if config.features == "low_log":
+        return features_low_log(showers, incident_energies, threshold)
+    make = {"low": features_low, "low_raw": features_low_raw}[config.features]
+    return make(showers, incident_energies, threshold, config.voxel_scale)
+
+
 def feature_table(
     path: Path, geometry: Geometry, threshold_MeV: float | None, config: ClassifierConfig, rows: np.ndarray, what: str
 ) -> np.ndarray:
     """(N, D) float32 features of the showers in `rows`, read piece by piece."""
-    threshold = geometry.threshold_MeV if threshold_MeV is None else threshold_MeV
     table: np.ndarray | None = None
     start = 0
     everything = len(rows) == rows[-1] + 1
     for chunk in stream(path, geometry, f"features of {what}", rows=None if everything else rows):
-        showers, incident = chunk.showers, chunk.incident_energies
-        if config.features == "high":
-            part = features_high(compute(showers, incident, geometry, threshold, brightest=0), incident)
-        elif config.features == "low_normed":
-            part = features_low_normed(showers, incident, geometry.layer_slices, threshold)
-        else:
-            make = {"low": features_low, "low_raw": features_low_raw}[config.features]
-            part = make(showers, incident, threshold, config.voxel_scale)
+        part = features_of(chunk.showers, chunk.incident_energies, geometry, threshold_MeV, config)
         if table is None:
             table = np.empty((len(rows), part.shape[1]), dtype=np.float32)
         keep = part[: len(rows) - start]  # a head of the file is read as a whole

@@ -1,6 +1,6 @@
-"""What the two-class and the multi-class test share: the split, the data without copies, one training.
+"""What the two-class and the multi-class test share: the data without copies, one training of a network.
 
-Feature tables can be large (set 3 of the CaloChallenge: 160 kB a shower), so they are used where they lie: parts of the
+Feature tables can be large (set 3 of the CaloChallenge: 160 kB a shower), so they are used where they lie: parts of a
 split are row numbers, and only batches are gathered and standardised. On a GPU the tables move there when they take less
 than half of its free memory, else batches do.
 """
@@ -15,12 +15,10 @@ import torch
 from torch import nn
 
 from calopipe.config.evaluation import ClassifierConfig
-from calopipe.errors import MetricUnavailable, NumericsError
+from calopipe.errors import NumericsError
 from calopipe.metrics.classifier_networks import Grid, build_network
-from calopipe.seeds import generator
+from calopipe.metrics.classifier_split import Rows
 
-PARTS = ("train", "val", "test")
-_MIN_PER_CLASS = 20
 _BLOCK = 1000
 
 
@@ -41,48 +39,24 @@ class Task:
     perfect: float = float("inf")
 
 
-def split_rows(
-    tables: Sequence[np.ndarray], config: ClassifierConfig
-) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-    """Equally long random row numbers of each sample, and the positions in them of each part.
-
-    Raises:
-        MetricUnavailable: different numbers of features, fewer than 20 showers of a sample, or an empty part.
-    """
-    if any(t.ndim != 2 or t.shape[1] != tables[0].shape[-1] for t in tables):
-        raise MetricUnavailable(f"features {' and '.join(str(t.shape) for t in tables)} do not match")
-    n = min(*(len(t) for t in tables), config.max_per_class or len(tables[0]))
-    if n < _MIN_PER_CLASS:
-        raise MetricUnavailable(f"a classifier test needs {_MIN_PER_CLASS} showers of each sample, found {n}")
-    rng = generator(config.split.seed, "classifier split")
-    rows = [rng.permutation(len(t))[:n] for t in tables]
-    first, second = int(n * config.split.train + 1e-9), int(n * (config.split.train + config.split.val) + 1e-9)
-    parts = dict(zip(PARTS, np.split(np.arange(n), [first, second]), strict=True))
-    for name, part in parts.items():
-        if part.size == 0:
-            raise MetricUnavailable(f"the {name} part of the classifier's split is empty")
-    return rows, parts
-
-
 class TrainingData:
     """The parts of K samples; each part holds its showers sample by sample, in the order of `tables`.
 
     Args:
         tables: (N_k, D) features of each sample; float32 tables are not copied.
-        config: split, device, and whether features are standardised (by the moments of the training part).
+        rows: part -> row numbers of each sample, see :mod:`calopipe.metrics.classifier_split`.
+        config: device, and whether features are standardised (by the moments of the training part).
 
     Attributes:
-        rows: row numbers of each sample that are used, (n,) each.
-        parts: part -> positions in `rows`.
+        rows: as given.
         labels: part -> number of each shower's sample.
 
     Raises:
-        MetricUnavailable: see :func:`split_rows`.
         NumericsError: a feature is not finite.
     """
 
-    def __init__(self, tables: Sequence[np.ndarray], config: ClassifierConfig) -> None:
-        self.rows, self.parts = split_rows(tables, config)
+    def __init__(self, tables: Sequence[np.ndarray], rows: Rows, config: ClassifierConfig) -> None:
+        self.rows = rows
         for table in tables:
             if not (np.isfinite(table.min()) and np.isfinite(table.max())):
                 raise NumericsError("features of the classifier test are not finite")
@@ -90,13 +64,10 @@ class TrainingData:
         self.device = torch.device(auto if config.device == "auto" else config.device)
         self._tables = _placed([torch.from_numpy(np.asarray(t, dtype=np.float32)) for t in tables], self.device)
         home = self._tables[0].device
-        self._rows = {
-            name: torch.from_numpy(np.concatenate([r[part] for r in self.rows])).to(home)
-            for name, part in self.parts.items()
-        }
+        self._rows = {part: torch.from_numpy(np.concatenate(chosen)).to(home) for part, chosen in rows.items()}
         self.labels = {
-            name: torch.arange(len(tables)).repeat_interleave(part.size).to(self.device)
-            for name, part in self.parts.items()
+            part: torch.arange(len(tables)).repeat_interleave(torch.tensor([len(r) for r in chosen])).to(self.device)
+            for part, chosen in rows.items()
         }
         self._mean = self._scale = None
         if config.standardise:
@@ -111,10 +82,10 @@ class TrainingData:
         """(b, D) features of the showers at these positions (b,) of a part, on the device that computes."""
         home = self._tables[0].device
         positions = positions.to(home)
-        rows, size = self._rows[part][positions], self.parts[part].size
+        rows, sample = self._rows[part][positions], self.labels[part].to(home)[positions]
         x = torch.empty(len(rows), self.n_features, device=home)
         for k, table in enumerate(self._tables):
-            mine = torch.nonzero(positions // size == k)[:, 0]
+            mine = torch.nonzero(sample == k)[:, 0]
             x[mine] = table[rows[mine]]
         x = x.to(self.device)
         return x if self._mean is None else (x - self._mean) / self._scale
@@ -156,7 +127,7 @@ def train_network(
     with torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []):
         torch.manual_seed(seed)
         network = build_network(data.n_features, config, task.outputs, grid).to(data.device)
-        optimizer = torch.optim.Adam(network.parameters(), lr=config.lr, fused=True)
+        optimizer = _optimizer(network, config)
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=10)
         best, best_epoch, kept = -float("inf"), 0, {}
         for epoch in range(1, config.epochs + 1):
@@ -166,7 +137,7 @@ def train_network(
             if goodness > best:
                 best, best_epoch = goodness, epoch
                 kept = {k: v.detach().clone() for k, v in network.state_dict().items()}
-            if goodness >= task.perfect:
+            if goodness >= task.perfect or (config.patience and epoch - best_epoch >= config.patience):
                 break
             if config.plateau:
                 plateau.step(task.loss(logits, data.labels["val"]))
@@ -177,6 +148,13 @@ def train_network(
     if not all(np.isfinite(o).all() for o in outputs.values()):
         raise NumericsError("the classifier's training diverged: its output is not finite")
     return outputs, best_epoch
+
+
+def _optimizer(network: nn.Module, config: ClassifierConfig) -> torch.optim.Optimizer:
+    """Adam; with weight decay AdamW (Loshchilov and Hutter, arXiv:1711.05101)."""
+    if config.weight_decay > 0:
+        return torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
+    return torch.optim.Adam(network.parameters(), lr=config.lr, fused=True)
 
 
 def _train_epoch(

@@ -16,6 +16,8 @@ from calopipe.geometry import Geometry
 
 #: added to layer and total energies (MeV) before their logarithm is taken
 LOG_OFFSET_MEV = 1e-8
+#: stands for the threshold in logarithms of voxels where there is none: 1 eV
+SMALLEST_MEV = 1e-6
 
 
 def _checked(showers: np.ndarray, incident_energies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -75,6 +77,52 @@ def features_low_normed(
         voxels[:, s] /= (layers[:, i : i + 1] + 1e-16).astype(np.float32)
     columns = [np.log10(incident), voxels, np.log10(layers + LOG_OFFSET_MEV)]
     return np.concatenate([c.astype(np.float32, copy=False) for c in columns], axis=1)
+
+
+def features_low_log(showers: np.ndarray, incident_energies: np.ndarray, threshold_MeV: float = 0.0) -> np.ndarray:
+    """log10 of the incident energy and of each voxel, in MeV; empty voxels lie a decade below the threshold.
+
+    So a hit differs from no hit, and soft voxels count as much as bright ones. Without a threshold (0) it is
+    :data:`SMALLEST_MEV` for this purpose, and voxels below that are raised to the value of empty ones.
+
+    Returns:
+        (N, 1 + V) float32.
+    """
+    showers, incident = _checked(showers, incident_energies)
+    floor = np.float32(0.1 * (threshold_MeV if threshold_MeV > 0 else SMALLEST_MEV))
+    voxels = _above(showers, threshold_MeV)
+    np.log10(np.maximum(voxels, floor, out=voxels), out=voxels)
+    return np.concatenate([np.log10(incident).astype(np.float32), voxels], axis=1)
+
+
+def features_observables(
+    observables: Mapping[str, np.ndarray], incident_energies: np.ndarray, alpha_layers: Sequence[int]
+) -> np.ndarray:
+    """:func:`features_high` and what trees would have to find out step by step, NaN where a layer is empty.
+
+    Further columns: E_tot / E_inc, E_layer / E_tot, and (where the observables have them) the brightest voxels over the energy
+    of their layer. Centroids, widths and brightest voxels of an empty layer are NaN, not 0.
+
+    Args:
+        observables, incident_energies: as for :func:`features_high`.
+        alpha_layers: numbers of the layers that eta and phi are of.
+
+    Returns:
+        (N, F) float32.
+    """
+    empty = observables["E_layer"] <= 0
+    of = {"EC_r": empty, "width_r": empty, "brightest_fraction": empty[..., None]}
+    of |= dict.fromkeys(("EC_eta", "EC_phi", "width_eta", "width_phi"), empty[:, list(alpha_layers)])
+    defined = dict(observables)
+    defined |= {k: np.where(where, np.nan, observables[k]) for k, where in of.items() if k in observables}
+    columns = [
+        features_high(defined, incident_energies),
+        observables["E_ratio"][:, None],
+        observables["layer_fraction"],
+    ]
+    if "brightest_fraction" in defined:
+        columns.append(defined["brightest_fraction"].reshape(len(empty), -1))
+    return np.concatenate([np.asarray(c, dtype=np.float32) for c in columns], axis=1)
 
 
 def features_high(observables: Mapping[str, np.ndarray], incident_energies: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from torch import nn
 from calopipe.config.evaluation import ClassifierConfig
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.classifier_networks import Grid
+from calopipe.metrics.classifier_split import check_tables, one_split
 from calopipe.metrics.classifier_training import Task, TrainingData, train_network
 from calopipe.seeds import derive
 
@@ -93,7 +94,9 @@ def multiclass_test(
     """
     if len(tables) < 2:
         raise MetricUnavailable(f"a multi-class test needs the reference and a generator, found {len(tables)} samples")
-    data = TrainingData(list(tables.values()), config)
+    samples = list(tables.values())
+    check_tables(samples)
+    data = TrainingData(samples, one_split([len(t) for t in samples], config), config)
     task = Task(outputs=len(tables), loss=nn.functional.cross_entropy, goodness=_minus_cross_entropy)
     posteriors, epochs = [], []
     for repeat in range(config.repeats):
@@ -112,7 +115,7 @@ def _result(
     names: tuple[str, ...], log_p: np.ndarray, epochs: list[int], data: TrainingData, seed: int
 ) -> MulticlassResult:
     """Means and counts of log posteriors (R, K T, K), whose showers come sample by sample."""
-    k, size = len(names), data.parts["test"].size
+    k, size = len(names), len(data.rows["test"][0])
     by_sample = log_p.reshape(len(log_p), k, size, k)
     taken_for = by_sample.argmax(axis=3)
     confusion = np.stack([(taken_for == j).sum(axis=2) for j in range(k)], axis=2)
@@ -121,5 +124,11 @@ def _result(
     errors = [values.std(axis=0, ddof=1) / np.sqrt(size) if size > 1 else np.full(k, np.nan)
               for values in (on_reference, ratio)]  # fmt: skip
     return MulticlassResult(
-        names, by_sample.mean(axis=2), confusion, *errors, np.asarray(epochs), len(data.rows[0]), seed
+        names,
+        by_sample.mean(axis=2),
+        confusion,
+        *errors,
+        np.asarray(epochs),
+        sum(len(r[0]) for r in data.rows.values()),
+        seed,
     )

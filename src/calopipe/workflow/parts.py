@@ -46,7 +46,7 @@ class StudyParts:
     def pattern(self, section: str) -> str:
         """Regular expression of the names in `section` (datasets, models, evaluations, or classifiers of any of them)."""
         if section == "classifiers":
-            names = {name for e in self.study.evaluations.values() for name in e.classifiers}
+            names = {name for e in self.study.evaluations.values() for name in e.tests}
         else:
             names = set(getattr(self.study, section))
         return "|".join(re.escape(name) for name in sorted(names)) or "(?!)"

@@ -83,7 +83,6 @@ class Plan(StageSettings):
         """Files of a run that the report shows or links: the fields of calopipe.report.artifacts.RunArtifacts."""
         folder, model = f"{self.study.results}/{run.folder}", self.model(run.model)
         evaluation = self.study.evaluations[run.evaluation]
-        classifiers = evaluation.classifiers
         found = {
             "dataset": run.dataset,
             "model": run.model,
@@ -98,7 +97,7 @@ class Plan(StageSettings):
                     "curves": f"{folder}/classifiers/{name}.npz",
                     "weights": f"{folder}/weights/{name}.npz",
                 }
-                for name in classifiers
+                for name in evaluation.tests
             },
             "regression": {name: self._regression_files(run, name) for name in self.regressors(run)},
             "epochs": f"{folder}/scores_by_epoch.json" if self.keeps_epochs(run.model) else None,

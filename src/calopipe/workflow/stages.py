@@ -49,9 +49,9 @@ class StageSettings(StudyParts):
 
     def _classify(self, dataset: str, classifier: str, **wildcards: Any) -> dict[str, Any]:
         evaluation = self.evaluation(dataset=dataset, **wildcards)
-        if classifier not in evaluation.classifiers:
+        if classifier not in evaluation.tests:
             raise ConfigError(f"the evaluation of this run has no classifier '{classifier}'")
-        config = plain(evaluation.classifiers[classifier])
+        config = plain(evaluation.tests[classifier])
         return {"classifier": config, "seed": evaluation.seed, **self.where(dataset)}
 
     def _compare(self, dataset: str, evaluation: str, **_: Any) -> dict[str, Any]:
