@@ -254,10 +254,15 @@ def run_job(
 
     ``gradient`` None: result (N, D) and logdet (N,) are outputs. ``gradient`` (gz, gparams): logdet holds the gradient
     of the log-dets, result becomes that of x, gparams (N, 3K-1, T) that of the logits.
+
+    Raises ValueError on empty tensors and IndexError on columns that x does not have: compiled code checks no bounds.
     """
     (n, dim), (_, logits, transformed) = x.shape, params.shape
     if n == 0 or transformed == 0:
         raise ValueError("run_job needs at least one row and one transformed dimension")
+    low, high = active.aminmax()
+    if active.dtype != torch.int64 or int(low) < 0 or int(high) >= dim:
+        raise IndexError(f"columns to transform must be int64 from 0 to {dim - 1}, found {int(low)} to {int(high)}")
     threads = 1 if _Process.forked else min(torch.get_num_threads(), max(1, n * transformed // 512))
     rows = max(1, -(-n // (8 * threads)))
     code, call, _ = _entry(gradient is not None, np.float32 if params.dtype == torch.float32 else np.float64)

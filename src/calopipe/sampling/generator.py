@@ -47,7 +47,11 @@ class Generator:
         network = load_network(flow, device=where)
         if network.kind == "autoencoder":
             raise CheckpointError(f"{flow}: an autoencoder alone cannot generate; pass its flow's checkpoint")
+        if network.kind == "regressor":
+            raise CheckpointError(f"{flow}: a regressor cannot generate; pass a flow's checkpoint")
         if network.kind == "flow":
+            if autoencoder is not None:
+                raise CheckpointError(f"{flow}: a flow of showers needs no autoencoder, but {autoencoder} was given")
             return cls(network, None, where)
         if autoencoder is None:
             raise CheckpointError(f"{flow}: a latent flow needs the checkpoint of its autoencoder too")
@@ -57,6 +61,10 @@ class Generator:
             raise CheckpointError(
                 f"{flow}: made for latent dimension {network.extra['latent_dim']} and geometry "
                 f"{network.geometry['name']}, but {autoencoder} has {latent_dim} and {decoder.geometry['name']}"
+            )
+        if network.upstream.get("autoencoder") != decoder.digest():
+            raise CheckpointError(
+                f"{flow}: learned latents of another training (or seed) of the autoencoder than the one in {autoencoder}"
             )
         return cls(network, decoder, where)
 

@@ -28,7 +28,10 @@ ROWS = 2000
 
 
 def encode(autoencoder: Path, showers: Path, latents: Path) -> None:
-    """Encode a shower file: write mu, logvar (N, latent), extras u (N, L) and incident_energies (N, 1)."""
+    """Encode a shower file: write mu, logvar (N, latent), extras u (N, L) and incident_energies (N, 1).
+
+    The attribute `encoded_by` holds the digest of the autoencoder, which a flow that learns the latents passes on.
+    """
     check_target(latents, [autoencoder, showers])
     network = load_network(autoencoder, "autoencoder", pick_device("auto"))
     torch.manual_seed(seeds.derive(network.seed, "encode", showers.name))
@@ -36,6 +39,7 @@ def encode(autoencoder: Path, showers: Path, latents: Path) -> None:
     _check_voxels(network, info.n_voxels, showers)
     with hdf5_output(latents) as output:
         start = 0
+        output.file.attrs["encoded_by"] = network.digest()
         for energies, voxels in _chunks(showers, info.n_showers, "encode"):
             with torch.no_grad():
                 x, incident = (torch.from_numpy(a).to(_device(network)) for a in (voxels, energies))

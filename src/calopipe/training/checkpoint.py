@@ -1,10 +1,18 @@
-"""One file per trained network: weights, fitted preprocessing, settings, seed, geometry, history, range of conditions."""
+"""One file per trained network: weights, fitted preprocessing, settings, seed, geometry, history, range of conditions.
+
+The file is sealed by a checksum (:mod:`calopipe.training.sealed`) and every key of it is checked
+(:mod:`calopipe.training.schema`) before anything is computed. A checkpoint of another format is refused; one of the same
+format that another version of calopipe wrote is used with a warning, as its numbers may differ by what has been mended.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,14 +20,14 @@ from torch import Tensor
 from calopipe import __version__
 from calopipe.config.base import validate
 from calopipe.config.parts import MODELS
-from calopipe.errors import CheckpointError
+from calopipe.errors import CalopipeError, CheckpointError
 from calopipe.io.conditions import TrainedRange
-from calopipe.io.output import replacing
 from calopipe.models.base import Autoencoder, EnergyRegressor, GenerativeModel
 from calopipe.preprocessing import Chain, Layout, build_chain
+from calopipe.training.schema import FORMAT, Kind, at_most, check_content, check_finite, check_weights
+from calopipe.training.sealed import UNSEALED, read_sealed, write_sealed
 
-FORMAT = 1
-Kind = Literal["autoencoder", "flow", "latent_flow", "regressor"]
+log = logging.getLogger("calopipe")
 
 
 @dataclass
@@ -44,7 +52,8 @@ class Network:
         geometry: {"name", "hash"}; layout: voxels per layer and threshold.
         dim, cond_dim: columns of the chain's input.
         seed: training seed.
-        extra: further facts, e.g. ``latent_dim`` of the autoencoder that a latent flow belongs to.
+        extra: further facts: ``latents`` and ``latent_dim`` of a latent flow.
+        upstream: :meth:`digest` of the networks whose output it learned, by name (``autoencoder``).
         trained: the incident energies it was trained on; None where a checkpoint does not say.
     """
 
@@ -59,6 +68,22 @@ class Network:
     model: GenerativeModel | Autoencoder | EnergyRegressor
     extra: dict[str, Any]
     trained: TrainedRange | None = None
+    upstream: dict[str, str] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """SHA-256 (64 hexadecimal digits) of all that decides what the network computes, wherever it is stored."""
+        facts = [self.kind, self.settings, self.geometry, asdict(self.layout), self.dim, self.cond_dim, self.seed]
+        digest = hashlib.sha256(json.dumps([*facts, self.extra, self.upstream], sort_keys=True).encode())
+        for part, module in self.parts.items():
+            for key, value in sorted(module.state_dict().items()):
+                digest.update(f"{part}.{key} {value.dtype} {tuple(value.shape)}".encode())
+                digest.update(value.cpu().reshape(-1).contiguous().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    @property
+    def parts(self) -> dict[str, torch.nn.Module]:
+        """What has weights or fitted numbers, by the key of the checkpoint that holds them."""
+        return {"chain": self.chain, "model": self.model}
 
     def eval(self) -> Network:
         """Put both parts into evaluation mode and return self."""
@@ -93,7 +118,11 @@ def build_network(
 
 
 def save_network(path: Path, network: Network, history: list[dict[str, float]]) -> None:
-    """Write the checkpoint under a temporary name and rename."""
+    """Write the checkpoint; it appears under its name only when it is complete.
+
+    Raises:
+        CheckpointError: weights that are not finite. DataError: it cannot be written.
+    """
     content = {
         "format": FORMAT,
         "calopipe_version": __version__,
@@ -101,58 +130,72 @@ def save_network(path: Path, network: Network, history: list[dict[str, float]]) 
         "settings": network.settings,
         "geometry": network.geometry,
         "layer_sizes": list(network.layout.layer_sizes),
-        "threshold_MeV": network.layout.threshold_MeV,
+        "threshold_MeV": float(network.layout.threshold_MeV),
         "dim": network.dim,
         "cond_dim": network.cond_dim,
         "seed": network.seed,
         "extra": network.extra,
+        "upstream": network.upstream,
         "trained": None if network.trained is None else asdict(network.trained),
         "history": history,
-        "chain": {k: v.cpu() for k, v in network.chain.state_dict().items()},
-        "model": {k: v.cpu() for k, v in network.model.state_dict().items()},
     }
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    for part, module in network.parts.items():
+        content[part] = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+    try:
+        check_content(content)
+        for part in network.parts:
+            check_finite(part, content[part])
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: not written: {error}") from None
+    write_sealed(path, content)
 
 
 def load_network(path: Path, kind: Kind | None = None, device: str | torch.device = "cpu") -> Network:
     """Read a checkpoint (safely: tensors and plain values only) and rebuild the network on `device`.
 
     Raises:
-        CheckpointError: unreadable, of another format or kind, or weights that do not fit the settings.
+        CheckpointError: unreadable, damaged, of another format or kind, keys or weights that are missing or not as they
+            must be.
     """
+    path = Path(path)
+    content, sealed = read_sealed(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such checkpoint") from None
-    except Exception as error:  # a broken file can make the unpickler raise anything
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise CheckpointError(f"{path}: not a checkpoint that can be read ({reason})") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise CheckpointError(f"{path}: expected a calopipe checkpoint of format {FORMAT}, found {found}")
-    if kind is not None and content["kind"] != kind:
-        raise CheckpointError(f"{path}: expected a checkpoint of kind '{kind}', found '{content['kind']}'")
-    layout = Layout(tuple(content["layer_sizes"]), content["threshold_MeV"])
-    keys = ("kind", "settings", "geometry")
-    rest = ("dim", "cond_dim", "seed", "extra")
-    with torch.random.fork_rng(devices=[]):
-        network = build_network(*(content[k] for k in keys), layout, *(content[k] for k in rest))
-    try:
-        network.chain.load_state_dict(content["chain"])
-        network.model.load_state_dict(content["model"])
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: weights do not fit the settings: {' '.join(str(error).split())}") from error
-    network.trained = _trained(content.get("trained"), path)
-    network.chain.to(device)
-    network.model.to(device)
+        check_content(content)
+        if kind is not None and content["kind"] != kind:
+            raise CheckpointError(f"expected a checkpoint of kind '{kind}', found '{content['kind']}'")
+        network = _rebuild(content)
+        if not sealed:
+            raise CheckpointError(UNSEALED)
+    except CalopipeError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    if content["calopipe_version"] != __version__:
+        log.warning(
+            "warning: %s was written by calopipe %s; this is %s", path, content["calopipe_version"], __version__
+        )
+    for module in network.parts.values():
+        module.to(device)
     return network.eval()
 
 
-def _trained(content: Any, path: Path) -> TrainedRange | None:
-    if content is None:
-        return None
+def _rebuild(content: dict[str, Any]) -> Network:
+    layout = Layout(tuple(content["layer_sizes"]), content["threshold_MeV"])
+    keys = ("kind", "settings", "geometry")
+    rest = ("dim", "cond_dim", "seed", "extra")
+    stored = sum(value.numel() for part in ("chain", "model") for value in content[part].values())
     try:
-        return TrainedRange(float(content["low"]), float(content["high"]), int(content["n"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: 'trained': expected low, high and n, found {content!r:.80}") from error
+        with torch.random.fork_rng(devices=[]), at_most(stored):
+            network = build_network(*(content[k] for k in keys), layout, *(content[k] for k in rest))
+    except CalopipeError:
+        raise
+    except Exception as error:  # settings from a file can make a constructor raise anything
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"settings: no network can be built of them ({type(error).__name__}: {reason})"
+        ) from error
+    for part, module in network.parts.items():
+        check_weights(part, module, content[part])
+        module.load_state_dict(content[part])
+    trained = content["trained"]
+    network.trained = None if trained is None else TrainedRange(**trained)
+    network.upstream = content["upstream"]
+    return network

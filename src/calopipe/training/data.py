@@ -28,12 +28,16 @@ FIT_ROWS = 50_000
 
 @dataclass(frozen=True)
 class Encoded:
-    """Latents of showers: mu, logvar (N, latent), extras u (N, L), incident energies (N, 1) in MeV."""
+    """Latents of showers: mu, logvar (N, latent), extras u (N, L), incident energies (N, 1) in MeV.
+
+    encoded_by: digest of the autoencoder they are of.
+    """
 
     mu: Tensor
     logvar: Tensor
     extras: Tensor
     incident: Tensor
+    encoded_by: str
 
 
 def block_rows(path: Path, n: int, job: TrainingJob) -> slice:
@@ -80,10 +84,13 @@ def load_latents(path: Path, job: TrainingJob | None = None) -> Encoded:
         rows = slice(None) if job is None else block_rows(path, n, job)
         with at(path):
             arrays = [torch.from_numpy(np.asarray(part[rows], dtype=np.float32)) for part in found.values()]
+            encoded_by = file.attrs.get("encoded_by")
     for key, array in zip(found, arrays, strict=True):
         if not torch.isfinite(array).all():
             raise DataError(f"{path}: '{key}' holds values that are not finite; {REMEDY}")
-    return Encoded(*arrays)
+    if not isinstance(encoded_by, str):
+        raise DataError(f"{path}: does not say which autoencoder its latents are of; {REMEDY}")
+    return Encoded(*arrays, encoded_by)
 
 
 def fit_rows(n: int, seed: int) -> Tensor:

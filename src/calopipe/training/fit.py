@@ -16,14 +16,15 @@ import lightning.pytorch as pl
 import pandas as pd
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, TQDMProgressBar
 
 from calopipe import seeds
 from calopipe.config.networks import Training
 from calopipe.errors import TrainingError
-from calopipe.io.output import replacing
+from calopipe.io.output import replacing, writing
 from calopipe.training.checkpoint import Network, save_network
 from calopipe.training.module import Assemble, Data, TrainingModule
+from calopipe.training.rolling import BEST, RollingStates, SealedFiles, kept_states, load_weights
 
 log = logging.getLogger("calopipe")
 
@@ -56,18 +57,6 @@ class History(Callback):
         self.rows = list(state_dict["rows"])
 
 
-class KeepEpochs(Callback):
-    """Copies of the training's state every few epochs, beside the rolling checkpoints, see :func:`export_kept`."""
-
-    def __init__(self, every: int, folder: Path) -> None:
-        self.every, self.folder = every, folder
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        done = trainer.current_epoch + 1
-        if done % self.every == 0:
-            trainer.save_checkpoint(self.folder / f"kept-{done:05d}.ckpt")
-
-
 def fit(
     network: Network, training: Training, data: Data, assemble: Assemble, rolling: Path, history: Path
 ) -> list[dict[str, float]]:
@@ -77,7 +66,7 @@ def fit(
         network: fresh network with fitted preprocessing; holds the chosen weights afterwards.
         training: epochs, optimiser, schedule, ...
         data: batches. assemble: batch tensors -> (x, cond).
-        rolling: folder of rolling checkpoints; emptied when training is complete.
+        rolling: folder of the states to continue from, see :mod:`calopipe.training.rolling`.
         history: CSV written at the end.
 
     Returns:
@@ -85,34 +74,25 @@ def fit(
 
     Raises:
         TrainingError: non-finite loss, or training was interrupted (SIGTERM, Ctrl-C); rolling checkpoints stay.
+        DataError: a file cannot be written (disk full); run again when it can, training goes on.
     """
     total_steps = training.epochs * data.steps_per_epoch()
     module = TrainingModule(network, training, assemble, total_steps)
     rows = History(training.epochs)
-    keeper = ModelCheckpoint(
-        dirpath=rolling,
-        filename="best",
-        monitor="val_loss" if training.weights == "best" else None,
-        save_top_k=1,
-        save_last=True,
-        every_n_epochs=training.checkpoint_every,
-        enable_version_counter=False,
-        save_on_train_epoch_end=True,
-    )
-    kept = [KeepEpochs(training.keep_every, rolling)] if training.keep_every else []
-    trainer = _trainer(training, rolling, [rows, keeper, *kept])
-    last = rolling / "last.ckpt"
+    states = RollingStates(rolling, training)
+    trainer = _trainer(training, rolling, [rows, states])
+    start = states.newest(network)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
         torch.manual_seed(seeds.derive(network.seed, "training"))
-        trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=False)
+        trainer.fit(module, datamodule=data, ckpt_path=None if start is None else str(start), weights_only=True)
     if trainer.interrupted or trainer.current_epoch < training.epochs:
-        raise TrainingError(f"training stopped in epoch {trainer.current_epoch}; run again to continue from {last}")
-    if training.weights == "best" and keeper.best_model_path:
-        state = torch.load(keeper.best_model_path, map_location="cpu", weights_only=False)
-        module.load_state_dict(state["state_dict"])
-    _write_history(history, rows.rows)
+        raise TrainingError(f"training stopped in epoch {trainer.current_epoch}; run again to continue from {rolling}")
+    if states.best_loss is not None:
+        load_weights(rolling / BEST, network)
+    with replacing(history) as temporary, writing(history):
+        pd.DataFrame(rows.rows).to_csv(temporary, index=False)
     network.eval()
     return rows.rows
 
@@ -123,24 +103,14 @@ def export_kept(rolling: Path, network: Network, folder: Path, rows: list[dict[s
     The weights are those that the final checkpoint would hold had training ended there (averaged, if averages are
     used). The folder is made also where nothing was kept.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob("epoch-*.pt"):
-        path.unlink()
-    for path in sorted(rolling.glob("kept-*.ckpt")):
-        number = int(path.stem.removeprefix("kept-"))
-        state = torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("epoch-*.pt"):
+            path.unlink()
+    for number, path in kept_states(rolling).items():
         copied = replace(network, chain=copy.deepcopy(network.chain), model=copy.deepcopy(network.model))
-        for part, module in (("chain.", copied.chain), ("model.", copied.model)):
-            module.load_state_dict({k.removeprefix(part): v for k, v in state.items() if k.startswith(part)})
+        load_weights(path, copied)
         save_network(folder / f"epoch-{number:05d}.pt", copied, rows[:number])
-
-
-def clear(rolling: Path) -> None:
-    """Remove rolling checkpoints once the final checkpoint is safely written."""
-    for path in rolling.glob("*"):
-        path.unlink()
-    if rolling.exists():
-        rolling.rmdir()
 
 
 def _trainer(training: Training, rolling: Path, callbacks: list[Callback]) -> pl.Trainer:
@@ -165,10 +135,5 @@ def _trainer(training: Training, rolling: Path, callbacks: list[Callback]) -> pl
         default_root_dir=rolling,
         enable_progress_bar=progress,
         enable_model_summary=False,
-        plugins=[LightningEnvironment()],  # one process: Snakemake talks to SLURM, Lightning must not
+        plugins=[LightningEnvironment(), SealedFiles()],  # one process: Snakemake talks to SLURM, Lightning must not
     )
-
-
-def _write_history(path: Path, rows: list[dict[str, float]]) -> None:
-    with replacing(path) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False)

@@ -13,17 +13,20 @@ from torch import Tensor
 
 from calopipe import seeds
 from calopipe.config.networks import AutoencoderStage, FlowStage, RegressorStage, Training
+from calopipe.errors import DataError
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io import file_info
 from calopipe.io.conditions import TrainedRange
 from calopipe.models.base import Autoencoder, EnergyRegressor
 from calopipe.models.latent_target import LatentTarget
 from calopipe.preprocessing import Layout
-from calopipe.training.checkpoint import Kind, Network, build_network, save_network
+from calopipe.training.checkpoint import Network, build_network, save_network
 from calopipe.training.data import block_rows, fit_rows, load_latents, load_showers, reflections
-from calopipe.training.fit import clear, export_kept, fit
+from calopipe.training.fit import export_kept, fit
 from calopipe.training.job import TrainingJob
 from calopipe.training.module import Assemble, Data
+from calopipe.training.rolling import clear
+from calopipe.training.schema import Kind
 
 log = logging.getLogger("calopipe")
 
@@ -49,19 +52,22 @@ def train_flow(settings: FlowStage, job: TrainingJob, latent: bool = False) -> N
         _train("flow", values, geometry, job, _showers(job, geometry))
         return
     train, val = load_latents(job.train, job), load_latents(job.val)
+    if train.encoded_by != val.encoded_by:
+        raise DataError(f"{job.train} and {job.val} hold latents of different autoencoders; encode both anew")
+    upstream = {"autoencoder": train.encoded_by}
     target = LatentTarget(settings.latents, train.mu.shape[1])
     extra = {"latents": target.mode, "latent_dim": target.latent_dim}
     if target.mode == "once":
         torch.manual_seed(seeds.derive(job.seed, "latents drawn once"))
         drawn = [(target.assemble(e.mu, e.logvar, e.extras), e.incident) for e in (train, val)]
-        _train("latent_flow", values, geometry, job, (drawn[0], drawn[1]), extra=extra)
+        _train("latent_flow", values, geometry, job, (drawn[0], drawn[1]), extra=extra, upstream=upstream)
         return
 
     def assemble(mu: Tensor, logvar: Tensor, extras: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         return target.assemble(mu, logvar, extras), cond
 
     encoded = [(e.mu, e.logvar, e.extras, e.incident) for e in (train, val)]
-    _train("latent_flow", values, geometry, job, (encoded[0], encoded[1]), assemble, extra)
+    _train("latent_flow", values, geometry, job, (encoded[0], encoded[1]), assemble, extra, upstream)
 
 
 def train_regressor(settings: RegressorStage, job: TrainingJob) -> None:
@@ -100,6 +106,7 @@ def _train(
     tensors: Tensors,
     assemble: Assemble = _as_read,
     extra: dict[str, Any] | None = None,
+    upstream: dict[str, str] | None = None,
 ) -> None:
     """Fit preprocessing on the training split, train, write the checkpoint, drop the rolling checkpoints."""
     if job.threads:
@@ -110,6 +117,7 @@ def _train(
     x, cond = assemble(*(t[fit_rows(len(t), seed)] for t in train))
     facts = {"name": geometry.name, "hash": geometry.hash}
     network = build_network(kind, settings, facts, layout, x.shape[1], cond.shape[1], seed, extra)
+    network.upstream = upstream or {}
     network.trained = TrainedRange.of(train[-1][:, 0])
     _fit_inputs(network, x, cond)
     permutations = reflections(geometry) if training.reflections and kind != "latent_flow" else None
@@ -117,7 +125,7 @@ def _train(
     parameters = sum(p.numel() for p in network.model.parameters())
     log.info("%s '%s': %d parameters, %d steps of %d showers", kind, settings["model"]["name"], parameters,
              training.epochs * data.steps_per_epoch(), training.batch_size)  # fmt: skip
-    rolling = job.rolling / _key(settings, seed, len(train[0]))
+    rolling = job.rolling / _key([settings, seed, len(train[0]), network.upstream])
     rows = fit(network, training, data, assemble, rolling, job.history)
     if job.epochs is not None:
         export_kept(rolling, network, job.epochs, rows)
@@ -133,7 +141,6 @@ def _fit_inputs(network: Network, x: Tensor, cond: Tensor) -> None:
         network.model.fit_input(x, cond)
 
 
-def _key(settings: dict[str, Any], seed: int, n: int) -> str:
-    """Name of the rolling folder: training continues only from a checkpoint of the same settings, seed and data size."""
-    text = json.dumps([settings, seed, n], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _key(facts: list[Any]) -> str:
+    """Name of the rolling folder: training continues only from a state of the same settings, seed, data size, latents."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,192 @@
+"""What a checkpoint holds, key by key: one schema, checked once, and weights compared with the network they are for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import ConfigDict, Field, model_validator
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from calopipe.config.base import Section, validate
+from calopipe.config.networks import Training
+from calopipe.errors import CheckpointError, ConfigError
+
+FORMAT = 2
+Kind = Literal["autoencoder", "flow", "latent_flow", "regressor"]
+_Positive = Annotated[int, Field(gt=0)]
+_Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_Loss = Annotated[float, Field(allow_inf_nan=True)]
+
+
+class _Strict(Section):
+    model_config = ConfigDict(strict=True, arbitrary_types_allowed=True)
+
+
+class _Geometry(_Strict):
+    name: str
+    hash: str
+
+
+class _Trained(_Strict):
+    low: float = Field(gt=0)
+    high: float = Field(gt=0)
+    n: _Positive
+
+
+class _Settings(_Strict):
+    """A network's settings; those of its steps and of its model are checked when these are built."""
+
+    preprocessing: list[Any]
+    model: dict[str, Any]
+    training: dict[str, Any] | None = None
+    latents: Literal["mu_sigma", "resample", "once"] | None = None
+
+    @model_validator(mode="after")
+    def _inner(self) -> _Settings:
+        if not isinstance(self.model.get("name"), str):
+            raise ValueError(f"model.name: expected the name of a model, found {self.model.get('name')!r:.60}")
+        if self.training is not None:
+            try:
+                validate(Training, self.training, "training")
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
+        return self
+
+
+class _Latents(_Strict):
+    latents: Literal["mu_sigma", "resample", "once"]
+    latent_dim: _Positive
+
+
+class _Nothing(_Strict):
+    pass
+
+
+class Content(_Strict):
+    """The keys of a checkpoint, as :class:`calopipe.training.checkpoint.Network` describes them.
+
+    upstream: digests of the networks whose output this one learned, by name.
+    history: one row per epoch. chain, model: weights and buffers of the preprocessing and of the network.
+    """
+
+    format: Literal[2]
+    calopipe_version: str
+    kind: Kind
+    settings: _Settings
+    geometry: _Geometry
+    layer_sizes: list[_Positive] = Field(min_length=1)
+    threshold_MeV: float = Field(ge=0)
+    dim: _Positive
+    cond_dim: _Positive
+    seed: int = Field(ge=0)
+    extra: _Latents | _Nothing
+    upstream: dict[str, _Digest]
+    trained: _Trained | None
+    history: list[dict[str, _Loss]]
+    chain: dict[str, Tensor]
+    model: dict[str, Tensor]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Content:
+        latent = isinstance(self.extra, _Latents)
+        if latent != (self.kind == "latent_flow"):
+            raise ValueError(
+                f"extra: {'no facts' if latent else 'latents and latent_dim'} expected of kind {self.kind}"
+            )
+        if not latent and self.dim != sum(self.layer_sizes):
+            raise ValueError(f"dim: expected {sum(self.layer_sizes)}, the sum of layer_sizes, found {self.dim}")
+        return self
+
+
+def check_content(content: Any) -> None:
+    """Raise CheckpointError naming the key, what was expected and what was found."""
+    found = content.get("format") if isinstance(content, Mapping) else type(content).__name__
+    if isinstance(content, Mapping) and type(found) is int and found != FORMAT:
+        raise CheckpointError(f"expected a calopipe checkpoint of format {FORMAT}, found {found}; train it again")
+    if not isinstance(content, Mapping) or found is None:
+        raise CheckpointError(f"expected a calopipe checkpoint of format {FORMAT}, found {found}")
+    try:
+        validate(Content, dict(content), "")
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+
+
+def check_weights(part: str, module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Make sure that a state fits a freshly built module, which gets it next.
+
+    Floating-point entries must have the module's shapes and be finite. All others (which columns a coupling block
+    transforms, for example) follow from settings and seed: they must be equal to what the module has, so that no index
+    from a file reaches compiled code. Counters of batches are the exception; nothing is looked up by them.
+
+    Raises:
+        CheckpointError: naming the first entry that is missing, unknown, or not as expected.
+    """
+    expected = module.state_dict()
+    for word, keys in (("missing", expected.keys() - state.keys()), ("unknown", state.keys() - expected.keys())):
+        if keys:
+            raise CheckpointError(f"{part}: '{min(keys)}' is {word}; weights do not fit the settings")
+    for key, value in state.items():
+        _check_entry(f"{part}: '{key}'", expected[key], value)
+    check_finite(part, {key: value.to(expected[key].dtype) for key, value in state.items()})
+
+
+def check_finite(part: str, state: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointError naming the first entry that holds NaN or infinity."""
+    for key, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            bad = int((~torch.isfinite(value)).sum())
+            raise CheckpointError(f"{part}: weights are not finite: {bad} of {value.numel()} numbers of '{key}'")
+
+
+def _check_entry(where: str, expected: Tensor, value: Tensor) -> None:
+    plain = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+    floats = expected.is_floating_point()
+    if (
+        not plain
+        or value.is_quantized
+        or value.shape != expected.shape
+        or (not value.is_floating_point() if floats else value.dtype != expected.dtype)
+    ):
+        raise CheckpointError(
+            f"{where}: weights do not fit the settings: expected {_form(expected)}, found {_form(value)}"
+        )
+    if where.endswith("num_batches_tracked'"):
+        if int(value) < 0:
+            raise CheckpointError(f"{where}: expected a number of batches, found {int(value)}")
+    elif not floats and not torch.equal(value, expected.cpu()):
+        raise CheckpointError(f"{where}: indices that do not follow from the settings and the seed")
+
+
+def _form(value: Any) -> str:
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    odd = "" if value.layout == torch.strided and not value.is_quantized else "sparse or quantised "
+    return f"{odd}{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+
+
+@contextmanager
+def at_most(numbers: int) -> Iterator[None]:
+    """Stop the building of a module that has more parameters than `numbers` before their memory is used.
+
+    A few damaged or hostile settings would otherwise ask for all memory there is.
+    """
+    total = 0
+
+    def count(_module: nn.Module, _name: str, parameter: Tensor | None) -> None:
+        nonlocal total
+        total += 0 if parameter is None else math.prod(parameter.shape)
+        if total > numbers:
+            raise CheckpointError(
+                f"weights do not fit the settings: these ask for more than the {numbers} numbers stored"
+            )
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
