@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,20 @@ class LogFormatter(logging.Formatter):
         return printable(super().formatException(ei), keep="\n")
 
 
+class _LogFile(logging.FileHandler):
+    """A log file that a full disk cuts short without a word: the terminal has every line, and the error."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing more can be written."""
+
+
 def _log_to(path: Path, rule: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(_LogFile(path, mode="w", encoding="utf-8"))
     form = LogFormatter(f"%(asctime)s {rule}: %(message)s", "%H:%M:%S")
-    for handler in (logging.StreamHandler(sys.stderr), logging.FileHandler(path, mode="w", encoding="utf-8")):
+    for handler in handlers:
         handler.setFormatter(form)
         log.addHandler(handler)
         logging.getLogger("py.warnings").addHandler(handler)

@@ -81,7 +81,7 @@ def _words(data: bytes, error: Exception) -> str:
         return "the file is empty"
     if not data.startswith(b"PK"):
         return "not a zip archive as torch.save writes it: cut, damaged, or something else"
-    if isinstance(error, pickle.UnpicklingError) and "Unsupported" in str(error):
+    if isinstance(error, pickle.UnpicklingError) and "unsupported" in str(error).lower():
         return "it holds Python objects besides tensors and plain values; these can run code and are not loaded"
     if isinstance(error, zipfile.BadZipFile):
         return f"a damaged or cut zip archive: {error}"
