@@ -90,10 +90,8 @@ class RollingStates(Checkpoint):
     def newest(self, network: Network) -> Path | None:
         """The newest state that training can go on from: whole, and with the best and the kept ones that belong to it.
 
-        Files that are not whole are put aside first, and what killed processes left is removed.
+        Files that are not whole are put aside first.
         """
-        for left in self.folder.glob(".*.part"):
-            left.unlink(missing_ok=True)
         found = {path.name: self._needs(path, network) for path in sorted(self.folder.glob("*.ckpt"))}
         whole = {name: needs for name, needs in found.items() if needs is not None}
         usable = [(done, name == LAST, name) for name, (done, needs) in whole.items() if needs <= whole.keys()]

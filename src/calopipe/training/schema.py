@@ -119,9 +119,9 @@ def check_content(content: Any) -> None:
 def check_weights(part: str, module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Make sure that a state fits a freshly built module, which gets it next.
 
-    Floating-point entries must have the module's shapes and be finite. All others (which columns a coupling block
-    transforms, for example) follow from settings and seed: they must be equal to what the module has, so that no index
-    from a file reaches compiled code. Counters of batches are the exception; nothing is looked up by them.
+    Every entry must have the module's shape, and numbers be finite. Integers (which columns a coupling block transforms,
+    for example) follow from settings and seed: they must be equal to what the module has, so that no index from a file
+    reaches compiled code. Counters of batches are the exception; nothing is looked up by them.
 
     Raises:
         CheckpointError: naming the first entry that is missing, unknown, or not as expected.
@@ -158,7 +158,7 @@ def _check_entry(where: str, expected: Tensor, value: Tensor) -> None:
     if where.endswith("num_batches_tracked'"):
         if int(value) < 0:
             raise CheckpointError(f"{where}: expected a number of batches, found {int(value)}")
-    elif not floats and not torch.equal(value, expected.cpu()):
+    elif not floats and value.dtype != torch.bool and not torch.equal(value, expected.cpu()):
         raise CheckpointError(f"{where}: indices that do not follow from the settings and the seed")
 
 
