@@ -213,7 +213,7 @@ def test_the_command_writes_tables_and_plots(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "No such file"),
+        (None, "no such file"),
         ("{", "not JSON"),
         ("{}", "neither scores nor timings"),
         ('[{"nome": 1}]', "neither scores nor timings"),

@@ -251,6 +251,41 @@ def test_unreadable_files_become_notes(study: tuple[Path, StudySummary], tmp_pat
     assert {task.section for task in dataset_tasks(data)} == {"scores", "losses", "classifiers"}
 
 
+def test_no_report_without_all_of_its_files(study: tuple[Path, StudySummary], tmp_path: Path) -> None:
+    broken = tmp_path / "histograms.npz"
+    broken.write_bytes(Path(study[1].runs[0].histograms).read_bytes()[:-100])
+    run = dataclasses.replace(study[1].runs[0], histograms=str(broken), timing=str(tmp_path / "timing.json"))
+    summary = StudySummary("x", (run,), dpi=40, pdf=False)
+    with pytest.raises(DataError, match=r"histograms\.npz.*stage observables writes it anew \(and 1 more files\)"):
+        build_report(summary, tmp_path / "report")
+    assert not (tmp_path / "report" / "index.html").exists()
+    page = build_report(summary, tmp_path / "report", incomplete=True).read_text(encoding="utf-8")
+    assert "histograms.npz: not a histogram file" in page and "timing.json: no such file" in page
+
+
+def test_a_cut_history_is_noticed(study: tuple[Path, StudySummary], tmp_path: Path) -> None:
+    whole = Path(study[1].runs[0].loss_flow).read_text()
+    path = tmp_path / "flow" / "history.csv"
+    path.parent.mkdir()
+    lines = whole.splitlines(keepends=True)
+    config = {"models": {study[1].runs[0].model: {"flow": {"training": {"epochs": len(lines) - 1}}}}}
+    run = dataclasses.replace(study[1].runs[0], loss_flow=str(path))
+    for text, words in [
+        (whole, None),
+        (whole[:-1], "ends in the middle of a line"),
+        (whole[: len(whole) // 2].rstrip("\n"), "ends in the middle of a line"),
+        ("".join(lines[:-1]), "one per epoch"),
+        ("".join(lines[:2]) + "3,4\n", "number of columns"),
+        ("", "it is empty"),
+    ]:
+        path.write_text(text)
+        notes = load_study_data(StudySummary("x", (run,), config=config))[0].notes
+        if words is None:
+            assert notes == []
+        else:
+            assert len(notes) == 1 and words in notes[0] and "stage train_flow writes it anew" in notes[0]
+
+
 def test_no_runs_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no runs"):
         build_report(StudySummary("empty", ()), tmp_path)

@@ -353,7 +353,7 @@ def test_bad_sources(tmp_path: Path, source: dict, message: str) -> None:
 
 
 def test_bad_manifest(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="No such file"):
+    with pytest.raises(DataError, match="no such file"):
         read_manifest(tmp_path / "none")
     (tmp_path / "a").write_text("{}")
     with pytest.raises(DataError, match="not a manifest"):

@@ -33,6 +33,7 @@ from calopipe.evaluation.inputs import Slice, in_slice, stream
 from calopipe.evaluation.metrics import load_sample, measure_metrics
 from calopipe.evaluation.observables import evaluate_observables
 from calopipe.geometry import Geometry, load_geometry
+from calopipe.io.stored import read_npz
 from calopipe.io.temporary import scratch
 from calopipe.metrics.base import BinnedCounts, Sample
 from calopipe.observables import SPECS
@@ -293,5 +294,4 @@ def _classify(
     evaluate_classifier(reference, generated, *where, config, seed, GENERATED, scores, curves, name)
     found.scores += load_scores(scores)
     found.classifiers[name] = config
-    with np.load(curves) as data:
-        found.curves[name] = {k: data[k] for k in data.files}
+    found.curves[name] = read_npz(curves)

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from calopipe.errors import DataError
 from calopipe.io.output import replacing
+from calopipe.io.stored import read_json, read_npz, reading
 
 T = TypeVar("T")
 #: name of the reference among the samples of a histogram or a test
@@ -190,8 +190,28 @@ def save_scores(path: Path, scores: Sequence[Score]) -> None:
 
 
 def load_scores(path: Path) -> list[Score]:
-    """Read scores written by :func:`save_scores`."""
-    return [Score(**item) for item in json.loads(path.read_text(encoding="utf-8"))]
+    """Read scores written by :func:`save_scores`. Raises DataError when the file is missing, damaged or something else."""
+    items = read_json(path)
+    with reading(path, "not a list of scores"):
+        return [parsed_score(item) for item in items]
+
+
+def parsed_score(item: Mapping[str, Any]) -> Score:
+    """A score from parsed JSON. Raises TypeError when it is none."""
+    score = Score(**item)
+    numbers = {k: getattr(score, k) for k in ("value", "error", "floor")}
+    wrong = [k for k, v in numbers.items() if v is not None and not _is_number(v)]
+    wrong += [k for k in ("name", "sample") if not isinstance(getattr(score, k), str)]
+    wrong += [k for k, kind in (("n", int), ("extra", dict)) if not isinstance(getattr(score, k), kind)]
+    if wrong:
+        raise TypeError(f"{wrong[0]} of a score is {getattr(score, wrong[0])!r}")
+    if score.value is None and not isinstance(score.missing, str):
+        raise TypeError(f"score '{score.name}' has neither a value nor a reason why")
+    return score
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def save_histograms(
@@ -246,12 +266,23 @@ def _pack(item: Any, key: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _load(path: Path, kind: str, cls: type[T]) -> list[T]:
-    try:
-        with np.load(path) as data:
-            index = json.loads(bytes(data["index"]).decode())
-            return [cls(**{k: _unpack(k, v, data) for k, v in entry.items()}) for entry in index.get(kind, ())]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: not a histogram file of calopipe ({error})") from error
+    data = read_npz(path, ["index"], "not a histogram file of calopipe")
+    with reading(path, "not a histogram file of calopipe"):
+        index = json.loads(bytes(data["index"]).decode())
+        items = [cls(**{k: _unpack(k, v, data) for k, v in entry.items()}) for entry in index.get(kind, ())]
+        for item in items:
+            if isinstance(item, Histogram):
+                _check_histogram(item)
+        return items
+
+
+def _check_histogram(item: Histogram) -> None:
+    bins = len(item.edges) - 1
+    if item.edges.ndim != 1 or bins < 1 or not (np.diff(item.edges) > 0).all():
+        raise ValueError(f"edges of '{item.name}' do not ascend")
+    for sample, counts in item.counts.items():
+        if np.shape(counts) != (bins,) or not _is_number(item.totals.get(sample)):
+            raise ValueError(f"'{item.name}' has {bins} bins, but counts of '{sample}' of shape {np.shape(counts)}")
 
 
 def _unpack(name: str, value: Any, data: Mapping[str, np.ndarray]) -> Any:
@@ -278,17 +309,15 @@ def save_divergences(path: Path, curves: Sequence[DivergenceCurve], n_truth: int
 
 def load_divergences(path: Path) -> tuple[list[DivergenceCurve], int]:
     """Curves and showers of the truth that :func:`save_divergences` wrote. Raises DataError on other files."""
-    try:
-        with np.load(path) as data:
-            index = json.loads(bytes(data["index"]).decode())
-            names = [f.name for f in fields(DivergenceCurve)]
-            curves = [
-                DivergenceCurve(**entry, **{k: data[f"c{i}/{k}"] for k in names if k not in entry})
-                for i, entry in enumerate(index["curves"])
-            ]
-            return curves, int(index["n_truth"])
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: not a file of divergence curves of calopipe ({error})") from error
+    data = read_npz(path, ["index"], "not a file of divergence curves of calopipe")
+    with reading(path, "not a file of divergence curves of calopipe"):
+        index = json.loads(bytes(data["index"]).decode())
+        names = [f.name for f in fields(DivergenceCurve)]
+        curves = [
+            DivergenceCurve(**entry, **{k: data[f"c{i}/{k}"] for k in names if k not in entry})
+            for i, entry in enumerate(index["curves"])
+        ]
+        return curves, int(index["n_truth"])
 
 
 def _pair(value: Sequence[float] | None) -> tuple[float, float] | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from calopipe.errors import DataError
-from calopipe.evaluation.formats import Score, write_json
+from calopipe.evaluation.formats import Score, parsed_score, write_json
+from calopipe.io.stored import read_json, reading
 
 FORMAT = "calopipe evaluation 1"
 
@@ -75,25 +75,18 @@ def is_judgement(data: Any) -> bool:
 
 def parse_judgement(data: Mapping[str, Any], path: Path) -> Judgement:
     """Rebuild from parsed JSON. Raises DataError when `path`, which it is from, is damaged."""
-    try:
+    with reading(path, "not a complete evaluation"):
         fields = {k: v for k, v in data.items() if k != "format"}
         for key in ("reference", "generated"):
             fields[key] = tuple(InputFile(**item) for item in fields[key])
-        fields["scores"] = tuple(Score(**item) for item in fields["scores"])
+        fields["scores"] = tuple(parsed_score(item) for item in fields["scores"])
         fields |= {key: tuple(fields[key]) for key in ("modes", "warnings", "files")}
         return Judgement(**fields)
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path}: not a complete evaluation ({error})") from error
 
 
 def load_judgement(path: Path) -> Judgement:
     """Read a file of :func:`save_judgement`. Raises DataError when it is something else."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error})") from error
+    data = read_json(path)
     if not is_judgement(data):
         raise DataError(f"{path}: not an evaluation of calopipe (no format '{FORMAT}')")
     return parse_judgement(data, path)

@@ -17,6 +17,7 @@ from calopipe.errors import DataError
 from calopipe.evaluation.formats import GENERATED, REFERENCE, Histogram, load_histograms, save_histograms
 from calopipe.evaluation.inputs import check_samples, stream
 from calopipe.geometry import Geometry, load_geometry
+from calopipe.io.stored import read_npz
 from calopipe.observables import SPECS, Column, columns, compute, voxel_spectrum
 
 log = logging.getLogger("calopipe")
@@ -99,15 +100,13 @@ def extreme_rows(curves: Path, fraction: float) -> dict[str, np.ndarray]:
     Raises:
         DataError: not a file of the classifier test.
     """
-    try:
-        with np.load(curves) as data:
-            weights, rows = data["weights_generated"], data["rows_generated"]
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{curves}: not the curves of a classifier test ({error})") from error
+    keys = ("weights_generated", "rows_generated")
+    data = read_npz(curves, keys, "not the curves of a classifier test")
+    weights, rows = (data[key] for key in keys)
     if not weights.size:
         log.warning("%s: no weights, so there are no showers of low or high weight", curves)
         return {}
-    if weights.shape[-1] != len(rows):
+    if weights.ndim != 2 or rows.ndim != 1 or rows.dtype.kind not in "iu" or weights.shape[-1] != len(rows):
         raise DataError(f"{curves}: weights {weights.shape} of {len(rows)} showers")
     order = np.argsort(np.log(np.maximum(weights, 1e-300)).mean(axis=0), kind="stable")
     k = max(1, round(fraction * len(rows)))

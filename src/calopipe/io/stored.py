@@ -5,19 +5,42 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
 from calopipe.errors import CalopipeError, DataError
 
-#: what helps against a damaged file that a stage of a study wrote
-REMEDY = "delete it, and the stage that writes it runs again"
+#: end of the path of a file of a study -> the rule that writes it. Shower files are left out: nobody shall be told to
+#: delete one that may be his own
+STAGES = {
+    "raw/*.json": "fetch",
+    "data/*/summary.json": "prepare",
+    "latents/*.hdf5": "encode",
+    "autoencoder/history.csv": "train_autoencoder",
+    "flow/history.csv": "train_flow",
+    "regressors/*/history.csv": "train_regressor",
+    "histograms.npz": "observables",
+    "metrics.json": "metrics",
+    "classifiers/*.*": "classify",
+    "weights/*.npz": "weights",
+    "compare/*/*.*": "compare",
+    "regression/*.*": "regression",
+    "scores_by_epoch.json": "epochs",
+    "timing.json": "timing",
+    "calomplification.*": "calomplification",
+}
+
+
+def remedy(path: str | Path) -> str:
+    """What to do about a damaged file of a study, naming the stage that writes it; empty for other files."""
+    stage = next((stage for end, stage in STAGES.items() if PurePath(path).match(end)), None)
+    return f"delete it and start the study again: stage {stage} writes it anew" if stage else ""
 
 
 @contextmanager
-def reading(path: str | Path, what: str = "cannot be read", remedy: str = "") -> Iterator[None]:
+def reading(path: str | Path, what: str = "cannot be read") -> Iterator[None]:
     """Turn any exception of the body into a DataError ``<path>: <what> (<reason>)[; <remedy>]``; our own errors pass.
 
     Libraries that parse damaged files raise nearly everything: OSError, KeyError, RuntimeError, BadZipFile, EOFError,
@@ -28,7 +51,11 @@ def reading(path: str | Path, what: str = "cannot be read", remedy: str = "") ->
     except CalopipeError:
         raise
     except Exception as error:
-        raise DataError(f"{path}: {what} ({reason_of(error)}){f'; {remedy}' if remedy else ''}") from error
+        raise DataError(f"{path}: {what} ({reason_of(error)}){_and(remedy(path))}") from error
+
+
+def _and(text: str) -> str:
+    return f"; {text}" if text else ""
 
 
 @contextmanager
@@ -50,20 +77,20 @@ def reason_of(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def read_json(path: str | Path, what: str = "not JSON", remedy: str = "") -> Any:
+def read_json(path: str | Path, what: str = "not JSON") -> Any:
     """Parse a JSON file. Raises DataError when it is missing, cut or no JSON; NaN and infinities are refused too."""
-    with reading(path, what, remedy):
+    with reading(path, what):
         _is_file(path)
         return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_number)
 
 
-def read_npz(path: str | Path, keys: Sequence[str] = (), what: str = "not an NPZ file", remedy: str = "") -> dict:
+def read_npz(path: str | Path, keys: Sequence[str] = (), what: str = "not an NPZ file") -> dict[str, np.ndarray]:
     """All arrays of an NPZ file; pickled objects are never loaded.
 
     Raises:
         DataError: missing, cut or damaged (every array is read, so its checksum is compared), or one of `keys` is not there.
     """
-    with reading(path, what, remedy):
+    with reading(path, what):
         _is_file(path)
         with open(path, "rb") as file:
             start = file.read(2)
@@ -79,7 +106,10 @@ def read_npz(path: str | Path, keys: Sequence[str] = (), what: str = "not an NPZ
 
 def _is_file(path: str | Path) -> None:
     if not Path(path).is_file():
-        raise ValueError("is a directory" if Path(path).is_dir() else "no such file")
+        found = (
+            "is a directory" if Path(path).is_dir() else "is no plain file" if Path(path).exists() else "no such file"
+        )
+        raise DataError(f"{path}: {found}{_and(remedy(path))}")
 
 
 def _no_number(text: str) -> Any:

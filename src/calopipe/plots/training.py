@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -14,32 +15,40 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from calopipe.errors import DataError
+from calopipe.io.stored import reading
 from calopipe.plots.style import REFERENCE_LINE, LineStyle, new_figure, styled
 
 Array = NDArray[np.float64]
 COLUMNS = ("epoch", "step", "train_loss", "val_loss", "lr")
 
 
-def read_losses(path: str | Path) -> dict[str, Array]:
+def read_losses(path: str | Path, rows: int | None = None) -> dict[str, Array]:
     """Read a training log: columns epoch, step, train_loss, val_loss and lr, each (rows,), NaN where left empty.
 
+    Args:
+        path: CSV file.
+        rows: how many it must have, where that is known: the epochs of the training.
+
     Raises:
-        DataError: the file is missing, lacks the column `step`, or holds something that is no number.
+        DataError: the file is missing, cut, lacks the column `step`, or holds something that is no number.
     """
-    try:
-        table = pd.read_csv(path)
-    except OSError as error:
-        raise DataError(f"{path}: training log cannot be read ({error.strerror})") from error
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a training log ({error})") from error
+    with reading(path, "not a training log"):
+        text = Path(path).read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            raise ValueError("it ends in the middle of a line" if text else "it is empty")
+        lines = text.splitlines()
+        short = next((i for i, line in enumerate(lines, 1) if line.count(",") != lines[0].count(",")), None)
+        if short is not None:
+            raise ValueError(f"line {short} has another number of columns than the first")
+        if rows is not None and len(lines) - 1 != rows:
+            raise ValueError(f"expected {rows} rows, one per epoch, found {len(lines) - 1}")
+        table = pd.read_csv(StringIO(text))
     if "step" not in table:
         raise DataError(
             f"{path}: expected the columns {', '.join(COLUMNS)}, found {', '.join(map(str, table.columns))}"
         )
-    try:
+    with reading(path, "not a training log"):
         return {name: table.reindex(columns=[name])[name].to_numpy(dtype=float) for name in COLUMNS}
-    except ValueError as error:
-        raise DataError(f"{path}: not a training log ({error})") from error
 
 
 @styled

@@ -1,10 +1,10 @@
-"""Reads the files of a study, by dataset and model. What cannot be read becomes a note on the page, not a crash."""
+"""Reads the files of a study, by dataset and model. What cannot be read is noted, with the stage that writes it anew."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from calopipe.evaluation.formats import (
     load_scores,
 )
 from calopipe.geometry import Geometry, load_geometry
+from calopipe.io.stored import read_json, read_npz
 from calopipe.plots.style import LineStyle, model_styles
 from calopipe.plots.training import read_losses
 from calopipe.report.artifacts import RunArtifacts, StudySummary
@@ -106,13 +107,15 @@ def load_study_data(summary: StudySummary) -> list[DatasetData]:
         models = []
         for model in dict.fromkeys(run.model for run in runs):
             seeds = sorted((run for run in runs if run.model == model), key=lambda run: run.seed)
-            models.append(_load_model(model, styles[model], seeds, notes))
+            models.append(_load_model(model, styles[model], seeds, summary.config, notes))
         found.append(DatasetData(dataset, geometry, models, notes))
     return found
 
 
-def _load_model(name: str, style: LineStyle, runs: Sequence[RunArtifacts], notes: list[str]) -> ModelData:
-    data = ModelData(name, style, [_load_seed(run, notes) for run in runs])
+def _load_model(
+    name: str, style: LineStyle, runs: Sequence[RunArtifacts], config: Mapping[str, Any], notes: list[str]
+) -> ModelData:
+    data = ModelData(name, style, [_load_seed(run, config, notes) for run in runs])
     studied = next((run for run in runs if run.calomplification), None)
     if studied is not None:
         found = _try(load_scores, _path(studied.calomplification), notes) or []
@@ -121,7 +124,7 @@ def _load_model(name: str, style: LineStyle, runs: Sequence[RunArtifacts], notes
     return data
 
 
-def _load_seed(run: RunArtifacts, notes: list[str]) -> SeedData:
+def _load_seed(run: RunArtifacts, config: Mapping[str, Any], notes: list[str]) -> SeedData:
     data = SeedData(run)
     loaded = _try(load_histograms, _path(run.histograms), notes)
     if loaded:
@@ -133,7 +136,7 @@ def _load_seed(run: RunArtifacts, notes: list[str]) -> SeedData:
     data.scores = list(_try(load_scores, _path(run.metrics), notes) or [])
     for name, paths in run.classifiers.items():
         data.scores += _try(load_scores, _path(paths.get("scores")), notes) or []
-        curves = _try(_read_npz, _path(paths.get("curves")), notes)
+        curves = _try(read_npz, _path(paths.get("curves")), notes)
         if curves:
             data.curves[name] = curves
         extreme = _try(load_histograms, _path(paths.get("weights")), notes)
@@ -141,34 +144,35 @@ def _load_seed(run: RunArtifacts, notes: list[str]) -> SeedData:
             data.weights[name] = extreme[0]
     data.comparison = list(_try(load_scores, _path(run.comparison), notes) or [])
     data.scores += [replace(s, sample="generated") for s in data.comparison if s.sample == run.compared_as]
-    data.confusion = _try(_read_npz, _path(run.confusion), notes) or {}
+    data.confusion = _try(read_npz, _path(run.confusion), notes) or {}
     for name, paths in run.regression.items():
         data.scores += _try(load_scores, _path(paths.get("scores")), notes) or []
-        curves = _try(_read_npz, _path(paths.get("curves")), notes)
+        curves = _try(read_npz, _path(paths.get("curves")), notes)
         if curves:
             data.regression[name] = curves
-    data.epochs = _try(_read_json, _path(run.epochs), notes)
-    data.timing = _try(_read_json, _path(run.timing), notes)
+    data.epochs = _try(read_json, _path(run.epochs), notes)
+    data.timing = _try(read_json, _path(run.timing), notes)
     logs = {"autoencoder": run.loss_autoencoder, "flow": run.loss_flow}
     logs |= {f"regressor {name}": paths.get("loss") for name, paths in run.regression.items()}
     for stage, path in logs.items():
-        losses = _try(read_losses, _path(path), notes)
+        losses = _try(partial(read_losses, rows=_epochs(config, run.model, stage)), _path(path), notes)
         if losses and len(losses["step"]):
             data.losses[stage] = losses
     return data
 
 
+def _epochs(config: Mapping[str, Any], model: str, stage: str) -> int | None:
+    """Epochs of a training according to the study's settings; None where these are not known."""
+    try:
+        if stage.startswith("regressor "):
+            return int(config["regressors"][stage.removeprefix("regressor ")]["training"]["epochs"])
+        return int(config["models"][model][stage]["training"]["epochs"])
+    except (KeyError, TypeError):
+        return None
+
+
 def _path(path: str | None) -> Path | None:
     return None if path is None else Path(path)
-
-
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path) as data:
-        return {name: data[name] for name in data.files}
 
 
 def _try(reader: Callable[[Any], T], source: Any, notes: list[str]) -> T | None:
@@ -178,10 +182,8 @@ def _try(reader: Callable[[Any], T], source: Any, notes: list[str]) -> T | None:
     try:
         return reader(source)
     except CalopipeError as error:
-        notes.append(str(error))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        name = source.name if isinstance(source, Path) else source
-        notes.append(f"{name} could not be read: {error}")
+        if str(error) not in notes:
+            notes.append(str(error))
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ from calopipe.report.figures import SECTIONS, dataset_tasks
 from calopipe.report.numbers import format_bytes
 from calopipe.report.tables import Column, Group, Table, main_groups, score_groups, small_sample_note
 
+log = logging.getLogger("calopipe")
+
 
 @dataclass(frozen=True)
 class Part:
@@ -37,7 +40,7 @@ class Part:
     blocks: list[tuple[bool, list[Drawn]]]
 
 
-def build_report(summary: StudySummary, out_dir: str | Path, workers: int = 1) -> Path:
+def build_report(summary: StudySummary, out_dir: str | Path, workers: int = 1, *, incomplete: bool = False) -> Path:
     """Write ``index.html`` and the folder ``plots`` into `out_dir`; nothing is computed anew, and nothing fetched.
 
     Pictures of an earlier report in ``plots`` that this one does not have are deleted.
@@ -47,12 +50,13 @@ def build_report(summary: StudySummary, out_dir: str | Path, workers: int = 1) -
         out_dir: folder of the report, or its page where the name ends in ``.html``; folders are created where missing.
             Links to files of the study are relative to it.
         workers: processes that draw.
+        incomplete: write the page although files are missing or damaged, with a note on each of them.
 
     Returns:
         Path of the page.
 
     Raises:
-        DataError: the study has no runs, or the folder cannot be written.
+        DataError: the study has no runs, the folder cannot be written, or a file of the study is missing or damaged.
     """
     if not summary.runs:
         raise DataError(f"study '{summary.study}' has no runs to report on")
@@ -62,7 +66,14 @@ def build_report(summary: StudySummary, out_dir: str | Path, workers: int = 1) -
         (out / "plots").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{out}: the report cannot be written there ({error.strerror})") from error
-    datasets = [_dataset(data, summary, out, workers) for data in load_study_data(summary)]
+    loaded = load_study_data(summary)
+    missing = list(dict.fromkeys(note for data in loaded for note in data.notes))
+    if missing and not incomplete:
+        more = f" (and {len(missing) - 1} more files)" if len(missing) > 1 else ""
+        for note in missing:
+            log.error("%s", note)
+        raise DataError(f"the report of study '{summary.study}' is not written: {missing[0]}{more}")
+    datasets = [_dataset(data, summary, out, workers) for data in loaded]
     page = _render(summary, datasets, out)
     _remove_stale(out / "plots", [d for data in datasets for d in data["drawn"]])
     with replacing(path) as temporary:

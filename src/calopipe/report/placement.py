@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +11,11 @@ from matplotlib.figure import Figure
 
 from calopipe import provenance
 from calopipe.errors import ConfigError, DataError
-from calopipe.evaluation.formats import Score
+from calopipe.evaluation.formats import Score, parsed_score
 from calopipe.evaluation.judgement import Judgement, is_judgement, parse_judgement
 from calopipe.evaluation.tables import write_table
 from calopipe.io.output import filling
+from calopipe.io.stored import read_json, reading
 from calopipe.metrics.classifier_presets import CHALLENGE_CLASSIFIERS, challenge_classifier
 from calopipe.plots.leaderboard import Contender, quality_speed_figure
 from calopipe.plots.style import literal, save_figure
@@ -48,7 +48,7 @@ def read_scores(paths: Sequence[Path]) -> Sources:
     """
     found = Sources()
     for path in (file for given in paths for file in _files(given)):
-        data = _parsed(path)
+        data = read_json(path)
         if is_judgement(data):
             found.judgements.append(parse_judgement(data, path))
         elif isinstance(data, dict) and isinstance(data.get("results"), list):
@@ -59,12 +59,10 @@ def read_scores(paths: Sequence[Path]) -> Sources:
 
 
 def _scores(data: Any, path: Path) -> list[Score]:
-    try:
-        if isinstance(data, list):
-            return [Score(**item) for item in data]
-    except TypeError:
-        pass
-    raise DataError(f"{path}: neither scores nor timings of calopipe")
+    with reading(path, "neither scores nor timings of calopipe"):
+        if not isinstance(data, list):
+            raise TypeError("no list of scores")
+        return [parsed_score(item) for item in data]
 
 
 def _files(path: Path) -> list[Path]:
@@ -75,15 +73,6 @@ def _files(path: Path) -> list[Path]:
     if not found:
         raise DataError(f"{path}: no {', '.join(names)} or classifiers/*.json in this folder")
     return found
-
-
-def _parsed(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON ({error})") from error
 
 
 def leaderboard_of(paths: Sequence[Path], dataset: str | None = None, name: str = "") -> Leaderboard:

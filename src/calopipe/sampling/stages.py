@@ -17,7 +17,7 @@ from calopipe.errors import DataError, GeometryError
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io import ShowerWriter, file_info, iter_showers, read_incident_energies
 from calopipe.io.output import check_target, hdf5_output
-from calopipe.io.stored import REMEDY, read_json, reading
+from calopipe.io.stored import read_json, reading
 from calopipe.sampling.generator import Generator, decode, encode_batch, pick_device
 from calopipe.training.checkpoint import Network, load_network
 
@@ -111,8 +111,8 @@ def kept_epoch(folder: Path, epoch: int | str, scores: Path | None) -> tuple[Pat
     if epoch == "best":
         if scores is None:
             raise DataError("generation.epoch: 'best' needs scores_by_epoch.json, found no such file")
-        best = read_json(scores, "not the scores of epochs", REMEDY)
-        with reading(scores, "not the scores of epochs", REMEDY):
+        best = read_json(scores)
+        with reading(scores, "not the scores of epochs"):
             best = best["best"]
             if "epoch" not in best:
                 raise DataError(f"{scores}: no epoch is the best by '{best['score']}': {best['missing']}")

@@ -20,7 +20,7 @@ from calopipe.config.texts import checksum
 from calopipe.errors import ConfigError, DataError, DownloadError, nearest
 from calopipe.io import file_hash, file_info
 from calopipe.io.output import check_target, replacing
-from calopipe.io.stored import writing
+from calopipe.io.stored import read_json, reading, writing
 from calopipe.sources.progress import Log, to_stderr
 from calopipe.sources.registered import TRAIN, RemoteFile, registered
 from calopipe.sources.transfer import Retry, download
@@ -113,12 +113,9 @@ def fetch(
 
 def read_manifest(path: str | Path) -> list[Path]:
     """Return the paths of the raw files listed by :func:`fetch`. Raises DataError when one of them is gone."""
-    try:
-        paths = [Path(entry["path"]) for entry in json.loads(Path(path).read_text(encoding="utf-8"))["files"]]
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not a manifest of raw files ({error!r})") from error
+    content = read_json(path, "not a manifest of raw files")
+    with reading(path, "not a manifest of raw files"):
+        paths = [Path(entry["path"]) for entry in content["files"]]
     for raw in paths:
         if not raw.is_file():
             raise DataError(f"{path}: lists {raw}, which is no longer there; delete {path} to fetch it again")

@@ -17,7 +17,7 @@ from calopipe.geometry import Geometry
 from calopipe.io import read_showers
 from calopipe.io.hdf5 import at, dataset, open_hdf5
 from calopipe.io.storage import check_stored
-from calopipe.io.stored import REMEDY
+from calopipe.io.stored import remedy
 from calopipe.training.job import TrainingJob
 
 log = logging.getLogger("calopipe")
@@ -72,24 +72,29 @@ def load_latents(path: Path, job: TrainingJob | None = None) -> Encoded:
     Raises:
         DataError: missing, damaged, incomplete, or no file of latents.
     """
+    try:
+        return _read_latents(path, job)
+    except DataError as error:
+        raise DataError(f"{error}; {remedy(path)}" if remedy(path) else str(error)) from error
+
+
+def _read_latents(path: Path, job: TrainingJob | None) -> Encoded:
     with open_hdf5(path) as file:
         found = {k: dataset(file, path, k) for k in ("mu", "logvar", "extras", "incident_energies")}
-        n, dim = found["incident_energies"].shape[0], found["mu"].shape[1:]
+        n, dim = found["incident_energies"].shape[:1], found["mu"].shape[1:]
         for key, part in found.items():
-            if part.ndim != 2 or len(part) != n or (key == "logvar" and part.shape[1:] != dim):
-                raise DataError(
-                    f"{path}: not a file of latents: '{key}' has shape {part.shape} ({n} showers); {REMEDY}"
-                )
+            if part.ndim != 2 or part.shape[:1] != n or (key == "logvar" and part.shape[1:] != dim):
+                raise DataError(f"{path}: not a file of latents: '{key}' has shape {part.shape}")
             check_stored(part, path, key)
-        rows = slice(None) if job is None else block_rows(path, n, job)
+        rows = slice(None) if job is None else block_rows(path, n[0], job)
         with at(path):
             arrays = [torch.from_numpy(np.asarray(part[rows], dtype=np.float32)) for part in found.values()]
             encoded_by = file.attrs.get("encoded_by")
     for key, array in zip(found, arrays, strict=True):
         if not torch.isfinite(array).all():
-            raise DataError(f"{path}: '{key}' holds values that are not finite; {REMEDY}")
+            raise DataError(f"{path}: '{key}' holds values that are not finite")
     if not isinstance(encoded_by, str):
-        raise DataError(f"{path}: does not say which autoencoder its latents are of; {REMEDY}")
+        raise DataError(f"{path}: does not say which autoencoder its latents are of")
     return Encoded(*arrays, encoded_by)
 
 
