@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import os
 import socket
@@ -20,7 +21,7 @@ import pytest
 from calopipe.errors import ConfigError, DataError, DownloadError
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, file_hash, write_calogan, write_showers
-from calopipe.sources import REGISTERED, RemoteDataset, RemoteFile, Retry, download, fetch, read_manifest
+from calopipe.sources import REGISTERED, RemoteDataset, RemoteFile, Retry, addresses, download, fetch, read_manifest
 
 QUICK = Retry(attempts=3, first_wait_s=0.01, longest_wait_s=0.05, timeout_s=5)
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -31,7 +32,7 @@ class Server:
     """A file server; `plan` says how the next requests are answered, after that they are answered well.
 
     Steps: "cut" (half of what was asked, then close), an int status, "slow" (silent for 2 s), "wrong" (other bytes),
-    "no_range" (ignores Range), ("429", seconds) with Retry-After.
+    "no_range" (ignores Range), ("429", seconds) with Retry-After, ("302", "Location", url).
     """
 
     def __init__(self) -> None:
@@ -62,7 +63,7 @@ class Server:
         if isinstance(step, int | tuple):
             handler.send_response(step if isinstance(step, int) else int(step[0]))
             if isinstance(step, tuple):
-                handler.send_header("Retry-After", step[1])
+                handler.send_header(step[1] if len(step) > 2 else "Retry-After", step[-1])
             handler.send_header("Content-Length", "0")
             handler.end_headers()
             return
@@ -237,10 +238,86 @@ def test_corrupt_cached_file_is_replaced(tmp_path: Path, server: Server) -> None
     assert "does not have checksum" in log[0]
 
 
-@pytest.mark.parametrize("url", ["ftp://x/a", "nonsense", "http://"])
+BAD_URLS = [
+    "ftp://x/a",
+    "file:///etc/passwd",
+    "nonsense",
+    "http://",
+    "http://[::1",
+    "http://a:99999999/b",
+    "http://a b/c",
+    "//a/b",
+]
+
+
+@pytest.mark.parametrize(
+    "url", [*BAD_URLS, "http://a\nb/c", "http://a\x00b/c", "https://", "", "javascript:x", "http://" + "a" * 300]
+)
 def test_bad_url(tmp_path: Path, url: str) -> None:
-    with pytest.raises(DownloadError, match="not a valid URL|expected an http"):
+    with pytest.raises(DownloadError, match="not a valid URL|expected an? "):
         download(url, tmp_path / "a", retry=QUICK)
+    with pytest.raises((ConfigError, DownloadError), match="expected an? |not a valid URL") as caught:
+        fetch({"kind": "download", "urls": [url]}, tmp_path / "raw.json", cache=tmp_path, retry=QUICK)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("last", ["a%00b", "..%2F..%2Fb", "%0a", "x" * 400, "%F0%9F%98%80", "a b.hdf5"])
+def test_names_in_the_cache(tmp_path: Path, server: Server, last: str) -> None:
+    server.content = shower_bytes(tmp_path)
+    url = server.url.replace("data.hdf5", last.replace(" ", "%20"))
+    (file,) = fetch({"kind": "download", "urls": [url]}, tmp_path / "raw.json", cache=tmp_path / "cache", retry=QUICK)
+    assert Path(file.path).parent == (tmp_path / "cache" / "urls").resolve()
+    assert set(Path(file.path).name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_.%F")
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts `inside` and `outside`, which both are the test's server, as a redirect sees them."""
+    known = {"outside": ["93.184.215.14"], "inside": ["10.1.2.3"], "both": ["93.184.215.14", "fd00::1"]}
+    real = addresses._addresses
+    monkeypatch.setattr(
+        addresses,
+        "_addresses",
+        lambda host: [ipaddress.ip_address(a) for a in known[host]] if host in known else real(host),
+    )
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://127.0.0.1/x", "http://localhost:80/", "http://[::1]/", "http://[::ffff:127.0.0.1]/", "http://169.254.169.254/m",
+        "http://10.0.0.1/", "http://192.168.1.1/", "http://100.64.0.1/", "http://0.0.0.0/", "http://2130706433/", "http://127.1/",
+        "http://inside/", "http://both/", "http://a.localhost/", "http://224.0.0.1/", "file:///etc/passwd", "ftp://outside/a",
+        "http://", "gopher://x", "https://[::1",
+    ],
+)  # fmt: skip
+def test_redirects_that_are_not_followed(target: str, names: None) -> None:
+    with pytest.raises(DownloadError, match="the server redirects to"):
+        addresses.check_redirect("http://outside/data", target, True)
+
+
+def test_redirects_that_are_followed(names: None) -> None:
+    for first, target in [("http://outside/", "http://93.184.215.14/"), ("http://inside/", "http://127.0.0.1/")]:
+        addresses.check_redirect(first, target, False)
+    addresses.check_redirect("https://outside/", "http://outside/a", True)
+    with pytest.raises(DownloadError, match="not encrypted"):
+        addresses.check_redirect("https://outside/", "http://outside/a", False)
+
+
+def test_redirect_of_a_server(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.plan = [("302", "Location", "/elsewhere")]
+    assert get(server, tmp_path / "a") and (tmp_path / "a").read_bytes() == CONTENT
+    monkeypatch.setattr(addresses, "is_internal", lambda host: host == "localhost")  # as if 127.0.0.1 were far away
+    secret = server.url.replace("127.0.0.1", "localhost")
+    server.plan = [("302", "Location", secret)]
+    with pytest.raises(DownloadError, match="redirects to http://localhost.*not followed"):
+        get(server, tmp_path / "b")
+    assert server.plan == [] and not (tmp_path / "b").exists()
+
+
+def test_no_encryption_and_no_checksum_is_warned_about(tmp_path: Path, server: Server) -> None:
+    assert any("anybody on the way" in line for line in get(server, tmp_path / "a", None, verify=lambda path: None))
+    assert not any("anybody on the way" in line for line in get(server, tmp_path / "b", MD5))
 
 
 def test_announced_size_beyond_the_disk(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,14 +62,16 @@ def _results(value: str) -> str:
     return path
 
 
-def _url(value: str) -> str:
+def address(value: str) -> str:
+    """The address of a file to download. Raises ValueError where it is none."""
     try:
-        parts = urlsplit(_path(value))
+        parts = urlsplit(value)
         complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         complete = False
-    if not complete or " " in value:
-        raise ValueError(f"expected an address that begins with https:// or http:// and a host, found '{value}'")
+    if not complete or any(not c.isprintable() or c.isspace() for c in value) or len(value) > 8000:
+        found = repr(value if len(value) <= 200 else f"{value[:200]}...")
+        raise ValueError(f"expected an address that begins with https:// or http:// and a host, found {found}")
     return value
 
 
@@ -86,7 +88,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=
 #: an existing file
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 #: of a file to download
-Url = Annotated[str, AfterValidator(_url)]
+Url = Annotated[str, AfterValidator(address)]
 #: of a file: algorithm and hexadecimal digits
 Checksum = Annotated[str, AfterValidator(checksum)]
 #: the folder that everything is written into, without a trailing slash

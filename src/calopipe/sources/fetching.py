@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from calopipe.config.texts import checksum
+from calopipe.config.texts import address, checksum
 from calopipe.errors import ConfigError, DataError, DownloadError, nearest
 from calopipe.io import file_hash, file_info
 from calopipe.io.output import check_target, replacing
@@ -177,13 +178,18 @@ def _remote(source: Any, role: str) -> tuple[str, list[RemoteFile]]:
     if not urls:
         dataset = registered(str(_get(source, "name")))
         return dataset.name, list(dataset.of_role(role))
+    for url in urls:
+        try:
+            address(url)
+        except ValueError as error:
+            raise ConfigError(f"urls: {error}") from None
     checksums = _checksums(source, len(urls))
     return "urls", [RemoteFile(_cache_name(url), url, c) for url, c in zip(urls, checksums, strict=True)]
 
 
 def _cache_name(url: str) -> str:
-    """File name for a URL: its last part, made unique by a digest of the whole."""
-    last = PurePosixPath(unquote(urlsplit(url).path)).name or "file"
+    """File name for a URL: the end of its last part, made unique by a digest of the whole."""
+    last = re.sub(r"[^\w.-]", "_", PurePosixPath(unquote(urlsplit(url).path)).name or "file", flags=re.ASCII)[-100:]
     return f"{hashlib.sha256(url.encode()).hexdigest()[:10]}-{last}"
 
 

@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calopipe.config.texts import address
 from calopipe.errors import CalopipeError, DownloadError
 from calopipe.sources.progress import Log, Progress, to_stderr
 
@@ -79,10 +80,17 @@ def download(
         log: receives lines about progress where there is no terminal.
 
     Raises:
-        DownloadError: no network, refused (404, ...), wrong content, full disk; says where a file can be put by hand.
+        DownloadError: no address of a file, no network, refused (404, ...), a redirect that is not followed
+            (:mod:`calopipe.sources.addresses`), wrong content, full disk; says where a file can be put by hand.
     """
     import pooch
 
+    try:
+        address(url)
+    except ValueError as error:
+        raise DownloadError(f"{url}: {error}") from error
+    if url.startswith("http:") and checksum is None:
+        log(f"{url}: neither encrypted nor with a checksum: anybody on the way can change the content")
     downloader = ResumingDownloader(path, checksum, verify, retry or Retry(), log)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,17 +168,20 @@ class ResumingDownloader:
         import requests
         from urllib3.exceptions import HTTPError
 
+        from calopipe.sources.addresses import Session
+
         timeout = self._retry.timeout_s
         try:
-            with requests.get(url, headers=self._headers(), stream=True, timeout=timeout) as response:
+            with (
+                Session(url, self._checksum is not None) as session,
+                session.get(url, headers=self._headers(), stream=True, timeout=timeout) as response,
+            ):
                 if response.status_code == requests.codes.requested_range_not_satisfiable and self._complete(response):
                     return
                 self._check_status(url, response)
                 self._receive(url, response)
-        except requests.exceptions.InvalidURL as error:
-            raise DownloadError(f"{url}: not a valid URL") from error
-        except (requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema) as error:
-            raise DownloadError(f"{url}: expected an http or https address") from error
+        except (ValueError, UnicodeError) as error:  # of requests: an address that only looks like one
+            raise DownloadError(f"{url}: not a valid URL ({_reason(error)})") from error
         except (requests.exceptions.RequestException, HTTPError) as error:
             raise _Again(_reason(error)) from error
 
