@@ -26,6 +26,7 @@ LEVELS = {
     "sources": 2,
     "workflow": 2,
     "scripting": 2,
+    "convolutions": 2,
     "preprocessing": 3,
     "observables": 3,
     "models": 3,

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from calopipe.config.evaluation import ClassifierConfig
+from calopipe.convolutions import Conv3d
 from calopipe.errors import MetricUnavailable
 
 #: (layers, alpha, r) of a regular cylindrical geometry, see :func:`calopipe.metrics.features.regular_grid`
@@ -65,7 +66,7 @@ def wrap_alpha(x: torch.Tensor, width: int) -> torch.Tensor:
     return torch.cat([x[..., -width:, :], x, x[..., :width, :]], dim=-2) if width else x
 
 
-class PeriodicConv3d(nn.Conv3d):
+class PeriodicConv3d(Conv3d):
     """Convolution of (N, C, layer, alpha, r): periodic in alpha; beyond the first and last layer and r there is nothing.
 
     With stride s an axis of n bins gives ceil(n / s).

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from calopipe.config.evaluation import ClassifierConfig
+from calopipe.convolutions import check_gradients
 from calopipe.errors import NumericsError
 from calopipe.metrics.classifier_networks import Grid, build_network
 from calopipe.metrics.classifier_split import Rows
@@ -122,11 +123,12 @@ def train_network(
 
     Raises:
         MetricUnavailable: the network does not fit the features.
-        NumericsError: the training diverged.
+        NumericsError: the training diverged, or this machine computes gradients of convolutions wrongly.
     """
     with torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []):
         torch.manual_seed(seed)
         network = build_network(data.n_features, config, task.outputs, grid).to(data.device)
+        check_gradients(network, lambda: network(data.batch("train", torch.arange(2))))
         optimizer = _optimizer(network, config)
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=10)
         best, best_epoch, kept = -float("inf"), 0, {}

@@ -1,4 +1,4 @@
-"""E5: networks that read the incident energy off a shower, by three-dimensional convolutions.
+"""Networks that read the incident energy off a shower, by three-dimensional convolutions.
 
 "Regressor" is the energy regressor of "Getting High" (arXiv:2005.05334), with which the thesis "Frechet Distance Evaluation
 of Generative Models for Calorimeter Shower Simulations" (2022) defines the Frechet regression distance. Its layer table
@@ -42,6 +42,7 @@ from torch.nn import functional
 from calopipe.config.base import Section
 from calopipe.config.bounds import CellTriple, ChannelTriple, Few, Slope, Width
 from calopipe.config.parts import MODELS
+from calopipe.convolutions import Conv3d
 from calopipe.errors import CheckpointError
 from calopipe.models.base import EnergyRegressor
 
@@ -94,7 +95,7 @@ class Regressor(EnergyRegressor):
             blocks.append(block)
             width = channels
         kernel = _kernel(size, 2)
-        blocks.append(nn.Conv3d(width, config.channels[2], kernel, bias=False))
+        blocks.append(Conv3d(width, config.channels[2], kernel, bias=False))
         size = _after(size, kernel, 1)
         self.convolutions = nn.Sequential(*blocks)
         self.hidden = nn.Linear(config.channels[2] * math.prod(size), config.features)
@@ -140,10 +141,10 @@ def _block(width: int, channels: int, size: Grid, config: RegressorConfig) -> tu
     """A strided convolution, normalised and activated, and the extra ones; with the size of the result."""
     kernel = _kernel(size, 3)
     size = _after(size, kernel, 2)
-    layers: list[nn.Module] = [nn.Conv3d(width, channels, kernel, stride=2, bias=False)]
+    layers: list[nn.Module] = [Conv3d(width, channels, kernel, stride=2, bias=False)]
     layers += _normalised(channels, size, config)
     for _ in range(config.extra):
-        layers.append(nn.Conv3d(channels, channels, 3, padding=1, bias=False))
+        layers.append(Conv3d(channels, channels, 3, padding=1, bias=False))
         layers += _normalised(channels, size, config)
     return nn.Sequential(*layers), size
 

@@ -73,6 +73,7 @@ def fit(
         The history, one row per epoch.
 
     Raises:
+        NumericsError: this machine computes gradients of convolutions wrongly.
         TrainingError: non-finite loss, or training was interrupted (SIGTERM, Ctrl-C); rolling checkpoints stay.
         DataError: a file cannot be written (disk full); run again when it can, training goes on.
     """

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
 from calopipe import seeds
 from calopipe.config.networks import Training, check_learnable
+from calopipe.convolutions import check_gradients
 from calopipe.errors import ConfigError, TrainingError
 from calopipe.training.checkpoint import Network
 from calopipe.training.data import Batches
@@ -39,6 +40,10 @@ class TrainingModule(pl.LightningModule):
             _check_learnable(network)
         self.settings, self.assemble, self.total_steps = training, assemble, total_steps
         self.training_seed = network.seed
+
+    def on_train_start(self) -> None:
+        batch = [tensor[:2].to(self.device) for tensor in self.trainer.datamodule.train]
+        check_gradients(self.model, lambda: self._losses(tuple(batch)))
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(seeds.derive(self.training_seed, "epoch", self.current_epoch))
