@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from calopipe import provenance
 from calopipe.errors import DataError, GeometryError, printable
+from calopipe.evaluation.health import Census, check_file
 from calopipe.geometry import Geometry, available_geometries, load_geometry
 from calopipe.io import FileInfo, file_info, iter_showers, read_showers
+from calopipe.io.conditions import TrainedRange
 
 #: incident energies are listed one by one when a file has at most this many different ones
 MAX_LISTED = 20
@@ -60,8 +62,8 @@ class _Totals:
     hits: int = 0
     empty: int = 0
     largest: float = 0.0
-    ratio: float = 0.0
-    ratio_squared: float = 0.0
+    ratio: float = 0.0  # mean of E_tot / E_inc so far
+    ratio_squares: float = 0.0
     low: float = np.inf
     high: float = -np.inf
     energies: set[float] = field(default_factory=set)
@@ -75,17 +77,22 @@ class _Totals:
         self.hits += int(np.count_nonzero(showers >= threshold if threshold > 0 else showers > 0))
         self.empty += int((total == 0).sum())
         self.largest = max(self.largest, float(showers.max(initial=0.0)))
-        self.ratio += float(ratio.sum())
-        self.ratio_squared += float((ratio**2).sum())
+        mean, size = float(ratio.mean()), len(ratio)
+        # squares about the mean of each piece, then of all: about 0 they would cancel
+        shift = mean - self.ratio
+        self.ratio_squares += float(((ratio - mean) ** 2).sum()) + shift**2 * size * (self.n - size) / self.n
+        self.ratio += shift * size / self.n
         self.low, self.high = min(self.low, float(incident.min())), max(self.high, float(incident.max()))
         if len(self.energies) <= MAX_LISTED:
             self.energies |= set(np.unique(incident).tolist())
 
 
-def _read(path: str | Path, threshold: float) -> _Totals:
+def _read(path: str | Path, threshold: float, census: Census | None = None) -> _Totals:
     totals = _Totals()
     for piece in iter_showers(path):
         totals.add(piece.incident_energies[:, 0].astype(np.float64), piece.showers, threshold)
+        if census is not None:
+            census.add(piece)
     if totals.n == 0:
         raise DataError(f"{path}: no showers")
     return totals
@@ -94,7 +101,9 @@ def _read(path: str | Path, threshold: float) -> _Totals:
 def summarise(path: str | Path, geometry: str | Path | Geometry | None = None) -> str:
     """Describe a shower file: layout, size, attributes, energies, occupancy, response, mean energy of each layer.
 
-    The file is streamed: memory does not grow with its length.
+    What is unusual comes first, as warnings of :mod:`calopipe.evaluation.health`: energies and responses that look like
+    other units, copies, many empty showers, energies that a generator was not trained on. The file is streamed; a few bytes
+    per shower stay in memory.
 
     Args:
         path: HDF5 file in the CaloChallenge's or CaloGAN's layout.
@@ -107,15 +116,16 @@ def summarise(path: str | Path, geometry: str | Path | Geometry | None = None) -
     info = file_info(path)
     found, origin = find_geometry(info, geometry)
     threshold = _threshold(info, found)
-    totals = _read(path, threshold)
-    mean = totals.ratio / totals.n
-    spread = np.sqrt(max(totals.ratio_squared / totals.n - mean**2, 0.0))
+    census = Census("", found, threshold, trained=TrainedRange.from_attributes(info.attributes))
+    totals = _read(path, threshold, census)
+    spread = np.sqrt(totals.ratio_squares / totals.n)
     at = f"at or above {threshold:g} MeV" if threshold > 0 else "above zero"
     lines = [
         f"{printable(Path(path).name)}: {info.n_showers} showers of {info.n_voxels} voxels, {info.layout} layout",
+        *(f"  warning           {finding.text}" for finding in check_file(census)),
         f"  geometry          {found.name if found else '-'} ({origin})",
         f"  incident energy   {_energies(totals)}",
-        f"  E_tot / E_inc     mean {mean:.4g}, standard deviation {spread:.3g}",
+        f"  E_tot / E_inc     mean {totals.ratio:.4g}, standard deviation {spread:.3g}",
         f"  occupancy         {totals.hits / (totals.n * info.n_voxels):.4g} of the voxels {at}",
         f"  largest voxel     {totals.largest:.4g} MeV",
         f"  empty showers     {totals.empty}",

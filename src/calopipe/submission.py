@@ -16,7 +16,9 @@ from calopipe.errors import DataError, printable
 from calopipe.evaluation.challenge import Findings, Setup, Summary, evaluate_modes, summarise
 from calopipe.evaluation.challenge_inputs import check_pair, energy_slices
 from calopipe.evaluation.formats import Score
+from calopipe.evaluation.health import check_file, check_pair_of_samples, repeated, trained_range
 from calopipe.evaluation.judgement import InputFile, Judgement, load_judgement, save_judgement
+from calopipe.evaluation.outside import outside_warnings
 from calopipe.evaluation.tables import score_rows, write_table
 from calopipe.io import file_hash, file_info, joined_showers
 from calopipe.io.output import filling
@@ -30,8 +32,6 @@ log = logging.getLogger("calopipe")
 SCORES, TABLE = "scores.json", "scores.csv"
 #: scores are printed one by one up to this many of a metric; more are left to the files
 PRINTED = 12
-#: responses that differ by more than this factor look like different units
-UNITS_FACTOR = 30
 
 
 def evaluate(
@@ -62,23 +62,29 @@ def evaluate(
         settings: of metrics by name, where they are not the default ones.
 
     Raises:
-        DataError: a file is unreadable, does not fit, holds values that are not energies, or the incident energies of the
+        DataError: a generated file is listed twice, a file is unreadable, does not fit, holds values that are not energies, or the incident energies of the
             two do not match; nothing is written then.
     """
     _check_folder(out)
+    if twice := repeated(generated):
+        raise DataError(twice)
     name = printable(name or generated[0].stem)
     with _as_one(reference, "reference") as one, _as_one(generated, "generated") as other:
         pair = check_pair(one, other, setup.geometry)
         slices = list(energy_slices(pair.energies))
         summaries = tuple(summarise(p, what, setup, slices) for p, what in ((one, "reference"), (other, "generated")))
         inputs = [tuple(_describe(p) for p in paths) for paths in (reference, generated)]
-        warnings = (*pair.warnings, *_warnings(summaries, inputs))
+        summaries[1].census.trained = trained_range(generated)
+        warnings = (*filter(None, [repeated(reference)]), *pair.warnings, *_warnings(summaries, inputs))
         for line in warnings:
             log.warning("warning: %s", line)
         with filling(out, SCORES, [*reference, *generated]) as folder:
             found = evaluate_modes(one, other, setup, modes, summaries, seed, adjust, settings)
             written = _draw(found, setup, modes, name, folder, dpi, [*reference, *generated])
-            judgement = _judgement(found, setup, modes, seed, name, inputs, warnings, [*written, TABLE])
+            unseen = outside_warnings(found.scores)
+            for line in unseen:
+                log.warning("warning: %s", line)
+            judgement = _judgement(found, setup, modes, seed, name, inputs, (*warnings, *unseen), [*written, TABLE])
             labels = {"dataset": setup.dataset or setup.geometry.name, "generator": name}
             write_table(folder / TABLE, score_rows(judgement.scores, **labels))
             save_judgement(folder / SCORES, judgement)
@@ -109,14 +115,14 @@ def _describe(path: Path) -> InputFile:
 
 
 def _warnings(summaries: Sequence[Summary], inputs: Sequence[tuple[InputFile, ...]]) -> Iterator[str]:
-    reference, generated = (s.mean_ratio for s in summaries)
-    if reference > 0 and not 1 / UNITS_FACTOR < generated / reference < UNITS_FACTOR:
-        yield (
-            f"mean E_tot / E_inc is {generated:.3g}, in the reference {reference:.3g}: are the voxels in MeV, "
-            "and the incident energies too?"
-        )
-    if {f.sha256 for f in inputs[0]} & {f.sha256 for f in inputs[1]}:
+    """What the health check finds, a file that is compared with itself first: all its showers are copies then."""
+    reference, generated = (s.census for s in summaries)
+    same = {f.sha256 for f in inputs[0]} & {f.sha256 for f in inputs[1]}
+    if same:
         yield "the generated file is the reference file itself"
+    found = check_file(reference) + check_file(generated, alone=False)
+    found += check_pair_of_samples(reference, generated, energies=False)
+    yield from (f.text for f in found if not (same and f.check == "shared"))
 
 
 def _judgement(

@@ -29,6 +29,7 @@ from calopipe.evaluation.formats import (
     load_histograms,
     load_scores,
 )
+from calopipe.evaluation.health import Census
 from calopipe.evaluation.inputs import Slice, in_slice, stream
 from calopipe.evaluation.metrics import load_sample, measure_metrics
 from calopipe.evaluation.observables import evaluate_observables
@@ -133,13 +134,13 @@ class Summary:
         n: showers per slice of incident energy (None: all).
         mean: slice -> (V,) mean energy in MeV of each voxel, after the threshold.
         response: slice -> histogram of E_tot / E_inc in the challenge's bins for one energy; set 1 only.
-        mean_ratio: mean of E_tot / E_inc.
+        census: what the health check looks at.
     """
 
     n: Mapping[Slice, int]
     mean: Mapping[Slice, np.ndarray]
     response: Mapping[Slice, BinnedCounts]
-    mean_ratio: float
+    census: Census
 
 
 def summarise(path: Path, what: str, setup: Setup, slices: Sequence[Slice]) -> Summary:
@@ -152,12 +153,12 @@ def summarise(path: Path, what: str, setup: Setup, slices: Sequence[Slice]) -> S
     sums = {s: Sums(setup.geometry.n_voxels) for s in every}
     edges = {s: _response_edges(setup.dataset, s) for s in slices if s is not None and s[0] == s[1]}
     counts = {s: np.zeros(len(e) - 1, dtype=np.int64) for s, e in edges.items()}
-    ratios = 0.0
+    found = Census(what, setup.geometry, setup.threshold_MeV)
     for chunk in stream(path, setup.geometry, f"checking the {what} file"):
         incident = chunk.incident_energies[:, 0].astype(np.float64)
         kept = np.where(chunk.showers >= np.float32(setup.threshold_MeV), chunk.showers, np.float32(0))
         ratio = kept.sum(axis=1, dtype=np.float64) / incident
-        ratios += float(ratio.sum())
+        found.add(chunk)
         for s in every:
             rows = in_slice(incident, s)
             sums[s].add(kept if s is None else kept[rows])
@@ -165,7 +166,7 @@ def summarise(path: Path, what: str, setup: Setup, slices: Sequence[Slice]) -> S
                 counts[s] += np.histogram(ratio[rows], edges[s])[0]
     n, mean = {s: total.n for s, total in sums.items()}, {s: total.mean() for s, total in sums.items() if total.n}
     response = {s: BinnedCounts(edges[s], counts[s], n[s]) for s in edges if setup.dataset in ("1-photons", "1-pions")}
-    return Summary(n, mean, response, ratios / max(n[None], 1))
+    return Summary(n, mean, response, found)
 
 
 def _response_edges(dataset: str | None, bounds: tuple[float, float]) -> np.ndarray:

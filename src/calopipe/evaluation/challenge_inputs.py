@@ -85,6 +85,17 @@ def compare_energies(reference: np.ndarray, generated: np.ndarray, names: tuple[
     return warnings
 
 
+def energies_differ(reference: np.ndarray, generated: np.ndarray) -> str | None:
+    """One line where incident energies (N,) and (M,) in MeV do not follow one distribution; None where they do."""
+    distance = largest_difference(reference, generated)
+    if distance <= max(REFUSED_D, _critical(reference, generated, REFUSED_P)):
+        return None
+    return (
+        f"incident energies do not follow those of the reference: cumulative distributions differ by {distance:.3g}, "
+        f"{_range(generated)} against {_range(reference)}{_unit_hint(reference, generated)}"
+    )
+
+
 def _missing_energies(
     reference: np.ndarray, generated: np.ndarray, beams: np.ndarray, names: tuple[str, str]
 ) -> list[str]:
