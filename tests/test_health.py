@@ -20,14 +20,13 @@ from calopipe.evaluation.health import (
     check_health,
     check_pair_of_samples,
     load_findings,
-    repeated,
     warnings_of,
 )
 from calopipe.geometry import load_geometry
-from calopipe.io import iter_showers
+from calopipe.io import iter_showers, repeated
 from calopipe.io.conditions import TrainedRange
+from calopipe.io.prepare import prepare
 from calopipe.show import summarise
-from calopipe.sources import fetch
 
 CALOGAN = load_geometry("calogan")
 
@@ -225,7 +224,7 @@ def test_a_generated_file_that_is_listed_twice_is_refused(how, tmp_path, pair, c
     assert "counted twice" in repeated([pair["ref"], pair["gen"], other])
     assert repeated([pair["ref"], pair["gen"]]) is None
     with pytest.raises(DataError, match="trained on and those judged"):
-        fetch({"kind": "local", "paths": [str(pair["gen"]), str(other)]}, tmp_path / "raw.json")
+        prepare([pair["gen"], other], {k: tmp_path / k for k in ("train", "val", "test")}, CALOGAN)
 
 
 def test_a_reference_that_is_listed_twice_is_warned_about(tmp_path, pair, caplog):

@@ -16,11 +16,11 @@ from calopipe.errors import DataError, printable
 from calopipe.evaluation.challenge import Findings, Setup, Summary, evaluate_modes, summarise
 from calopipe.evaluation.challenge_inputs import check_pair, energy_slices
 from calopipe.evaluation.formats import Score
-from calopipe.evaluation.health import check_file, check_pair_of_samples, repeated, trained_range
+from calopipe.evaluation.health import check_file, check_pair_of_samples, trained_range
 from calopipe.evaluation.judgement import InputFile, Judgement, load_judgement, save_judgement
 from calopipe.evaluation.outside import outside_warnings
 from calopipe.evaluation.tables import score_rows, write_table
-from calopipe.io import file_hash, file_info, joined_showers
+from calopipe.io import file_hash, file_info, joined_showers, repeated
 from calopipe.io.output import filling
 from calopipe.io.temporary import scratch
 from calopipe.report.numbers import format_measurement, format_value

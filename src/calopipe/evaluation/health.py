@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from calopipe.evaluation.challenge_inputs import energies_differ
 from calopipe.evaluation.formats import write_json
 from calopipe.evaluation.inputs import stream
 from calopipe.geometry import Geometry
-from calopipe.io import Showers, file_hash, file_info
+from calopipe.io import Showers, file_info
 from calopipe.io.conditions import TrainedRange
 from calopipe.io.stored import read_json, reading
 
@@ -301,19 +300,3 @@ def load_findings(path: Path) -> list[Finding]:
 def warnings_of(path: Path) -> list[str]:
     """The lines of a health check, for a report."""
     return [f.text for f in load_findings(path)]
-
-
-def repeated(paths: Sequence[Path]) -> str | None:
-    """Which file is listed twice: by name, by a link, or as a copy with the same contents; None where none is."""
-    seen: dict[Any, Path] = {}
-    for path in paths:
-        if not path.is_file():
-            continue  # reading it says so
-        status = path.stat()
-        keys = [(status.st_dev, status.st_ino)] + ([(status.st_size, file_hash(path))] if len(paths) > 1 else [])
-        for key in keys:
-            if key in seen:
-                how = "listed twice" if seen[key] == path else f"the same file as {seen[key]}"
-                return f"{path}: {how}: its showers would be counted twice"
-        seen |= dict.fromkeys(keys, path)
-    return None

@@ -1,6 +1,6 @@
 """Shower files: HDF5 in the CaloChallenge's layout (read, written) and CaloGAN's (read), streamed or whole."""
 
-from calopipe.io.checksum import file_hash
+from calopipe.io.checksum import file_hash, repeated
 from calopipe.io.joined import joined_showers
 from calopipe.io.pooling import crop_showers, image_showers, pool_showers
 from calopipe.io.read import FileInfo, file_info, iter_showers, iter_stored, read_incident_energies, read_showers
@@ -21,6 +21,7 @@ __all__ = [
     "pool_showers",
     "read_incident_energies",
     "read_showers",
+    "repeated",
     "write_calogan",
     "write_showers",
 ]

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from calopipe.errors import DataError
 from calopipe.geometry import Geometry, load_geometry
-from calopipe.io.checksum import file_hash
+from calopipe.io.checksum import file_hash, repeated
 from calopipe.io.output import check_target
 from calopipe.io.pooling import crop_showers, pool_showers
 from calopipe.io.read import file_info, iter_showers
@@ -175,7 +175,7 @@ def prepare(
         mean_energy_MeV, occupancy, file and sha256.
 
     Raises:
-        DataError: unreadable input, values that are not energies, empty splits, a file that cannot be written.
+        DataError: a file listed twice, unreadable input, values that are not energies, empty splits, a file that cannot be written.
         GeometryError: the files do not fit the geometry, or it cannot be cropped or pooled.
     """
     geometry = load_geometry(geometry)
@@ -184,6 +184,8 @@ def prepare(
     recipe = _Recipe(geometry, threshold, float(energy_scale), window, kernel)
     _check(recipe, fractions, outputs)
     paths = [raw_paths] if isinstance(raw_paths, str | Path) else raw_paths
+    if twice := repeated([*paths, *reference_paths]):
+        raise DataError(f"{twice}, and be among those trained on and those judged with")
     raw = _Pool([Path(path) for path in paths], max_showers)
     reference = _Pool([Path(path) for path in reference_paths], max_showers) if reference_paths else None
     counts = _counts(raw.n, fractions, None if reference is None else reference.n)

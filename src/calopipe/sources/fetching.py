@@ -105,13 +105,6 @@ def fetch(
         files = [_download(file, place / file.name, retry, log) for file in remote]
     if not files:
         raise ConfigError(f"source of kind '{kind}' names no files")
-    first: dict[str, FetchedFile] = {}
-    for file in files:
-        if file.sha256 in first:
-            one = first[file.sha256].path
-            how = "listed twice" if file.path == one else f"the same contents as {one}"
-            raise DataError(f"{file.path}: {how}: its showers would be among those trained on and those judged with")
-        first[file.sha256] = file
     name = _get(source, "name")
     check_target(Path(output), [Path(file.path) for file in files])
     manifest = {"kind": kind, "name": name, "role": role if kind == "download" and name else None}
