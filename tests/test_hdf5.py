@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -22,11 +23,11 @@ from structures import ENERGIES, STRUCTURES, VOXELS, N, V, make, plain
 
 def refusal(path: Path) -> str:
     """The one line with which a file is refused, at once and without reading all of what it declares."""
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(DataError) as caught:
         for _ in iter_showers(path):
             pass
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     message = str(caught.value)
     assert "\n" not in message and message.startswith(str(path))
     return message
@@ -118,9 +119,9 @@ def test_many_chunks_are_checked_quickly(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.hdf5", "w") as file:
         file["incident_energies"] = np.ones((20_000, 1), "f4")
         file.create_dataset("showers", data=np.ones((20_000, 4), "f4"), chunks=(1, 4))
-    start = time.monotonic()
+    start = time.process_time()
     assert file_info(tmp_path / "a.hdf5").n_showers == 20_000
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_no_pipe_is_opened(tmp_path: Path) -> None:
@@ -174,3 +175,12 @@ def test_errors_of_the_caller_pass(tmp_path: Path) -> None:
     with pytest.raises(KeyError), open_hdf5(tmp_path / "a"):
         raise KeyError("x")
     assert read_showers(tmp_path / "a").n_voxels == V
+
+
+def test_fuzz_in_small(tmp_path: Path) -> None:
+    """The trials of docs/reliability.md, a few of them."""
+    import hdf5 as fuzz
+
+    counts, failures = fuzz.run(30, 1, tmp_path)
+    assert failures == []
+    assert sum(counts.values(), Counter())["refused"] > 100

@@ -130,7 +130,7 @@ def summarise(path: str | Path, geometry: str | Path | Geometry | None = None) -
         f"  largest voxel     {totals.largest:.4g} MeV",
         f"  empty showers     {totals.empty}",
     ]
-    named = ((printable(name), printable(str(value))) for name, value in sorted(info.attributes.items()))
+    named = ((printable(name, 200), printable(str(value), 1000)) for name, value in sorted(info.attributes.items()))
     lines += [f"  {name:<17} {value}" for name, value in named if name != "geometry"]
     if found is not None:
         lines += _layer_lines(found, np.asarray(totals.voxels) / totals.n)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from calopipe.errors import DataError, GeometryError
+from calopipe.errors import DataError, GeometryError, shown
 from calopipe.geometry import Geometry
 from calopipe.io import Showers, file_info, iter_showers
 
@@ -46,7 +46,7 @@ def check_samples(paths: Mapping[str, Path], geometry: Geometry) -> dict[str, in
         written = info.attributes.get("geometry_hash")
         if written is not None and written != geometry.hash:
             made = info.attributes.get("geometry", "?")
-            raise DataError(f"{name} sample {path}: written with geometry '{made}', compared in '{geometry.name}'")
+            raise DataError(f"{name} sample {path}: written with geometry {shown(made)}, compared in '{geometry.name}'")
         if info.n_showers == 0:
             raise DataError(f"{name} sample {path}: no showers")
         sizes[name] = info.n_showers

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from calopipe.errors import DataError, GeometryError
+from calopipe.errors import DataError, GeometryError, shown
 from calopipe.geometry import Geometry
 from calopipe.io.layouts import ShowerFile, open_showers
 from calopipe.io.showers import Showers
@@ -130,6 +130,6 @@ def check_geometry(file: ShowerFile, geometry: Geometry | None) -> None:
     if written is not None and written != geometry.hash:
         name = file.attributes.get("geometry", "?")
         raise GeometryError(
-            f"{file.path}: written with geometry '{name}' (hash {written}), "
+            f"{file.path}: written with geometry {shown(name)} (hash {shown(written)}), "
             f"but '{geometry.name}' has hash {geometry.hash}"
         )

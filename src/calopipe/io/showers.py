@@ -87,10 +87,11 @@ def checked(
         return energies, voxels
     if not (energies.min() > 0 and energies.max() < np.inf):
         _complain(energies, energies > 0, f"{name}: incident_energies", "> 0", rows)
-    if not (voxels.min() >= 0 and voxels.max() < np.inf):
+    largest = voxels.max()
+    if not (voxels.min() >= 0 and largest < np.inf):
         _complain(voxels, voxels >= 0, f"{name}: showers", ">= 0", rows)
     _check_limit(energies, "incident_energies", name, rows)
-    if voxels.max() > ENERGY_LIMIT_MEV / voxels.shape[1]:
+    if largest > ENERGY_LIMIT_MEV / voxels.shape[1]:
         _check_limit(voxels.sum(axis=1, dtype=np.float64), "showers", name, rows)
     return energies, voxels
 

@@ -99,12 +99,12 @@ def _source_file(path: Path, place: str, name: str) -> Path:
     folder = os.path.dirname(real)
     candidate = os.path.join(folder, name) if not os.path.isabs(name) or os.path.exists(name) else _beside(folder, name)
     target = os.path.realpath(candidate)
+    if not os.path.lexists(candidate):
+        raise DataError(f"{path}: {place} is a view of {name}, which is missing (HDF5 would read zeros)")
     if target in _OWN_VIEWS.get(real, ()):
         return Path(target)
     if os.path.dirname(os.path.normpath(candidate)) != folder or os.path.dirname(target) != folder:
         raise DataError(f"{path}: {place} is a view of {name}; only files in its own folder are read")
-    if not os.path.lexists(candidate):
-        raise DataError(f"{path}: {place} is a view of {name}, which is missing (HDF5 would read zeros)")
     return Path(candidate)
 
 
