@@ -20,19 +20,26 @@ def repository() -> Path:
     return REPOSITORY
 
 
+class Reference(type(Path())):
+    """A path below the folder of reference files. A test that asks for one that is not there, by ``/``, ends there: it is
+    skipped, or fails where CALOPIPE_REQUIRE_SHARED=1.
+    """
+
+    def __truediv__(self, name: str) -> Reference:
+        path = super().__truediv__(name)
+        if not path.exists():
+            reason = f"no reference file {path} (set CALOPIPE_SHARED)"
+            (pytest.fail if os.environ.get("CALOPIPE_REQUIRE_SHARED") == "1" else pytest.skip)(reason)
+        return path
+
+
 @pytest.fixture(scope="session")
-def shared() -> Path:
+def shared() -> Reference:
     """Reference files that are not part of the repository: $CALOPIPE_SHARED, or the folder `shared` beside the checkout.
 
-    Tests that need it are skipped where there is none, and fail where CALOPIPE_REQUIRE_SHARED=1.
+    The folder may be missing, or be somebody else's: each file is looked for when a test asks for it.
     """
-    folder = Path(os.environ.get("CALOPIPE_SHARED") or REPOSITORY.parent / "shared")
-    if folder.is_dir():
-        return folder
-    reason = f"no reference files at {folder} (set CALOPIPE_SHARED)"
-    if os.environ.get("CALOPIPE_REQUIRE_SHARED") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    return Reference(os.environ.get("CALOPIPE_SHARED") or REPOSITORY.parent / "shared")
 
 
 @pytest.fixture(scope="session")

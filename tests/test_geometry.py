@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import subprocess
 import sys
@@ -37,15 +36,6 @@ THRESHOLD = {
 }
 XML = {"calochallenge1_photons": "1_photons", "calochallenge1_pions": "1_pions"}
 XML |= {"calochallenge2": "2", "calochallenge3": "3"}
-
-
-def reference_folder() -> Path:
-    """The folder with the CaloChallenge's binning files, or skip."""
-    root = os.environ.get("CALOPIPE_SHARED") or Path(__file__).resolve().parents[2] / "shared"
-    folder = Path(root) / "reference"
-    if not folder.is_dir():
-        pytest.skip("reference files not found: set CALOPIPE_SHARED to the folder that holds reference/")
-    return folder
 
 
 def test_built_in_names() -> None:
@@ -89,22 +79,19 @@ def test_hashes_differ_and_are_stable() -> None:
 
 
 @pytest.mark.parametrize("name", XML)
-def test_equals_the_challenge_xml(name: str) -> None:
-    from_xml = load_geometry(reference_folder() / f"binning_dataset_{XML[name]}.xml")
+def test_equals_the_challenge_xml(name: str, shared: Path) -> None:
+    from_xml = load_geometry(shared / "reference" / f"binning_dataset_{XML[name]}.xml")
     built_in = load_geometry(name)
     assert from_xml.hash == built_in.hash
     assert from_xml.layer_ids == built_in.layer_ids
     np.testing.assert_allclose(from_xml.eta, built_in.eta, rtol=0, atol=1e-9)
 
 
-def test_reproduces_the_challenge_features() -> None:
+def test_reproduces_the_challenge_features(shared: Path) -> None:
     """Centres, layer order and threshold give the published code's centroids on real showers."""
     h5py = pytest.importorskip("h5py")
-    folder = reference_folder()
-    data = folder.parent / "data" / "ds1like_photons.hdf5"
-    if not data.is_file():
-        pytest.skip(f"sample not found: {data.name} beside the reference folder")
-    golden = np.load(folder / "golden" / "ds1like_photons_first1000.npz")
+    data = shared / "data" / "ds1like_photons.hdf5"
+    golden = np.load(shared / "reference" / "golden" / "ds1like_photons_first1000.npz")
     geometry = load_geometry("calochallenge1_photons")
     with h5py.File(data) as file:
         showers = file["showers"][:1000].astype(np.float64)
