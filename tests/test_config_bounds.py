@@ -88,3 +88,19 @@ def test_text_that_looks_like_a_number_is_explained():
         validate(Small, {"lr": "1e-3"}, "")
     with pytest.raises(ConfigError, match="lr: input should be a valid number .found True.$"):
         validate(Small, {"lr": True}, "")
+
+
+def test_observables_that_settings_name_are_those_with_histograms():
+    from calopipe.config.scores import Observable
+    from calopipe.observables import SPECS
+
+    assert set(get_args(Observable)) == {*SPECS, "voxels"}
+
+
+@pytest.mark.parametrize("section", every_section(), ids=lambda s: s.__name__)
+def test_no_bound_hides_a_narrower_one(section):
+    """Of two bounds of one kind pydantic keeps the last: types are narrowed by Annotated, whose bounds come last."""
+    for name, field in section.model_fields.items():
+        for kind, narrowest in (("ge", max), ("gt", max), ("le", min), ("lt", min)):
+            bounds = [getattr(c, kind) for c in field.metadata if getattr(c, kind, None) is not None]
+            assert not bounds or bounds[-1] == narrowest(bounds), f"{section.__name__}.{name}: {kind} {bounds}"

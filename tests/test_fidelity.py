@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from calopipe.config import HistogramConfig
-from calopipe.errors import DataError, MetricUnavailable, NumericsError
+from calopipe.config import HistogramConfig, validate
+from calopipe.errors import ConfigError, DataError, MetricUnavailable, NumericsError
 from calopipe.evaluation import evaluate_metrics, evaluate_observables
 from calopipe.evaluation.metrics import load_sample
 from calopipe.geometry import load_geometry
@@ -91,13 +91,12 @@ def test_error_knows_that_layers_go_together():
     assert two == pytest.approx(one, rel=0.25)
 
 
-@pytest.mark.parametrize(
-    ("weights", "reason"),
-    [({"nothing": 1}, "no histograms of nothing"), ({"E_tot": 0}, "one must be positive")],
-)
-def test_weights_that_make_no_score_are_refused(weights, reason):
-    with pytest.raises(MetricUnavailable, match=reason):
-        fidelity(make_sample(50), make_sample(50), np.random.default_rng(0), FidelityConfig(weights=weights))
+def test_weights_that_make_no_score_are_refused():
+    with pytest.raises(MetricUnavailable, match="no histograms of depth"):
+        fidelity(make_sample(50), make_sample(50), np.random.default_rng(0), FidelityConfig(weights={"depth": 1}))
+    for weights, reason in (({"nothing": 1}, "weights.nothing"), ({"E_tot": 0}, "one weight"), ({}, "one weight")):
+        with pytest.raises(ConfigError, match=reason):
+            validate(FidelityConfig, {"weights": weights}, "")
 
 
 def test_few_showers_give_no_score():

@@ -20,6 +20,7 @@ LEVELS = {
     "registry": 0,
     "codedigest": 0,
     "yamlfile": 0,
+    "devices": 0,
     "config": 1,
     "geometry": 1,
     "io": 2,

@@ -150,8 +150,8 @@ def test_separation_metric_reports_means_floors_and_missing_values():
     assert mean.value == pytest.approx(np.mean([m.value for m in layers])) and mean.extra["histograms"] == 2
     assert all(0 < m.value < 5 * m.floor and m.error > 0 and m.n == 1000 for m in layers)
     assert found["separation_power/E_ratio"].value is None and "no entries" in found["separation_power/E_ratio"].missing
-    with pytest.raises(MetricUnavailable, match="nonsense"):
-        separation_powers(a, b, np.random.default_rng(0), SeparationPowerConfig(observables=["nonsense"]))
+    with pytest.raises(MetricUnavailable, match="no histograms of depth"):
+        separation_powers(a, b, np.random.default_rng(0), SeparationPowerConfig(observables=["depth"]))
 
 
 # ---- further metrics ----------------------------------------------------------------------------------------------

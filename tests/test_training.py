@@ -270,12 +270,12 @@ def test_non_finite_loss_stops_with_a_message(files, tmp_path: Path, monkeypatch
         (
             "autoencoder",
             ["affine"],
-            r"model.autoencoder: .*'affine' .* likelihood only; .* \(inn\), found 'hurdle_vae'",
+            r"model.autoencoder.preprocessing: .*'affine' .* likelihood only; .* \(inn\), found 'hurdle_vae'",
         ),
         (
             "flow",
             ["affine", "layer_normalise"],
-            r"model.flow: .*'affine'.* \(affine, .*\); found 'layer_normalise' after it",
+            r"model.flow.preprocessing: .*'affine'.* \(affine, .*\); found 'layer_normalise' after it",
         ),
         ("flow", ["affine", "standardise", {"step": "logit", "columns": "extras"}], "found 'logit' after it"),
     ],

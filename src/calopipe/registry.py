@@ -19,12 +19,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from calopipe.errors import ConfigError, nearest
+from calopipe.errors import ConfigError, nearest, shown
 
 T = TypeVar("T")
 
 #: top-level packages a config class may use; anything else in its module is skipped when only the config is read
-_LIGHT = ("__future__", "typing", "collections", "math", "pydantic", "calopipe.config")
+_LIGHT = ("__future__", "typing", "collections", "math", "pydantic", "dataclasses", "calopipe.config")
 
 
 class Registry(Generic[T]):
@@ -62,8 +62,10 @@ class Registry(Generic[T]):
     def module_of(self, name: str) -> str:
         """Dotted module that registers `name`. Raises ConfigError, with the nearest name, when there is none."""
         found = _scan(self.package)
-        if name not in found:
-            raise ConfigError(f"unknown {self.kind} '{name}'{nearest(name, found)}; known: {', '.join(sorted(found))}")
+        if not isinstance(name, str) or name not in found:
+            raise ConfigError(
+                f"unknown {self.kind} {shown(name)}{nearest(name, found)}; known: {', '.join(sorted(found))}"
+            )
         return found[name].module
 
     def marked(self, name: str, mark: str) -> bool:
@@ -73,6 +75,15 @@ class Registry(Generic[T]):
         """
         self.module_of(name)
         return mark in _scan(self.package)[name].marks
+
+    def is_a(self, name: str, contract: str) -> bool:
+        """Whether the class of `name` derives from the class called `contract`, found without importing it."""
+        self.module_of(name)
+        bases, todo, seen = _bases(self.package), [_scan(self.package)[name].item], set()
+        while todo:
+            seen.add(todo[-1])
+            todo += bases.get(todo.pop(), frozenset()) - seen
+        return contract in seen
 
     def get(self, name: str) -> T:
         """Import the module that registers `name` and return the object."""
@@ -97,9 +108,10 @@ def _package_dir(package: str) -> Path:
 
 
 class _Part(NamedTuple):
-    """What a source file says of a registered part: its module, settings class, and attributes that are True."""
+    """What a source file says of a registered part: its module, name in it, settings class, attributes that are True."""
 
     module: str
+    item: str
     config: str | None
     marks: frozenset[str]
 
@@ -115,7 +127,19 @@ def _scan(package: str) -> dict[str, _Part]:
             for decorator in getattr(node, "decorator_list", []):
                 entry = _registration(decorator)
                 if entry is not None:
-                    found[entry[0]] = _Part(module, entry[1], _marks(node))
+                    found[entry[0]] = _Part(module, node.name, entry[1], _marks(node))
+    return found
+
+
+@functools.cache
+def _bases(package: str) -> dict[str, frozenset[str]]:
+    """Names of the base classes of every class in the sources of `package`, by its name."""
+    found: dict[str, frozenset[str]] = {}
+    for path in sorted(_package_dir(package).rglob("*.py")):
+        for node in ast.walk(_parse(path)):
+            if isinstance(node, ast.ClassDef):
+                names = [b.attr if isinstance(b, ast.Attribute) else getattr(b, "id", "") for b in node.bases]
+                found[node.name] = found.get(node.name, frozenset()).union(names)
     return found
 
 

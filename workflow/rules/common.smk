@@ -9,13 +9,16 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from calopipe.config.load import read_yaml
 from calopipe.errors import CalopipeError
-from calopipe.workflow import Plan, conda_environment, scripts_use
+from calopipe.workflow import Plan, conda_environment, jobs_run_here, scripts_use
 
 scripts_use(Path(workflow.basedir) / "src")
 try:
-    for file in workflow.configfiles:
-        read_yaml(Path(file))  # what Snakemake made of it no longer shows a key that was given twice
-    PLAN = Plan.load(config, Path(workflow.basedir) / "presets")
+    if workflow.is_main_process:
+        for file in workflow.configfiles:
+            read_yaml(Path(file))  # what Snakemake made of it no longer shows a key that was given twice
+    PLAN = Plan.load(config, Path(workflow.basedir) / "presets", files=workflow.is_main_process)
+    if workflow.is_main_process:
+        PLAN.check_devices(jobs_run_here)
     # conda environment of every rule where Snakemake is asked to use one (--sdm conda)
     ENVIRONMENT = f"../../envs/{conda_environment()}.yaml"
 except CalopipeError as error:

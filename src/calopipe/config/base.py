@@ -38,8 +38,11 @@ def _line(cls: type[BaseModel], item: Any, where: str) -> str:
     if item["type"] == "missing":
         return f"{key}: required key is missing"
     message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "value_error":
-        return f"{key}: {message}"
+    if item["type"] == "value_error":  # of a whole section: its message may begin with the key that it is about
+        if message.startswith("."):  # of something within the field, see calopipe.config.parts
+            return f"{key}{message}"
+        inner = message.partition(":")[0].partition(".")[0]
+        return f"{key}.{message}" if key and inner in _fields_at(cls, list(path)) else f"{key}: {message}"
     return f"{key}: {message[0].lower() + message[1:]} (found {shown(item['input'])}){_hint(item)}"
 
 

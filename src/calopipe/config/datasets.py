@@ -58,6 +58,9 @@ class Split(Section):
     def _sums_to_one(self) -> Split:
         if abs(self.train + self.val + self.test - 1) > 1e-9:
             raise ValueError(f"train + val + test must be 1, found {self.train + self.val + self.test:g}")
+        for part in ("train", "val"):
+            if getattr(self, part) == 0:
+                raise ValueError(f"{part}: networks need showers of their own here; expected above 0, found 0")
         return self
 
 
@@ -86,3 +89,9 @@ class Dataset(Section):
         None, description="average-pooling kernel (first, second index), e.g. [2, 1]; after the crop"
     )
     split: Split = Field(default_factory=Split, description="how showers are split")
+
+    @model_validator(mode="after")
+    def _test_showers(self) -> Dataset:
+        if self.reference is None and self.split.test == 0:
+            raise ValueError("split.test: expected above 0 (or a separate reference), found 0")
+        return self

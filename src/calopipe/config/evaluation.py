@@ -18,7 +18,6 @@ from calopipe.config.bounds import (
     EnergySlices,
     Epochs,
     Few,
-    Fraction,
     LearningRate,
     RatioRange,
     Resamplings,
@@ -32,9 +31,9 @@ from calopipe.config.bounds import (
 )
 from calopipe.config.classifiers import ALWAYS, PRESETS
 from calopipe.config.datasets import Split
-from calopipe.config.parts import METRICS, part, parts
+from calopipe.config.parts import METRICS, metrics, part
 from calopipe.config.texts import FilePath, Name
-from calopipe.errors import nearest
+from calopipe.errors import nearest, shown
 
 Quantiles = Annotated[int, Field(ge=2, le=2**20)]
 ImageObservable = Literal["E_vis", "E_peak", "E_pixel", "CG_x", "CG_y"]
@@ -57,7 +56,7 @@ class Generation(Section):
     def _epoch(cls, value: Any) -> Any:
         if value in ("final", "best") or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
             return value
-        raise ValueError(f"expected final, best or the number of a kept epoch, found {value!r}")
+        raise ValueError(f"expected final, best or the number of a kept epoch, found {shown(value)}")
 
 
 class ClassifierConfig(Section):
@@ -87,9 +86,9 @@ class ClassifierConfig(Section):
         description="cnn: channels of each stage of two residual blocks; fewer or smaller ones make it cheaper",
     )
     dropout: Dropout = Field(0.0, description="dropout after each hidden layer (mlp), before the last layer (cnn)")
-    leaves: Width = Field(15, ge=2, description="trees: most leaves of a tree")
+    leaves: Annotated[Width, Field(ge=2)] = Field(15, description="trees: most leaves of a tree")
     epochs: Epochs = Field(150, description="passes over the training part (trees: most trees)")
-    batch_size: BatchSize = Field(1000, ge=2, description="showers per step (not for trees)")
+    batch_size: Annotated[BatchSize, Field(ge=2)] = Field(1000, description="showers per step (not for trees)")
     lr: LearningRate = Field(2e-4, description="Adam learning rate (trees: weight of each tree)")
     weight_decay: float = Field(0.0, ge=0, le=100, description="decoupled weight decay of the networks (AdamW)")
     plateau: bool = Field(False, description="reduce the rate by 0.1 after 10 epochs without better validation loss")
@@ -125,9 +124,9 @@ class ClassifierConfig(Section):
         name = data.get("preset") if isinstance(data, dict) else None
         if name is None:
             return data
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:
             known = ", ".join(PRESETS)
-            raise ValueError(f"no classifier preset '{name}'{nearest(str(name), PRESETS)}; known: {known}")
+            raise ValueError(f"no classifier preset {shown(name)}{nearest(name, PRESETS)}; known: {known}")
         return {**PRESETS[name], **data}
 
     @model_validator(mode="after")
@@ -138,6 +137,8 @@ class ClassifierConfig(Section):
             )
         if self.network != "trees" and self.features == "observables":
             raise ValueError(f"features 'observables' may be undefined: expected network trees, found {self.network}")
+        if self.split.test == 0:
+            raise ValueError("split.test: expected above 0, found 0")
         return self
 
 
@@ -174,7 +175,9 @@ class RegressionConfig(Section):
 class EpochsConfig(Section):
     """Scores of the epochs that a flow's training keeps (``training.keep_every``), at a small number of showers."""
 
-    showers: Showers = Field(1000, ge=20, description="validation showers (at most) that every epoch is compared with")
+    showers: Annotated[Showers, Field(ge=20)] = Field(
+        1000, description="validation showers (at most) that every epoch is compared with"
+    )
     metrics: list[dict[str, Any]] = Field(
         default_factory=lambda: [part(METRICS, "metric", "fidelity")], description="registered metrics"
     )
@@ -185,7 +188,7 @@ class EpochsConfig(Section):
     @field_validator("metrics", mode="before")
     @classmethod
     def _metrics(cls, value: Any) -> list[dict[str, Any]]:
-        return parts(METRICS, "metric", value, "metrics")
+        return metrics(value)
 
 
 class TimingConfig(Section):
@@ -294,10 +297,8 @@ class Evaluation(Section):
     multiclass: ClassifierConfig | None = Field(
         None, description="one classifier that tells all runs of a dataset and Geant4 apart (two runs or more)"
     )
-    weight_fraction: Fraction = Field(
+    weight_fraction: Annotated[float, Field(ge=1e-4, le=0.5)] = Field(
         0.1,
-        ge=1e-4,
-        le=0.5,
         description="observables are drawn of this fraction of lowest and of highest classifier weights",
     )
     histograms: HistogramConfig = Field(default_factory=HistogramConfig, description="histograms of observables")
@@ -311,7 +312,7 @@ class Evaluation(Section):
     @field_validator("metrics", mode="before")
     @classmethod
     def _metrics(cls, value: Any) -> list[dict[str, Any]]:
-        return parts(METRICS, "metric", value, "metrics")
+        return metrics(value)
 
     @field_validator("multiclass")
     @classmethod

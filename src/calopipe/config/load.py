@@ -9,7 +9,9 @@ from typing import Any
 from calopipe.config.base import validate
 from calopipe.config.evaluation import Evaluation
 from calopipe.config.networks import Model
+from calopipe.config.parts import METRICS, settings_of
 from calopipe.config.schema import Run, Study
+from calopipe.config.scores import MetricSettings, gives
 from calopipe.errors import ConfigError, nearest, shown
 from calopipe.yamlfile import load_yaml
 
@@ -109,15 +111,16 @@ def _check_references(study: Study) -> None:
 
 def _check_epoch(evaluation: Evaluation, model: Model, run: Run) -> None:
     """Raise ConfigError where the evaluation of a run samples an epoch that the model's training does not keep."""
-    epoch, kept = evaluation.generation.epoch, list(model.kept_epochs)
-    if epoch == "final" or epoch in kept or (epoch == "best" and kept):
-        if epoch == "best":
-            _check_select(evaluation, run)
+    epoch, kept = evaluation.generation.epoch, model.kept_epochs
+    if kept:
+        _check_select(evaluation, run)
+    if epoch == "final" or (epoch == "best" and kept) or (isinstance(epoch, int) and epoch in kept):
         return
     if kept:
-        reason = f"its training keeps {', '.join(map(str, kept))}"
+        listed = [str(e) for e in kept[:4]] + ["..."] * (len(kept) > 5) + [str(e) for e in kept[4:][-1:]]
+        reason = f"its training keeps {', '.join(listed)}"
     else:
-        reason = f"its training keeps none (models.{run.model}.flow.training.keep_every, at most its epochs)"
+        reason = f"its training keeps none (models.{run.model}.flow.training.keep_every)"
     raise ConfigError(
         f"evaluations.{run.evaluation}.generation.epoch: '{epoch}' needs a kept epoch of model '{run.model}', but {reason}"
     )
@@ -126,11 +129,16 @@ def _check_epoch(evaluation: Evaluation, model: Model, run: Run) -> None:
 def _check_select(evaluation: Evaluation, run: Run) -> None:
     """Raise ConfigError where no metric and no regressor of the evaluation gives the score that chooses the epoch."""
     select, networks = evaluation.epochs.select, evaluation.regression.regressors
-    metrics = [m["metric"] for m in evaluation.epochs.metrics]
-    by_network = [f"{kind}/{name}" for kind in ("frd", "energy_regression") for name in networks]
-    if select.split("/")[0] not in metrics and not any(f"{select}/".startswith(f"{n}/") for n in by_network):
-        known = ", ".join([*metrics, *by_network])
-        raise ConfigError(
-            f"evaluations.{run.evaluation}.epochs.select: no metric or regressor of the evaluation gives the score "
-            f"'{select}'{nearest(select, [*metrics, *by_network])}; there are {known}"
-        )
+    parts = {m["metric"]: settings_of(METRICS, "metric", m) for m in evaluation.epochs.metrics}
+    of_networks = [f"energy_regression/{name}/{kind}" for name in networks for kind in ("linearity", "resolution")]
+    of_networks += [f"frd/{name}" for name in networks]
+    if select in of_networks or any(gives(name, settings, select) for name, settings in parts.items()):
+        return
+    known = list(of_networks)
+    for name, settings in parts.items():
+        patterns = settings.score_names() if isinstance(settings, MetricSettings) else ("*",)
+        known += [f"{name}/{pattern}".rstrip("/") for pattern in patterns]
+    raise ConfigError(
+        f"evaluations.{run.evaluation}.epochs.select: no metric or regressor of the evaluation gives the score "
+        f"{shown(select)}{nearest(select, known)}; there are {', '.join(known[:20])}{', ...' * (len(known) > 20)}"
+    )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from calopipe.config.base import Section
 from calopipe.config.bounds import BatchSize, Epochs, Fraction, LearningRate, Scale, Seed, Showers
-from calopipe.config.parts import MODELS, STEPS, part, parts
+from calopipe.config.parts import MODELS, STEPS, network, parts
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -51,6 +51,23 @@ class Training(Section):
         "and the beam are symmetric)",
     )
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Training:
+        for key in ("validate_every", "keep_every", "checkpoint_every"):
+            every = getattr(self, key)
+            needed = key != "checkpoint_every" or self.weights == "best"
+            if every is not None and every > self.epochs and needed:
+                raise ValueError(f"{key}: expected at most the number of epochs ({self.epochs}), found {every}")
+        saved, judged = self.checkpoint_every, self.validate_every
+        if self.weights == "best" and saved % judged and judged % saved:
+            raise ValueError(
+                f"checkpoint_every: weights 'best' are those of an epoch that is validated and saved; expected a multiple "
+                f"or a divisor of validate_every ({judged}), found {saved}"
+            )
+        if self.schedule == "one_cycle" and self.warmup >= 1:
+            raise ValueError(f"warmup: a one-cycle rate must fall too; expected a rise below 1, found {self.warmup:g}")
+        return self
+
 
 def check_learnable(steps: list[str], model: str) -> None:
     """Raise ValueError where a learnable step is in front of what makes its log-det meaningless.
@@ -74,6 +91,8 @@ def check_learnable(steps: list[str], model: str) -> None:
 
 
 class _NetworkStage(Section):
+    contract: ClassVar[str]
+
     preprocessing: list[dict[str, Any]] = Field(default_factory=list, description="ordered invertible steps")
     model: dict[str, Any] = Field(description="{name: <registered model>, **its settings}")
     training: Training = Field(description="how it is trained")
@@ -81,7 +100,7 @@ class _NetworkStage(Section):
     @field_validator("model", mode="before")
     @classmethod
     def _model(cls, value: Any) -> dict[str, Any]:
-        return part(MODELS, "name", value)
+        return network(value, cls.contract)
 
     @field_validator("preprocessing", mode="before")
     @classmethod
@@ -97,9 +116,13 @@ class _NetworkStage(Section):
 class AutoencoderStage(_NetworkStage):
     """Preprocessing, autoencoder and its training."""
 
+    contract: ClassVar[str] = "Autoencoder"
+
 
 class FlowStage(_NetworkStage):
     """Preprocessing, density model (on showers, or on latents) and its training."""
+
+    contract: ClassVar[str] = "GenerativeModel"
 
     latents: Literal["mu_sigma", "resample", "once"] = Field(
         "mu_sigma",
@@ -148,10 +171,12 @@ class RegressorStage(Section):
     @field_validator("model", mode="before")
     @classmethod
     def _model(cls, value: Any) -> dict[str, Any]:
-        return part(MODELS, "name", value)
+        return network(value, "EnergyRegressor")
 
     @model_validator(mode="after")
     def _kept_epochs(self) -> RegressorStage:
+        if self.model.get("norm") == "batch" and self.training.batch_size < 2:
+            raise ValueError("training.batch_size: batch norm needs 2 showers or more, found 1")
         if self.training.keep_every is not None:
             raise ValueError("training.keep_every: only the epochs of a flow are kept and scored")
         return self

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from calopipe.config.base import validate
-from calopipe.errors import ConfigError
+from calopipe.config.base import Section, validate
+from calopipe.errors import ConfigError, shown
 from calopipe.registry import Registry
 
 MODELS: Registry[Any] = Registry("model", "calopipe.models")
 STEPS: Registry[Any] = Registry("preprocessing step", "calopipe.preprocessing")
 METRICS: Registry[Any] = Registry("metric", "calopipe.metrics")
+#: steps of a chain, metrics of an evaluation
+MAX_PARTS = 100
 
 
 def part(registry: Registry[Any], key: str, data: Any) -> dict[str, Any]:
@@ -18,21 +21,55 @@ def part(registry: Registry[Any], key: str, data: Any) -> dict[str, Any]:
     if isinstance(data, str):
         data = {key: data}
     if not isinstance(data, dict) or key not in data:
-        raise ValueError(f"expected a mapping with the key '{key}'")
+        raise ValueError(f"expected a mapping with the key '{key}', found {shown(data)}")
     settings = {k: v for k, v in data.items() if k != key}
     try:
         cls = registry.config_class(data[key])
-        if cls is None:
-            if settings:
-                raise ValueError(f"{registry.kind} '{data[key]}' takes no settings, found {sorted(settings)}")
-            return {key: data[key]}
-        return {key: data[key], **validate(cls, settings, data[key]).model_dump(mode="json")}
     except ConfigError as error:  # pydantic collects ValueErrors and adds the path of the key
         raise ValueError(str(error)) from None
+    if cls is None:
+        if settings:
+            raise ValueError(f"{registry.kind} '{data[key]}' takes no settings, found {shown(list(settings))}")
+        return {key: data[key]}
+    try:
+        return {key: data[key], **validate(cls, settings, "").model_dump(mode="json")}
+    except ConfigError as error:
+        raise ValueError(f".{error}" if str(error)[0] != ":" else str(error)[2:]) from None
 
 
 def parts(registry: Registry[Any], key: str, value: Any, what: str) -> list[dict[str, Any]]:
     """Validate a list of parts, see :func:`part`."""
-    if not isinstance(value, list):
-        raise ValueError(f"expected a list of {what}")
-    return [part(registry, key, item) for item in value]
+    if not isinstance(value, list) or len(value) > MAX_PARTS:
+        raise ValueError(f"expected a list of at most {MAX_PARTS} {what}, found {shown(value)}")
+    found = []
+    for i, item in enumerate(value):
+        try:
+            found.append(part(registry, key, item))
+        except ValueError as error:
+            raise ValueError(f".{i}{error}" if str(error).startswith(".") else f".{i}: {error}") from None
+    return found
+
+
+def metrics(value: Any) -> list[dict[str, Any]]:
+    """Validate a list of metrics; each may stand in it once, because scores are known by the metric's name."""
+    found = parts(METRICS, "metric", value, "metrics")
+    names = [item["metric"] for item in found]
+    again = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if again is not None:
+        raise ValueError(f"expected each metric once, found '{again}' twice")
+    return found
+
+
+def settings_of(registry: Registry[Any], key: str, data: Mapping[str, Any]) -> Section | None:
+    """The settings object of a part that :func:`part` has validated; None where it takes no settings."""
+    cls = registry.config_class(data[key])
+    return None if cls is None else validate(cls, {k: v for k, v in data.items() if k != key}, data[key])
+
+
+def network(data: Any, contract: str) -> dict[str, Any]:
+    """Validate a model, see :func:`part`, of the base class `contract` of :mod:`calopipe.models.base`."""
+    found = part(MODELS, "name", data)
+    if not MODELS.is_a(found["name"], contract):
+        able = ", ".join(name for name in MODELS.names() if MODELS.is_a(name, contract))
+        raise ValueError(f"name: expected a model that is a {contract} ({able}), found '{found['name']}'")
+    return found

@@ -41,7 +41,7 @@ def render() -> str:
 
 def _registered(registry: Registry[Any], key: str, name: str) -> str:
     config = registry.config_class(name)
-    body = "No settings." if config is None else _table(config)
+    body = "No settings." if config is None or not config.model_fields else _table(config)
     return f"### `{key}: {name}`\n\n{body}"
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from calopipe.config.evaluation import RegressionConfig
+from calopipe.devices import pick_device
 from calopipe.errors import CheckpointError, MetricUnavailable, NumericsError
 from calopipe.evaluation.formats import REFERENCE, Score, save_scores, write_npz
 from calopipe.evaluation.inputs import check_samples, stream
@@ -24,7 +25,6 @@ from calopipe.geometry import Geometry, load_geometry
 from calopipe.metrics.frechet import FrechetEstimate, frechet_estimate
 from calopipe.metrics.resolution import Response, energy_bins, mean_differences, response
 from calopipe.models.base import EnergyRegressor
-from calopipe.sampling.generator import pick_device
 from calopipe.seeds import derive, generator
 from calopipe.training.checkpoint import Network, build_network, load_network
 

@@ -188,7 +188,7 @@ def prepare(
         raise DataError(f"{twice}, and be among those trained on and those judged with")
     raw = _Pool([Path(path) for path in paths], max_showers)
     reference = _Pool([Path(path) for path in reference_paths], max_showers) if reference_paths else None
-    counts = _counts(raw.n, fractions, None if reference is None else reference.n)
+    counts = split_counts(raw.n, fractions, None if reference is None else reference.n)
     files = {split: Path(outputs[split]) for split in SPLITS}
     folder = files["train"].parent
     with writing(folder):
@@ -233,7 +233,7 @@ def _check(recipe: _Recipe, fractions: Sequence[float], outputs: Mapping[str, An
     _ = recipe.output_geometry  # raises GeometryError when it cannot be cropped or pooled
 
 
-def _counts(n: int, fractions: Sequence[float], n_reference: int | None) -> dict[str, int]:
+def split_counts(n: int, fractions: Sequence[float], n_reference: int | None) -> dict[str, int]:
     """Showers per split; a split that was asked for must get at least one."""
     train, val, test = fractions
     if n_reference is not None:

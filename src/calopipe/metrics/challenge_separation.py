@@ -17,9 +17,9 @@ from collections.abc import Mapping
 import numpy as np
 from pydantic import Field
 
-from calopipe.config.base import Section
 from calopipe.config.bounds import Resamplings
 from calopipe.config.parts import METRICS
+from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import BinnedCounts, Measurement, Sample
 from calopipe.metrics.separation_power import entries, mean_of_layers, separation_power, separations
@@ -28,10 +28,13 @@ from calopipe.metrics.separation_power import entries, mean_of_layers, separatio
 HALVINGS = 20
 
 
-class ChallengeSeparationConfig(Section):
+class ChallengeSeparationConfig(MetricSettings):
     """Separation powers in the CaloChallenge's histograms (cylindrical geometries only)."""
 
     bootstrap: Resamplings = Field(200, description="resamplings of blocks of showers for the errors")
+
+    def score_names(self) -> tuple[str, ...]:
+        return ("*",)
 
 
 @METRICS.register("challenge_separation", config=ChallengeSeparationConfig)

@@ -16,6 +16,7 @@ from torch import nn
 
 from calopipe.config.evaluation import ClassifierConfig
 from calopipe.convolutions import check_gradients
+from calopipe.devices import pick_device
 from calopipe.errors import NumericsError
 from calopipe.metrics.classifier_networks import Grid, build_network
 from calopipe.metrics.classifier_split import Rows
@@ -61,8 +62,7 @@ class TrainingData:
         for table in tables:
             if not (np.isfinite(table.min()) and np.isfinite(table.max())):
                 raise NumericsError("features of the classifier test are not finite")
-        auto = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(auto if config.device == "auto" else config.device)
+        self.device = pick_device(config.device)
         self._tables = _placed([torch.from_numpy(np.asarray(t, dtype=np.float32)) for t in tables], self.device)
         home = self._tables[0].device
         self._rows = {part: torch.from_numpy(np.concatenate(chosen)).to(home) for part, chosen in rows.items()}

@@ -5,17 +5,21 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from calopipe.config.base import Section
 from calopipe.config.bounds import EnergySlices
 from calopipe.config.parts import METRICS
+from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
 
 
-class EnergyResponseConfig(Section):
+class EnergyResponseConfig(MetricSettings):
     """Differences of mean and standard deviation of E_tot / E_inc."""
 
     energy_slices: EnergySlices = Field(default_factory=list, description="also in these slices of E_inc, MeV")
+
+    def score_names(self) -> tuple[str, ...]:
+        suffixes = ["", *(f"/{a:g}-{b:g}MeV" for a, b in self.energy_slices)]
+        return tuple(f"{name}{suffix}" for name in ("mean_difference", "width_difference") for suffix in suffixes)
 
 
 def response_differences(reference: np.ndarray, generated: np.ndarray) -> dict[str, tuple[float, float]]:

@@ -18,9 +18,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from calopipe.config.base import Section
 from calopipe.config.bounds import Resamplings, Times
 from calopipe.config.parts import METRICS
+from calopipe.config.scores import MetricSettings
 from calopipe.errors import DataError, MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
 from calopipe.metrics.frechet import frechet_estimate
@@ -31,7 +31,7 @@ ROWS, SIDE = 64, 299
 Network = Callable[[np.ndarray], np.ndarray]
 
 
-class FidConfig(Section):
+class FidConfig(MetricSettings):
     """Frechet distance of Inception features of shower images; needs a file of the network."""
 
     inception: str | None = Field(
@@ -40,6 +40,9 @@ class FidConfig(Section):
     images: Literal["summed", "layers"] = Field("summed", description="summed over the layers, or the mean over layers")
     splits: Times = Field(2, description="random halves of the reference over which value and floor are averaged")
     bootstrap: Resamplings = Field(5, description="resamplings for the error")
+
+    def score_names(self) -> tuple[str, ...]:
+        return (self.images,)
 
 
 @METRICS.register("fid", config=FidConfig)

@@ -17,21 +17,17 @@ samples by the leading term of the bias, which is proportional to 1/N + 1/M.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from calopipe.config.base import Section
 from calopipe.config.bounds import Resamplings, Times
 from calopipe.config.parts import METRICS
+from calopipe.config.scores import MetricSettings, Observable
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
 
-#: observables of the default score, those that the geometry has
-DEFAULT = (
-    "voxels", "activity", "E_tot", "depth", "layer_fraction", "EC_eta", "EC_phi", "width_eta", "width_phi"
-)  # fmt: skip
 #: fewest showers per sample
 MIN_SHOWERS = 20
 
@@ -39,14 +35,29 @@ MIN_SHOWERS = 20
 Counts = Mapping[str, np.ndarray]
 
 
-class FidelityConfig(Section):
+class FidelityConfig(MetricSettings):
     """Weighted Jensen-Shannon divergence of the observables' histograms."""
 
-    weights: dict[str, Annotated[float, Field(ge=0, le=1e6)]] | None = Field(
+    #: observables of the default score, those that the geometry has
+    default: ClassVar[tuple[Observable, ...]] = (
+        "voxels", "activity", "E_tot", "depth", "layer_fraction", "EC_eta", "EC_phi", "width_eta", "width_phi"
+    )  # fmt: skip
+
+    weights: dict[Observable, Annotated[float, Field(ge=0, le=1e6)]] | None = Field(
         None, description="observable -> weight, e.g. {voxels: 2, E_tot: 1}; null: the default observables, equally"
     )
     bootstrap: Resamplings = Field(50, description="resamplings of the showers for the error")
     splits: Times = Field(10, description="random halves of the reference for the floor")
+
+    @field_validator("weights")
+    @classmethod
+    def _some_weight(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        if value is not None and not sum(value.values()) > 0:
+            raise ValueError(f"expected at least one weight above 0, found {value}")
+        return value
+
+    def score_names(self) -> tuple[str, ...]:
+        return ("", *(name for name in self.weights or self.default if self.weights is None or self.weights[name] > 0))
 
 
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
@@ -110,12 +121,10 @@ def _weights(weights: Mapping[str, float] | None, reference: Sample) -> dict[str
     """Normalised weights by observable."""
     families = {name.split("/")[0] for name in [*reference.shower_bins, "voxels"] if name in reference.histograms}
     if weights is None:
-        weights = {name: 1.0 for name in DEFAULT if name in families}
+        weights = {name: 1.0 for name in FidelityConfig.default if name in families}
     missing = sorted(set(weights) - families)
     if missing:
         raise MetricUnavailable(f"no histograms of {', '.join(missing)}; there are {', '.join(sorted(families))}")
-    if any(w < 0 for w in weights.values()) or not sum(weights.values()) > 0:
-        raise MetricUnavailable(f"weights must not be negative, and one must be positive, found {dict(weights)}")
     total = sum(weights.values())
     return {name: w / total for name, w in weights.items() if w > 0}
 

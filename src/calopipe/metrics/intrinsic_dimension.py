@@ -18,9 +18,9 @@ from pydantic import Field
 from skdim import get_nn
 from skdim.id import MLE
 
-from calopipe.config.base import Section
 from calopipe.config.bounds import DISTINCT, Resamplings, Tiny
 from calopipe.config.parts import METRICS
+from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
 
@@ -28,7 +28,7 @@ from calopipe.metrics.base import Measurement, Sample
 _TINY = 1e-10
 
 
-class IntrinsicDimensionConfig(Section):
+class IntrinsicDimensionConfig(MetricSettings):
     """Levina-Bickel intrinsic dimension of generated and reference showers."""
 
     data: Annotated[list[Literal["raw", "preprocessed", "log"]], DISTINCT] = Field(
@@ -42,6 +42,9 @@ class IntrinsicDimensionConfig(Section):
     showers: int = Field(2000, ge=10, le=10**5, description="showers of each subsample, the same for both samples")
     subsamples: Resamplings = Field(5, description="disjoint subsamples, fewer when the showers do not suffice")
     log_floor: Tiny = Field(1e-6, description="log: smaller values, and empty voxels, count as this")
+
+    def score_names(self) -> tuple[str, ...]:
+        return tuple(self.data)
 
 
 @dataclass(frozen=True)

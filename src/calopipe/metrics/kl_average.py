@@ -10,18 +10,21 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from calopipe.config.base import Section
 from calopipe.config.bounds import Tiny
 from calopipe.config.parts import METRICS
+from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
 
 
-class KlAverageConfig(Section):
+class KlAverageConfig(MetricSettings):
     """KL divergence of the average showers."""
 
     epsilon: Tiny = Field(1e-5, description="added to the probability of every voxel (the thesis: 1e-5)")
     layers: bool = Field(True, description="also of each layer's average, normalised within the layer")
+
+    def score_names(self) -> tuple[str, ...]:
+        return ("shower", "layer/*") if self.layers else ("shower",)
 
 
 def kl_of_means(reference: np.ndarray, generated: np.ndarray, epsilon: float = 1e-5) -> float:

@@ -14,9 +14,9 @@ import logging
 import numpy as np
 from pydantic import Field
 
-from calopipe.config.base import Section
 from calopipe.config.bounds import Resamplings, Seed
 from calopipe.config.parts import METRICS
+from calopipe.config.scores import MetricSettings
 from calopipe.metrics.base import Measurement, Sample
 from calopipe.metrics.fpd import floor_of_halves, prepared
 
@@ -26,7 +26,7 @@ log = logging.getLogger("calopipe")
 _ROWS = 1000
 
 
-class KpdConfig(Section):
+class KpdConfig(MetricSettings):
     """Kernel physics distance of the CaloChallenge's high-level features; the defaults are the challenge's."""
 
     batch_size: int = Field(
@@ -36,6 +36,9 @@ class KpdConfig(Section):
     normalise: bool = Field(True, description="divide each feature by its largest magnitude in the reference")
     seed: Seed = Field(42, description="seed of the batches (42 in jetnet and in the challenge)")
     floor: bool = Field(True, description="also measure two halves of the reference (doubles the time)")
+
+    def score_names(self) -> tuple[str, ...]:
+        return ("",)
 
 
 def kernel_physics_distance(

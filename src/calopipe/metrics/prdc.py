@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from calopipe.config.base import Section
 from calopipe.config.bounds import PositiveEnergy, Resamplings, Showers, Times
 from calopipe.config.parts import METRICS
+from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Measurement, Sample
 
@@ -28,15 +29,18 @@ NAMES = ("precision", "recall", "density", "coverage")
 _ROWS = 512
 
 
-class PrdcConfig(Section):
+class PrdcConfig(MetricSettings):
     """Precision, recall, density and coverage of showers; the defaults are the CaloChallenge's."""
 
     k: Times = Field(5, description="nearest neighbours that a ball reaches to")
     zero_MeV: PositiveEnergy = Field(0.1, description="energy that empty voxels get before the logarithm, in MeV")
-    max_showers: Showers = Field(
-        10_000, ge=20, description="use at most this many showers of each sample, drawn at random"
+    max_showers: Annotated[Showers, Field(ge=20)] = Field(
+        10_000, description="use at most this many showers of each sample, drawn at random"
     )
     blocks: Resamplings = Field(10, description="disjoint blocks of showers whose spread gives the errors")
+
+    def score_names(self) -> tuple[str, ...]:
+        return ("precision", "recall", "density", "coverage")
 
 
 def shower_logarithms(showers: np.ndarray, zero_MeV: float = 0.1) -> np.ndarray:

@@ -9,23 +9,32 @@ B filled bins, about (B - 1)/4 (1/n + 1/m), which is reported as the floor.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 from pydantic import Field
 
-from calopipe.config.base import Section
-from calopipe.config.bounds import Resamplings
+from calopipe.config.bounds import DISTINCT, Resamplings
 from calopipe.config.parts import METRICS
+from calopipe.config.scores import MetricSettings, Observable
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import BinnedCounts, Measurement, Sample
 
 
-class SeparationPowerConfig(Section):
+class SeparationPowerConfig(MetricSettings):
     """Separation power of the observables' histograms (bins: see `histograms` of the evaluation)."""
 
-    observables: list[str] | None = Field(
+    observables: Annotated[list[Observable], DISTINCT] | None = Field(
         None, description="observables to use, e.g. [E_ratio, layer_ratio]; null: all"
     )
     bootstrap: Resamplings = Field(200, description="Poisson resamplings for the error")
+
+    def score_names(self) -> tuple[str, ...]:
+        return tuple(
+            f"{family}{o}{rest}"
+            for o in self.observables or ["*"]
+            for family, rest in (("", ""), ("", "/*"), ("mean_layers/", ""))
+        )
 
 
 def separation_power(h1: np.ndarray, h2: np.ndarray) -> float:

@@ -4,24 +4,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from calopipe.config.base import Section
 from calopipe.config.bounds import Scale, Tiny, Width, Widths
+from calopipe.config.chains import FractionsModel
 from calopipe.config.parts import MODELS
 from calopipe.models.base import Autoencoder, draw, gaussian_kl, mlp
 
 _TINY = 1e-30  # inside logarithms; float32 holds it
 
 
-class BernoulliVAEConfig(Section):
+class BernoulliVAEConfig(FractionsModel):
     """Settings of :class:`BernoulliVAE`; the defaults are the published card of CaloChallenge 1 (Table 5)."""
 
     hidden: Widths = Field(default_factory=lambda: [5000, 1000, 500], description="encoder widths; the decoder mirrors")
     latent: Width = Field(50, description="latent dimensions")
-    alpha: Tiny = Field(1e-6, lt=0.5, description="logit regularisation of the network's input")
+    alpha: Annotated[Tiny, Field(lt=0.5)] = Field(1e-6, description="logit regularisation of the network's input")
     beta: float = Field(1e-5, ge=0, le=1e6, description="weight of the KL term")
     gamma: Scale = Field(1e4, description="weight of the data loss, mean over voxels and halved")
     condition_scale: Scale = Field(

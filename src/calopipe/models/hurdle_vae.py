@@ -9,23 +9,25 @@ decoder width, section 4.3.2). The loss is then a true evidence lower bound for 
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from calopipe.config.base import Section
 from calopipe.config.bounds import LogVariances, Tiny, Width, Widths
+from calopipe.config.chains import FractionsModel
 from calopipe.config.parts import MODELS
 from calopipe.models.base import Autoencoder, draw, gaussian_kl, mlp
 
 
-class HurdleVAEConfig(Section):
+class HurdleVAEConfig(FractionsModel):
     """Settings of :class:`HurdleVAE`."""
 
     hidden: Widths = Field(default_factory=lambda: [512, 512], description="encoder widths; the decoder mirrors")
     latent: Width = Field(50, description="latent dimensions")
-    alpha: Tiny = Field(1e-6, lt=0.5, description="logit regularisation")
+    alpha: Annotated[Tiny, Field(lt=0.5)] = Field(1e-6, description="logit regularisation")
     beta: float = Field(1.0, ge=0, le=1e6, description="weight of the KL term; 1 gives the evidence lower bound")
     cell_prior: float = Field(
         0.0,

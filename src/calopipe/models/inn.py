@@ -9,20 +9,20 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from calopipe.config.base import Section
 from calopipe.config.bounds import Bins, Dropout, Widths
+from calopipe.config.chains import Columns, ModelSettings
 from calopipe.config.parts import MODELS
 from calopipe.models.base import GenerativeModel
 from calopipe.models.coupling import make_flow
 
 
-class INNConfig(Section):
+class INNConfig(ModelSettings):
     """Settings of :class:`INN`; the defaults are the thesis's card for CaloGAN (Table 1)."""
 
     coupling: Literal["rqs", "affine"] = Field("rqs", description="kind of coupling block")
     blocks: Annotated[int, Field(ge=1, le=256)] = Field(12, description="coupling blocks")
     hidden: Widths = Field(default_factory=lambda: [256, 256], description="hidden widths of the sub-networks")
-    bins: Bins = Field(10, le=256, description="spline bins")
+    bins: Annotated[Bins, Field(le=256)] = Field(10, description="spline bins")
     bounds: float = Field(10.0, ge=1e-3, le=1e3, description="splines act on [-bounds, bounds]; identity outside")
     heat: Annotated[float, Field(ge=1e-3, le=100)] | None = Field(
         None,
@@ -35,6 +35,10 @@ class INNConfig(Section):
     dropout: Dropout = Field(
         0.0, description="fraction of the sub-networks' hidden neurons that is dropped in training"
     )
+
+    def takes(self, given: Columns) -> None:
+        if given.dim is not None and given.dim < 2:
+            raise ValueError(f"needs 2 columns or more, found {given.dim}")
 
 
 @MODELS.register("inn", config=INNConfig)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from calopipe.config.base import Section
 from calopipe.config.bounds import Share
+from calopipe.config.chains import Columns, StepSettings
 from calopipe.config.parts import STEPS
 from calopipe.preprocessing.base import Layout, Step, require_width
 
 _TINY = 1e-10  # MeV; keeps empty layers and showers finite
 
 
-class LayerNormaliseConfig(Section):
+class LayerNormaliseConfig(StepSettings):
     """Settings of :class:`LayerNormalise`."""
 
     extras: Literal["data", "condition"] = Field("data", description="append u to x (INN), or to the condition (VAE)")
@@ -28,6 +29,19 @@ class LayerNormaliseConfig(Section):
     )
     extras_scale: Share = Field(1.0, description="factor on the other u (0.9 in the published VAE)")
     fill_layers: bool = Field(False, description="give empty layers a random energy below the threshold, in u only")
+
+    def widths(self, dim: int, cond_dim: int, n_layers: int) -> tuple[int, int]:
+        """Columns of x and of the condition that leave the step."""
+        return (dim + n_layers, cond_dim) if self.extras == "data" else (dim, cond_dim + n_layers)
+
+    def after(self, given: Columns) -> Columns:
+        if not given.energies or given.dim != given.n_voxels:
+            raise ValueError("needs voxel energies in MeV, found columns that other steps made of them, or latents")
+        if not given.raw_energy:
+            raise ValueError("needs the incident energy in MeV, found its logarithm; expected log_condition after it")
+        dim, cond_dim = self.widths(given.dim, given.cond_dim, given.n_layers)
+        data = self.extras == "data"
+        return replace(given, dim=dim, cond_dim=cond_dim, energies=False, fractions=True, extras=data, unit_extras=data)
 
 
 @STEPS.register("layer_normalise", config=LayerNormaliseConfig)
@@ -48,10 +62,7 @@ class LayerNormalise(Step):
         u_scale = torch.full((n_layers,), config.extras_scale)
         u_scale[0] = config.ratio_scale
         self.register_buffer("u_scale", u_scale, persistent=False)
-        if config.extras == "data":
-            self.dim_out = dim + n_layers
-        else:
-            self.cond_dim_out = cond_dim + n_layers
+        self.dim_out, self.cond_dim_out = config.widths(dim, cond_dim, n_layers)
 
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         parts = x.split(self.layout.layer_sizes, dim=1)

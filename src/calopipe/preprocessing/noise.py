@@ -9,13 +9,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from calopipe.config.base import Section
 from calopipe.config.bounds import Energy, PositiveEnergy
+from calopipe.config.chains import Columns, StepSettings
 from calopipe.config.parts import STEPS
 from calopipe.preprocessing.base import Layout, Step
 
 
-class NoiseConfig(Section):
+class NoiseConfig(StepSettings):
     """Settings of :class:`Noise`."""
 
     width: PositiveEnergy = Field(
@@ -25,6 +25,12 @@ class NoiseConfig(Section):
         "threshold", description="inverse: zero below the threshold; also subtract width / 2 from the rest; or nothing"
     )
     threshold: Energy | None = Field(None, description="values below become 0 in the inverse; null: the noise width")
+
+    def after(self, given: Columns) -> Columns:
+        if given.negative and self.removal != "none":
+            found = f"removal '{self.removal}', which sets what is below the threshold to 0"
+            raise ValueError(f"needs removal 'none' where values may be negative, found {found}")
+        return given
 
 
 @STEPS.register("noise", config=NoiseConfig)
@@ -44,7 +50,7 @@ class Noise(Step):
         return torch.where(x < cut, torch.zeros_like(x), (x - shift).clamp(min=0)), cond
 
 
-class FillEmptyConfig(Section):
+class FillEmptyConfig(StepSettings):
     """Settings of :class:`FillEmpty`."""
 
     gap: float = Field(
@@ -52,6 +58,15 @@ class FillEmptyConfig(Section):
     )
     decades: float = Field(1.0, ge=1e-3, le=10, description="standard deviation of the filled energies, in decades")
     threshold: PositiveEnergy | None = Field(None, description="in MeV; null: the dataset's readout threshold")
+
+    def after(self, given: Columns) -> Columns:
+        if not given.energies:
+            raise ValueError("needs voxel energies in MeV, found columns that other steps made of them, or latents")
+        if self.threshold is None and given.threshold_MeV <= 0:
+            raise ValueError(
+                "needs a readout threshold above 0, found none in the dataset and no 'threshold' of its own"
+            )
+        return given
 
 
 @STEPS.register("fill_empty", config=FillEmptyConfig)

@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from calopipe.config.base import Section
 from calopipe.config.bounds import Scale, Tiny
+from calopipe.config.chains import Columns, StepSettings
 from calopipe.config.parts import STEPS
 from calopipe.preprocessing.base import Layout, Step
 
 
-class LogitConfig(Section):
+class LogitConfig(StepSettings):
     """Settings of :class:`Logit`."""
 
-    alpha: Tiny = Field(1e-6, lt=0.5, description="regularisation at 0 (and at 1 unless alpha_1 is given)")
+    alpha: Annotated[Tiny, Field(lt=0.5)] = Field(
+        1e-6, description="regularisation at 0 (and at 1 unless alpha_1 is given)"
+    )
     alpha_1: Tiny | None = Field(None, description="regularisation at 1; the split form alpha + x (1 - alpha_1)")
     columns: Literal["all", "extras"] = Field("all", description="all columns, or only the last n_layers of them")
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> LogitConfig:
+        if self.alpha_1 is not None and self.alpha + self.alpha_1 > 0.9:
+            raise ValueError(f"expected alpha + alpha_1 of at most 0.9, found {self.alpha + self.alpha_1:g}")
+        return self
+
+    def after(self, given: Columns) -> Columns:
+        if self.columns == "extras" and not given.unit_extras:
+            what = "none" if not given.extras else "some that another step has mapped already"
+            raise ValueError(f"needs energy ratios u in its last columns (layer_normalise makes them), found {what}")
+        if self.columns == "all" and not (given.fractions and (given.unit_extras or not given.extras)):
+            what = "energies in MeV" if given.energies else "values below 0 and above 1"
+            raise ValueError(f"needs fractions in [0, 1] (after layer_normalise), found {what}")
+        return given.mapped(self.columns)
 
 
 @STEPS.register("logit", config=LogitConfig)
@@ -52,10 +70,15 @@ class Logit(Step):
         return torch.cat([left, ((torch.sigmoid(y) - self.low) / self.slope).clamp(0, 1)], dim=1), cond
 
 
-class LogConfig(Section):
+class LogConfig(StepSettings):
     """Settings of :class:`Log`."""
 
     alpha: Tiny = Field(1e-6, description="added before the logarithm")
+
+    def after(self, given: Columns) -> Columns:
+        if given.negative:
+            raise ValueError("needs values that are not negative, found columns that may be")
+        return given.mapped()
 
 
 @STEPS.register("log", config=LogConfig)
@@ -70,11 +93,14 @@ class Log(Step):
         return (x.exp() - self.config.alpha).clamp(min=0), cond
 
 
-class StandardiseConfig(Section):
+class StandardiseConfig(StepSettings):
     """Settings of :class:`Standardise`."""
 
     clip: Scale | None = Field(None, description="inverse: clip to this many standard deviations first")
-    floor: Scale = Field(1e-6, ge=1e-12, description="smallest standard deviation divided by")
+    floor: Scale = Field(1e-6, description="smallest standard deviation divided by")
+
+    def after(self, given: Columns) -> Columns:
+        return given.mapped()
 
 
 @STEPS.register("standardise", config=StandardiseConfig)
@@ -101,7 +127,14 @@ class Standardise(Step):
         return x * self.std + self.mean, cond
 
 
-@STEPS.register("affine")
+class LearnableAffineConfig(StepSettings):
+    """No settings."""
+
+    def after(self, given: Columns) -> Columns:
+        return given.mapped()
+
+
+@STEPS.register("affine", config=LearnableAffineConfig)
 class LearnableAffine(Step):
     """x exp(s) + b per column with learnable s and b, started at standardisation (thesis section 4.4.2, learnable
     norm). Only in front of a network whose loss is a likelihood: the published norm in a VAE, whose decoder shares scale and
@@ -128,7 +161,16 @@ class LearnableAffine(Step):
         return (x - self.shift) * (-self.log_scale).exp(), cond
 
 
-@STEPS.register("log_condition")
+class LogConditionConfig(StepSettings):
+    """No settings."""
+
+    def after(self, given: Columns) -> Columns:
+        if not given.raw_energy:
+            raise ValueError("needs the incident energy in MeV, found its logarithm; expected it once")
+        return replace(given, raw_energy=False)
+
+
+@STEPS.register("log_condition", config=LogConditionConfig)
 class LogCondition(Step):
     """log of the incident energy in GeV, standardised on the training split; other columns of the condition unchanged."""
 

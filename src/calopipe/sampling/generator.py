@@ -10,20 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from calopipe.devices import pick_device
 from calopipe.errors import CheckpointError, DataError, NumericsError
 from calopipe.models.base import Autoencoder, GenerativeModel
 from calopipe.models.latent_target import LatentTarget
 from calopipe.preprocessing import Layout
 from calopipe.training.checkpoint import Network, load_network
-
-
-def pick_device(name: str) -> torch.device:
-    """The torch device of a configuration value: ``auto`` takes a GPU when there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise DataError("device: 'cuda' was asked for, but torch finds no GPU")
-    return torch.device(name)
 
 
 @dataclass

@@ -13,12 +13,13 @@ from tqdm import tqdm
 
 from calopipe import seeds
 from calopipe.config.evaluation import Generation
+from calopipe.devices import pick_device
 from calopipe.errors import DataError, GeometryError
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io import ShowerWriter, file_info, iter_showers, read_incident_energies
 from calopipe.io.output import check_target, hdf5_output
 from calopipe.io.stored import read_json, reading
-from calopipe.sampling.generator import Generator, decode, encode_batch, pick_device
+from calopipe.sampling.generator import Generator, decode, encode_batch
 from calopipe.training.checkpoint import Network, load_network
 
 log = logging.getLogger("calopipe")

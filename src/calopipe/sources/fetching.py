@@ -157,19 +157,24 @@ def _describe(path: Path, checksum: str | None, url: str | None = None) -> Fetch
     return FetchedFile(str(path.resolve()), sha256, size, info.n_showers, info.n_voxels, url, checksum)
 
 
-def _bundled(name: str, root: str | Path | None) -> FetchedFile:
+def bundled(name: str, root: str | Path | None = None) -> Path:
+    """Path of a bundled sample. Raises ConfigError, with the nearest name, when there is none."""
     folder = (Path(__file__).resolve().parents[3] if root is None else Path(root)) / "resources"
     known = sorted(path.stem for path in folder.glob("*.hdf5"))
     if name not in known:
         have = ", ".join(known) or "none"
         raise ConfigError(f"no bundled sample '{name}' in {folder}{nearest(name, known)}; there: {have}")
-    checksum = None
-    listing = folder / "checksums.sha256"
+    return folder / f"{name}.hdf5"
+
+
+def _bundled(name: str, root: str | Path | None) -> FetchedFile:
+    path, checksum = bundled(name, root), None
+    listing = path.parent / "checksums.sha256"
     for line in listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else ():
         digest, _, file_name = line.partition("  ")
         if file_name == f"{name}.hdf5":
             checksum = _checksum(f"sha256:{digest}")
-    return _describe(folder / f"{name}.hdf5", checksum)
+    return _describe(path, checksum)
 
 
 def _remote(source: Any, role: str) -> tuple[str, list[RemoteFile]]:

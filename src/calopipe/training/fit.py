@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, TQDMProgre
 
 from calopipe import seeds
 from calopipe.config.networks import Training
+from calopipe.devices import pick_device
 from calopipe.errors import TrainingError
 from calopipe.io.output import replacing, writing
 from calopipe.training.checkpoint import Network, save_network
@@ -121,10 +122,9 @@ def _trainer(training: Training, rolling: Path, callbacks: list[Callback]) -> pl
     if progress:
         callbacks.append(TQDMProgressBar(refresh_rate=10))
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    accelerator = {"auto": "gpu" if torch.cuda.is_available() else "cpu", "cpu": "cpu", "cuda": "gpu"}[training.device]
     return pl.Trainer(
         max_epochs=training.epochs,
-        accelerator=accelerator,
+        accelerator="gpu" if pick_device(training.device).type == "cuda" else "cpu",
         devices=1,
         precision=training.precision,
         gradient_clip_val=training.gradient_clip,

@@ -101,6 +101,8 @@ def make_schedule(optimizer: torch.optim.Optimizer, training: Training, total_st
     """The schedule of a training: None (constant), one-cycle (arXiv:1708.07120) or linear warm-up and cosine decay."""
     if training.schedule == "one_cycle":
         rise = training.warmup or 0.3
+        if rise * total_steps == 1:  # a rise of no length is divided by its length
+            rise = 0.99 / total_steps
         return OneCycleLR(optimizer, training.lr, total_steps=total_steps, pct_start=rise, cycle_momentum=False)
     warmup = int(training.warmup * total_steps)
 

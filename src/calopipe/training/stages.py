@@ -13,6 +13,7 @@ from torch import Tensor
 
 from calopipe import seeds
 from calopipe.config.networks import AutoencoderStage, FlowStage, RegressorStage, Training
+from calopipe.devices import pick_device
 from calopipe.errors import DataError
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io import file_info
@@ -112,6 +113,7 @@ def _train(
     if job.threads:
         torch.set_num_threads(job.threads)
     training, (train, val), seed = Training.model_validate(settings["training"]), tensors, job.seed
+    pick_device(training.device)  # one that is not there is said before anything is fitted
     layout = Layout(geometry.layer_sizes, geometry.threshold_MeV if job.threshold_MeV is None else job.threshold_MeV)
     torch.manual_seed(seeds.derive(seed, kind, "weights"))
     x, cond = assemble(*(t[fit_rows(len(t), seed)] for t in train))

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from calopipe.config import Dataset, Evaluation, Model, RegressorStage, Study
-from calopipe.errors import ConfigError, GeometryError
+from calopipe.errors import ConfigError
 from calopipe.geometry import Geometry, load_geometry
 
 #: names that a dataset cannot have, because the workflow has a folder of that name beside those of the datasets
@@ -96,24 +96,6 @@ class StudyParts:
         """Which checkpoint of its flow a run is judged by: ``final``, ``best``, or the number of a kept epoch."""
         return self.evaluation(**wildcards).generation.epoch
 
-    def check_grid(self, dataset: str, regressor: str) -> None:
-        """Raise ConfigError when a regressor that takes its grid from the geometry finds layers that are not alike."""
-        if self.regressor(regressor).model.get("grid", ()) is None:
-            try:
-                _ = self.geometry(dataset).grid
-            except GeometryError as error:
-                raise ConfigError(f"regressors.{regressor}: not for dataset '{dataset}': {error}") from None
-
-    def check_reflections(self, dataset: str, model: str) -> None:
-        """Raise ConfigError when a network of voxels shall be trained on reflections that the geometry does not have."""
-        parts, geometry = self.model(model), self.geometry(dataset)
-        network = "autoencoder" if parts.is_latent else "flow"
-        if getattr(parts, network).training.reflections and geometry.kind != "cartesian":
-            raise ConfigError(
-                f"models.{model}.{network}.training.reflections: need a cartesian geometry, but '{geometry.name}' of "
-                f"dataset '{dataset}' is {geometry.kind}; expected false"
-            )
-
     def samples(self, model: str) -> list[str]:
         """Samples that are judged against the test showers; a latent model's reconstructions are judged too."""
         return ["generated", "reconstructed"] if self.model(model).is_latent else ["generated"]
@@ -148,39 +130,6 @@ class StudyParts:
         runs = self.amplified(dataset, model)
         study = self.study.evaluations[runs[0].evaluation].calomplification if runs else None
         return [] if study is None else [path for paths in study.subjects.values() for path in paths]
-
-    def check_amplification(self, dataset: str, model: str) -> None:
-        """Raise ConfigError when the runs of a model ask for different studies, or the showers cannot be made images."""
-        runs = self.amplified(dataset, model)
-        names = list(dict.fromkeys(r.evaluation for r in runs))
-        asked = [(e.calomplification, e.seed) for e in map(self.study.evaluations.__getitem__, names)]
-        for name, other in zip(names, asked, strict=True):
-            if other != asked[0]:
-                raise ConfigError(
-                    f"evaluations.{name}.calomplification: dataset '{dataset}' and model '{model}' have one amplification "
-                    f"study for all seeds, and evaluation '{names[0]}' asks for another one"
-                )
-        kernel = asked[0][0].image_pool if asked and asked[0][0] is not None else None
-        if kernel is not None:
-            try:
-                self.geometry(dataset).image(kernel)
-            except GeometryError as error:
-                key = f"evaluations.{names[0]}.calomplification.image_pool"
-                raise ConfigError(f"{key}: not for dataset '{dataset}': {error}") from None
-
-    def check_blocks(self, run: RunKey) -> None:
-        """Raise ConfigError when a run's seed is beyond the blocks of training showers, as far as the settings tell."""
-        block, data = self.model(run.model).training_showers, self.dataset(run.dataset)
-        if block is None or data.max_showers is None:
-            return
-        split = data.split
-        share = split.train / (split.train + split.val) if data.reference else split.train
-        n = round(share * data.max_showers)
-        if (run.seed + 1) * block > n:
-            raise ConfigError(
-                f"models.{run.model}.training_showers: the training split of dataset '{run.dataset}' has at most {n} "
-                f"showers, {n // block} blocks of {block}; seed {run.seed} needs block {run.seed} (they count from 0)"
-            )
 
     def where(self, dataset: str) -> dict[str, Any]:
         """Geometry and threshold of the prepared showers; the digest follows the contents of a geometry file."""

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from calopipe.codedigest import code_digest
-from calopipe.config import Source, load_study
+from calopipe.config import load_study
 from calopipe.config.parts import METRICS, MODELS, STEPS
+from calopipe.workflow.checks import StudyChecks
 from calopipe.workflow.parts import RunKey, short_digest
 from calopipe.workflow.stages import StageSettings, plain
 
@@ -60,23 +61,21 @@ NETWORKS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class Plan(StageSettings):
+class Plan(StageSettings, StudyChecks):
     """A validated study, seen from the rules. Methods take wildcards by name (`seed` as text or number)."""
 
     @classmethod
-    def load(cls, config: Mapping[str, Any], presets: Path) -> Plan:
-        """Validate Snakemake's `config`, merged onto the presets it names. Raises ConfigError or GeometryError."""
+    def load(cls, config: Mapping[str, Any], presets: Path, files: bool = True) -> Plan:
+        """Validate Snakemake's `config`, merged onto the presets it names, and check it as a whole.
+
+        Args:
+            files: look at files that are at hand, too (see :class:`calopipe.workflow.checks.StudyChecks`).
+
+        Raises:
+            ConfigError, GeometryError, DataError: one line that names the key or the file.
+        """
         plan = cls(load_study(config, presets))
-        for name in {run.dataset for run in plan.runs}:
-            plan.geometry(name)  # an unknown geometry or download is found now, not after an hour of training
-            for role in plan.sources(name):
-                _check_source(getattr(plan.dataset(name), role))
-        for run in plan.runs:
-            plan.check_reflections(run.dataset, run.model)
-            plan.check_blocks(run)
-            plan.check_amplification(run.dataset, run.model)
-            for name in plan.regressors(run):
-                plan.check_grid(run.dataset, name)
+        plan.check(files)
         return plan
 
     def artifacts(self, run: RunKey) -> dict[str, Any]:
@@ -187,13 +186,6 @@ class Plan(StageSettings):
         runs = [self.artifacts(run) for run in self.runs]
         shown = {"study": study.study, "runs": runs, "config": plain(study), "presets": study.presets}
         return {**shown, **plain(study.plots)}
-
-
-def _check_source(source: Source) -> None:
-    if source.kind == "download" and source.name:
-        from calopipe.sources import registered
-
-        registered(source.name)
 
 
 @cache

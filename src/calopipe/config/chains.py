@@ -1,0 +1,99 @@
+"""What flows through a chain of preprocessing steps, told by the settings alone.
+
+Each step's settings say what the step needs of its input and what it makes of it (:meth:`StepSettings.after`), each model's
+what it can take (:meth:`ModelSettings.takes`). So a chain that cannot work is an error before anything runs, and before
+torch is imported. Steps and models whose settings derive from :class:`~calopipe.config.base.Section` alone promise to take
+anything and to change nothing that is described here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from calopipe.config.base import Section
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of x and of the condition at one place of a chain.
+
+    Attributes:
+        n_voxels, n_layers: of the detector.
+        threshold_MeV: the readout threshold.
+        dim: columns of x; None: not known (a latent space).
+        cond_dim: columns of the condition; the first belongs to the incident energy.
+        energies: x are voxel energies in MeV.
+        fractions: x are fractions, in [0, 1].
+        extras: the last `n_layers` columns of x are the ratios u of layer energies, which are apart from what is before.
+        unit_extras: these are still in [0, 1].
+        raw_energy: the incident energy is in MeV.
+    """
+
+    n_voxels: int
+    n_layers: int
+    threshold_MeV: float
+    dim: int | None
+    cond_dim: int = 1
+    energies: bool = False
+    fractions: bool = False
+    extras: bool = False
+    unit_extras: bool = False
+    raw_energy: bool = True
+
+    @property
+    def negative(self) -> bool:
+        """Whether x may be below 0."""
+        return not (self.energies or self.fractions) or (self.extras and not self.unit_extras)
+
+    def mapped(self, part: str = "all") -> Columns:
+        """After a map to all real numbers, of all columns or of the extras."""
+        kept = {"energies": False, "fractions": False} if part == "all" else {}
+        return replace(self, unit_extras=False, **kept)
+
+
+def showers(n_voxels: int, n_layers: int, threshold_MeV: float) -> Columns:
+    """Voxel energies and incident energy in MeV."""
+    return Columns(n_voxels, n_layers, threshold_MeV, n_voxels, energies=True)
+
+
+def latents(of: Columns, extras: bool) -> Columns:
+    """What an encoder of showers makes of them: latents of any sign, and u where its condition held them."""
+    return replace(
+        of, dim=None, cond_dim=1, energies=False, fractions=False, extras=extras, unit_extras=extras, raw_energy=True
+    )
+
+
+class StepSettings(Section):
+    """Base of the settings of preprocessing steps."""
+
+    def after(self, given: Columns) -> Columns:
+        """What leaves the step. Raises ValueError, "needs ..., found ...", where the step cannot work on `given`."""
+        return given
+
+
+class ModelSettings(Section):
+    """Base of the settings of networks."""
+
+    def takes(self, given: Columns) -> None:
+        """Raise ValueError, "needs ..., found ...", where the network cannot work on `given`."""
+
+
+class FractionsModel(ModelSettings):
+    """Base of the settings of networks that learn layer fractions, given the layers' energies in the condition."""
+
+    def takes(self, given: Columns) -> None:
+        if not given.fractions or given.extras:
+            found = "ratios u behind them (extras: data)" if given.fractions else "other values"
+            raise ValueError(f"needs layer fractions alone (layer_normalise with extras: condition), found {found}")
+
+
+def walk(steps: list[tuple[str, Section | None]], given: Columns) -> Columns:
+    """`given` after all steps, (name, settings) each. Raises ValueError naming the step (from 0) that cannot work."""
+    for i, (name, settings) in enumerate(steps):
+        if not isinstance(settings, StepSettings):
+            continue
+        try:
+            given = settings.after(given)
+        except ValueError as error:
+            raise ValueError(f"preprocessing.{i}: step '{name}' {error}") from None
+    return given

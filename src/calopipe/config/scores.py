@@ -1,0 +1,34 @@
+"""What scores a metric gives, told by its settings: so that a score that is asked for by name is known to come.
+
+Names of observables stand here too, because settings name them before the observables' own module can be imported.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from calopipe.config.base import Section
+
+#: observables that have histograms: those of :data:`calopipe.observables.SPECS`, and the spectrum of voxel energies
+Observable = Literal[
+    "E_tot", "E_ratio", "E_layer", "layer_ratio", "layer_fraction", "layer_quotient", "depth", "depth_width",
+    "EC_eta", "EC_eta_difference", "width_eta", "width_eta_difference",
+    "EC_phi", "EC_phi_difference", "width_phi", "width_phi_difference",
+    "EC_r", "width_r", "brightest", "brightest_fraction", "activity", "voxels",
+]  # fmt: skip
+
+
+class MetricSettings(Section):
+    """Base of the settings of metrics."""
+
+    def score_names(self) -> tuple[str, ...]:
+        """Patterns (as of files: ``*``) of the names of the scores, without the metric's own in front; "" is that alone."""
+        return ("", "*")
+
+
+def gives(metric: str, settings: Section | None, score: str) -> bool:
+    """Whether a metric gives a score of this name, as far as its settings tell."""
+    own, _, rest = score.partition("/")
+    patterns = settings.score_names() if isinstance(settings, MetricSettings) else ("", "*")
+    return own == metric and (bool(rest) or "/" not in score) and any(fnmatchcase(rest, p) for p in patterns)

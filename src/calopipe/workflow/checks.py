@@ -1,0 +1,222 @@
+"""What can be known of a study before its first job, beyond each setting by itself: what the settings mean together, and
+whether they fit the files that are at hand. One method per question; each raises ConfigError, naming the key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from calopipe.config import Source
+from calopipe.config.chains import Columns, ModelSettings, latents, showers, walk
+from calopipe.config.parts import MODELS, STEPS, settings_of
+from calopipe.devices import gpu_visible
+from calopipe.errors import CalopipeError, ConfigError, GeometryError
+from calopipe.geometry import load_geometry
+from calopipe.workflow.parts import RunKey, StudyParts
+
+
+class StudyChecks(StudyParts):
+    """Checks of a validated study. `files` says whether files at hand are looked at (their sizes, never their showers)."""
+
+    def check(self, files: bool = True) -> None:
+        """All checks of what the study's runs use."""
+        if files:
+            self._check_results()
+        for dataset in dict.fromkeys(run.dataset for run in self.runs):
+            self.geometry(dataset)  # an unknown geometry or download is found now, not after an hour of training
+            for role in self.sources(dataset):
+                _check_source(f"datasets.{dataset}.{role}", getattr(self.dataset(dataset), role), role)
+            sizes = self._sizes(dataset, files)
+            for run in (run for run in self.runs if run.dataset == dataset):
+                self._check_blocks(run, sizes)
+        for dataset, model in dict.fromkeys((run.dataset, run.model) for run in self.runs):
+            self._check_chain(dataset, model)
+            self._check_reflections(dataset, model)
+            self._check_amplification(dataset, model)
+        for dataset, name in dict.fromkeys((run.dataset, name) for run in self.runs for name in self.regressors(run)):
+            self._check_regressor(dataset, name)
+
+    def check_devices(self, run_here: Callable[[], bool] = lambda: True) -> None:
+        """Raise ConfigError where a run asks for a GPU that this machine does not have, and its jobs `run_here`.
+
+        A job on another machine looks for itself, before it begins.
+        """
+        asked = next((key for run in self.runs for key, device in self._devices(run) if device == "cuda"), None)
+        if asked is not None and not gpu_visible() and run_here():
+            raise ConfigError(f"{asked}: 'cuda' was asked for, but this machine has no GPU that torch can use; "
+                              "expected auto or cpu, or jobs on other machines (docs/cluster.md)")  # fmt: skip
+
+    def _devices(self, run: RunKey) -> Iterator[tuple[str, str]]:
+        """Keys and values of all `device` settings that a run uses."""
+        for name in ("autoencoder", "flow") if self.model(run.model).is_latent else ("flow",):
+            yield f"models.{run.model}.{name}.training.device", getattr(self.model(run.model), name).training.device
+        evaluation, where = self.study.evaluations[run.evaluation], f"evaluations.{run.evaluation}"
+        for key in ("generation", "timing", "regression"):
+            yield f"{where}.{key}.device", getattr(evaluation, key).device
+        for name, classifier in evaluation.tests.items():
+            yield f"{where}.classifiers.{name}.device", classifier.device
+        if evaluation.multiclass is not None:
+            yield f"{where}.multiclass.device", evaluation.multiclass.device
+        for name in self.regressors(run):
+            yield f"regressors.{name}.training.device", self.regressor(name).training.device
+
+    def _check_results(self) -> None:
+        """The results folder, or the nearest folder above it that exists, is a folder."""
+        path = Path(self.study.results)
+        while not os.path.lexists(path) and path != path.parent:
+            path = path.parent
+        if not path.is_dir():
+            raise ConfigError(f"results: expected a folder, found the file {path}")
+
+    # ---- sizes --------------------------------------------------------------------------------------------------
+    def _sizes(self, dataset: str, files: bool) -> dict[str, int] | None:
+        """Showers in each split, as far as files at hand or `max_showers` (then: at most) tell; None: not known."""
+        settings, counts = self.dataset(dataset), {}
+        for role in self.sources(dataset):
+            found = self._showers_at_hand(dataset, role) if files else None
+            limits = [n for n in (found, settings.max_showers) if n is not None]
+            if not limits:
+                return None
+            counts[role] = min(limits)
+        from calopipe.io.prepare import split_counts
+
+        split = settings.split
+        try:
+            sizes = split_counts(counts["source"], (split.train, split.val, split.test), counts.get("reference"))
+        except CalopipeError as error:
+            raise ConfigError(f"datasets.{dataset}.split: {error}") from None
+        if sizes["train"] < 2:
+            raise ConfigError(f"datasets.{dataset}.split.train: expected 2 showers or more, found {sizes['train']}")
+        return sizes
+
+    def _showers_at_hand(self, dataset: str, role: str) -> int | None:
+        """Showers in the raw files of a source that is on this machine, each checked against the geometry."""
+        source, geometry = getattr(self.dataset(dataset), role), load_geometry(self.dataset(dataset).geometry)
+        if source.kind == "download":
+            return None
+        from calopipe.io import file_info
+        from calopipe.sources import bundled
+
+        paths = [bundled(source.name)] if source.kind == "bundled" else [Path(path) for path in source.paths]
+        if not all(path.is_file() for path in paths):
+            return None  # Snakemake names an input that is missing
+        total = 0
+        for path in paths:
+            info = file_info(path)
+            if info.n_voxels != geometry.n_voxels:
+                raise ConfigError(
+                    f"datasets.{dataset}.geometry: '{geometry.name}' has {geometry.n_voxels} voxels, but the showers of "
+                    f"{path} have {info.n_voxels}"
+                )
+            total += info.n_showers
+        return total
+
+    def _check_blocks(self, run: RunKey, sizes: dict[str, int] | None) -> None:
+        """A run's block of training showers, and its evaluation's truth, are within the splits."""
+        if sizes is None:
+            return
+        block, n = self.model(run.model).training_showers, sizes["train"]
+        if block is not None and (run.seed + 1) * block > n:
+            raise ConfigError(
+                f"models.{run.model}.training_showers: the training split of dataset '{run.dataset}' has at most {n} "
+                f"showers, {n // block} blocks of {block}; seed {run.seed} needs block {run.seed} (they count from 0)"
+            )
+        study = self.study.evaluations[run.evaluation].calomplification
+        if study is not None and study.truth is not None and study.truth > sizes["test"]:
+            raise ConfigError(
+                f"evaluations.{run.evaluation}.calomplification.truth: expected at most the {sizes['test']} test showers of "
+                f"dataset '{run.dataset}', found {study.truth}"
+            )
+
+    # ---- chains, grids, reflections -------------------------------------------------------------------------------
+    def _check_chain(self, dataset: str, model: str) -> None:
+        """Every step and network of a model can take what the one before makes of the dataset's showers."""
+        parts, geometry = self.model(model), self.geometry(dataset)
+        start = showers(geometry.n_voxels, geometry.n_layers, self.where(dataset)["threshold_MeV"])
+        try:
+            if parts.autoencoder is None:
+                encoded = start
+            else:
+                seen = _through(parts.autoencoder, start, "autoencoder")
+                encoded = latents(start, extras=seen.cond_dim > start.cond_dim)
+            end = _through(parts.flow, encoded, "flow")
+            if end.cond_dim != encoded.cond_dim:
+                raise ValueError(
+                    "flow.preprocessing: a flow is given the incident energy alone when it is sampled; expected layer_normalise "
+                    "with extras: data, found condition"
+                )
+        except ValueError as error:
+            raise ConfigError(f"models.{model}.{error} (on dataset '{dataset}')") from None
+
+    def _check_regressor(self, dataset: str, regressor: str) -> None:
+        """A regressor's grid has the dataset's cells; without a grid of its own the layers are alike."""
+        model, geometry = self.regressor(regressor).model, self.geometry(dataset)
+        try:
+            if model.get("grid", ()) is None:
+                _ = geometry.grid
+            settings = settings_of(MODELS, "name", model)
+            if isinstance(settings, ModelSettings):
+                settings.takes(showers(geometry.n_voxels, geometry.n_layers, geometry.threshold_MeV))
+        except (GeometryError, ValueError) as error:
+            raise ConfigError(f"regressors.{regressor}: not for dataset '{dataset}': {error}") from None
+
+    def _check_reflections(self, dataset: str, model: str) -> None:
+        """A network of voxels is trained on reflections only where the geometry has them."""
+        parts, geometry = self.model(model), self.geometry(dataset)
+        network = "autoencoder" if parts.is_latent else "flow"
+        if getattr(parts, network).training.reflections and geometry.kind != "cartesian":
+            raise ConfigError(
+                f"models.{model}.{network}.training.reflections: need a cartesian geometry, but '{geometry.name}' of "
+                f"dataset '{dataset}' is {geometry.kind}; expected false"
+            )
+
+    def _check_amplification(self, dataset: str, model: str) -> None:
+        """The runs of a model ask for one amplification study, and its showers can be made images."""
+        runs = self.amplified(dataset, model)
+        names = list(dict.fromkeys(r.evaluation for r in runs))
+        asked = [(e.calomplification, e.seed) for e in map(self.study.evaluations.__getitem__, names)]
+        for name, other in zip(names, asked, strict=True):
+            if other != asked[0]:
+                raise ConfigError(
+                    f"evaluations.{name}.calomplification: dataset '{dataset}' and model '{model}' have one amplification "
+                    f"study for all seeds, and evaluation '{names[0]}' asks for another one"
+                )
+        kernel = asked[0][0].image_pool if asked and asked[0][0] is not None else None
+        if kernel is not None:
+            try:
+                self.geometry(dataset).image(kernel)
+            except GeometryError as error:
+                key = f"evaluations.{names[0]}.calomplification.image_pool"
+                raise ConfigError(f"{key}: not for dataset '{dataset}': {error}") from None
+
+
+def _through(stage: Any, given: Columns, name: str) -> Columns:
+    """What leaves the preprocessing of a stage; its network can take it."""
+    steps = [(step["step"], settings_of(STEPS, "step", step)) for step in stage.preprocessing]
+    try:
+        given = walk(steps, given)
+        model = settings_of(MODELS, "name", stage.model)
+        if isinstance(model, ModelSettings):
+            try:
+                model.takes(given)
+            except ValueError as error:
+                raise ValueError(f"model: '{stage.model['name']}' {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{name}.{error}") from None
+    return given
+
+
+def _check_source(where: str, source: Source, role: str) -> None:
+    """A bundled sample, or a registered download with files of this role, exists."""
+    from calopipe.sources import REFERENCE, TRAIN, bundled, registered
+
+    try:
+        if source.kind == "bundled":
+            bundled(source.name)
+        elif source.kind == "download" and source.name:
+            registered(source.name).of_role(TRAIN if role == "source" else REFERENCE)
+    except ConfigError as error:
+        raise ConfigError(f"{where}.name: {error}") from None
