@@ -109,12 +109,14 @@ def tree(finished):
 def test_every_stage_leaves_its_files(finished):
     expected = ["data/eplus/raw/source.json", "data/eplus/summary.json", "report/tiny/index.html"]
     expected += ["compare/eplus/default.json", "compare/eplus/default.npz"]
+    expected += ["data/eplus/power/default/trees.json"]
     expected += [f"data/eplus/{split}.hdf5" for split in ("train", "val", "test")]
     expected += ["data/eplus/regressors/net/model.pt", "data/eplus/regressors/net/history.csv"]
     for run in ("inn", "vae_inn"):
         names = ["flow/model.pt", "flow/history.csv", "generated.hdf5", "histograms.npz", "metrics.json", "timing.json"]
         for name in ("trees", "low"):
             names += [f"classifiers/{name}.json", f"classifiers/{name}.npz", f"weights/{name}.npz"]
+            names += [f"classifiers/reconstructed/{name}.json"] if run == "vae_inn" else []
         names += ["regression/net.json", "regression/net.npz"]
         if run == "inn":
             names += ["scores_by_epoch.json", "flow/epochs/epoch-00004.pt", "flow/epochs/epoch-00008.pt"]
@@ -211,11 +213,15 @@ JUDGED = dict.fromkeys(
 )
 
 
+JUDGED |= {"classify": 2, "weights": 2}  # by trees and by the classifier low
+ONE_TEST = {"classify": 2, "classify_reconstructed": 1, "weights": 2, "report": 1}
+
+
 @pytest.mark.parametrize(
     ("keys", "value", "expected"),
     [
         (("plots", "dpi"), 70, {"report": 1}),
-        (("evaluations", "default", "classifiers", "low", "epochs"), 3, {"classify": 2, "weights": 2, "report": 1}),
+        (("evaluations", "default", "classifiers", "low", "epochs"), 3, ONE_TEST),
         (("evaluations", "default", "weight_fraction"), 0.2, {"weights": 4, "report": 1}),
         (("evaluations", "default", "multiclass", "epochs"), 3, {"compare": 1, "report": 1}),
         (("evaluations", "default", "timing", "repeats"), 3, {"timing": 2, "report": 1}),
@@ -231,7 +237,15 @@ JUDGED = dict.fromkeys(
         (
             ("models", "vae_inn", "autoencoder", "training", "lr"),
             2e-3,
-            {"train_autoencoder": 1, "encode": 2, "train_flow": 1, "generate": 1, "reconstruct": 1, **JUDGED},
+            {
+                "train_autoencoder": 1,
+                "encode": 2,
+                "train_flow": 1,
+                "generate": 1,
+                "reconstruct": 1,
+                "classify_reconstructed": 2,
+                **JUDGED,
+            },
         ),
         (("models", "inn", "training_showers"), 200, {"train_flow": 1, "generate": 1, "epochs": 1, **JUDGED}),
     ],
@@ -297,7 +311,7 @@ def test_new_seed_trains_that_seed_only(tree):
     ("module", "expected"),
     [
         ("report/__init__.py", {"report"}),
-        ("evaluation/classifier.py", {"classify", "weights", "report"}),
+        ("evaluation/classifier.py", {"classify", "classify_reconstructed", "weights", "report"}),
         ("evaluation/weights.py", {"weights", "report"}),
         ("metrics/multiclass.py", {"compare", "report"}),
         ("models/regressor.py", {"train_regressor", "regression", "epochs", "report"}),

@@ -101,14 +101,19 @@ def _add_evaluate(commands: Any) -> None:
     add("--threshold", type=float, metavar="MEV", help="minimum readout of a voxel (default: the geometry's)")
     add(
         "--mode", "-m", nargs="+", default=["all"], metavar="MODE",
-        help="avg avg-E hist chi2 cls-low cls-low-normed cls-high cls-resnet fpd kpd prdc, or all (default), no-cls",
+        help="avg avg-E hist chi2 trees low-log cls-low cls-low-normed cls-high cls-resnet fpd kpd prdc, or all (default), no-cls",
     )  # fmt: skip
     add("--out", "--output_dir", type=Path, default=Path("evaluation"), help="folder to write (default evaluation)")
     add("--name", default="", help="what the sample is called in plots and tables (default: the file's name)")
     add("--seed", type=int, default=0, help="default 0")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where classifiers are trained")
-    add("--cls-repeats", type=int, metavar="N", help="trainings of each classifier (default: the challenge's)")
-    add("--cls-epochs", type=int, metavar="N", help="epochs of each training (default: the challenge's)")
+    add("--cls-repeats", type=int, metavar="N", help="trainings of each classifier (default: those of its settings)")
+    add(
+        "--cls-epochs",
+        type=int,
+        metavar="N",
+        help="epochs of each training of the challenge's classifiers (default: theirs)",
+    )
     add("--prdc-showers", type=int, metavar="N", help="showers of each sample for prdc (default 10000; published: all)")
     evaluate.set_defaults(command=_evaluate, refused=2)
 
@@ -191,7 +196,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     """Compare a file of generated showers with a reference file as the CaloChallenge's script does, with errors."""
     from calopipe.config.evaluation import ClassifierConfig
     from calopipe.evaluation.challenge import Setup
-    from calopipe.submission import evaluate, printed_scores
+    from calopipe.submission import evaluate, printed_scores, printed_summary
 
     generated = [*options.generated, *options.input_file]
     if not generated:
@@ -203,7 +208,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     changes = {k: v for k, v in wanted.items() if v is not None}
 
     def adjust(config: ClassifierConfig) -> ClassifierConfig:
-        return config.model_copy(update=changes)
+        ours = {k: v for k, v in changes.items() if k != "epochs"}  # which end when nothing is learned any more
+        return config.model_copy(update=ours if config.patience else changes)
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # batch systems end jobs like this: clean up first
     setup = Setup.of(options.dataset, options.geometry, options.threshold)
@@ -220,6 +226,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         adjust=adjust,
         settings=settings,
     )
+    summary = printed_summary(judgement)
+    if summary:
+        _print(summary + "\n")
     _print(printed_scores(judgement))
     _print(f"{len(judgement.files) + 1} files in {options.out}: scores.json, scores.csv and plots")
 

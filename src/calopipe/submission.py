@@ -24,6 +24,8 @@ from calopipe.io import file_hash, file_info, joined_showers, repeated
 from calopipe.io.output import filling
 from calopipe.io.temporary import scratch
 from calopipe.report.numbers import format_measurement, format_value
+from calopipe.report.power import blind_spots, floor_of, seen_spots
+from calopipe.report.strongest import farthest, in_words, reading, strongest
 from calopipe.sources import SETS, is_official_reference
 
 log = logging.getLogger("calopipe")
@@ -208,6 +210,24 @@ def _figures(found: Findings, setup: Setup, modes: Sequence[str], name: str) -> 
     aucs = {n: known.get(f"classifier/{n}/auc") for n in found.curves}
     auc_texts = {n: format_measurement(s.value or 0.0, s.error) if s else "" for n, s in aucs.items()}
     yield from plots.classifier_figures(found.curves, auc_texts, model_styles(found.curves), style)
+
+
+def printed_summary(judgement: Judgement) -> str:
+    """Lines for those who read no more: the strongest classifier test, what it sees and does not, the farthest observables."""
+    lines = []
+    tests = [s for s in judgement.scores if s.name.startswith("classifier/") and s.name.endswith("/auc")]
+    best = strongest(tests)
+    if best is not None:
+        scores, value, error = best
+        name, other = scores[0].name.split("/")[1], floor_of(scores)
+        lines.append(f"strongest test: {name}, AUC {format_measurement(value, error)} (two reference samples: {other})")
+        lines.append(f"  {reading(value, error)}")
+        lines += [f"  it sees {text}" for text in seen_spots(scores)]
+        lines += [f"  it is blind to {text}" for text in blind_spots(scores)]
+    for far in farthest(judgement.scores):
+        errors = "" if far.errors is None else f", {format_value(far.errors, 2)} errors from the reference"
+        lines.append(f"far from the reference: {in_words(far.name)}, separation {format_value(far.size, 2)}{errors}")
+    return "\n".join(lines)
 
 
 def printed_scores(judgement: Judgement) -> str:

@@ -28,6 +28,7 @@ RESULTS = PLAN.study.results
 DATA = f"{RESULTS}/data/{{dataset}}"
 MODEL = f"{RESULTS}/{{dataset}}/{{model}}"
 RUN = f"{MODEL}/seed{{seed}}"
+POWER = f"{DATA}/power/{{evaluation}}/{{classifier}}"
 COMPARE = "compare/{dataset}/{evaluation}"
 LOGS = f"{RESULTS}/logs/{{dataset}}/{{model}}/seed{{seed}}"
 TIMES = f"{RESULTS}/benchmarks/{{dataset}}/{{model}}/seed{{seed}}"
@@ -93,6 +94,14 @@ def sampled(wildcards):
 def samples(wildcards):
     """Shower files that a run is judged by, by sample name."""
     return {name: f"{RUN}/{name}.hdf5" for name in PLAN.samples(wildcards.model)}
+
+
+def power(wildcards):
+    """What the power of a classifier test is known from, where the configuration asks for it."""
+    run = PLAN.run(**wildcards)
+    if not PLAN.study.evaluations[run.evaluation].tests[wildcards.classifier].power:
+        return {}
+    return {"power": f"{POWER}.json".format(evaluation=run.evaluation, **wildcards)}
 
 
 def compared(wildcards):

@@ -2,8 +2,35 @@
 # regression, scores by epoch, amplification, generation time.
 
 
+rule power:
+    # What a classifier finds in Geant4 showers of which a little is wrong: once for all runs of an evaluation.
+    input:
+        reference=f"{DATA}/test.hdf5",
+        others=f"{DATA}/train.hdf5",
+    output:
+        f"{POWER}.json",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/power/{{evaluation}}/{{classifier}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{dataset}}/power/{{evaluation}}/{{classifier}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: growing(4)
+    resources:
+        gpu=gpus("power"),
+        cpus_per_task=growing(4),
+        mem_mb=growing(16000),
+        runtime=growing(240),
+    params:
+        settings=settings("power"),
+        code=code("power"),
+    script:
+        "../scripts/power.py"
+
+
 rule classify:
     input:
+        unpack(power),
         reference=f"{DATA}/test.hdf5",
         sample=f"{RUN}/generated.hdf5",
     output:
@@ -26,6 +53,20 @@ rule classify:
         code=code("classify"),
     script:
         "../scripts/classify.py"
+
+
+use rule classify as classify_reconstructed with:
+    input:
+        unpack(power),
+        reference=f"{DATA}/test.hdf5",
+        sample=f"{RUN}/reconstructed.hdf5",
+    output:
+        scores=f"{RUN}/classifiers/reconstructed/{{classifier}}.json",
+        curves=f"{RUN}/classifiers/reconstructed/{{classifier}}.npz",
+    log:
+        f"{LOGS}/classify_reconstructed_{{classifier}}.log",
+    benchmark:
+        f"{TIMES}/classify_reconstructed_{{classifier}}.tsv"
 
 
 rule weights:

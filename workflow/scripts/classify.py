@@ -8,15 +8,16 @@ with stage(snakemake):
     from calopipe.config import ClassifierConfig
     from calopipe.evaluation import evaluate_classifier
 
-    settings = snakemake.params.settings
+    settings, sample = snakemake.params.settings, Path(snakemake.input.sample)
     evaluate_classifier(
         Path(snakemake.input.reference),
-        Path(snakemake.input.sample),
+        sample,
         settings["geometry"],
         settings["threshold_MeV"],
         ClassifierConfig(**settings["classifier"]),
         settings["seed"],
-        "generated",
+        sample.stem,  # generated or reconstructed
         Path(snakemake.output.scores),
         Path(snakemake.output.curves),
+        power=Path(snakemake.input.power) if "power" in snakemake.input.keys() else None,
     )

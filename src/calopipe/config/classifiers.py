@@ -22,7 +22,7 @@ from typing import Any
 _CHALLENGE = {"hidden": [2048, 2048, 2048], "epochs": 50, "batch_size": 1000, "lr": 2e-4}
 _THESIS = {"hidden": [512, 512], "epochs": 150, "batch_size": 1000, "lr": 2e-4}
 _DROPOUT = {**_THESIS, "dropout": 0.3, "plateau": True}
-_CROSS_VALIDATED = {"folds": 5, "choose": "loss"}
+_CROSS_VALIDATED = {"folds": 5, "choose": "loss", "power": True}
 _TREES = {
     **_CROSS_VALIDATED,
     "network": "trees",

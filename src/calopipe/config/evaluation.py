@@ -110,6 +110,7 @@ class ClassifierConfig(Section):
     split: Split = Field(
         default_factory=lambda: Split(train=0.6, val=0.2, test=0.2), description="split of the joint sample"
     )
+    power: bool = Field(False, description="also measure what this test finds in slightly distorted reference showers")
     folds: Times | None = Field(
         None,
         ge=3,

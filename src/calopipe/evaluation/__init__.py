@@ -10,6 +10,7 @@ _WHERE = {
     "evaluate_metrics": "metrics",
     "evaluate_multiclass": "multiclass",
     "evaluate_observables": "observables",
+    "evaluate_power": "power",
     "evaluate_regression": "regression",
     "evaluate_weights": "weights",
     "measure_timing": "timing",

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from calopipe.config.classifiers import ALWAYS
 from calopipe.config.evaluation import ClassifierConfig, HistogramConfig
 from calopipe.errors import ConfigError
 from calopipe.evaluation.averages import Sums
@@ -43,7 +44,10 @@ from calopipe.sources import SETS
 
 log = logging.getLogger("calopipe")
 
+#: modes that train a classifier, and what it is called: two of ours, with their power, and those of the challenge
 CLASSIFIERS: Mapping[str, str] = {
+    "trees": "trees",
+    "low-log": "low_log",
     "cls-low": "low",
     "cls-low-normed": "low-normed",
     "cls-high": "high",
@@ -286,13 +290,17 @@ def _classify(
     found: Findings,
 ) -> None:
     from calopipe.evaluation.classifier import evaluate_classifier
+    from calopipe.evaluation.power import evaluate_power
     from calopipe.metrics.classifier_presets import challenge_classifier
 
     name = CLASSIFIERS[mode]
-    config = adjust(challenge_classifier(name))
+    config = adjust(ClassifierConfig(preset=name) if name in ALWAYS else challenge_classifier(name))
     scores, curves = folder / f"{name}.json", folder / f"{name}.npz"
     where = (setup.geometry, setup.threshold_MeV)
-    evaluate_classifier(reference, generated, *where, config, seed, GENERATED, scores, curves, name)
+    power = folder / f"{name}-power.json" if config.power else None
+    if power is not None:
+        evaluate_power(reference, None, 1, *where, config, seed, name, out=power)
+    evaluate_classifier(reference, generated, *where, config, seed, GENERATED, scores, curves, name, power)
     found.scores += load_scores(scores)
     found.classifiers[name] = config
     found.curves[name] = read_npz(curves)

@@ -12,6 +12,7 @@ from calopipe.errors import MetricUnavailable
 from calopipe.evaluation.features import feature_table, thinned_rows, voxel_grid
 from calopipe.evaluation.formats import Score, save_scores, write_npz
 from calopipe.evaluation.inputs import check_samples
+from calopipe.evaluation.power import load_power
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.metrics.classifier import ROC_GRID, ClassifierResult, classifier_test
 
@@ -31,6 +32,7 @@ def evaluate_classifier(
     out_json: Path,
     out_npz: Path,
     name: str | None = None,
+    power: Path | None = None,
 ) -> None:
     """Train the classifiers and write their scores and curves.
 
@@ -47,6 +49,7 @@ def evaluate_classifier(
         seed: seed of the trainings.
         sample_name: what `generated` is called in the scores.
         name: what the classifier is called; by default the stem of `out_json`.
+        power: file of :func:`calopipe.evaluation.power.evaluate_power`, which the score of the AUC then holds.
 
     Raises:
         DataError: a file does not fit the geometry or holds values that are not energies.
@@ -68,7 +71,10 @@ def evaluate_classifier(
         log.warning("classifier %s: %s", name, error)
         _write_missing(name, str(error), min(sizes.values()), seed, sample_name, out_json, out_npz)
         return
-    save_scores(out_json, _scores(result, name, sample_name))
+    scores = _scores(result, name, sample_name)
+    if power is not None:
+        scores[0].extra["power"] = load_power(power)
+    save_scores(out_json, scores)
     curves = {k: getattr(result, k) for k in ("fpr", "tpr", "weights_reference", "weights_generated")}
     curves |= {
         "rows_reference": rows[0][result.rows_reference],
@@ -90,7 +96,11 @@ def common_energies(reference: np.ndarray, generated: np.ndarray) -> np.ndarray 
 
 def _scores(result: ClassifierResult, name: str, sample_name: str) -> list[Score]:
     facts = {
-        "auc": {"calibrated": result.auc_calibrated.tolist(), "resolves": 2 * result.null_error},
+        "auc": {
+            "calibrated": result.auc_calibrated.tolist(),
+            "calibrated_error": result.errors["auc_calibrated"],
+            "resolves": 2 * result.null_error,
+        },
         "accuracy": {"calibrated": result.accuracy_calibrated.tolist()},
         "jsd": {"uncalibrated": result.jsd_uncalibrated.tolist()},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -61,14 +62,21 @@ def features_of(
 
 
 def feature_table(
-    path: Path, geometry: Geometry, threshold_MeV: float | None, config: ClassifierConfig, rows: np.ndarray, what: str
+    path: Path,
+    geometry: Geometry,
+    threshold_MeV: float | None,
+    config: ClassifierConfig,
+    rows: np.ndarray,
+    what: str,
+    transform: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """(N, D) float32 features of the showers in `rows`, read piece by piece."""
+    """(N, D) float32 features of the showers in `rows` (`transform` applied to them), read piece by piece."""
     table: np.ndarray | None = None
     start = 0
     everything = len(rows) == rows[-1] + 1
     for chunk in stream(path, geometry, f"features of {what}", rows=None if everything else rows):
-        part = features_of(chunk.showers, chunk.incident_energies, geometry, threshold_MeV, config)
+        showers = chunk.showers if transform is None else transform(chunk.showers)
+        part = features_of(showers, chunk.incident_energies, geometry, threshold_MeV, config)
         if table is None:
             table = np.empty((len(rows), part.shape[1]), dtype=np.float32)
         keep = part[: len(rows) - start]  # a head of the file is read as a whole

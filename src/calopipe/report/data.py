@@ -136,6 +136,7 @@ def _load_seed(run: RunArtifacts, config: Mapping[str, Any], notes: list[str]) -
     data.scores = list(_try(load_scores, _path(run.metrics), notes) or [])
     for name, paths in run.classifiers.items():
         data.scores += _try(load_scores, _path(paths.get("scores")), notes) or []
+        data.scores += _try(load_scores, _path(paths.get("reconstructed")), notes) or []
         curves = _try(read_npz, _path(paths.get("curves")), notes)
         if curves:
             data.curves[name] = curves

@@ -23,6 +23,7 @@ from calopipe.report.regression import epoch_tables, epoch_tasks, regression_tas
 from calopipe.report.scores import score_tasks
 from calopipe.report.showers import average_tasks
 from calopipe.report.standing import standing_tables, standing_tasks
+from calopipe.report.summary import summary_tasks
 from calopipe.report.tables import Table
 from calopipe.report.training import loss_tasks, timing_tables, timing_tasks
 
@@ -51,6 +52,7 @@ class Section:
 
 #: every section of every dataset, in the order of the page
 SECTIONS: tuple[Section, ...] = (
+    Section("summary", "Further observables of the summary", summary_tasks),
     Section("scores", "Scores", score_tasks),
     Section("standing", "Place in the CaloChallenge", standing_tasks, standing_tables),
     *(Section(name, title, partial(histogram_tasks, group=name)) for name, title in GROUPS.items()),

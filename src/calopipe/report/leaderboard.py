@@ -125,8 +125,8 @@ def own_scores(
 def _in_units(score: Score, metric: Metric) -> Value:
     calibrated = score.extra.get("calibrated")
     if metric.group == "classifiers" and calibrated:
-        spread = float(np.std(calibrated, ddof=1)) if len(calibrated) > 1 else None
-        return float(np.mean(calibrated)), spread
+        spread = float(np.std(calibrated, ddof=1)) if len(calibrated) > 1 else score.error
+        return float(np.mean(calibrated)), score.extra.get("calibrated_error", spread)
     error = None if score.error is None else metric.scale * score.error
     return metric.scale * float(score.value or 0.0), error
 

@@ -25,6 +25,7 @@ from calopipe.report.data import DatasetData, input_files, load_study_data
 from calopipe.report.drawing import THUMBNAILS, Drawn, draw
 from calopipe.report.figures import SECTIONS, dataset_tasks
 from calopipe.report.numbers import format_bytes
+from calopipe.report.summary import verdicts
 from calopipe.report.tables import Column, Group, Table, main_groups, score_groups, small_sample_note
 
 log = logging.getLogger("calopipe")
@@ -106,6 +107,7 @@ def _dataset(data: DatasetData, summary: StudySummary, out: Path, workers: int) 
         "main": main_groups(groups),
         "groups": groups,
         "remarks": _remarks(groups, columns),
+        "verdicts": verdicts(data, drawn),
         "drawn": drawn,
         "sections": _parts(data, drawn),
         "files": {run.name: _links(run.files(), out) for run in runs},
@@ -133,7 +135,8 @@ def _remarks(groups: Sequence[Group], columns: Mapping[Column, Sequence[Sequence
         remarks.append("Some rows compare samples of different size n, which biases scores: see column n.")
     if any(len(seeds) > 1 for seeds in columns.values()):
         remarks.append(
-            "Several seeds: mean, and the standard deviation between them or the error of one, whichever is larger."
+            "Several seeds: mean; its error is that of one seed and the standard deviation between k seeds over √k, added in "
+            "quadrature, because the seeds share the reference."
         )
     return [remark for remark in remarks if remark]
 

@@ -120,16 +120,17 @@ def _note(judgement: Judgement) -> str:
     neighbours = {s.n for s in judgement.scores if s.name.startswith("prdc/") and s.value is not None}
     if neighbours and min(neighbours) < min(n, m):
         text += f"; precision, recall, density and coverage of {min(neighbours)} showers, the published ones of all"
-    changed = [name for name, config in judgement.classifiers.items() if not _is_challenges(name, config)]
+    published = {k: c for k, c in judgement.classifiers.items() if k in CHALLENGE_CLASSIFIERS}
+    changed = [name for name, config in published.items() if not _is_challenges(name, config)]
     text += f"; warnings: {'; '.join(judgement.warnings)}" if judgement.warnings else ""
     return text + (f"; classifiers with settings other than the challenge's: {', '.join(changed)}" if changed else "")
 
 
 def _is_challenges(name: str, config: Mapping[str, Any]) -> bool:
     """Whether a classifier was the challenge's; the device and the number of trainings do not matter."""
-    published = challenge_classifier(name).model_dump(mode="json") if name in CHALLENGE_CLASSIFIERS else {}
-    free = {"device", "repeats"}
-    return {k: v for k, v in config.items() if k not in free} == {k: v for k, v in published.items() if k not in free}
+    published = challenge_classifier(name).model_dump(mode="json")
+    free = {"device", "repeats", "power"}
+    return all(published.get(k) == v for k, v in config.items() if k not in free)
 
 
 def write_leaderboard(board: Leaderboard, out: Path, dpi: int = 150) -> list[Path]:

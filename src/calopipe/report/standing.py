@@ -97,7 +97,16 @@ def _combined(model: ModelData) -> list[Score]:
     for scores in groups.values():
         combined = combine(scores)
         if combined is not None:
-            calibrated = [auc for s in scores for auc in s.extra.get("calibrated") or []]
-            extra = {"calibrated": calibrated} if calibrated else {}
+            extra = _calibrated(scores)
             found.append(replace(scores[0], value=combined[0], error=combined[1], extra=extra))
     return found
+
+
+def _calibrated(scores: Sequence[Score]) -> dict[str, Any]:
+    """Calibrated AUCs of all trainings of all seeds, and the error of their mean; nothing where the scores have none."""
+    each = [(s, s.extra["calibrated"]) for s in scores if s.extra.get("calibrated")]
+    if not each:
+        return {}
+    means = [replace(s, value=sum(c) / len(c), error=s.extra.get("calibrated_error", s.error)) for s, c in each]
+    combined = combine(means)
+    return {"calibrated": [auc for _, c in each for auc in c], "calibrated_error": combined[1] if combined else None}

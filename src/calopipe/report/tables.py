@@ -11,6 +11,7 @@ import numpy as np
 
 from calopipe.evaluation.formats import SMALL_SAMPLE, Score
 from calopipe.report.numbers import format_measurement, format_value
+from calopipe.report.power import blind_spots, floor_of, power_of, sees_nothing
 
 #: groups of scores with more rows than this show only the leading observables in the main table
 LONG_GROUP = 14
@@ -64,7 +65,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One score of all columns."""
+    """One score of all columns; `note` says what the score does not see."""
 
     name: str
     cells: tuple[Cell, ...]
@@ -72,6 +73,7 @@ class Row:
     small: bool
     unequal: bool
     floor: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def score_groups(columns: Mapping[Column, Sequence[Sequence[Score]]]) -> list[Gr
         metrics of one score share the group :data:`SINGLE`.
         The generated sample nearest to the ideal value is marked as best when all others are farther from it by more
         than one combined standard deviation, sqrt(s1^2 + s2^2); those that are not tie with it, and all of them are
-        marked as tied. Rows with a value whose error is not known are not ranked.
+        marked as tied. Rows with a value whose error is not known are not ranked, nor are those of a test that sees none of
+        the distortions its power was measured with.
     """
     names = dict.fromkeys(s.name for seeds in columns.values() for scores in seeds for s in scores)
     groups: dict[str, list[Row]] = {}
@@ -131,8 +134,9 @@ def main_groups(groups: Iterable[Group]) -> list[Group]:
 def combine(scores: Sequence[Score]) -> tuple[float, float | None] | None:
     """Value and error of one score over seeds; None when no seed has a value.
 
-    The value is the mean over seeds. The error is the standard deviation between them, but not less than the mean error
-    of one: the seeds share the reference, and few of them may agree by chance.
+    The value is the mean over seeds. The seeds share the reference, so the error of one does not become smaller by their
+    number; their trainings are independent, so the variance between them does. The error is sqrt(s^2 + d^2 / k) of the mean
+    error s of one and the standard deviation d between k seeds.
     """
     values = [s.value for s in scores if s.value is not None]
     errors = [s.error for s in scores if s.value is not None and s.error is not None]
@@ -141,7 +145,7 @@ def combine(scores: Sequence[Score]) -> tuple[float, float | None] | None:
     single = float(np.mean(errors)) if errors else None
     if len(values) == 1:
         return values[0], single
-    return float(np.mean(values)), max(float(np.std(values, ddof=1)), single or 0.0)
+    return float(np.mean(values)), math.hypot(single or 0.0, float(np.std(values, ddof=1)) / math.sqrt(len(values)))
 
 
 def _cell(name: str, key: Column, seeds: Sequence[Sequence[Score]]) -> Cell:
@@ -166,15 +170,17 @@ def _latent_sizes(scores: Sequence[Score]) -> str:
 
 def _row(name: str, cells: Sequence[Cell], scores: Sequence[Score]) -> Row:
     counts = sorted({s.n for s in scores if s.value is not None})
+    blind = blind_spots(scores) if name.endswith("/auc") else []
     floors = [s.floor for s in scores if s.floor is not None]
     goal = next((s.target for s in scores if s.value is not None), 0.0)
     return Row(
         name=name,
-        cells=tuple(_mark_best(cells, goal)),
+        cells=tuple(cells if sees_nothing(scores) else _mark_best(cells, goal)),
         n=" / ".join(f"{n:,}".replace(",", "\N{NARROW NO-BREAK SPACE}") for n in counts),
         small=bool(counts) and counts[0] < SMALL_SAMPLE,
         unequal=len(counts) > 1,
-        floor=format_value(floors[0], 2) if floors else "",
+        floor=(floor_of(scores) if power_of(scores) else format_value(floors[0], 2)) if floors else "",
+        note=f"blind to: {'; '.join(blind)}" if blind else "",
     )
 
 

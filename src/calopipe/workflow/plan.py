@@ -30,6 +30,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "generate": ("calopipe.sampling.stages",),
     "reconstruct": ("calopipe.sampling.stages",),
     "classify": ("calopipe.evaluation.classifier",),
+    "power": ("calopipe.evaluation.power",),
     "weights": ("calopipe.evaluation.weights",),
     "compare": ("calopipe.evaluation.multiclass",),
     "observables": ("calopipe.evaluation.observables",),
@@ -95,6 +96,7 @@ class Plan(StageSettings, StudyChecks):
                     "scores": f"{folder}/classifiers/{name}.json",
                     "curves": f"{folder}/classifiers/{name}.npz",
                     "weights": f"{folder}/weights/{name}.npz",
+                    **({"reconstructed": f"{folder}/classifiers/reconstructed/{name}.json"} if model.is_latent else {}),
                 }
                 for name in evaluation.tests
             },
@@ -133,10 +135,8 @@ class Plan(StageSettings, StudyChecks):
             device = self.evaluation(**wildcards).regression.device
         elif stage == "timing":
             device = self.evaluation(**wildcards).timing.device
-        elif stage == "classify":
-            device = self.settings("classify", **wildcards)["classifier"]["device"]
-        elif stage == "compare":
-            device = self.settings("compare", **wildcards)["classifier"]["device"]
+        elif stage in ("classify", "power", "compare"):
+            device = self.settings(stage, **wildcards)["classifier"]["device"]
         else:
             device = self.evaluation(**wildcards).generation.device
         return int(device != "cpu")

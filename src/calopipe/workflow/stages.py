@@ -54,6 +54,12 @@ class StageSettings(StudyParts):
         config = plain(evaluation.tests[classifier])
         return {"classifier": config, "seed": evaluation.seed, **self.where(dataset)}
 
+    def _power(self, dataset: str, evaluation: str, classifier: str, **_: Any) -> dict[str, Any]:
+        settings = self.study.evaluations[evaluation]
+        config = {**plain(settings.tests[classifier]), "repeats": 1}  # more make it no more precise
+        used = {"classifier": config, "seed": settings.seed, "factor": settings.generation.factor}
+        return {**used, **self.where(dataset)}
+
     def _compare(self, dataset: str, evaluation: str, **_: Any) -> dict[str, Any]:
         samples = list(self.compared(dataset, evaluation))
         if not samples:
