@@ -336,6 +336,13 @@ def test_crop_and_pool_make_the_geometry():
     plan = Plan.load(study, PRESETS)
     assert plan.where("eplus")["geometry"] == "ild_crop28x30_pool2x3" == plan.geometry("eplus").name
     assert plan.geometry("eplus").grid == (30, 14, 10) and plan.settings("prepare", **INN)["crop"] == [28, 30]
+    study["datasets"]["eplus"] |= {"sum_layers": True, "pool": [[2, 1], [1, 3], [2, 1]], "pool_by": "sum"}
+    plan = Plan.load(study, ROOT / "presets")
+    assert plan.where("eplus")["geometry"] == "ild_crop28x30_image_pool2x1_pool1x3_pool2x1"
+    assert plan.geometry("eplus").grid == (1, 7, 10)
+    settings = plan.settings("prepare", **INN)
+    assert (settings["sum_layers"], settings["pool"], settings["pool_by"]) == (True, [[2, 1], [1, 3], [2, 1]], "sum")
+    study["datasets"]["eplus"] |= {"sum_layers": False, "pool": [2, 3], "pool_by": "mean"}
     study["datasets"]["eplus"]["crop"] = [29, 30]
     with pytest.raises(GeometryError, match="30 x 30 cells: a window of 29 x 30"):
         Plan.load(study, PRESETS)

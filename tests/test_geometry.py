@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from calopipe.errors import GeometryError
-from calopipe.geometry import Geometry, Layer, available_geometries, load_geometry
+from calopipe.geometry import Geometry, Layer, available_geometries, load_geometry, prepared_geometry
 
 VOXELS = {
     "calogan": 504,
@@ -204,6 +204,34 @@ def test_pooled() -> None:
         load_geometry("electron_gun_32").pooled((5, 1))
     with pytest.raises(GeometryError, match="two integers"):
         load_geometry("electron_gun_32").pooled((0, 1))
+
+
+def test_pooled_in_turn() -> None:
+    """The thesis's pooling of CaloGAN: (2, 1) and (1, 2), again and again; three rows stay three."""
+    turn, calogan = [(2, 1), (1, 2)], load_geometry("calogan")
+    expected = [[(3, 48), (6, 6), (6, 3)], [(3, 24), (3, 3), (3, 3)], [(3, 12), (3, 3), (3, 3)]]
+    for times, shapes in enumerate(expected, start=1):
+        pooled = prepared_geometry(calogan, pool=times * turn)
+        assert [pooled.layer_shape(i) for i in range(3)] == shapes
+        assert load_geometry(pooled.name) == pooled
+    assert (
+        pooled.name == "calogan_pool2x1_pool1x2_pool2x1_pool1x2_pool1x2"
+    )  # the third (2, 1) has nothing left to merge
+    assert pooled.edges(0)[1].tolist() == np.arange(-240, 241, 40).tolist()
+    with pytest.raises(GeometryError, match=r"none of the kernels \[\(7, 1\), \(1, 7\)\] divides a layer"):
+        prepared_geometry(calogan, pool=[(7, 1), (1, 7)])
+
+
+def test_summed_layers() -> None:
+    ild = load_geometry("ild")
+    image = prepared_geometry(ild, crop=(28, 28), sum_layers=True, pool=[(2, 2), (7, 7)])
+    assert image.name == "ild_crop28x28_image_pool2x2_pool7x7" and load_geometry(image.name) == image
+    assert image.grid == (1, 2, 2) and image.threshold_MeV == ild.threshold_MeV
+    assert image == ild.cropped((28, 28)).image((2, 2)).pooled((7, 7))
+    with pytest.raises(GeometryError, match="summing the layers needs a cartesian geometry; 'calochallenge2'"):
+        load_geometry("calochallenge2").summed()
+    with pytest.raises(GeometryError, match="no regular grid"):
+        load_geometry("calogan_image")
 
 
 def test_cropped() -> None:

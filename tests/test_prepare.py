@@ -187,6 +187,50 @@ def test_crop_comes_before_pooling(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[0].sum(), 6, rtol=1e-6)
 
 
+def two_layers(path: Path) -> Path:
+    """Two layers of 2 x 4 cells behind one another."""
+    layer = "{id: 0, repeat: 2, x_edges: [0, 1, 2], y_edges: [0, 1, 2, 3, 4]}"
+    path.write_text(f"kind: cartesian\nthreshold_MeV: 1\nlayers: [{layer}]\n")
+    return path
+
+
+def test_layers_are_summed_and_the_threshold_cuts_the_image(tmp_path: Path) -> None:
+    """Cells of 0.6 are below the threshold of 1, their sum is not; pooling by sums comes before the cut, too."""
+    geometry = str(two_layers(tmp_path / "two.yaml"))
+    cells = [[0.6, 0.5, 2, 0, 0, 0.3, 0.3, 0.1], [0.6, 0.4, 1, 0, 3, 0.3, 0.3, 0.1]]
+    showers = Showers(np.array([[10.0]], np.float32), np.array([cells], np.float32).reshape(1, 16))
+    write_showers(tmp_path / "raw.hdf5", showers, geometry)
+
+    def prepared(**settings) -> tuple[list, dict]:
+        summary = prepare(
+            tmp_path / "raw.hdf5", outputs(tmp_path), geometry, fractions=(1, 0, 0), sum_layers=True, **settings
+        )
+        made = load_geometry(geometry + summary["geometry"].removeprefix("two"))
+        assert made.hash == summary["geometry_hash"]
+        return read_showers(tmp_path / "train.hdf5", geometry=made).showers[0].round(5).tolist(), summary
+
+    image, summary = prepared()
+    assert image == pytest.approx([1.2, 0, 3, 0, 3, 0, 0, 0]) and summary["geometry"] == "two_image"
+    assert summary["sum_layers"] and summary["pool"] == []
+    assert prepared(pool=(2, 1), pool_by="sum")[0] == pytest.approx([4.2, 1.5, 3.6, 0])
+    assert prepared(pool=(2, 1))[0] == pytest.approx([2.1, 0, 1.8, 0])
+    in_turn, summary = prepared(pool=[(2, 1), (1, 2), (2, 1)], pool_by="sum", energy_scale=2, threshold_MeV=4)
+    assert in_turn == pytest.approx([11.4, 0]) and summary["geometry"] == "two_image_pool2x1_pool1x2"
+    assert prepared(crop=(2, 2), threshold_MeV=0.5)[0] == pytest.approx([0.9, 3, 0.6, 0.6])
+
+
+def test_pooling_in_turn_by_hand(tmp_path: Path) -> None:
+    """Cells are cut before they are merged where layers are not summed; means of means of equal numbers are means."""
+    geometry = str(two_layers(tmp_path / "two.yaml"))
+    cells = np.arange(16, dtype=np.float32)[None]
+    write_showers(tmp_path / "raw.hdf5", Showers(np.array([[100.0]], np.float32), cells), geometry)
+    given = {"threshold_MeV": 3, "fractions": (1, 0, 0), "pool": [(2, 1), (1, 2)]}
+    summary = prepare(tmp_path / "raw.hdf5", outputs(tmp_path), geometry, **given)
+    found = read_showers(tmp_path / "train.hdf5").showers[0].tolist()
+    assert found == [(0 + 0 + 4 + 5) / 4, (0 + 3 + 6 + 7) / 4, (8 + 9 + 12 + 13) / 4, (10 + 11 + 14 + 15) / 4]
+    assert summary["pool"] == [[2, 1], [1, 2]] and summary["pool_by"] == "mean"
+
+
 def test_pooling_keeps_the_sum_of_calogan() -> None:
     geometry = load_geometry("calogan")
     showers = np.random.default_rng(0).exponential(1.0, (5, 504))

@@ -22,7 +22,9 @@ with stage(snakemake):
         energy_scale=settings["energy_scale"],
         max_showers=settings["max_showers"],
         crop=settings["crop"],
+        sum_layers=settings["sum_layers"],
         pool=settings["pool"],
+        pool_by=settings["pool_by"],
         reference_paths=read_manifest(Path(reference)) if reference else (),
     )
     write_json(Path(snakemake.output.summary), summary)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from calopipe.config.base import Section
 from calopipe.config.bounds import DISTINCT, CellPair, Energy, Fraction, PositiveEnergy, Scale, Seed, Showers
@@ -85,10 +85,25 @@ class Dataset(Section):
         description="keep so many cells in the centre of each layer (first, second index) of a regular cartesian grid, e.g. "
         "[30, 30] of 32 x 32; energy outside is lost",
     )
-    pool: CellPair | None = Field(
-        None, description="average-pooling kernel (first, second index), e.g. [2, 1]; after the crop"
+    sum_layers: bool = Field(
+        False,
+        description="sum the layers along the beam into one image (cartesian layers whose cells lie behind one another); after "
+        "the crop. The threshold then cuts the pixels of the finished image, not the cells",
     )
+    pool: Annotated[list[CellPair], Field(min_length=1, max_length=8)] | None = Field(
+        None,
+        description="pooling kernel (first, second index), e.g. [2, 1], or several, [[2, 1], [1, 2]], applied in turn; after "
+        "crop and sum_layers. In each layer a kernel merges along the axes that it divides",
+    )
+    pool_by: Literal["mean", "sum"] = Field("mean", description="what pooling makes of the merged cells")
     split: Split = Field(default_factory=Split, description="how showers are split")
+
+    @field_validator("pool", mode="before")
+    @classmethod
+    def _one_kernel(cls, value: Any) -> Any:
+        """``[2, 1]`` is ``[[2, 1]]``."""
+        single = isinstance(value, list | tuple) and value and not any(isinstance(k, list | tuple) for k in value)
+        return [value] if single else value
 
     @model_validator(mode="after")
     def _test_showers(self) -> Dataset:

@@ -228,6 +228,15 @@ class Geometry:
         """
         return derived.cropped(self, window)
 
+    def summed(self) -> Geometry:
+        """The geometry of one image: all layers summed along the beam. The name gains "_image", which `load_geometry`
+        understands; the threshold is kept.
+
+        Raises:
+            GeometryError: not cartesian, or layers whose cells do not lie behind one another.
+        """
+        return derived.summed(self)
+
     def image(self, kernel: Sequence[int]) -> Geometry:
         """The geometry of one image: all layers summed along the beam, its cells pooled with `kernel` (Calomplification,
         arXiv:2202.07352, section 2).

@@ -1,7 +1,7 @@
-"""Geometries made from others: a window of the cells, coarser cells, one image of all layers.
+"""Geometries made from others: a window of the cells, one image of all layers, coarser cells.
 
-The names tell how they were made: "_crop30x30" and "_pool2x1", in the order of the steps, which `load_geometry`
-understands.
+The names tell how they were made: "_crop30x30", "_image" and "_pool2x1", in the order of the steps, which
+`load_geometry` understands.
 """
 
 from __future__ import annotations
@@ -44,26 +44,77 @@ def cropped(geometry: Geometry, window: Sequence[int]) -> Geometry:
     return replace(geometry, name=f"{geometry.name}_crop{first}x{second}", layers=layers)
 
 
-def image(geometry: Geometry, kernel: Sequence[int]) -> Geometry:
-    """See :meth:`calopipe.geometry.Geometry.image`."""
-    steps = _pair(geometry, kernel, "pooling kernel")
-    _, *cells = geometry.grid
+def summed(geometry: Geometry) -> Geometry:
+    """See :meth:`calopipe.geometry.Geometry.summed`."""
+    _require_cartesian(geometry, "summing the layers")
+    _ = geometry.grid  # raises GeometryError where layers are not alike
     first = geometry.layers[0]
     edges = {(layer.first_edges, layer.second_edges) for layer in geometry.layers}
     if len(edges) > 1:
         raise GeometryError(f"geometry '{geometry.name}': cells of its layers are not behind one another")
+    return replace(geometry, name=f"{geometry.name}_image", layers=(Layer(0, first.first_edges, first.second_edges),))
+
+
+def image(geometry: Geometry, kernel: Sequence[int]) -> Geometry:
+    """See :meth:`calopipe.geometry.Geometry.image`."""
+    steps, one = _pair(geometry, kernel, "pooling kernel"), summed(geometry)
+    _, *cells = one.grid
     if any(n % step for n, step in zip(cells, steps, strict=True)):
         found = f"{cells[0]} x {cells[1]} cells"
         raise GeometryError(f"geometry '{geometry.name}': {found} cannot be pooled by {steps[0]} x {steps[1]}")
-    one = replace(geometry, name=f"{geometry.name}_image", layers=(Layer(0, first.first_edges, first.second_edges),))
     return pooled(one, steps)
 
 
+def pooled_in_turn(
+    geometry: Geometry, kernels: Sequence[Sequence[int]]
+) -> list[tuple[tuple[int, int], Geometry, Geometry]]:
+    """Pooling with one kernel after the other (INN/VAE thesis, section 4.2.3: (2, 1) and (1, 2), again and again).
+
+    Returns:
+        (kernel, geometry before, geometry after) of each step. Of several kernels those that have nothing left to merge
+        (CaloGAN's layers with 3 rows) are left out.
+
+    Raises:
+        GeometryError: see :meth:`calopipe.geometry.Geometry.pooled`; none of the kernels merges anything.
+    """
+    steps: list[tuple[tuple[int, int], Geometry, Geometry]] = []
+    for kernel in kernels:
+        pair = _pair(geometry, kernel, "pooling kernel")
+        if len(kernels) == 1 or any(layer.pooled(pair) != layer for layer in geometry.layers):
+            steps.append((pair, geometry, pooled(geometry, pair)))
+            geometry = steps[-1][2]
+    if kernels and not steps:
+        shapes = [layer.shape for layer in geometry.layers]
+        raise GeometryError(
+            f"none of the kernels {list(kernels)} divides a layer of '{geometry.name}' (shapes {shapes})"
+        )
+    return steps
+
+
+def prepared(
+    geometry: Geometry,
+    crop: Sequence[int] | None = None,
+    sum_layers: bool = False,
+    pool: Sequence[Sequence[int]] | None = None,
+) -> Geometry:
+    """The geometry of showers that are cropped, then summed over their layers, then pooled with one kernel after the other.
+
+    Raises:
+        GeometryError: the geometry cannot be cropped, summed or pooled so.
+    """
+    geometry = geometry if crop is None else cropped(geometry, crop)
+    geometry = summed(geometry) if sum_layers else geometry
+    return pooled_in_turn(geometry, pool)[-1][2] if pool else geometry
+
+
 def _pair(geometry: Geometry, value: Sequence[int], what: str) -> tuple[int, int]:
-    if geometry.kind != "cartesian":
-        doing = "pooling" if what == "pooling kernel" else "cropping"
-        raise GeometryError(f"{doing} needs a cartesian geometry; '{geometry.name}' is {geometry.kind}")
+    _require_cartesian(geometry, "pooling" if what == "pooling kernel" else "cropping")
     numbers = tuple(value)
     if len(numbers) != 2 or any(not isinstance(k, int | np.integer) or k < 1 for k in numbers):
         raise GeometryError(f"{what} must be two integers >= 1, found {value!r}")
     return int(numbers[0]), int(numbers[1])
+
+
+def _require_cartesian(geometry: Geometry, doing: str) -> None:
+    if geometry.kind != "cartesian":
+        raise GeometryError(f"{doing} needs a cartesian geometry; '{geometry.name}' is {geometry.kind}")

@@ -32,7 +32,7 @@ from calopipe.yamlfile import load_yaml
 
 _BUILT_IN = Path(__file__).resolve().parent.parent / "geometries"
 #: the last step of a derived geometry's name
-_STEP = re.compile(r"_(pool|crop)(\d{1,5})x(\d{1,5})\Z")
+_STEP = re.compile(r"_(?:(pool|crop)(\d{1,5})x(\d{1,5})|(image))\Z")
 MAX_NAME, MAX_STEPS = 1000, 10
 _KEYS = {"name", "kind", "threshold_MeV", "description", "eta_axis", "layers"}
 _LAYER_KEYS = {
@@ -51,8 +51,8 @@ def load_geometry(name_or_path: str | Path | Geometry, particle: str | None = No
 
     Args:
         name_or_path: a built-in name; a path ending in .yaml or .yml; a path of a CaloChallenge binning file ending in
-            .xml, optionally "file.xml:photon" or "file.xml:22"; any of these with suffixes "_pool2x1" for pooled and
-            "_crop30x30" for cropped geometries; or a Geometry, which is returned as it is.
+            .xml, optionally "file.xml:photon" or "file.xml:22"; any of these with suffixes "_pool2x1" for pooled,
+            "_crop30x30" for cropped and "_image" for summed geometries; or a Geometry, which is returned as it is.
         particle: which particle of an XML file that describes several, by its name or pid.
         files: whether paths may be opened. False for names that come out of a file, which could point anywhere.
 
@@ -66,14 +66,16 @@ def load_geometry(name_or_path: str | Path | Geometry, particle: str | None = No
         raise GeometryError(f"expected a name or path of at most {MAX_NAME} characters, found {shown(text)}")
     while step := _STEP.search(text, max(0, len(text) - 20)):
         text = text[: step.start()]
-        steps.append((step[1], int(step[2]), int(step[3])))
+        steps.append((step[1] or step[4], int(step[2] or 0), int(step[3] or 0)))
     if len(steps) > MAX_STEPS:
-        raise GeometryError(f"expected at most {MAX_STEPS} steps of pooling or cropping, found {len(steps)}")
+        raise GeometryError(f"expected at most {MAX_STEPS} steps of pooling, cropping or summing, found {len(steps)}")
     geometry = _from_file(text, particle) if files else None
     geometry = _built_in(text) if geometry is None else geometry
     for step, first, second in reversed(steps):
-        change = geometry.pooled if step == "pool" else geometry.cropped
-        geometry = change((first, second))
+        if step == "image":
+            geometry = geometry.summed()
+        else:
+            geometry = (geometry.pooled if step == "pool" else geometry.cropped)((first, second))
     return geometry
 
 

@@ -2,7 +2,7 @@
 
 from calopipe.io.checksum import file_hash, repeated
 from calopipe.io.joined import joined_showers
-from calopipe.io.pooling import crop_showers, image_showers, pool_showers
+from calopipe.io.pooling import crop_showers, image_showers, pool_showers, sum_showers
 from calopipe.io.read import FileInfo, file_info, iter_showers, iter_stored, read_incident_energies, read_showers
 from calopipe.io.showers import Showers
 from calopipe.io.write import ShowerWriter, write_calogan, write_showers
@@ -22,6 +22,7 @@ __all__ = [
     "read_incident_energies",
     "read_showers",
     "repeated",
+    "sum_showers",
     "write_calogan",
     "write_showers",
 ]

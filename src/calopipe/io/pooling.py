@@ -86,6 +86,23 @@ def image_showers(showers: NDArray[np.floating], geometry: Geometry, kernel: Seq
         GeometryError: V does not match, or see :meth:`calopipe.geometry.Geometry.image`.
     """
     _ = geometry.image(kernel)  # raises GeometryError where the layers or the kernel do not fit
+    return pool_showers(sum_showers(showers, geometry), geometry.summed(), kernel, reduce="sum")
+
+
+def sum_showers(showers: NDArray[np.floating], geometry: Geometry) -> NDArray[np.floating]:
+    """Sum showers over their layers, along the beam; the result lives in ``geometry.summed()``.
+
+    Args:
+        showers: (N, V) in MeV.
+        geometry: cartesian geometry of the V voxels, with layers behind one another.
+
+    Returns:
+        (N, V / L) in the dtype of `showers`.
+
+    Raises:
+        GeometryError: V does not match, or see :meth:`calopipe.geometry.Geometry.summed`.
+    """
+    _ = geometry.summed()  # raises GeometryError where the layers do not fit
     layers = (geometry.reshape_layer(showers, i) for i in range(geometry.n_layers))
     cells = sum(layers, start=np.zeros((), dtype=showers.dtype))
-    return pool_showers(cells.reshape(len(showers), -1), geometry.image((1, 1)), kernel, reduce="sum")
+    return cells.reshape(len(showers), -1)

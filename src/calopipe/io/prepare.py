@@ -1,8 +1,9 @@
 """From raw shower files to the training, validation and test splits.
 
-Per shower, in this order: voxels below the threshold become zero (the threshold is in physical MeV of the raw file),
-the layers are cropped and then average-pooled where asked, voxel energies are multiplied by `energy_scale` (incident
-energies are not). Energy outside the window of a cropped layer is lost.
+Per shower, in this order: voxels below the threshold become zero (the threshold is in physical MeV of the raw file), the
+layers are cropped, summed along the beam and pooled where asked, voxel energies are multiplied by `energy_scale`
+(incident energies are not). Energy outside the window of a cropped layer is lost. Where layers are summed, the threshold
+is that of the image: it comes after summing and pooling, since what cells under it add up to counts.
 The attribute threshold_MeV of the written files is the threshold times the scale, i.e. it holds for the values in the
 file; energy_scale is an attribute too, to be divided out for physical energies.
 
@@ -17,16 +18,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calopipe.errors import DataError
-from calopipe.geometry import Geometry, load_geometry
+from calopipe.geometry import Geometry, load_geometry, prepared_geometry
+from calopipe.geometry.derived import pooled_in_turn
 from calopipe.io.checksum import file_hash, repeated
 from calopipe.io.output import check_target
-from calopipe.io.pooling import crop_showers, pool_showers
+from calopipe.io.pooling import crop_showers, pool_showers, sum_showers
 from calopipe.io.read import file_info, iter_showers
 from calopipe.io.showers import Showers
 from calopipe.io.shuffle import Buckets
@@ -46,24 +48,33 @@ class _Recipe:
     threshold_MeV: float
     energy_scale: float
     crop: tuple[int, int] | None
-    pool: tuple[int, int] | None
+    sum_layers: bool
+    pool: tuple[tuple[int, int], ...]
+    pool_by: Literal["mean", "sum"]
 
     @property
     def cropped_geometry(self) -> Geometry:
-        return self.geometry if self.crop is None else self.geometry.cropped(self.crop)
+        return prepared_geometry(self.geometry, self.crop)
 
     @property
     def output_geometry(self) -> Geometry:
-        return self.cropped_geometry if self.pool is None else self.cropped_geometry.pooled(self.pool)
+        return prepared_geometry(self.geometry, self.crop, self.sum_layers, self.pool)
 
     def apply(self, showers: Showers) -> Showers:
-        """Threshold, crop, pool and scale (n, V) showers; the input's array is changed."""
+        """Threshold, crop, sum, pool and scale (n, V) showers; the input's array is changed."""
         voxels = showers.showers
-        voxels[voxels < np.float32(self.threshold_MeV)] = 0
+        if not self.sum_layers:
+            voxels[voxels < np.float32(self.threshold_MeV)] = 0
         if self.crop is not None:
             voxels = crop_showers(voxels, self.geometry, self.crop)
-        if self.pool is not None:
-            voxels = pool_showers(voxels, self.cropped_geometry, self.pool)
+        if self.sum_layers:
+            voxels = sum_showers(voxels, self.cropped_geometry)
+        for kernel, before, _ in pooled_in_turn(
+            prepared_geometry(self.geometry, self.crop, self.sum_layers), self.pool
+        ):
+            voxels = pool_showers(voxels, before, kernel, self.pool_by)
+        if self.sum_layers:
+            voxels[voxels < np.float32(self.threshold_MeV)] = 0
         if self.energy_scale != 1:
             voxels = voxels * np.float32(self.energy_scale)
         return Showers.unchecked(showers.incident_energies, voxels, showers.name)
@@ -149,7 +160,9 @@ def prepare(
     energy_scale: float = 1.0,
     max_showers: int | None = None,
     crop: Sequence[int] | None = None,
-    pool: Sequence[int] | None = None,
+    sum_layers: bool = False,
+    pool: Sequence[int] | Sequence[Sequence[int]] | None = None,
+    pool_by: Literal["mean", "sum"] = "mean",
     reference_paths: Sequence[str | Path] = (),
     compression: int = 2,
 ) -> dict[str, Any]:
@@ -165,7 +178,9 @@ def prepare(
         energy_scale: factor on voxel energies.
         max_showers: use only the first showers of the pooled files (and of the pooled reference files).
         crop: cells of the central window (first, second index) that are kept, on a cartesian geometry of equal layers.
-        pool: average-pooling kernel (first, second index) on a cartesian geometry, after the crop.
+        sum_layers: sum the layers along the beam into one image, after the crop; the threshold then cuts the image.
+        pool: pooling kernel (first, second index) on a cartesian geometry, or several in turn, after crop and sum.
+        pool_by: what pooling makes of the merged cells.
         reference_paths: separate files for the test split (CaloChallenge); the raw files are then split into train and
             val alone, in the ratio of their fractions.
         compression: gzip level of the files written.
@@ -176,12 +191,13 @@ def prepare(
 
     Raises:
         DataError: a file listed twice, unreadable input, values that are not energies, empty splits, a file that cannot be written.
-        GeometryError: the files do not fit the geometry, or it cannot be cropped or pooled.
+        GeometryError: the files do not fit the geometry, or it cannot be cropped, summed or pooled.
     """
     geometry = load_geometry(geometry)
-    window, kernel = (None if pair is None else (int(pair[0]), int(pair[1])) for pair in (crop, pool))
+    window = None if crop is None else (int(crop[0]), int(crop[1]))
+    kernels = () if pool is None else tuple(map(tuple, np.atleast_2d(np.asarray(pool)).tolist()))
     threshold = geometry.threshold_MeV if threshold_MeV is None else float(threshold_MeV)
-    recipe = _Recipe(geometry, threshold, float(energy_scale), window, kernel)
+    recipe = _Recipe(geometry, threshold, float(energy_scale), window, sum_layers, kernels, pool_by)
     _check(recipe, fractions, outputs)
     paths = [raw_paths] if isinstance(raw_paths, str | Path) else raw_paths
     if twice := repeated([*paths, *reference_paths]):
@@ -212,7 +228,9 @@ def prepare(
         "threshold_MeV": threshold,
         "energy_scale": recipe.energy_scale,
         "crop": None if window is None else list(window),
-        "pool": None if kernel is None else list(kernel),
+        "sum_layers": sum_layers,
+        "pool": [list(kernel) for kernel in kernels],
+        "pool_by": pool_by,
         "seed": seed,
         "fractions": list(fractions),
         "max_showers": max_showers,
@@ -230,7 +248,7 @@ def _check(recipe: _Recipe, fractions: Sequence[float], outputs: Mapping[str, An
         raise DataError(f"prepare: threshold_MeV must be a number >= 0, found {recipe.threshold_MeV}")
     if not (math.isfinite(recipe.energy_scale) and recipe.energy_scale > 0):
         raise DataError(f"prepare: energy_scale must be a number > 0, found {recipe.energy_scale}")
-    _ = recipe.output_geometry  # raises GeometryError when it cannot be cropped or pooled
+    _ = recipe.output_geometry  # raises GeometryError when it cannot be cropped, summed or pooled
 
 
 def split_counts(n: int, fractions: Sequence[float], n_reference: int | None) -> dict[str, int]:

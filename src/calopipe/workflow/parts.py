@@ -11,7 +11,7 @@ from typing import Any
 
 from calopipe.config import Dataset, Evaluation, Model, RegressorStage, Study
 from calopipe.errors import ConfigError
-from calopipe.geometry import Geometry, load_geometry
+from calopipe.geometry import Geometry, load_geometry, prepared_geometry
 
 #: names that a dataset cannot have, because the workflow has a folder of that name beside those of the datasets
 RESERVED = ("data", "report", "logs", "benchmarks", "compare")
@@ -71,14 +71,15 @@ class StudyParts:
         return self.study.evaluations[self.run(dataset, model, seed).evaluation]
 
     def geometry(self, dataset: str) -> Geometry:
-        """The geometry of the prepared showers of `dataset` (cropped and pooled where the configuration says so)."""
+        """The geometry of the prepared showers of `dataset` (cropped, summed and pooled where the configuration says so)."""
         return _geometry(self._geometry_name(dataset))
 
     def _geometry_name(self, dataset: str) -> str:
         """What `load_geometry` makes that geometry of."""
         settings = self.dataset(dataset)
-        steps = {"crop": settings.crop, "pool": settings.pool}
-        return settings.geometry + "".join(f"_{step}{n[0]}x{n[1]}" for step, n in steps.items() if n)
+        raw = _geometry(settings.geometry)
+        made = prepared_geometry(raw, settings.crop, settings.sum_layers, settings.pool)
+        return settings.geometry + made.name.removeprefix(raw.name)
 
     def regressor(self, name: str) -> RegressorStage:
         """Settings of an energy regressor."""

@@ -20,7 +20,17 @@ class StageSettings(StudyParts):
 
     def _prepare(self, dataset: str, **_: Any) -> dict[str, Any]:
         settings = plain(self.dataset(dataset))
-        kept = ("geometry", "threshold_MeV", "energy_scale", "max_showers", "crop", "pool", "split")
+        kept = (
+            "geometry",
+            "threshold_MeV",
+            "energy_scale",
+            "max_showers",
+            "crop",
+            "sum_layers",
+            "pool",
+            "pool_by",
+            "split",
+        )
         return {**{k: settings[k] for k in kept}, "geometry_digest": self.where(dataset)["geometry_digest"]}
 
     def _train_autoencoder(self, dataset: str, model: str, **_: Any) -> dict[str, Any]:
