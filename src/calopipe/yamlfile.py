@@ -66,11 +66,13 @@ def load_yaml(path: Path, error: type[CalopipeError] = ConfigError) -> Any:
         finally:
             loader.dispose()
     except yaml.YAMLError as problem:
-        raise error(f"{path}: not valid YAML: {' '.join(printable(str(problem), 400).split())}") from None
+        raise error(f"{path}: not valid YAML: {printable(' '.join(str(problem).split()), 400)}") from None
     except RecursionError:
         raise error(f"{path}: nested too deeply") from None
     except (ValueError, OverflowError) as problem:  # json's own error, integers of 5000 digits, the 31st of February
-        raise error(f"{path}: not valid {path.suffix[1:].upper()}: {printable(str(problem), 400)}") from None
+        raise error(
+            f"{path}: not valid {path.suffix[1:].upper()}: {printable(' '.join(str(problem).split()), 400)}"
+        ) from None
 
 
 class _Loader(yaml.SafeLoader):

@@ -94,7 +94,7 @@ def _built_in(name: str) -> Geometry:
     known = available_geometries()
     if name not in known:
         raise GeometryError(
-            f"unknown geometry '{printable(name)}'{nearest(name, known)}; built in: {', '.join(known)}; "
+            f"unknown geometry '{printable(name, 100)}'{nearest(name, known)}; built in: {', '.join(known)}; "
             "or give the path of a .yaml or .xml file"
         )
     return _from_yaml(_BUILT_IN / f"{name}.yaml")

@@ -1,0 +1,183 @@
+"""Runs studies that were accepted, small: which of them fail after all? Used by settings.py beside this file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from settings import limited
+
+from calopipe.config import CalomplificationConfig, ClassifierConfig, HistogramConfig, TimingConfig
+from calopipe.config.networks import AutoencoderStage, FlowStage, RegressorStage
+from calopipe.errors import CalopipeError
+from calopipe.sources import bundled
+from calopipe.workflow import Plan, RunKey
+
+#: showers of the bundled sample that are used, where a study does not say fewer
+SHOWERS = 300
+#: a run that takes longer is no failure, but slow
+LIMIT_S = 90
+
+
+def run_accepted(accepted: list[tuple[str, Plan]], seconds: float) -> list[str]:
+    """Run one run of each study, until the time is over. Prints the counts; returns what failed."""
+    counts, failures, start = Counter(), [], time.monotonic()
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    for number, (what, plan) in enumerate(accepted):
+        if time.monotonic() - start > seconds:
+            counts["not reached"] += 1
+            continue
+        run = plan.runs[number % len(plan.runs)]
+        try:
+            with limited(LIMIT_S), tempfile.TemporaryDirectory() as folder:
+                outcome = _run(plan, run, Path(folder))
+        except TimeoutError:
+            outcome = "slow"
+        except CalopipeError as error:
+            outcome = "late"
+            failures.append(f"late ({run.model}): {what}: {type(error).__name__}: {error}")
+        except Exception as error:
+            frames = [f for f in traceback.extract_tb(error.__traceback__) if "calopipe" in f.filename]
+            outcome = "traceback"
+            failures.append(f"traceback ({run.model}): {what}: {type(error).__name__} at "
+                            f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: {str(error)[:300]}")  # fmt: skip
+        counts[outcome] += 1
+    print(f"{len(accepted)} of the accepted studies, run small: {dict(counts)}")
+    return failures
+
+
+def _run(plan: Plan, run: RunKey, folder: Path) -> str:
+    if any(getattr(plan.dataset(run.dataset), role).kind != "bundled" for role in plan.sources(run.dataset)):
+        return "without data"
+    keys = {"dataset": run.dataset, "model": run.model, "seed": run.seed}
+    data = _prepare(plan.settings("prepare", **keys), plan.dataset(run.dataset).source.name)
+    networks = _train(plan, keys, data, folder)
+    _judge(plan, run, keys, data, networks, folder)
+    return "ran"
+
+
+_PREPARED: dict[str, dict[str, Path]] = {}
+_KEPT = tempfile.TemporaryDirectory()
+
+
+def _prepare(settings: dict[str, Any], sample: str) -> dict[str, Path]:
+    from calopipe.io.prepare import prepare
+
+    name = hashlib.sha256(json.dumps([settings, sample], sort_keys=True).encode()).hexdigest()[:10]
+    if name not in _PREPARED:
+        files = {part: Path(_KEPT.name) / f"{name}-{part}.hdf5" for part in ("train", "val", "test")}
+        kept = ("geometry", "threshold_MeV", "energy_scale", "crop", "pool")
+        split = settings["split"]
+        most = min(settings["max_showers"] or 10**9, max(SHOWERS, *(int(8 / split[p]) for p in files if split[p] > 0)))
+        prepare(bundled(sample), files, fractions=[split[p] for p in files], seed=split["seed"], max_showers=most,
+                **{k: settings[k] for k in kept})  # fmt: skip
+        _PREPARED[name] = files
+    return _PREPARED[name]
+
+
+def _small(stage: dict[str, Any]) -> dict[str, Any]:
+    """A stage of few epochs and a small network."""
+    few = {"epochs": 2, "validate_every": 1, "checkpoint_every": 1}
+    keep = 1 if stage["training"]["keep_every"] else None
+    model = {**stage["model"], **_narrow(stage["model"])}
+    return {**stage, "model": model, "training": {**stage["training"], **few, "keep_every": keep}}
+
+
+def _narrow(settings: dict[str, Any]) -> dict[str, Any]:
+    """The sizes of a network, none larger than is quick."""
+    most = {"blocks": 2, "latent": 16, "features": 16}
+    found = {key: min(settings[key], limit) for key, limit in most.items() if isinstance(settings.get(key), int)}
+    lists = {
+        key: [min(width, 32) for width in settings[key]][:3] for key in ("hidden", "channels") if settings.get(key)
+    }
+    return {**found, **lists}
+
+
+def _job(plan: Plan, keys: dict[str, Any], data: dict[str, Path], folder: Path, name: str, showers: int | None) -> Any:
+    from calopipe.training import TrainingJob
+
+    where = {k: plan.where(keys["dataset"])[k] for k in ("geometry", "threshold_MeV")}
+    outputs = {
+        "checkpoint": folder / f"{name}.pt",
+        "history": folder / f"{name}.csv",
+        "rolling": folder / "rolling" / name,
+    }
+    seed = keys["seed"] if showers is None else 0
+    return TrainingJob(data["train"], data["val"], **where, **outputs, seed=seed, threads=1, showers=showers,
+                       epochs=folder / f"{name}-epochs")  # fmt: skip
+
+
+def _train(plan: Plan, keys: dict[str, Any], data: dict[str, Path], folder: Path) -> tuple[Path, Path | None]:
+    from calopipe.sampling import encode
+    from calopipe.training import train_autoencoder, train_flow
+
+    model, decoder = plan.model(keys["model"]), None
+    showers = None if model.training_showers is None else min(model.training_showers, 50)
+    if model.is_latent:
+        stage = _small(plan.settings("train_autoencoder", **keys)["autoencoder"])
+        job = _job(plan, keys, data, folder, "autoencoder", showers)
+        train_autoencoder(AutoencoderStage(**stage), job)
+        decoder, latents = job.checkpoint, {part: folder / f"latents-{part}.hdf5" for part in ("train", "val")}
+        for part, path in latents.items():
+            encode(decoder, data[part], path)
+        data = latents
+    job = _job(plan, keys, data, folder, "flow", showers)
+    train_flow(FlowStage(**_small(plan.settings("train_flow", **keys)["flow"])), job, model.is_latent)
+    return job.checkpoint, decoder
+
+
+def _judge(
+    plan: Plan,
+    run: RunKey,
+    keys: dict[str, Any],
+    data: dict[str, Path],
+    networks: tuple[Path, Path | None],
+    folder: Path,
+) -> None:
+    from calopipe import evaluation as judge
+    from calopipe.config import Generation, RegressionConfig
+    from calopipe.evaluation.generation_time import time_generation
+    from calopipe.sampling import generate
+    from calopipe.training import train_regressor
+
+    out, where = folder / "generated.hdf5", [plan.where(run.dataset)[k] for k in ("geometry", "threshold_MeV")]
+    generation = {**plan.settings("generate", **keys), "epoch": "final"}
+    generate(
+        *networks, data["test"], out, Generation(**{**generation, "factor": min(2, generation["factor"])}), run.seed
+    )
+    settings = plan.study.evaluations[run.evaluation]
+    few = {"repeats": 1, "epochs": 1}
+    for name, config in list(settings.tests.items())[:2]:
+        plain = config.model_dump(mode="json")
+        quick = ClassifierConfig(**{**plain, **_narrow(plain), **few})
+        judge.evaluate_classifier(data["test"], out, *where, quick, settings.seed, "generated",
+                                  folder / f"{name}.json", folder / f"{name}.npz")  # fmt: skip
+    table = folder / "histograms.npz"
+    histograms = HistogramConfig(**plan.settings("observables", **keys)["histograms"])
+    judge.evaluate_observables(data["test"], {"generated": out}, *where, histograms, table)
+    metrics = plan.settings("metrics", **keys)
+    judge.evaluate_metrics(data["test"], {"generated": out}, table, *where, metrics["metrics"], metrics["seed"],
+                           folder / "metrics.json", latent=metrics["latent"])  # fmt: skip
+    timing = TimingConfig(**{**plan.settings("timing", **keys)["timing"], "max_seconds": 1.0})
+    time_generation(*networks, data["test"], timing, folder / "timing.json", None)
+    for name in plan.regressors(run)[:1]:
+        stage = plan.settings("train_regressor", dataset=run.dataset, regressor=name)["regressor"]
+        job = _job(plan, keys, data, folder, "regressor", None)
+        train_regressor(RegressorStage(**_small(stage)), job)
+        config = RegressionConfig(**plan.settings("regression", regressor=name, **keys)["regression"])
+        judge.evaluate_regression(data["test"], {"generated": out}, job.checkpoint, *where, config, settings.seed, name,
+                                  folder / "regression.json", folder / "regression.npz")  # fmt: skip
+    if settings.calomplification is not None and settings.calomplification.truth is None:
+        config = CalomplificationConfig(**settings.calomplification.model_dump(mode="json"))
+        if not config.subjects:
+            judge.evaluate_calomplification(data["train"], data["test"], {"generated": [out]}, *where, config, settings.seed,
+                                            folder / "calomplification.json", folder / "calomplification.npz")  # fmt: skip
