@@ -39,6 +39,7 @@ LEVELS = {
     "report": 6,
     "provenance": 6,
     "show": 6,
+    "arguments": 6,
     "submission": 6,
     "cli": 6,
 }

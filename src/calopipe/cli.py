@@ -8,15 +8,22 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from calopipe import __version__
+from calopipe.arguments import Parser, add_script_options, adjusted, is_file, name, number, script_device
+from calopipe.config.bounds import BatchSize, Energy, Epochs, Seed, Showers, Times
 from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError, printable
 from calopipe.scripting import LogFormatter
 
 log = logging.getLogger("calopipe")
+
+#: showers that one file holds, at most
+MAX_SHOWERS = 10**8
+PrdcShowers = Annotated[Showers, Field(ge=20)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,26 +31,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     So do files that ``evaluate`` and ``leaderboard`` refuse: with 2. Ctrl-C ends with 130.
     """
-    options = _parser().parse_args(arguments)
+    refused = 2
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LogFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("lightning").setLevel(logging.WARNING)
     try:
+        options = _parser().parse_args(arguments)
+        refused = options.refused
         options.command(options)
     except CalopipeError as error:
         print(f"calopipe: {type(error).__name__}: {error}", file=sys.stderr)
-        return options.refused if isinstance(error, DataError | GeometryError | ConfigError) else 1
+        return refused if isinstance(error, DataError | GeometryError | ConfigError) else 1
     except KeyboardInterrupt:
         print("calopipe: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone
         return 1
+    except MemoryError as error:
+        print(f"calopipe: not enough memory{f' ({error})' if str(error) else ''}", file=sys.stderr)
+        return 1
+    except OSError as error:  # of files that are named on the command line
+        named = printable(str(error.filename), 300) if error.filename else "a file"
+        print(f"calopipe: {named}: {error.strerror or error}", file=sys.stderr)
+        return 1
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="calopipe", description=__doc__)
+    parser = Parser(prog="calopipe", description=__doc__)
     parser.add_argument("--version", action="version", version=f"calopipe {__version__}")
     parser.set_defaults(refused=1)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -67,11 +83,19 @@ def _add_generate(commands: Any) -> None:
         help="incident energies in MeV: those of a shower file, a list, or uniform in a range",
     )
     generate.add_argument(
-        "--number", type=int, metavar="N", help="showers per energy (default 1), or in all for a range"
+        "--number",
+        type=number("--number", Showers),
+        metavar="N",
+        help="showers per energy (default 1), or in all for a range",
     )
     generate.add_argument("--out", type=Path, required=True, help="HDF5 file to write, in the CaloChallenge's layout")
-    generate.add_argument("--seed", type=int, default=0, help="default 0")
-    generate.add_argument("--batch-size", type=int, default=2000, help="showers drawn at once (default 2000)")
+    generate.add_argument("--seed", type=number("--seed", Seed), default=0, help="default 0")
+    generate.add_argument(
+        "--batch-size",
+        type=number("--batch-size", BatchSize),
+        default=2000,
+        help="showers drawn at once (default 2000)",
+    )
     generate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
     generate.set_defaults(command=_generate)
 
@@ -98,23 +122,41 @@ def _add_evaluate(commands: Any) -> None:
     )  # fmt: skip
     add("--dataset", "-d", help="set of the challenge: 1-photons, 1-pions, 2 or 3")
     add("--geometry", help="instead of --dataset, another calorimeter: name, YAML or XML file")
-    add("--threshold", type=float, metavar="MEV", help="minimum readout of a voxel (default: the geometry's)")
+    add(
+        "--threshold",
+        type=number("--threshold", Energy),
+        metavar="MEV",
+        help="minimum readout of a voxel (default: the geometry's)",
+    )
     add(
         "--mode", "-m", nargs="+", default=["all"], metavar="MODE",
         help="avg avg-E hist chi2 trees low-log cls-low cls-low-normed cls-high cls-resnet fpd kpd prdc, or all (default), no-cls",
     )  # fmt: skip
     add("--out", "--output_dir", type=Path, default=Path("evaluation"), help="folder to write (default evaluation)")
-    add("--name", default="", help="what the sample is called in plots and tables (default: the file's name)")
-    add("--seed", type=int, default=0, help="default 0")
+    add(
+        "--name", type=name, default="", help="what the sample is called in plots and tables (default: the file's name)"
+    )
+    add("--seed", type=number("--seed", Seed), default=0, help="default 0")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where classifiers are trained")
-    add("--cls-repeats", type=int, metavar="N", help="trainings of each classifier (default: those of its settings)")
+    add(
+        "--cls-repeats",
+        type=number("--cls-repeats", Times),
+        metavar="N",
+        help="trainings of each classifier (default: those of its settings)",
+    )
     add(
         "--cls-epochs",
-        type=int,
+        type=number("--cls-epochs", Epochs),
         metavar="N",
         help="epochs of each training of the challenge's classifiers (default: theirs)",
     )
-    add("--prdc-showers", type=int, metavar="N", help="showers of each sample for prdc (default 10000; published: all)")
+    add(
+        "--prdc-showers",
+        type=number("--prdc-showers", PrdcShowers),
+        metavar="N",
+        help="showers of each sample for prdc (default 10000; published: all)",
+    )
+    add_script_options(evaluate)
     evaluate.set_defaults(command=_evaluate, refused=2)
 
 
@@ -129,18 +171,19 @@ def _add_leaderboard(commands: Any) -> None:
         "timing.json), or the folder that holds them: together one row",
     )  # fmt: skip
     add("--dataset", "-d", help="which table: 1-photons, 1-pions, 2 or 3 (default: the one that was evaluated)")
-    add("--name", default="", help="what the row is called")
+    add("--name", type=name, default="", help="what the row is called")
     add("--out", type=Path, help="folder for CSV, Markdown and plots (default: only print)")
     board.set_defaults(command=_leaderboard, refused=2)
 
 
 def _generate(options: argparse.Namespace) -> None:
     """Draw one shower per incident energy from a trained checkpoint and write them to an HDF5 file."""
-    if options.batch_size < 1 or options.seed < 0:
-        raise ConfigError("--batch-size must be at least 1 and --seed at least 0")
     from calopipe.io.output import check_target
 
-    check_target(options.out, [options.flow, options.autoencoder, Path(options.energies)])
+    check_target(
+        options.out,
+        [options.flow, options.autoencoder, *([Path(options.energies)] if is_file(options.energies) else [])],
+    )
     incident = incident_energies(options.energies, options.number, options.seed)
     from calopipe.sampling.generator import Generator
     from calopipe.sampling.stages import sample_to_file
@@ -166,20 +209,29 @@ def incident_energies(text: str, number: int | None, seed: int) -> np.ndarray:
 
     if number is not None and number < 1:
         raise ConfigError(f"--number must be at least 1, found {number}")
-    if Path(text).is_file():
-        return np.repeat(read_incident_energies(text), number or 1, axis=0)
+    if is_file(text):
+        energies = read_incident_energies(text)
+        _check_number(len(energies) * (number or 1))
+        return np.repeat(energies, number or 1, axis=0)
     bounds = text.split(":")
     try:
         values = np.array([float(e) for e in (bounds if len(bounds) == 2 else text.split(","))], dtype=np.float32)
     except ValueError:
-        raise ConfigError(f"--energies: expected an existing file, LOW:HIGH or E,E,..., found '{text}'") from None
+        expected = "expected an existing file, LOW:HIGH or E,E,..."
+        raise ConfigError(f"--energies: {expected}, found '{printable(text, 100)}'") from None
     if not (np.isfinite(values).all() and (values > 0).all()):
-        raise ConfigError(f"--energies: energies must be positive numbers in MeV, found '{text}'")
+        raise ConfigError(f"--energies: energies must be positive numbers in MeV, found '{printable(text, 100)}'")
+    _check_number((1 if len(bounds) == 2 else len(values)) * (number or 1))
     if len(bounds) != 2:
         return np.repeat(values, number or 1)[:, None]
     if number is None or values[0] > values[1]:
         raise ConfigError("--energies LOW:HIGH needs --number N and LOW <= HIGH")
     return generator(seed, "incident energies").uniform(*values, size=(number, 1)).astype(np.float32)
+
+
+def _check_number(showers: int) -> None:
+    if showers > MAX_SHOWERS:
+        raise ConfigError(f"--number: expected at most {MAX_SHOWERS} showers in all, found {showers}")
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -195,28 +247,26 @@ def _show(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     """Compare a file of generated showers with a reference file as the CaloChallenge's script does, with errors."""
     from calopipe.config.evaluation import ClassifierConfig
-    from calopipe.evaluation.challenge import Setup
+    from calopipe.evaluation.challenge import CLASSIFIERS, Setup, classifier_of
     from calopipe.submission import evaluate, printed_scores, printed_summary
 
-    generated = [*options.generated, *options.input_file]
+    generated = [Path(path) for path in (*options.generated, *options.input_file)]
     if not generated:
         raise ConfigError("name the file to judge")
-    counts = (options.cls_repeats, options.cls_epochs, options.prdc_showers)
-    if options.seed < 0 or any(n is not None and n < 1 for n in counts):
-        raise ConfigError("--seed must be at least 0; --cls-repeats, --cls-epochs and --prdc-showers at least 1")
-    wanted = {"device": options.device, "repeats": options.cls_repeats, "epochs": options.cls_epochs}
-    changes = {k: v for k, v in wanted.items() if v is not None}
+    device = script_device(options)
 
     def adjust(config: ClassifierConfig) -> ClassifierConfig:
-        ours = {k: v for k, v in changes.items() if k != "epochs"}  # which end when nothing is learned any more
-        return config.model_copy(update=ours if config.patience else changes)
+        return adjusted(config, options, device)
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # batch systems end jobs like this: clean up first
     setup = Setup.of(options.dataset, options.geometry, options.threshold)
     modes = setup.modes(options.mode)
+    for mode in modes:
+        if mode in CLASSIFIERS:
+            adjust(classifier_of(mode))  # what does not fit is told before anything is computed
     settings = {} if options.prdc_showers is None else {"prdc": {"max_showers": options.prdc_showers}}
     judgement = evaluate(
-        options.reference,
+        [Path(path) for path in options.reference],
         generated,
         setup,
         modes,

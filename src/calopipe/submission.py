@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -32,6 +32,8 @@ log = logging.getLogger("calopipe")
 
 #: names of the files written beside the plots
 SCORES, TABLE = "scores.json", "scores.csv"
+#: what the titles of its pictures begin with
+TITLE = "calopipe evaluate"
 #: scores are printed one by one up to this many of a metric; more are left to the files
 PRINTED = 12
 
@@ -159,15 +161,31 @@ def _judgement(
 
 
 def _remove_earlier(out: Path) -> None:
-    """Remove the files that an earlier evaluation wrote: plots of other modes would look like part of this one."""
+    """Remove the files that an earlier evaluation wrote: plots of other modes would look like part of this one.
+
+    The list of files in ``scores.json`` is not trusted: only plain files of this folder go that calopipe wrote, the table and
+    pictures with its mark inside.
+    """
     try:
         earlier = load_judgement(out / SCORES).files
     except DataError:
         return
-    (out / SCORES).unlink()
-    for file in earlier:
-        if Path(file).name == file:
-            (out / file).unlink(missing_ok=True)
+    ours = [out / file for file in earlier if isinstance(file, str) and _is_ours(out, file)]
+    for path in (out / SCORES, *ours):
+        with suppress(OSError):
+            path.unlink()
+
+
+def _is_ours(out: Path, file: str) -> bool:
+    from calopipe.plots.style import read_provenance
+
+    path = out / file
+    try:
+        if Path(file).name != file or path.is_symlink() or not path.is_file():
+            return False
+        return file == TABLE or path.suffix == ".png" and read_provenance(path).get("run", "").startswith(TITLE)
+    except Exception:  # whatever a name that can be none, or a file that is no picture, makes the reader raise
+        return False
 
 
 def _draw(
@@ -183,7 +201,7 @@ def _draw(
     from calopipe.plots.style import save_figure
 
     settings = {"geometry": setup.geometry.to_dict(), "threshold_MeV": setup.threshold_MeV, "modes": list(modes)}
-    record = provenance.collect(f"calopipe evaluate {name}", settings, inputs)
+    record = provenance.collect(f"{TITLE} {name}", settings, inputs)
     written = []
     for file, figure in _figures(found, setup, modes, name):
         written += [p.name for p in save_figure(figure, folder / f"{file}.png", record, dpi=dpi, pdf=False)]

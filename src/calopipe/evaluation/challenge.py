@@ -110,6 +110,14 @@ class Setup:
         return len({self.geometry.layer_shape(i) for i in range(self.geometry.n_layers)}) == 1
 
 
+def classifier_of(mode: str) -> ClassifierConfig:
+    """Settings of the classifier that a mode of :data:`CLASSIFIERS` trains."""
+    from calopipe.metrics.classifier_presets import challenge_classifier
+
+    name = CLASSIFIERS[mode]
+    return ClassifierConfig(preset=name) if name in ALWAYS else challenge_classifier(name)
+
+
 @dataclass
 class Findings:
     """What an evaluation found.
@@ -291,10 +299,9 @@ def _classify(
 ) -> None:
     from calopipe.evaluation.classifier import evaluate_classifier
     from calopipe.evaluation.power import evaluate_power
-    from calopipe.metrics.classifier_presets import challenge_classifier
 
     name = CLASSIFIERS[mode]
-    config = adjust(ClassifierConfig(preset=name) if name in ALWAYS else challenge_classifier(name))
+    config = adjust(classifier_of(mode))
     scores, curves = folder / f"{name}.json", folder / f"{name}.npz"
     where = (setup.geometry, setup.threshold_MeV)
     power = folder / f"{name}-power.json" if config.power else None
