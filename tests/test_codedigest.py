@@ -72,9 +72,34 @@ def package(tmp_path: Path) -> Path:
 def test_edit_changes_exactly_the_stages_that_use_the_module(package: Path, edited: str, changed: set[str]) -> None:
     before = {stage: code_digest(modules, root=package) for stage, modules in STAGES.items()}
     with (package / edited).open("a") as stream:
-        stream.write("# edited\n")
+        stream.write("__edited__ = 1\n")
     after = {stage: code_digest(modules, root=package) for stage, modules in STAGES.items()}
     assert {s for s in STAGES if before[s] != after[s]} == changed
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("x = 1\n", "# said why\n\n\nx = 1  # and here\n\n# end\n", True),
+        ("x = '''a\nb'''\n", "x = '''a\n\nb'''\n", False),
+        ("x = '''a\n# b\nc'''\n", "x = '''a\nc'''\n", False),
+        ("x = 'a # b'\n", "x = 'a # c'\n", False),
+        ("x = 'a' # b'\n", "x = 'a'\n", True),
+        ("x = \"it's\" # 'a'\n", 'x = "it\'s"\n', True),
+        ("x = r'\\\\' # '\n", "x = r'\\\\'\n", True),
+        ("if y:\n    x = 1\n", "if y:\n\n    x = 1\n", True),
+        ("if y:\n    a()\n    b()\n", "if y:\n    a()\nb()\n", False),
+    ],
+)
+def test_comments_and_empty_lines_are_no_code(tmp_path: Path, before: str, after: str, same: bool) -> None:
+    digests = set()
+    for name, text in (("one", before), ("other", after)):
+        root = tmp_path / name / "calopipe"
+        root.mkdir(parents=True)
+        (root / "__init__.py").write_text("")
+        (root / "m.py").write_text(text)
+        digests.add(code_digest(["calopipe.m"], root=root))
+    assert len(digests) == (1 if same else 2)
 
 
 def test_modules_reached(package: Path) -> None:

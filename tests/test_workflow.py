@@ -342,6 +342,107 @@ def test_new_model_file_reruns_nothing(tree):
     assert not planned(tree)
 
 
+def test_comment_in_a_module_reruns_nothing(tree):
+    path = tree / "src/calopipe/models/coupling.py"
+    path.write_text("# a comment\n" + path.read_text())
+    assert not planned(tree)
+
+
+def test_description_of_a_geometry_reruns_nothing(tree):
+    path = tree / "src/calopipe/geometries/calogan.yaml"
+    text = path.read_text()
+    path.write_text(re.sub("description: .*", "description: of something else", text))
+    assert path.read_text() != text and not planned(tree)
+
+
+# -- results whose notes by Snakemake are lost, or that are of another study -------------------------------------------
+@pytest.fixture
+def forgotten(tree):
+    """The finished tree as it would be after `.snakemake` was lost."""
+    (tree / ".snakemake").rename(tree / "notes")
+    yield tree
+    shutil.rmtree(tree / ".snakemake", ignore_errors=True)
+    (tree / "notes").rename(tree / ".snakemake")
+
+
+def stale(folder: Path) -> dict[str, str]:
+    """Stale outputs that Snakemake tells about, with the reason."""
+    lines = re.findall(r"^stale: (\S+): (.*)$", snakemake(folder, "-n").stdout, flags=re.M)
+    return {path.removeprefix("results/"): reason for path, reason in lines}
+
+
+def test_every_output_has_a_record(finished):
+    from calopipe.workflow.made import read_record
+
+    kinds = (".pt", ".hdf5", ".json", ".npz", ".csv", ".html")
+    found = [p for p in finished.glob("results/**/*") if p.suffix in kinds]
+    found = [p for p in found if not {".made", "epochs", "logs", "plots"} & set(p.parts)]
+    assert len(found) > 30
+    assert not [str(p) for p in found if read_record(p) is None]
+
+
+def test_results_without_notes_are_known_by_their_records(forgotten):
+    assert not planned(forgotten)
+    change(forgotten, "models", "inn", "flow", "training", "batch_size", value=16)
+    jobs = planned(forgotten)
+    assert jobs["train_flow"] == jobs["generate"] == 1
+    assert stale(forgotten) == {
+        "eplus/inn/seed0/flow/model.pt": "made with other settings (flow.training.batch_size)",
+        "report/tiny/index.html": "made with other settings (config.models.inn.flow.training.batch_size)",
+    }
+    write_config(forgotten, TINY)
+    assert not planned(forgotten)  # looking has changed nothing
+
+
+def test_library_edit_without_notes(forgotten):
+    path = forgotten / "src/calopipe/evaluation/weights.py"
+    path.write_text(path.read_text() + "\n_EDITED = True\n")
+    assert planned(forgotten) == {"weights": 2, "report": 1}
+    assert set(stale(forgotten).values()) == {"made by other code"}
+
+
+def test_copied_results_belong_to_what_made_them(tree):
+    shutil.copytree(tree / "results", tree / "results2", copy_function=shutil.copy2)
+    copied = {**TINY, "results": "results2"}
+    try:
+        write_config(tree, copied)
+        assert planned(tree) == {"report": 1}  # it shows the settings, and where the results are
+        changed = copy.deepcopy(copied)
+        changed["models"]["inn"]["flow"]["training"]["batch_size"] = 16
+        write_config(tree, changed)
+        jobs = planned(tree)
+        assert jobs["train_flow"] == jobs["generate"] == 1
+        write_config(tree, copied)
+        shutil.rmtree(tree / "results2/eplus/inn/seed0/.made")
+        assert planned(tree)["generate"] == 1
+    finally:
+        shutil.rmtree(tree / "results2")
+
+
+def test_another_bundled_sample_of_an_earlier_date(tree):
+    path = tree / "resources/calogan_eplus_sample.hdf5"
+    backup, state = path.read_bytes(), path.stat()
+    try:
+        path.write_bytes(backup + b"\0")
+        os.utime(path, (1e9, 1e9))
+        assert planned(tree)["fetch"] == 1
+        assert set(stale(tree)) == {"data/eplus/raw/source.json"}
+    finally:
+        path.write_bytes(backup)
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert not planned(tree)
+
+
+def test_a_stale_result_is_made_anew_by_a_plain_run_and_is_then_current(second):
+    shutil.rmtree(second / ".snakemake", ignore_errors=True)
+    change(second, "evaluations", "default", "timing", "repeats", value=3)
+    done = snakemake(second)
+    assert done.returncode == 0 and "timing.json: made with other settings (timing.repeats)" in done.stdout
+    assert set(re.findall(r"^(?:local)?rule (\w+):", done.stdout, flags=re.M)) == {"timing", "report", "all"}
+    assert not planned(second)
+    write_config(second, TINY)
+
+
 # -- interrupted trainings ---------------------------------------------------------------------------------------------
 def training(pid: int) -> psutil.Process:
     """The process of the training script below Snakemake's."""

@@ -1,7 +1,7 @@
 """Digest of the code a stage uses, so that editing a module reruns the stages that depend on it and no others.
 
 The modules are read, never imported: each source file is parsed, its import statements (at any depth: functions import
-too) are followed into other calopipe modules, and the texts of all files reached are hashed together. This runs while
+too) are followed into other calopipe modules, and the texts of all files reached, without comments and empty lines, are hashed together. This runs while
 Snakemake builds its DAG, so only the standard library is used and parsed files are cached until they change on disk.
 
 What counts as a use:
@@ -24,6 +24,7 @@ import ast
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,13 @@ _ROOT = Path(__file__).resolve().parent
 
 #: modules and packages that only declare settings, messages and names of parts
 DECLARATIONS = ("config", "errors", "registry")
+
+#: a string of any kind, or a comment
+_STRING_OR_COMMENT = re.compile(
+    rb'''("""(?:\\.|[^\\])*?"""|\'\'\'(?:\\.|[^\\])*?\'\'\'|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|#[^\n]*)''',
+    re.DOTALL,
+)
+_EMPTY = re.compile(rb"[ \t]*\n(?:[ \t]*\n)*")
 
 #: dotted name of a module -> arguments of :func:`_parse`
 Files = dict[str, tuple[str, str, str, int, int]]
@@ -50,7 +58,7 @@ class _Import:
 
 @dataclass(frozen=True)
 class _Source:
-    """One parsed file: SHA-256 of its text, its calopipe imports, and whether it holds more than imports and dunders."""
+    """One parsed file: SHA-256 of its code, its calopipe imports, and whether it holds more than imports and dunders."""
 
     sha256: str
     imports: tuple[_Import, ...]
@@ -164,7 +172,14 @@ def _parse(package: str, name: str, path: str, mtime_ns: int, size: int) -> _Sou
     if b"import_module(" in text:
         imports += _dynamic_imports(tree, package)
     has_code = is_package and not all(_is_plain(node) for node in tree.body)
-    return _Source(hashlib.sha256(text).hexdigest(), tuple(dict.fromkeys(imports)), has_code)
+    return _Source(hashlib.sha256(_code(text)).hexdigest(), tuple(dict.fromkeys(imports)), has_code)
+
+
+def _code(text: bytes) -> bytes:
+    """The text without comments, trailing blanks and empty lines; strings keep all of theirs."""
+    bare = _STRING_OR_COMMENT.sub(lambda found: b"" if found[0].startswith(b"#") else found[0], text)
+    pieces = _STRING_OR_COMMENT.split(bare)  # with the strings between the pieces, as the pattern is one group
+    return b"".join(piece if i % 2 else _EMPTY.sub(b"\n", piece) for i, piece in enumerate(pieces)).strip(b"\n")
 
 
 def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:

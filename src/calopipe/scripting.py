@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from calopipe.errors import CalopipeError, printable
+from calopipe.workflow.made import forget, record
 
 #: variables that BLAS, OpenMP and numba read when they are first imported
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -46,13 +47,22 @@ def stage(snakemake: Any) -> Iterator[Any]:
         os.environ[variable] = str(threads(snakemake))
     _log_to(Path(snakemake.log[0]), snakemake.rule)
     try:
+        forget(snakemake.output)
         yield snakemake
+        _record(snakemake)
     except CalopipeError as error:
         log.error("%s: %s", type(error).__name__, error)
         sys.exit(1)
     except Exception:
         log.exception("rule %s failed", snakemake.rule)
         sys.exit(1)
+
+
+def _record(snakemake: Any) -> None:
+    """Write down what made the outputs, see :mod:`calopipe.workflow.made`."""
+    raw = list(snakemake.input.raw)
+    inputs = [path for path in snakemake.input if path not in raw]
+    record(snakemake.rule, snakemake.output, snakemake.params.settings, snakemake.params.code, inputs, raw)
 
 
 class LogFormatter(logging.Formatter):

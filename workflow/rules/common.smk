@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 # The library beside this Snakefile runs, whatever else is installed: here, in scripts and in cluster jobs.
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
@@ -56,6 +57,25 @@ def settings(stage):
 def code(stage):
     """Function of the wildcards for `params:`: digest of the library modules that `stage` uses."""
     return lambda wildcards: PLAN.code(stage, **wildcards)
+
+
+def raw(stage):
+    """Function of the wildcards for `input:`: the files from outside of the results that `stage` reads.
+
+    It also compares what is there with what the study would make now. Outputs that other settings, code or
+    inputs have made (results that were copied, notes of Snakemake that were lost) are told by name, and made anew.
+    """
+
+    def files(wildcards):
+        if workflow.is_main_process and "params" in map(str, workflow.rerun_triggers):
+            outputs, _ = workflow.get_rule(stage).expand_output(wildcards)
+            why = PLAN.stale(stage, outputs, **wildcards)
+            if why is not None and workflow.dag.forcefiles.isdisjoint(outputs):
+                workflow.dag.forcefiles.update(outputs)
+                logger.warning(f"stale: {why}")
+        return PLAN.files(stage, **wildcards)
+
+    return files
 
 
 def growing(amount):

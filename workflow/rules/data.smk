@@ -4,7 +4,7 @@
 rule fetch:
     # Writes where the files are. They stay out of the outputs, so that an interrupted download goes on where it stopped.
     input:
-        local=lambda wildcards: PLAN.local_files(**wildcards),
+        raw=raw("fetch"),
     output:
         manifest=f"{DATA}/raw/{{role}}.json",
     log:
@@ -27,6 +27,7 @@ rule fetch:
 rule prepare:
     input:
         unpack(manifests),
+        raw=raw("prepare"),
     output:
         train=f"{DATA}/train.hdf5",
         val=f"{DATA}/val.hdf5",

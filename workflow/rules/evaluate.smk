@@ -33,6 +33,7 @@ rule classify:
         unpack(power),
         reference=f"{DATA}/test.hdf5",
         sample=f"{RUN}/generated.hdf5",
+        raw=raw("classify"),
     output:
         scores=f"{RUN}/classifiers/{{classifier}}.json",
         curves=f"{RUN}/classifiers/{{classifier}}.npz",
@@ -75,6 +76,7 @@ rule weights:
         curves=f"{RUN}/classifiers/{{classifier}}.npz",
         histograms=f"{RUN}/histograms.npz",
         sample=f"{RUN}/generated.hdf5",
+        raw=raw("weights"),
     output:
         histograms=f"{RUN}/weights/{{classifier}}.npz",
     log:
@@ -99,6 +101,7 @@ rule compare:
     input:
         reference=f"{DATA}/test.hdf5",
         samples=compared,
+        raw=raw("compare"),
     output:
         scores=f"{RESULTS}/{COMPARE}.json",
         confusion=f"{RESULTS}/{COMPARE}.npz",
@@ -125,6 +128,7 @@ rule observables:
     input:
         unpack(samples),
         reference=f"{DATA}/test.hdf5",
+        raw=raw("observables"),
     output:
         histograms=f"{RUN}/histograms.npz",
     log:
@@ -149,6 +153,7 @@ rule metrics:
         unpack(samples),
         reference=f"{DATA}/test.hdf5",
         histograms=f"{RUN}/histograms.npz",
+        raw=raw("metrics"),
     output:
         scores=f"{RUN}/metrics.json",
     log:
@@ -173,6 +178,7 @@ rule regression:
         unpack(samples),
         reference=f"{DATA}/test.hdf5",
         checkpoint=f"{DATA}/regressors/{{regressor}}/model.pt",
+        raw=raw("regression"),
     output:
         scores=f"{RUN}/regression/{{regressor}}.json",
         curves=f"{RUN}/regression/{{regressor}}.npz",
@@ -201,6 +207,7 @@ rule epochs:
         unpack(kept_epochs),
         epochs=f"{RUN}/flow/epochs",
         reference=f"{DATA}/val.hdf5",
+        raw=raw("epochs"),
     output:
         scores=f"{RUN}/scores_by_epoch.json",
     log:
@@ -228,7 +235,7 @@ rule calomplification:
         train=f"{DATA}/train.hdf5",
         test=f"{DATA}/test.hdf5",
         generated=amplified,
-        subjects=lambda wildcards: PLAN.subjects(**wildcards),
+        raw=raw("calomplification"),
     output:
         scores=f"{MODEL}/calomplification.json",
         curves=f"{MODEL}/calomplification.npz",
@@ -254,6 +261,7 @@ rule timing:
     input:
         unpack(networks),
         energies=f"{DATA}/test.hdf5",
+        raw=raw("timing"),
     output:
         times=f"{RUN}/timing.json",
     log:

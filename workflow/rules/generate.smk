@@ -5,6 +5,7 @@ rule generate:
     input:
         unpack(sampled),
         energies=f"{DATA}/test.hdf5",
+        raw=raw("generate"),
     output:
         showers=f"{RUN}/generated.hdf5",
     log:
@@ -30,6 +31,7 @@ rule reconstruct:
     input:
         autoencoder=f"{RUN}/autoencoder/model.pt",
         showers=f"{DATA}/test.hdf5",
+        raw=raw("reconstruct"),
     output:
         showers=f"{RUN}/reconstructed.hdf5",
     log:

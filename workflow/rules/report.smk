@@ -4,6 +4,7 @@
 rule report:
     input:
         artifacts,
+        raw=raw("report"),
     output:
         page=report(REPORT, category="Report"),
         plots=directory(f"{RESULTS}/report/{PLAN.study.study}/plots"),

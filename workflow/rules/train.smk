@@ -5,6 +5,7 @@ rule train_autoencoder:
     input:
         train=f"{DATA}/train.hdf5",
         val=f"{DATA}/val.hdf5",
+        raw=raw("train_autoencoder"),
     output:
         checkpoint=f"{RUN}/autoencoder/model.pt",
         history=f"{RUN}/autoencoder/history.csv",
@@ -32,6 +33,7 @@ rule encode:
     input:
         checkpoint=f"{RUN}/autoencoder/model.pt",
         showers=f"{DATA}/{{split}}.hdf5",
+        raw=raw("encode"),
     output:
         latents=f"{RUN}/latents/{{split}}.hdf5",
     log:
@@ -45,6 +47,7 @@ rule encode:
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
+        settings=settings("encode"),
         code=code("encode"),
     script:
         "../scripts/encode.py"
@@ -55,6 +58,7 @@ rule train_flow:
     input:
         train=training_data("train"),
         val=training_data("val"),
+        raw=raw("train_flow"),
     output:
         checkpoint=f"{RUN}/flow/model.pt",
         history=f"{RUN}/flow/history.csv",
@@ -84,6 +88,7 @@ rule train_regressor:
     input:
         train=f"{DATA}/train.hdf5",
         val=f"{DATA}/val.hdf5",
+        raw=raw("train_regressor"),
     output:
         checkpoint=f"{DATA}/regressors/{{regressor}}/model.pt",
         history=f"{DATA}/regressors/{{regressor}}/history.csv",

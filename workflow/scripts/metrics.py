@@ -10,7 +10,7 @@ with stage(snakemake):
     settings = snakemake.params.settings
     evaluate_metrics(
         Path(snakemake.input.reference),
-        {name: Path(path) for name, path in snakemake.input.items() if name not in ("reference", "histograms")},
+        {name: Path(path) for name, path in snakemake.input.items() if name not in ("raw", "reference", "histograms")},
         Path(snakemake.input.histograms),
         settings["geometry"],
         settings["threshold_MeV"],

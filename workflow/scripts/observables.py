@@ -11,7 +11,7 @@ with stage(snakemake):
     settings = snakemake.params.settings
     evaluate_observables(
         Path(snakemake.input.reference),
-        {name: Path(path) for name, path in snakemake.input.items() if name != "reference"},
+        {name: Path(path) for name, path in snakemake.input.items() if name not in ("raw", "reference")},
         settings["geometry"],
         settings["threshold_MeV"],
         HistogramConfig(**settings["histograms"]),

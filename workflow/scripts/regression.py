@@ -11,7 +11,7 @@ with stage(snakemake):
     settings = snakemake.params.settings
     evaluate_regression(
         Path(snakemake.input.reference),
-        {name: Path(path) for name, path in snakemake.input.items() if name not in ("reference", "checkpoint")},
+        {name: Path(path) for name, path in snakemake.input.items() if name not in ("raw", "reference", "checkpoint")},
         Path(snakemake.input.checkpoint),
         settings["geometry"],
         settings["threshold_MeV"],

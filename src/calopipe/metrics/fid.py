@@ -35,7 +35,9 @@ class FidConfig(MetricSettings):
     """Frechet distance of Inception features of shower images; needs a file of the network."""
 
     inception: str | None = Field(
-        None, description="TorchScript file: images (n, 3, 299, 299), 0-255 -> features (n, D)"
+        None,
+        description="TorchScript file: images (n, 3, 299, 299), 0-255 -> features (n, D)",
+        json_schema_extra={"format": "file"},
     )
     images: Literal["summed", "layers"] = Field("summed", description="summed over the layers, or the mean over layers")
     splits: Times = Field(2, description="random halves of the reference over which value and floor are averaged")

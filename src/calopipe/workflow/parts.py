@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from calopipe.config import Dataset, Evaluation, Model, RegressorStage, Study
@@ -117,8 +118,14 @@ class StudyParts:
         return [role for role in ("source", "reference") if getattr(self.dataset(dataset), role)]
 
     def local_files(self, dataset: str, role: str) -> list[str]:
-        """Local files that `fetch` reads for the source or the reference of `dataset`."""
-        return getattr(self.dataset(dataset), role).paths
+        """Files of this machine that `fetch` reads for the source or the reference of `dataset`; none are downloads."""
+        source = getattr(self.dataset(dataset), role)
+        if source.kind != "bundled":
+            return source.paths
+        from calopipe.sources import bundled
+
+        path = bundled(source.name)  # relative where it can be: a clone that was moved stays the same
+        return [str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)]
 
     def amplified(self, dataset: str, model: str, **_: Any) -> list[RunKey]:
         """Runs of a model that its amplification study judges together, one per seed; none where it is not asked for."""
@@ -138,7 +145,7 @@ class StudyParts:
         threshold = geometry.threshold_MeV if settings.threshold_MeV is None else settings.threshold_MeV
         return {
             "geometry": self._geometry_name(dataset),
-            "geometry_digest": short_digest(geometry.to_dict()),
+            "geometry_digest": geometry.hash[:12],
             "threshold_MeV": threshold * settings.energy_scale,
         }
 

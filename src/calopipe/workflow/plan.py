@@ -7,7 +7,7 @@ the library reruns the stages that depend on it and no others. Everything upstre
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from calopipe.codedigest import code_digest
 from calopipe.config import load_study
 from calopipe.config.parts import METRICS, MODELS, STEPS
 from calopipe.workflow.checks import StudyChecks
+from calopipe.workflow.made import why_stale
 from calopipe.workflow.parts import RunKey, short_digest
 from calopipe.workflow.stages import StageSettings, plain
 
@@ -159,6 +160,24 @@ class Plan(StageSettings, StudyChecks):
         modules += [METRICS.module_of(m["metric"]) for m in metrics.get(stage, ())]
         return _code_digest(tuple(sorted(set(modules))), DATA_FILES.get(stage, ()))
 
+    def files(self, stage: str, **wildcards: Any) -> list[str]:
+        """Files from outside of the results that `stage` reads; another content of them reruns it."""
+        if stage == "fetch":
+            return self.local_files(wildcards["dataset"], wildcards["role"])
+        if stage == "calomplification":
+            return self.subjects(**wildcards)
+        if stage in ("metrics", "epochs"):
+            evaluation = self.evaluation(**wildcards)
+            return [
+                f for m in (evaluation if stage == "metrics" else evaluation.epochs).metrics for f in _named_files(m)
+            ]
+        return []
+
+    def stale(self, stage: str, outputs: Sequence[str], **wildcards: Any) -> str | None:
+        """Why the outputs of a job are not what this study would make; None where they are, or are not there."""
+        settings, code = self.settings(stage, **wildcards), self.code(stage, **wildcards)
+        return why_stale(stage, outputs, settings, code, self.files(stage, **wildcards))
+
     def rolling(self, network: str, **wildcards: Any) -> str:
         """Folder of a training's rolling checkpoints, outside the declared outputs, which Snakemake deletes.
 
@@ -186,6 +205,14 @@ class Plan(StageSettings, StudyChecks):
         runs = [self.artifacts(run) for run in self.runs]
         shown = {"study": study.study, "runs": runs, "config": plain(study), "presets": study.presets}
         return {**shown, **plain(study.plots)}
+
+
+def _named_files(metric: Mapping[str, Any]) -> list[str]:
+    """Files that the settings of a metric name: fields with ``json_schema_extra={"format": "file"}``."""
+    config = METRICS.config_class(metric["metric"])
+    fields = config.model_fields.items() if config else ()
+    named = [name for name, field in fields if (field.json_schema_extra or {}).get("format") == "file"]
+    return [metric[name] for name in named if metric.get(name) is not None]
 
 
 @cache

@@ -31,7 +31,8 @@ class StageSettings(StudyParts):
             "pool_by",
             "split",
         )
-        return {**{k: settings[k] for k in kept}, "geometry_digest": self.where(dataset)["geometry_digest"]}
+        other = {"geometry_digest": self.where(dataset)["geometry_digest"], "sources": self.sources(dataset)}
+        return {**{k: settings[k] for k in kept}, **other}
 
     def _train_autoencoder(self, dataset: str, model: str, **_: Any) -> dict[str, Any]:
         settings = self.model(model)
@@ -100,6 +101,7 @@ class StageSettings(StudyParts):
             raise ConfigError(f"no run of dataset '{dataset}' and model '{model}' has an amplification study")
         evaluation = self.study.evaluations[runs[0].evaluation]
         study = {"calomplification": plain(evaluation.calomplification), "seed": evaluation.seed}
+        study["seeds"] = [run.seed for run in runs]
         return {**study, "training_showers": self.model(model).training_showers, **self.where(dataset)}
 
     def _regression(self, dataset: str, regressor: str, **wildcards: Any) -> dict[str, Any]:
