@@ -129,7 +129,7 @@ def test_compiled_code_refuses_columns_that_are_not_there(active):
 
 def test_settings_that_ask_for_more_than_is_stored_use_no_memory(content, tmp_path):
     content["settings"]["model"]["hidden"] = [2000, 2000]
-    assert "ask for more than the" in refusal(tmp_path / "m.pt", content)
+    assert "ask for far more than the" in refusal(tmp_path / "m.pt", content)
 
 
 def test_every_flipped_bit_is_noticed(flow, tmp_path):

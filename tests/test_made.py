@@ -8,7 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
+from calopipe.workflow import Plan
 from calopipe.workflow.made import forget, read_record, record, record_of, why_stale
 
 SETTINGS = {"model": {"name": "inn", "blocks": 2}, "seed": 1}
@@ -114,3 +116,21 @@ def test_records_hold_no_time_but_of_raw_files(made):
     record("second", [made / "later/b.txt", made / "later/c"], {}, "code2", [made / "a.txt"])
     assert record_of(made / "later/b.txt").read_bytes() == before
     assert set(json.loads(before)["inputs"]) == {"../a.txt"}
+
+
+def test_files_from_outside_of_the_results_are_known_to_the_plan(repository, tmp_path):
+    study = yaml.safe_load((repository / "tests/tiny.yaml").read_text())
+    fid = {"metric": "fid", "inception": str(tmp_path / "network.pt")}
+    study["evaluations"]["default"]["metrics"].append(fid)
+    plan = Plan.load(study, repository / "presets")
+    run = {"dataset": "eplus", "model": "inn", "seed": "0"}
+    assert plan.files("metrics", **run) == [str(tmp_path / "network.pt")]
+    assert plan.files("epochs", **run) == plan.files("generate", **run) == []
+    (sample,) = plan.files("fetch", dataset="eplus", role="source")
+    assert Path(sample).samefile(repository / "resources/calogan_eplus_sample.hdf5")
+
+
+def test_a_geometry_counts_by_its_cells(repository):
+    plan = Plan.load(yaml.safe_load((repository / "tests/tiny.yaml").read_text()), repository / "presets")
+    geometry = plan.geometry("eplus")
+    assert plan.where("eplus")["geometry_digest"] == geometry.hash[:12]

@@ -10,7 +10,10 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from calopipe.config.base import Section, validate
 from calopipe.config.networks import Training
@@ -41,15 +44,18 @@ class _Trained(_Strict):
 class _Settings(_Strict):
     """A network's settings; those of its steps and of its model are checked when these are built."""
 
-    preprocessing: list[Any]
+    preprocessing: list[dict[str, Any]]
     model: dict[str, Any]
     training: dict[str, Any] | None = None
     latents: Literal["mu_sigma", "resample", "once"] | None = None
 
     @model_validator(mode="after")
     def _inner(self) -> _Settings:
-        if not isinstance(self.model.get("name"), str):
-            raise ValueError(f"model.name: expected the name of a model, found {self.model.get('name')!r:.60}")
+        named = [("model.name", self.model.get("name"))]
+        named += [(f"preprocessing.{i}.step", step.get("step")) for i, step in enumerate(self.preprocessing)]
+        for key, name in named:
+            if not isinstance(name, str):
+                raise ValueError(f"{key}: expected a name, found {name!r:.60}")
         if self.training is not None:
             try:
                 validate(Training, self.training, "training")
@@ -83,7 +89,7 @@ class Content(_Strict):
     threshold_MeV: float = Field(ge=0)
     dim: _Positive
     cond_dim: _Positive
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**63)
     extra: _Latents | _Nothing
     upstream: dict[str, _Digest]
     trained: _Trained | None
@@ -113,7 +119,7 @@ def check_content(content: Any) -> None:
     try:
         validate(Content, dict(content), "")
     except ConfigError as error:
-        raise CheckpointError(str(error)) from None
+        raise CheckpointError(str(error).replace("; : ", "; ").removeprefix(": ")) from None
 
 
 def check_weights(part: str, module: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -170,23 +176,25 @@ def _form(value: Any) -> str:
 
 
 @contextmanager
-def at_most(numbers: int) -> Iterator[None]:
-    """Stop the building of a module that has more parameters than `numbers` before their memory is used.
+def at_most(stored: int) -> Iterator[None]:
+    """Stop the building of modules that have far more parameters and buffers than the numbers `stored` in a file.
 
-    A few damaged or hostile settings would otherwise ask for all memory there is.
+    It stops before their memory is used. A few damaged or hostile settings would otherwise ask for all memory there is.
     """
-    total = 0
+    total, enough = 0, 2 * stored + 10_000  # buffers that are not stored, parts that a constructor replaces
 
-    def count(_module: nn.Module, _name: str, parameter: Tensor | None) -> None:
+    def count(_module: nn.Module, _name: str, value: Tensor | None) -> None:
         nonlocal total
-        total += 0 if parameter is None else math.prod(parameter.shape)
-        if total > numbers:
+        total += 0 if value is None else math.prod(value.shape)
+        if total > enough:
             raise CheckpointError(
-                f"weights do not fit the settings: these ask for more than the {numbers} numbers stored"
+                f"weights do not fit the settings: these ask for far more than the {stored} stored numbers"
             )
 
-    hook = register_module_parameter_registration_hook(count)
+    registers = (register_module_parameter_registration_hook, register_module_buffer_registration_hook)
+    hooks = [register(count) for register in registers]
     try:
         yield
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()

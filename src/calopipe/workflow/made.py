@@ -135,9 +135,10 @@ def _difference(
     if made["output"].get("bytes") != size(output):
         return "changed after it was made"
     for path, sha256 in made["inputs"].items():
-        now = read_record(output.parent / path)
+        source = os.path.normpath(output.parent / path)  # also where folders of the results are links
+        now = read_record(source)
         if now is not None and now["output"].get("sha256") != sha256:
-            return f"made from another {os.path.normpath(output.parent / path)}"
+            return f"made from another {source}"
     return _raw_difference(made, output, raw)
 
 
