@@ -268,7 +268,7 @@ def test_published_classifiers_are_what_their_papers_say():
     features = [challenge_classifier(name).features for name in CHALLENGE_CLASSIFIERS]
     assert features == ["low", "low_normed", "high", "low"]
     thesis = ClassifierConfig(preset="thesis_dropout", epochs=3)
-    assert (thesis.hidden, thesis.dropout, thesis.plateau, thesis.epochs) == ([512, 512], 0.3, True, 3)
+    assert (thesis.hidden, thesis.dropout, thesis.plateau, thesis.epochs) == ([512, 512, 512], 0.3, True, 3)
     assert ClassifierConfig(**thesis.model_dump()) == thesis
     with pytest.raises(ConfigError, match="did you mean 'low-normed'"):
         challenge_classifier("low_normed")

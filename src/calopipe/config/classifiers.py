@@ -8,9 +8,12 @@ their correlations, soft voxels and patterns of hits, and by cross-validation th
 script's network is an input layer and two hidden layers, each 2048 wide with LeakyReLU 0.01: three entries of `hidden`.
 ``challenge_resnet`` takes the input of ``challenge_low``; only its network differs (:mod:`calopipe.metrics.classifier_networks`).
 
-``thesis*``: INN/VAE thesis, section 3.4.2: two hidden layers of 512, 150 epochs at 2e-4; voxels as they are or divided by
-the incident energy (``normed``, section 4.3.2); ``dropout``: its later variant with 30 % dropout, whose learning rate falls
-by 0.1 after 10 epochs without a better validation loss.
+``thesis*``: INN/VAE thesis, section 3.4.2: 150 epochs at 2e-4; voxels as they are or divided by the incident energy
+(``normed``, section 4.3.2), after log10 E_inc; ``dropout``: its later variant with 30 % dropout, whose learning rate falls by
+0.1 after 10 epochs without a better validation loss. The text has "2 hidden linear layers and 512 neurons per layer"; the
+authors' code (heidelberg-hepml/CaloINN, src/classifier.py) an input layer of 512 neurons with its own LeakyReLU and two more:
+three entries of `hidden`, as for the challenge's. The text does not say that E_inc is an input; the code has it, and for
+CaloGAN log10 of the three layer energies too (here they are left out: sums of the voxels).
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from types import MappingProxyType
 from typing import Any
 
 _CHALLENGE = {"hidden": [2048, 2048, 2048], "epochs": 50, "batch_size": 1000, "lr": 2e-4}
-_THESIS = {"hidden": [512, 512], "epochs": 150, "batch_size": 1000, "lr": 2e-4}
+_THESIS = {"hidden": [512, 512, 512], "epochs": 150, "batch_size": 1000, "lr": 2e-4}
 _DROPOUT = {**_THESIS, "dropout": 0.3, "plateau": True}
 _CROSS_VALIDATED = {"folds": 5, "choose": "loss", "power": True}
 _TREES = {
