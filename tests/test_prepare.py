@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -278,3 +279,12 @@ def test_bad_input_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(DataError, match="No space left on device"):
         prepare(good, outputs(tmp_path), GEOMETRY)
     assert sorted(os.listdir(tmp_path)) == ["bad.hdf5", "good.hdf5"]
+
+
+def test_a_threshold_above_every_voxel_is_refused(tmp_path: Path) -> None:
+    raw, outputs = tmp_path / "raw.hdf5", {s: tmp_path / f"{s}.hdf5" for s in ("train", "val", "test")}
+    with h5py.File(raw, "w") as file:
+        file["incident_energies"], file["showers"] = np.full((40, 1), 1e3), np.ones((40, 504))
+    with pytest.raises(DataError, match="every voxel of the train showers is below the threshold of 5000 MeV"):
+        prepare(raw, outputs, "calogan", threshold_MeV=5000)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw.hdf5"]

@@ -294,6 +294,11 @@ def _write(
             for showers in parts[split].take():
                 out.append(showers)
                 tallies[split].add(showers)
+            if tallies[split].n and not tallies[split].filled:
+                raise DataError(
+                    f"prepare: every voxel of the {split} showers is below the threshold of {recipe.threshold_MeV:g} MeV "
+                    "(threshold_MeV of the dataset, of its geometry where it has none): nothing is left to learn"
+                )
     return {
         split: {
             **tallies[split].summary(geometry.n_voxels),
