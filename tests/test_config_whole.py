@@ -178,6 +178,11 @@ def test_local_files_are_compared_with_the_geometry(tmp_path):
     study = changed("datasets", "eplus", "source", value={"kind": "local", "paths": [str(path)]})
     refused(study, "'calogan' has 504 voxels, but the showers of .*showers.hdf5 have 10")
     assert Plan.load(study, PRESETS, files=False).runs
+    for odd in ("/dev/zero", str(tmp_path)):
+        refused(
+            changed("datasets", "eplus", "source", value={"kind": "local", "paths": [odd]}),
+            "source.paths: expected files",
+        )
     study["datasets"]["eplus"]["source"]["paths"] = [str(tmp_path / "none.hdf5")]
     assert Plan.load(study, PRESETS).runs  # Snakemake names missing inputs itself
 

@@ -26,7 +26,10 @@ class StudyChecks(StudyParts):
         if files:
             self._check_results()
         for dataset in dict.fromkeys(run.dataset for run in self.runs):
-            self.geometry(dataset)  # an unknown geometry or download is found now, not after an hour of training
+            try:
+                self.geometry(dataset)
+            except GeometryError as error:
+                raise GeometryError(f"datasets.{dataset}.geometry: {error}") from None
             for role in self.sources(dataset):
                 _check_source(f"datasets.{dataset}.{role}", getattr(self.dataset(dataset), role), role)
             sizes = self._sizes(dataset, files)
@@ -101,6 +104,9 @@ class StudyChecks(StudyParts):
         from calopipe.sources import bundled
 
         paths = [bundled(source.name)] if source.kind == "bundled" else [Path(path) for path in source.paths]
+        odd = next((path for path in paths if path.exists() and not path.is_file()), None)
+        if odd is not None:
+            raise ConfigError(f"datasets.{dataset}.{role}.paths: expected files, found the folder or device {odd}")
         if not all(path.is_file() for path in paths):
             return None  # Snakemake names an input that is missing
         total = 0
