@@ -118,3 +118,19 @@ def test_power_says_what_was_seen_at_which_size(showers, tmp_path):
     assert (half["n_reference"], half["n_distorted"]) == (200, 200)
     few = config.model_copy(update={"max_per_class": 10})
     assert "20 showers" in measure_power(*paths, 1, *where, few, 0, "trees")["missing"]
+
+
+@pytest.mark.parametrize("name", ["trees", "low_log"])
+def test_the_error_of_two_geant4_samples_is_what_it_says(showers, name):
+    x, incident = showers
+    quick = {"folds": 3, "repeats": 1, "epochs": 20, "patience": 5, "device": "cpu"}
+    config = ClassifierConfig(preset=name, **quick, **({"hidden": [32]} if name == "low_log" else {}))
+    features = features_of(x, incident, CALOGAN, THRESHOLD, config)
+    rng, n, pulls = np.random.default_rng(3), 150, []
+    for pair in range(20):
+        rows = rng.permutation(len(features))[: 2 * n]
+        result = classifier_test(features[rows[:n]], features[rows[n:]], config, pair, progress=lambda line: None)
+        assert 0.02 < result.errors["auc"] < 0.05
+        pulls.append((result.auc[0] - 0.5) / result.errors["auc"])
+    # of 20 pulls of width 1 the root mean square is 1 +- 0.16, the mean 0 +- 0.22
+    assert 0.5 < np.sqrt(np.mean(np.square(pulls))) < 1.5 and abs(np.mean(pulls)) < 0.8
