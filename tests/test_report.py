@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -612,6 +613,10 @@ def test_an_auc_clearly_below_one_half_is_a_warning_and_a_missing_test_says_why(
     missing = Path(runs[0].metrics).parent / "trees.json"
     save_scores(missing, [Score("classifier/trees/auc", None, None, 12, missing="needs 20 showers")])
     runs[0].classifiers["trees"] = {"scores": str(missing)}
+    health = missing.with_name("health.json")
+    health.write_text('{"findings": [{"check": "empty", "sample": "generated", "text": "generated: half is empty"}]}')
+    runs[0] = replace(runs[0], health=str(health))
     (data,) = load_study_data(StudySummary("s", runs))
     warnings = verdicts(data, [])[0].warnings
+    assert warnings[0] == "generated: half is empty", "the health check comes first"
     assert any("not independent" in w for w in warnings) and any("needs 20 showers" in w for w in warnings)

@@ -114,6 +114,7 @@ def test_every_stage_leaves_its_files(finished):
     expected += ["data/eplus/regressors/net/model.pt", "data/eplus/regressors/net/history.csv"]
     for run in ("inn", "vae_inn"):
         names = ["flow/model.pt", "flow/history.csv", "generated.hdf5", "histograms.npz", "metrics.json", "timing.json"]
+        names += ["health.json"]
         for name in ("trees", "low"):
             names += [f"classifiers/{name}.json", f"classifiers/{name}.npz", f"weights/{name}.npz"]
             names += [f"classifiers/reconstructed/{name}.json"] if run == "vae_inn" else []
@@ -208,7 +209,18 @@ def change(folder: Path, *keys: str, value) -> None:
 
 
 JUDGED = dict.fromkeys(
-    ("classify", "weights", "compare", "observables", "metrics", "regression", "calomplification", "timing", "report"),
+    (
+        "classify",
+        "weights",
+        "compare",
+        "observables",
+        "health",
+        "metrics",
+        "regression",
+        "calomplification",
+        "timing",
+        "report",
+    ),
     1,
 )
 

@@ -158,7 +158,7 @@ def artifacts(wildcards):
     found = [PLAN.artifacts(run) for run in PLAN.runs]
     kinds = ("classifiers", "regression")
     curves = [path for run in found for kind in kinds for files in run[kind].values() for path in files.values()]
-    names = {"histograms", "metrics", "epochs", "timing", "reference", "generated", "reconstructed"}
+    names = {"health", "histograms", "metrics", "epochs", "timing", "reference", "generated", "reconstructed"}
     names |= {"comparison", "confusion"}
     names |= {"calomplification", "divergences"}
     names |= {f"{kind}_{network}" for kind in ("loss", "checkpoint") for network in ("autoencoder", "flow")}

@@ -148,6 +148,31 @@ rule observables:
         "../scripts/observables.py"
 
 
+rule health:
+    # What is unusual about the samples, which the report says before any score.
+    input:
+        unpack(samples),
+        reference=f"{DATA}/test.hdf5",
+        training=expand(f"{DATA}/{{split}}.hdf5", split=["train", "val"], allow_missing=True),
+    output:
+        f"{RUN}/health.json",
+    log:
+        f"{LOGS}/health.log",
+    benchmark:
+        f"{TIMES}/health.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(60),
+    params:
+        settings=settings("health"),
+        code=code("health"),
+    script:
+        "../scripts/health.py"
+
+
 rule metrics:
     input:
         unpack(samples),

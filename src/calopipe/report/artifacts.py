@@ -19,8 +19,10 @@ class RunArtifacts:
         geometry: what :func:`calopipe.geometry.load_geometry` accepts.
         description: one line on the model.
         histograms: NPZ of :func:`calopipe.evaluation.formats.save_histograms`.
+        health: JSON of :func:`calopipe.evaluation.health.check_health`.
         metrics: JSON list of scores.
-        classifiers: name -> ``{"scores": JSON list of scores, "curves": NPZ, "weights": NPZ}``; the curves are fpr (G,),
+        classifiers: name -> ``{"scores": JSON list of scores, "curves": NPZ, "weights": NPZ}``, and for reconstructions
+            ``"reconstructed"``: JSON list of scores; the curves are fpr (G,),
             tpr (R, G), weights_reference and weights_generated; the weights file holds histograms.
         comparison, confusion: scores (JSON) and matrices (NPZ) of the multi-class test that this run takes part in.
         compared_as: its name there.
@@ -42,6 +44,7 @@ class RunArtifacts:
     geometry: str
     description: str = ""
     histograms: str | None = None
+    health: str | None = None
     metrics: str | None = None
     classifiers: dict[str, dict[str, str]] = field(default_factory=dict)
     comparison: str | None = None
@@ -77,6 +80,7 @@ class RunArtifacts:
             "autoencoder losses": self.loss_autoencoder,
             "flow losses": self.loss_flow,
             "histograms": self.histograms,
+            "health check": self.health,
             "scores": self.metrics,
             "multi-class test: scores": self.comparison,
             "multi-class test: confusion matrix": self.confusion,

@@ -24,6 +24,7 @@ from calopipe.evaluation.formats import (
     load_histograms,
     load_scores,
 )
+from calopipe.evaluation.health import warnings_of
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io.stored import read_json, read_npz
 from calopipe.plots.style import LineStyle, model_styles
@@ -44,6 +45,7 @@ class SeedData:
     averages: dict[tuple[float, float] | None, AverageShowers] = field(default_factory=dict)
     cross_sections: dict[tuple[int, str], CrossSections] = field(default_factory=dict)
     examples: Examples | None = None
+    health: list[str] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     curves: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     weights: dict[str, list[Histogram]] = field(default_factory=dict)
@@ -133,6 +135,7 @@ def _load_seed(run: RunArtifacts, config: Mapping[str, Any], notes: list[str]) -
         found = _try(load_cross_sections, _path(run.histograms), notes) or []
         data.cross_sections = {(c.layer, c.axis): c for c in found}
         data.examples = _try(load_examples, _path(run.histograms), notes)
+    data.health = _try(warnings_of, _path(run.health), notes) or []
     data.scores = list(_try(load_scores, _path(run.metrics), notes) or [])
     for name, paths in run.classifiers.items():
         data.scores += _try(load_scores, _path(paths.get("scores")), notes) or []
@@ -192,7 +195,7 @@ def input_files(runs: Sequence[RunArtifacts]) -> list[Path]:
     """The small files that plots are made from, in a fixed order, where they exist."""
     found: dict[Path, None] = {}
     for run in runs:
-        paths = [run.histograms, run.metrics, run.comparison, run.confusion, run.epochs, run.timing]
+        paths = [run.histograms, run.health, run.metrics, run.comparison, run.confusion, run.epochs, run.timing]
         paths += [run.calomplification, run.divergences, run.loss_autoencoder, run.loss_flow]
         paths += [p for item in run.classifiers.values() for p in item.values()]
         paths += [p for item in run.regression.values() for kind, p in item.items() if kind != "checkpoint"]

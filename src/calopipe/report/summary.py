@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from calopipe.evaluation.formats import GENERATED, REFERENCE, Histogram, Score
+from calopipe.evaluation.outside import outside_warnings
 from calopipe.plots.histograms import histogram_figure
 from calopipe.report.data import DatasetData, ModelData
 from calopipe.report.drawing import Drawn, Task, file_name
@@ -169,6 +170,8 @@ def _time(model: ModelData) -> str:
 
 
 def _warnings(model: ModelData) -> Iterator[str]:
+    yield from dict.fromkeys(line for seed in model.seeds for line in seed.health)
+    yield from outside_warnings(s for seed in model.seeds for s in seed.scores if s.sample == GENERATED)
     aucs = by_name(_aucs(model))
     if not aucs:
         yield "no classifier test was made"

@@ -35,6 +35,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "weights": ("calopipe.evaluation.weights",),
     "compare": ("calopipe.evaluation.multiclass",),
     "observables": ("calopipe.evaluation.observables",),
+    "health": ("calopipe.evaluation.health",),
     "metrics": ("calopipe.evaluation.metrics",),
     "regression": ("calopipe.evaluation.regression",),
     "epochs": ("calopipe.evaluation.epochs",),
@@ -91,6 +92,7 @@ class Plan(StageSettings, StudyChecks):
             "geometry": self.where(run.dataset)["geometry"],
             "description": model.description,
             "histograms": f"{folder}/histograms.npz",
+            "health": f"{folder}/health.json",
             "metrics": f"{folder}/metrics.json",
             "classifiers": {
                 name: {

@@ -89,6 +89,9 @@ class StageSettings(StudyParts):
         evaluation = self.evaluation(dataset=dataset, **wildcards)
         return {"histograms": plain(evaluation.histograms), **self.where(dataset)}
 
+    def _health(self, dataset: str, **_: Any) -> dict[str, Any]:
+        return self.where(dataset)
+
     def _metrics(self, dataset: str, **wildcards: Any) -> dict[str, Any]:
         evaluation = self.evaluation(dataset=dataset, **wildcards)
         model = self.model(wildcards["model"])
