@@ -7,6 +7,7 @@ rule power:
     input:
         reference=f"{DATA}/test.hdf5",
         others=f"{DATA}/train.hdf5",
+        raw=raw("power"),
     output:
         f"{POWER}.json",
     log:
@@ -61,6 +62,7 @@ use rule classify as classify_reconstructed with:
         unpack(power),
         reference=f"{DATA}/test.hdf5",
         sample=f"{RUN}/reconstructed.hdf5",
+        raw=raw("classify_reconstructed"),
     output:
         scores=f"{RUN}/classifiers/reconstructed/{{classifier}}.json",
         curves=f"{RUN}/classifiers/reconstructed/{{classifier}}.npz",
@@ -154,6 +156,7 @@ rule health:
         unpack(samples),
         reference=f"{DATA}/test.hdf5",
         training=expand(f"{DATA}/{{split}}.hdf5", split=["train", "val"], allow_missing=True),
+        raw=raw("health"),
     output:
         f"{RUN}/health.json",
     log:

@@ -31,6 +31,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "generate": ("calopipe.sampling.stages",),
     "reconstruct": ("calopipe.sampling.stages",),
     "classify": ("calopipe.evaluation.classifier",),
+    "classify_reconstructed": ("calopipe.evaluation.classifier",),
     "power": ("calopipe.evaluation.power",),
     "weights": ("calopipe.evaluation.weights",),
     "compare": ("calopipe.evaluation.multiclass",),

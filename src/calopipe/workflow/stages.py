@@ -65,6 +65,9 @@ class StageSettings(StudyParts):
         config = plain(evaluation.tests[classifier])
         return {"classifier": config, "seed": evaluation.seed, **self.where(dataset)}
 
+    def _classify_reconstructed(self, **wildcards: Any) -> dict[str, Any]:
+        return self._classify(**wildcards)
+
     def _power(self, dataset: str, evaluation: str, classifier: str, **_: Any) -> dict[str, Any]:
         settings = self.study.evaluations[evaluation]
         config = {**plain(settings.tests[classifier]), "repeats": 1}  # more make it no more precise
