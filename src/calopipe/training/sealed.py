@@ -21,6 +21,7 @@ import torch
 from calopipe.errors import CheckpointError
 from calopipe.io.output import replacing, writing
 
+_ZIP = b"PK\x03\x04"
 _MARK = b"calopipe sha256:"
 _SEAL = len(_MARK) + 64
 UNSEALED = "it carries no checksum, so it was not written by this version of calopipe, or was cut or changed since"
@@ -53,7 +54,9 @@ def read_sealed(path: Path) -> tuple[Any, bool]:
     try:
         if not path.is_file():
             raise CheckpointError(f"{path}: {'not a regular file' if path.exists() else 'no such checkpoint'}")
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            start = file.read(4)
+            data = start + (file.read() if start == _ZIP else b"")  # whatever else it is may be large
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     sealed = data[-_SEAL:].startswith(_MARK)
@@ -79,7 +82,7 @@ def _check_archive(data: bytes) -> None:
 def _words(data: bytes, error: Exception) -> str:
     if not data:
         return "the file is empty"
-    if not data.startswith(b"PK"):
+    if not data.startswith(_ZIP):
         return "not a zip archive as torch.save writes it: cut, damaged, or something else"
     if isinstance(error, pickle.UnpicklingError) and "unsupported" in str(error).lower():
         return "it holds Python objects besides tensors and plain values; these can run code and are not loaded"
