@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -119,6 +120,34 @@ def test_many_chunks_are_checked_quickly(tmp_path: Path) -> None:
     start = time.process_time()
     assert file_info(tmp_path / "a.hdf5").n_showers == 20_000
     assert time.process_time() - start < 1
+
+
+HEAP = """
+import sys
+from calopipe.errors import DataError
+from calopipe.io import file_info
+try:
+    print(file_info(sys.argv[1]).attributes["b"])
+except DataError as error:
+    print(error)
+"""
+
+
+def test_a_damaged_heap_does_not_hang(tmp_path: Path) -> None:
+    """The HDF5 library would look for the next object in a heap without end."""
+    plain(tmp_path / "a.hdf5")
+    with h5py.File(tmp_path / "a.hdf5", "a") as file:
+        file.attrs["a"], file.attrs["b"] = "x" * 16, "y"
+    content = bytearray((tmp_path / "a.hdf5").read_bytes())
+    heap = content.find(b"GCOL")
+    for place, value in ((None, 0), (heap + 24, 0xD0), (heap + 25, 1), (heap + 31, 0xFF), (heap + 14, 1)):
+        damaged = bytearray(content)
+        if place is not None:
+            damaged[place] = value
+        (tmp_path / "b.hdf5").write_bytes(damaged)
+        command = [sys.executable, "-c", HEAP, str(tmp_path / "b.hdf5")]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        assert found == "y\n" if place is None else f"damaged global heap at byte {heap}" in found
 
 
 def test_no_pipe_is_opened(tmp_path: Path) -> None:

@@ -189,7 +189,31 @@ def test_json_is_strict(tmp_path: Path) -> None:
 
 
 def test_a_judgement_that_is_none(tmp_path: Path) -> None:
-    for text in ("[" * 100_000, "{}", '{"format": "calopipe evaluation 1"}'):
+    fields = {"dataset": None, "geometry": "g", "geometry_hash": "h", "threshold_MeV": 0.0, "modes": [], "seed": 0}
+    fields |= {
+        "name": "",
+        "reference": [],
+        "generated": [],
+        "official": False,
+        "scores": [],
+        "files": [],
+        "warnings": [],
+    }
+    fields["format"] = "calopipe evaluation 1"
+    (tmp_path / "a.json").write_text(json.dumps(fields))
+    assert load_judgement(tmp_path / "a.json").geometry == "g"
+    odd = {
+        "name": 5,
+        "geometry": None,
+        "dataset": [1],
+        "files": [3],
+        "warnings": [{}],
+        "classifiers": [],
+        "versions": 1,
+    }
+    odd |= {"reference": [{"name": 1, "n_showers": 1, "sha256": "", "md5": ""}], "scores": [1], "modes": 7}
+    texts = [json.dumps({**fields, key: value}) for key, value in odd.items()]
+    for text in ("[" * 100_000, "{}", '{"format": "calopipe evaluation 1"}', *texts):
         (tmp_path / "a.json").write_text(text)
         with pytest.raises(DataError, match=r"a\.json"):
             load_judgement(tmp_path / "a.json")

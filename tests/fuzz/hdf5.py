@@ -8,6 +8,7 @@ of the HDF5 library is seen, and a hang ended. Each use of a file is one of
 
     refused      one line (CalopipeError)
     equal        what the undamaged file gives
+    elsewhere    a use that does not touch what is odd: the energies of a file whose voxels overflow
     attributes   the same showers with other attributes
     values       other showers: bits of numbers that are stored without a checksum, or of their number format
     SILENT       a structure that must be refused was read; or another number of showers or voxels than before
@@ -40,8 +41,8 @@ from structures import ENERGIES, STRUCTURES, VOXELS, make, plain
 
 #: for all uses of one file: seconds of the processor, and of the clock (for a reader that waits)
 CPU_S, WAIT_S = 20.0, 600.0
-OUTCOMES = ("refused", "equal", "attributes", "values", "SILENT", "TRACEBACK", "HANG", "CRASH")
-FAILURES = OUTCOMES[4:]
+OUTCOMES = ("refused", "equal", "elsewhere", "attributes", "values", "SILENT", "TRACEBACK", "HANG", "CRASH")
+FAILURES = OUTCOMES[5:]
 #: uses that read every shower, so that nothing odd can pass
 READS_ALL = ("read", "show", "prepare", "evaluate")
 RNG = np.random.Generator
@@ -325,7 +326,7 @@ def judge(trial: Trial, use: str, outcome: str, value: Any, pristine: dict[str, 
     if outcome != "read":
         return outcome
     if trial.refused:
-        return "SILENT" if use in READS_ALL else "values"
+        return "SILENT" if use in READS_ALL else "elsewhere"
     expected = pristine.get(trial.kind, pristine["plain h5py file"] if trial.kind.startswith("odd") else {}).get(use)
     if value == expected:
         return "equal"

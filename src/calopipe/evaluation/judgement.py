@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from calopipe.errors import DataError
+from calopipe.errors import DataError, shown
 from calopipe.evaluation.formats import Score, parsed_score, write_json
 from calopipe.io.stored import read_json, reading
 
@@ -81,7 +81,23 @@ def parse_judgement(data: Mapping[str, Any], path: Path) -> Judgement:
             fields[key] = tuple(InputFile(**item) for item in fields[key])
         fields["scores"] = tuple(parsed_score(item) for item in fields["scores"])
         fields |= {key: tuple(fields[key]) for key in ("modes", "warnings", "files")}
-        return Judgement(**fields)
+        found = Judgement(**fields)
+        _check_types(found)
+        return found
+
+
+def _check_types(found: Judgement) -> None:
+    """Raise TypeError unless names are texts, counts are numbers, and so on."""
+    files = (*found.reference, *found.generated)
+    texts = [found.geometry, found.geometry_hash, found.name, *found.modes, *found.warnings, *found.files]
+    texts += [text for file in files for text in (file.name, file.sha256, file.md5)]
+    wrong = [value for value in texts if not isinstance(value, str)]
+    wrong += [file.n_showers for file in files if not isinstance(file.n_showers, int)]
+    wrong += [value for value in (found.classifiers, found.versions, found.hardware) if not isinstance(value, dict)]
+    wrong += [value for value in found.classifiers.values() if not isinstance(value, dict)] if not wrong else []
+    wrong += [found.dataset] if found.dataset is not None and not isinstance(found.dataset, str) else []
+    if wrong:
+        raise TypeError(f"found {shown(wrong[0])}")
 
 
 def load_judgement(path: Path) -> Judgement:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calopipe.errors import DataError
+from calopipe.io.heaps import check_heaps
 from calopipe.io.stored import reading
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
             raise DataError(f"{path}: not an HDF5 file ({f'it begins with {start!r}' if start else 'it is empty'})")
     with at(path):
         # the real path: HDF5 looks for the sources of virtual datasets beside the name it was given
-        file = h5py.File(os.path.realpath(path), "r")
+        real = os.path.realpath(path)
+        check_heaps(real)
+        file = h5py.File(real, "r")
     try:
         yield file
     finally:
