@@ -230,3 +230,7 @@ def test_a_generated_file_that_is_listed_twice_is_refused(how, tmp_path, pair, c
 def test_a_reference_that_is_listed_twice_is_warned_about(tmp_path, pair, caplog):
     assert evaluate(tmp_path, pair["gen"], "-r", pair["ref"], "-r", pair["ref"]) == 0
     assert "listed twice" in caplog.text and "400 of 800 reference showers are copies" in caplog.text
+
+
+def test_the_threshold_is_the_geometrys_where_none_is_given(pair):
+    assert check_health(pair["ref"], {"generated": pair["gen"]}, "calogan", None) == []

@@ -620,3 +620,26 @@ def test_an_auc_clearly_below_one_half_is_a_warning_and_a_missing_test_says_why(
     warnings = verdicts(data, [])[0].warnings
     assert warnings[0] == "generated: half is empty", "the health check comes first"
     assert any("not independent" in w for w in warnings) and any("needs 20 showers" in w for w in warnings)
+
+
+def test_the_summary_says_which_seed_is_unusual_and_what_scores_do_not_see(tmp_path: Path) -> None:
+    runs = [_run(tmp_path, "eplus", "inn", seed, False) for seed in (0, 1)]
+    for i, lines in enumerate((["half is empty", "copies"], ["half is empty"])):
+        path = Path(runs[i].metrics).parent / "health.json"
+        found = [{"check": "x", "sample": "generated", "text": line} for line in lines]
+        path.write_text(json.dumps({"findings": found, "samples": {}}))
+        runs[i] = replace(runs[i], health=str(path))
+    extra = {"outside_reference": 0.0, "outside_generated": 0.5}
+    extra |= {"inside_per_shower_reference": 1.0, "inside_per_shower_generated": 0.5}
+    save_scores(Path(runs[0].metrics), [Score("separation_power/E_ratio", 0.01, 0.01, 500, 0, extra=extra)])
+    (data,) = load_study_data(StudySummary("s", runs))
+    warnings = verdicts(data, [])[0].warnings
+    assert warnings[:2] == ("half is empty", "seed 0: copies")
+    assert warnings[2].startswith("seed 0: separation_power/E_ratio: these scores do not see")
+
+
+def test_a_seed_without_a_value_does_not_improve_the_mean() -> None:
+    good, bad = Score("fpd", 0.1, 0.01, 500), Score("fpd", None, None, 500, missing="features are not finite")
+    cell = score_groups({("inn", "generated"): [[good], [bad], [good]]})[0].rows[0].cells[0]
+    assert cell.value is None and cell.reason == "1 of 3 seeds have no value: features are not finite"
+    assert score_groups({("inn", "generated"): [[good], [good]]})[0].rows[0].cells[0].value == pytest.approx(0.1)

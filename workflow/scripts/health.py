@@ -6,13 +6,12 @@ from calopipe.scripting import stage
 
 with stage(snakemake):
     from calopipe.evaluation.health import check_health
-    from calopipe.geometry import load_geometry
 
     settings, names = snakemake.params.settings, ("generated", "reconstructed")
     check_health(
         Path(snakemake.input.reference),
         {name: Path(snakemake.input[name]) for name in names if name in snakemake.input.keys()},
-        load_geometry(settings["geometry"]),
+        settings["geometry"],
         settings["threshold_MeV"],
         [Path(path) for path in snakemake.input.training],
         Path(snakemake.output[0]),

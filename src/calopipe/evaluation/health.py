@@ -8,6 +8,7 @@ so that two samples of one distribution stay silent: differences must be large a
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,10 +18,12 @@ import numpy as np
 from calopipe.evaluation.challenge_inputs import energies_differ
 from calopipe.evaluation.formats import write_json
 from calopipe.evaluation.inputs import stream
-from calopipe.geometry import Geometry
+from calopipe.geometry import Geometry, load_geometry
 from calopipe.io import Showers, file_info
 from calopipe.io.conditions import TrainedRange
 from calopipe.io.stored import read_json, reading
+
+log = logging.getLogger("calopipe")
 
 #: standard deviations by which a difference of shares must exceed chance
 SIGMAS = 5.0
@@ -259,8 +262,8 @@ def _incident(reference: Census, generated: Census) -> Iterator[Finding]:
 def check_health(
     reference: Path,
     samples: Mapping[str, Path],
-    geometry: Geometry,
-    threshold_MeV: float,
+    geometry: Geometry | str | Path,
+    threshold_MeV: float | None,
     training: Sequence[Path] = (),
     out: Path | None = None,
 ) -> list[Finding]:
@@ -269,12 +272,16 @@ def check_health(
     Args:
         reference: shower file of the test split.
         samples: name -> shower file.
+        geometry: voxelisation, or its name or file.
+        threshold_MeV: voxels below are zero; None: the geometry's threshold.
         training: shower files of the training and validation splits.
         out: JSON file to write; None: none.
 
     Raises:
         DataError: a file is unreadable, or does not fit the geometry.
     """
+    geometry = load_geometry(geometry)
+    threshold_MeV = geometry.threshold_MeV if threshold_MeV is None else threshold_MeV
     base = census("reference", reference, geometry, threshold_MeV)
     found = check_file(base)
     others = [census(name, path, geometry, threshold_MeV) for name, path in samples.items()]
@@ -284,6 +291,8 @@ def check_health(
         split = census("training" if i == 0 else "validation", path, geometry, threshold_MeV)
         found += shared_showers(base, split)
         found += [f for one in others if one.name != "reconstructed" for f in shared_showers(one, split)]
+    for finding in found:
+        log.warning("warning: %s", finding.text)
     if out is not None:
         sizes = {c.name: {"n": c.n, "empty": c.empty, "mean_E_ratio": c.mean_ratio} for c in (base, *others)}
         write_json(out, {"findings": [asdict(f) for f in found], "samples": sizes})

@@ -170,8 +170,17 @@ def _time(model: ModelData) -> str:
 
 
 def _warnings(model: ModelData) -> Iterator[str]:
-    yield from dict.fromkeys(line for seed in model.seeds for line in seed.health)
-    yield from outside_warnings(s for seed in model.seeds for s in seed.scores if s.sample == GENERATED)
+    found: dict[str, list[int]] = {}
+    for seed in model.seeds:
+        scores = [s for s in seed.scores if s.sample == GENERATED]
+        for line in dict.fromkeys((*seed.health, *outside_warnings(scores))):
+            found.setdefault(line, []).append(seed.run.seed)
+    for line, seeds in found.items():
+        yield line if len(seeds) == len(model.seeds) else f"seed {', '.join(map(str, seeds))}: {line}"
+    yield from _test_warnings(model)
+
+
+def _test_warnings(model: ModelData) -> Iterator[str]:
     aucs = by_name(_aucs(model))
     if not aucs:
         yield "no classifier test was made"

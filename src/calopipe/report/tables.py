@@ -132,7 +132,7 @@ def main_groups(groups: Iterable[Group]) -> list[Group]:
 
 
 def combine(scores: Sequence[Score]) -> tuple[float, float | None] | None:
-    """Value and error of one score over seeds; None when no seed has a value.
+    """Value and error of one score over seeds; None when a seed has no value: without the worst seed a mean looks better.
 
     The value is the mean over seeds. The seeds share the reference, so the error of one does not become smaller by their
     number; their trainings are independent, so the variance between them does. The error is sqrt(s^2 + d^2 / k) of the mean
@@ -140,7 +140,7 @@ def combine(scores: Sequence[Score]) -> tuple[float, float | None] | None:
     """
     values = [s.value for s in scores if s.value is not None]
     errors = [s.error for s in scores if s.value is not None and s.error is not None]
-    if not values:
+    if not values or len(values) < len(scores):
         return None
     single = float(np.mean(errors)) if errors else None
     if len(values) == 1:
@@ -154,6 +154,9 @@ def _cell(name: str, key: Column, seeds: Sequence[Sequence[Score]]) -> Cell:
     combined = combine(found)
     if combined is None:
         reason = next((s.missing for s in found if s.missing), "not computed" if not found else "no value given")
+        lost = sum(s.value is None for s in found)
+        if lost < len(found):
+            reason = f"{lost} of {len(found)} seeds have no value: {reason}"
         return Cell(reason=reason, n=found[0].n if found else None, competes=competes)
     value, error = combined
     count = sum(s.extra.get("trainings", 1) for s in found if s.value is not None)
