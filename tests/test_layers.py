@@ -21,6 +21,7 @@ LEVELS = {
     "codedigest": 0,
     "yamlfile": 0,
     "devices": 0,
+    "hits": 0,
     "config": 1,
     "geometry": 1,
     "io": 2,

@@ -50,7 +50,7 @@ def test_every_model_is_tested() -> None:
 def test_published_parameter_counts(preset: str, model: str, published: int) -> None:
     settings = validate(Model, read_yaml(ROOT / "presets" / f"{preset}.yaml")["models"][preset], preset)
     geometry = load_geometry(model)
-    layout = Layout(geometry.layer_sizes, 1e-3)
+    layout = Layout(tuple(layer.shape for layer in geometry.layers), 1e-3)
     assert settings.autoencoder is not None
     facts = {"name": geometry.name, "hash": geometry.hash}
     vae = build_network("autoencoder", settings.autoencoder.model_dump(), facts, layout, geometry.n_voxels, 1, 0)
@@ -106,7 +106,7 @@ def fitted_vae(steps: list[dict], threshold: float) -> tuple[Network, torch.Tens
     incident = 10 * x.sum(1, keepdim=True).clamp(min=0.1)
     torch.manual_seed(0)
     settings = {"preprocessing": steps, "model": {"name": "bernoulli_vae", **SMALL["bernoulli_vae"]}}
-    network = build_network("autoencoder", settings, {"name": "g", "hash": "h"}, Layout((6, 4), threshold), 10, 1, 0)
+    network = build_network("autoencoder", settings, {"name": "g", "hash": "h"}, Layout(((2, 3), (2, 2)), threshold), 10, 1, 0)
     with torch.no_grad():
         network.chain.fit(x, incident)
         network.model.fit_input(*network.chain(x, incident)[:2])
@@ -245,7 +245,7 @@ def test_latent_target(mode: str) -> None:
 
 def test_network_saves_and_loads(tmp_path: Path) -> None:
     settings = {"preprocessing": [{"step": "standardise"}], "model": {"name": "inn", **SMALL["inn"]}}
-    network = build_network("flow", settings, {"name": "g", "hash": "h"}, Layout((6, 4), 0.1), 10, 3, 7)
+    network = build_network("flow", settings, {"name": "g", "hash": "h"}, Layout(((2, 3), (2, 2)), 0.1), 10, 3, 7)
     x, cond = inputs()
     network.chain.fit(x, cond)
     save_network(tmp_path / "m.pt", network, [{"epoch": 0, "loss": 1.0}])

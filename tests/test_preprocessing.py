@@ -10,7 +10,7 @@ from calopipe.errors import CheckpointError, ConfigError
 from calopipe.preprocessing import Layout, build_chain
 from calopipe.preprocessing.layers import energies_of, ratios_of
 
-LAYOUT = Layout((6, 4, 3), 0.01)
+LAYOUT = Layout(((2, 3), (2, 2), (1, 3)), 0.01)
 CHAINS = {
     "layer_normalise": [{"step": "layer_normalise"}],
     "layer_normalise_condition": [{"step": "layer_normalise", "extras": "condition", "scale": 0.9}],

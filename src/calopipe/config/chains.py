@@ -26,6 +26,7 @@ class Columns:
         fractions: x are fractions, in [0, 1].
         extras: the last `n_layers` columns of x are the ratios u of layer energies, which are apart from what is before.
         unit_extras: these are still in [0, 1].
+        hits: the ratios u are followed by as many columns of numbers of hits (part of the extras).
         raw_energy: the incident energy is in MeV.
     """
 
@@ -38,6 +39,7 @@ class Columns:
     fractions: bool = False
     extras: bool = False
     unit_extras: bool = False
+    hits: bool = False
     raw_energy: bool = True
 
     @property
@@ -56,11 +58,12 @@ def showers(n_voxels: int, n_layers: int, threshold_MeV: float) -> Columns:
     return Columns(n_voxels, n_layers, threshold_MeV, n_voxels, energies=True)
 
 
-def latents(of: Columns, extras: bool) -> Columns:
-    """What an encoder of showers makes of them: latents of any sign, and u where its condition held them."""
+def latents(of: Columns, extras: bool, hits: bool = False) -> Columns:
+    """What an encoder of showers makes of them: latents of any sign, and u (and hits) where its condition held them."""
     return replace(
-        of, dim=None, cond_dim=1, energies=False, fractions=False, extras=extras, unit_extras=extras, raw_energy=True
-    )
+        of, dim=None, cond_dim=1, energies=False, fractions=False, extras=extras, unit_extras=extras, hits=hits,
+        raw_energy=True,
+    )  # fmt: skip
 
 
 class StepSettings(Section):

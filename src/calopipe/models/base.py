@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -37,6 +38,26 @@ class GenerativeModel(nn.Module):
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class Cells:
+    """What an autoencoder may know of its input.
+
+    Attributes:
+        layer_shapes: cells of each layer along its first and second index; the columns of x are the layers one after another,
+            the second index running fastest.
+        hits_given: the last columns of the condition, one per layer, are numbers of hits h = (n + r) / (V_l + 1), r in
+            [0, 1), of layers with V_l cells.
+    """
+
+    layer_shapes: tuple[tuple[int, int], ...]
+    hits_given: bool = False
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Cells of each layer."""
+        return tuple(a * b for a, b in self.layer_shapes)
+
+
 class Autoencoder(nn.Module):
     """An encoder to a Gaussian latent distribution and a decoder back, both conditioned.
 
@@ -46,14 +67,16 @@ class Autoencoder(nn.Module):
         as_shower: maps reconstructions (N, dim), given cond, to what they are once they have become showers: preprocessing
             undone, the readout threshold applied, preprocessed again. For losses that compare showers; the identity until
             the network is put together with its preprocessing.
+        cells: what the columns of x are.
     """
 
     latent_dim: int
     likelihood: ClassVar[bool] = False
 
-    def __init__(self, config: Any, dim: int, cond_dim: int, seed: int = 0) -> None:
+    def __init__(self, config: Any, dim: int, cond_dim: int, seed: int = 0, cells: Cells | None = None) -> None:
         super().__init__()
         self.config, self.dim, self.cond_dim, self.seed = config, dim, cond_dim, seed
+        self.cells = cells or Cells(((1, dim),))
         self.as_shower: Callable[[Tensor, Tensor], Tensor] = _unchanged
 
     def fit_input(self, x: Tensor, cond: Tensor) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from calopipe.config.bounds import Scale, Tiny, Width, Widths
 from calopipe.config.chains import FractionsModel
 from calopipe.config.parts import MODELS
-from calopipe.models.base import Autoencoder, draw, gaussian_kl, mlp
+from calopipe.models.base import Autoencoder, Cells, draw, gaussian_kl, mlp
 
 _TINY = 1e-30  # inside logarithms; float32 holds it
 
@@ -46,8 +46,10 @@ class BernoulliVAE(Autoencoder):
     sees them standardised with the voxels, the decoder as they are.
     """
 
-    def __init__(self, config: BernoulliVAEConfig, dim: int, cond_dim: int, seed: int = 0) -> None:
-        super().__init__(config, dim, cond_dim, seed)
+    def __init__(
+        self, config: BernoulliVAEConfig, dim: int, cond_dim: int, seed: int = 0, cells: Cells | None = None
+    ) -> None:
+        super().__init__(config, dim, cond_dim, seed, cells)
         self.latent_dim = config.latent
         self.encoder = mlp([dim + cond_dim, *config.hidden, 2 * config.latent])
         self.decoder = mlp([config.latent + cond_dim, *reversed(config.hidden), dim])

@@ -1,32 +1,44 @@
 """Conditional VAE whose decoder is a hurdle likelihood: is the voxel hit, and if so, how much energy.
 
-A decoder that returns a mean gives showers without voxel-to-voxel noise, which any classifier sees (thesis section
-4.3.1,
-"reduced randomness of the VAE"). Here the decoder is a distribution that can be drawn from: a Bernoulli variable for
-x > 0 and, given that, a normal in logit x with learned mean and width (log sigma^2 clipped as in the thesis's learned
-decoder width, section 4.3.2). The loss is then a true evidence lower bound for beta = 1. Hurdle models: Mullahy 1986.
+A decoder that returns a mean gives showers without voxel-to-voxel noise, which any classifier sees (INN/VAE thesis,
+section 4.3.1, "reduced randomness of the VAE"). Here the decoder is a distribution that can be drawn from: a Bernoulli
+variable for x > 0 and, given that, a mixture of normals in logit x with learned means and widths (log sigma^2 clipped as
+in the thesis's learned decoder width, section 4.3.2). The loss is then a true evidence lower bound for beta = 1. Hurdle
+models: Mullahy 1986.
+
+Neighbouring cells are hit together, far more often than a latent vector of the whole shower can say. With ``groups`` the
+voxels of a layer are drawn in so many steps, no two neighbours in one, and each step knows the hits and energies of the
+steps before (:mod:`calopipe.models.neighbourhood`). The latent vector is left with what is common to all.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from calopipe import hits
 from calopipe.config.bounds import LogVariances, Tiny, Width, Widths
 from calopipe.config.chains import FractionsModel
 from calopipe.config.parts import MODELS
-from calopipe.models.base import Autoencoder, draw, gaussian_kl, mlp
+from calopipe.models.base import Autoencoder, Cells, draw, gaussian_kl, mlp
+from calopipe.models.neighbourhood import Neighbourhood
 
+#: x of a hit whose energy is rounded to nothing
+TINY = 1e-12
 
 class HurdleVAEConfig(FractionsModel):
     """Settings of :class:`HurdleVAE`."""
 
     hidden: Widths = Field(default_factory=lambda: [512, 512], description="encoder widths; the decoder mirrors")
     latent: Width = Field(50, description="latent dimensions")
+    groups: Literal[1, 2, 4, 8] = Field(
+        1, description="steps in which the voxels of a shower are drawn, each knowing those before; neighbours differ in step"
+    )
+    components: int = Field(1, gt=0, le=16, description="normals in the mixture that a hit's logit is drawn from")
     alpha: Annotated[Tiny, Field(lt=0.5)] = Field(1e-6, description="logit regularisation")
     beta: float = Field(1.0, ge=0, le=1e6, description="weight of the KL term; 1 gives the evidence lower bound")
     cell_prior: float = Field(
@@ -41,17 +53,28 @@ class HurdleVAEConfig(FractionsModel):
 
 @MODELS.register("hurdle_vae", config=HurdleVAEConfig)
 class HurdleVAE(Autoencoder):
-    """x in [0, 1] (layer fractions, 0 where no energy) with conditions (N, cond_dim); all losses in nats per shower."""
+    """x in [0, 1] (layer fractions, 0 where no energy) with conditions (N, cond_dim); all losses in nats per shower.
 
-    def __init__(self, config: HurdleVAEConfig, dim: int, cond_dim: int, seed: int = 0) -> None:
-        super().__init__(config, dim, cond_dim, seed)
+    Where the condition ends with numbers of hits (``cells.hits_given``), showers have just so many in each layer.
+    """
+
+    def __init__(
+        self, config: HurdleVAEConfig, dim: int, cond_dim: int, seed: int = 0, cells: Cells | None = None
+    ) -> None:
+        super().__init__(config, dim, cond_dim, seed, cells)
         self.latent_dim = config.latent
         self.encoder = mlp([2 * dim + cond_dim, *config.hidden, 2 * config.latent], nn.SiLU)
-        self.decoder = mlp([config.latent + cond_dim, *reversed(config.hidden), 3 * dim], nn.SiLU)
+        k = config.components
+        self.numbers = 3 if k == 1 else 1 + 3 * k
+        self.decoder = mlp([config.latent + cond_dim, *reversed(config.hidden), self.numbers * dim], nn.SiLU)
+        self.near = Neighbourhood(self.cells.layer_shapes, config.groups, self.numbers, 2)
         for name in ("mean", "cond_mean"):
             self.register_buffer(name, torch.zeros(dim if name == "mean" else cond_dim))
         for name in ("std", "cond_std"):
             self.register_buffer(name, torch.ones(dim if name == "std" else cond_dim))
+        sizes = torch.tensor(self.cells.layer_sizes)
+        self.register_buffer("sizes", sizes, persistent=False)
+        self.register_buffer("layer_of", torch.arange(len(sizes)).repeat_interleave(sizes), persistent=False)
 
     def fit_input(self, x: Tensor, cond: Tensor) -> None:
         hit = (x > 0).double()
@@ -72,8 +95,15 @@ class HurdleVAE(Autoencoder):
         return torch.log(k) - torch.log1p(-k.clamp(max=1 - 1e-7))
 
     def _cond_logit(self, cond: Tensor) -> Tensor:
-        """First column as it is; the others, fractions, through the logit."""
-        return torch.cat([cond[:, :1], self._logit(cond[:, 1:])], dim=1)
+        """First column as it is; the others, fractions, through the logit, numbers of hits without their noise."""
+        rest = cond[:, 1:]
+        if self.cells.hits_given:
+            rest = torch.cat([rest[:, : -len(self.sizes)], (self._hits(cond) + 0.5) / (self.sizes + 1)], dim=1)
+        return torch.cat([cond[:, :1], self._logit(rest)], dim=1)
+
+    def _hits(self, cond: Tensor) -> Tensor:
+        """Numbers of hits (N, L) that the condition asks for."""
+        return hits.count(cond[:, -len(self.sizes) :], self.sizes)
 
     def _condition(self, cond: Tensor) -> Tensor:
         return (self._cond_logit(cond) - self.cond_mean) / self.cond_std
@@ -87,23 +117,127 @@ class HurdleVAE(Autoencoder):
         mu, logvar = self.encoder(torch.cat([y, hit, self._condition(cond)], dim=1)).chunk(2, dim=1)
         return mu, logvar.clamp(-20, 10)
 
-    def _decode(self, z: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        hit_logit, mean, log_var = self.decoder(torch.cat([z, self._condition(cond)], dim=1)).chunk(3, dim=1)
-        return hit_logit, mean, log_var.clamp(*self.config.log_var_range)
+    def _base(self, z: Tensor, cond: Tensor) -> Tensor:
+        """What the decoder says of all voxels before any is drawn, (N, numbers, D)."""
+        return self.decoder(torch.cat([z, self._condition(cond)], dim=1)).view(len(z), self.numbers, self.dim)
+
+    @property
+    def _k(self) -> int:
+        return self.config.components
+
+    def _split(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits of hits (N, G); log weights, means and log variances (N, K, G) of the logit of a hit's x."""
+        k = self._k
+        mean, log_var = numbers[:, 1 : 1 + k], numbers[:, 1 + k : 1 + 2 * k].clamp(*self.config.log_var_range)
+        weights = numbers[:, 1 + 2 * k :].log_softmax(1) if k > 1 else torch.zeros_like(mean)
+        return numbers[:, 0], weights, mean, log_var
+
+    def _expected(self, base: Tensor) -> tuple[Tensor, Tensor]:
+        """Probability of a hit and mean of a hit's standardised logit (N, D), before any voxel is drawn."""
+        logit, weights, mean, _ = self._split(base)
+        return torch.sigmoid(logit), (weights.exp() * mean).sum(1)
 
     def decode(self, z: Tensor, cond: Tensor) -> Tensor:
-        hit_logit, mean, log_var = self._decode(z, cond)
-        hit = torch.rand_like(hit_logit) < torch.sigmoid(hit_logit)
-        k = torch.sigmoid(draw(mean, log_var) * self.std + self.mean)
-        x = ((k - self.config.alpha) / (1 - 2 * self.config.alpha)).clamp(0, 1)
-        return torch.where(hit, x, torch.zeros_like(x))
+        base = self._base(z, cond)
+        p, average = self._expected(base)
+        x, known, left = torch.zeros_like(p), base.new_zeros(len(z), 2, self.dim), p.clone()
+        wanted = self._hits(cond) if self.cells.hits_given else None
+        for group, columns in enumerate(self.near.columns):
+            rate = self._rate(wanted, left)
+            logit, weights, mean, log_var = self._split(self.near(group, base, known, rate))
+            left[:, columns] = 0
+            hit = self._draw_hits(logit, columns, wanted, left)
+            y = draw_mixture(weights, mean, log_var)
+            k = torch.sigmoid(y * self.std[columns] + self.mean[columns])
+            share = ((k - self.config.alpha) / (1 - 2 * self.config.alpha)).clamp(TINY if wanted is not None else 0, 1)
+            x[:, columns] = torch.where(hit, share, torch.zeros_like(share))
+            hit = hit.to(x.dtype)
+            known[:, 0, columns] = hit - p[:, columns]
+            known[:, 1, columns] = hit * (y - average[:, columns])
+            if wanted is not None:
+                wanted = wanted - self._by_layer(hit, columns)
+        return x
+
+    def _rate(self, wanted: Tensor | None, left: Tensor) -> Tensor:
+        """Hits per voxel (N, D) wanted (N, L) in a layer beyond the sum of the probabilities `left` (N, D)."""
+        if wanted is None:
+            return torch.zeros_like(left)
+        every = torch.arange(self.dim, device=left.device)
+        room = self._by_layer((left > 0).to(left.dtype), every).clamp(min=1)
+        return ((wanted - self._by_layer(left, every)) / room)[:, self.layer_of]
+
+    def _by_layer(self, x: Tensor, columns: Tensor) -> Tensor:
+        """Sums (N, L) of x (N, G) over the columns of each layer."""
+        return x.new_zeros(len(x), len(self.sizes)).index_add_(1, self.layer_of[columns], x)
+
+    def _draw_hits(self, logit: Tensor, columns: Tensor, wanted: Tensor | None, left: Tensor) -> Tensor:
+        """Mask (N, G) of a group's hits: independent or, where `wanted` (N, L) hits remain, as many as the rest can take.
+
+        A number of hits is met by Pareto sampling (Rosen 1997): the largest of logits plus logistic noise, of which
+        independent hits are those above 0. It comes close to independent hits given their number.
+        """
+        key = logit + torch.logit(torch.rand_like(logit), eps=1e-6)
+        if wanted is None:
+            return key > 0
+        n = self._share(logit, key, columns, wanted, left)
+        hit, layers = torch.zeros_like(key, dtype=torch.bool), self.layer_of[columns]
+        for i in range(len(self.sizes)):
+            of_layer = (layers == i).nonzero()[:, 0]
+            if len(of_layer):
+                hit[:, of_layer] = hits.largest(key[:, of_layer], n[:, i])
+        return hit
+
+    def _share(self, logit: Tensor, key: Tensor, columns: Tensor, wanted: Tensor, left: Tensor) -> Tensor:
+        """How many of the `wanted` (N, L) hits fall into a group, if those of group and rest were independent.
+
+        Given their sum, the number in the group is its own expectation plus its share of what both expectations miss the
+        sum by, in proportion to the variances; its spread is that of the free number, less what the sum fixes.
+        """
+        every, p = torch.arange(self.dim, device=left.device), torch.sigmoid(logit)
+        room = self._by_layer((left > 0).to(left.dtype), every)
+        own, rest = self._by_layer(p, columns), self._by_layer(left, every)
+        own_var = self._by_layer(p * (1 - p), columns)
+        rest_var = self._by_layer(left * (1 - left), every)
+        share = own_var / (own_var + rest_var).clamp(min=1e-12)
+        noise = self._by_layer((key > 0).to(key.dtype), columns) - own
+        n = own + share * (wanted - own - rest) + (1 - share).clamp(min=0).sqrt() * noise
+        size = self._by_layer(torch.ones_like(p), columns)
+        n = (n + torch.rand_like(n) - 0.5).round()
+        return torch.minimum(torch.minimum(torch.maximum(n, (wanted - room).clamp(min=0)), wanted), size)
 
     def loss(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
         mu, logvar = self.encode(x, cond)
-        hit_logit, mean, log_var = self._decode(draw(mu, logvar), cond)
+        base = self._base(draw(mu, logvar), cond)
         y, hit = self._standardised(x)
-        occupancy = functional.binary_cross_entropy_with_logits(hit_logit, hit, reduction="sum") / x.shape[0]
-        energy = (0.5 * hit * ((y - mean).square() * (-log_var).exp() + log_var)).sum() / x.shape[0]
+        p, average = self._expected(base)
+        known = torch.stack([hit - p, hit * (y - average)], dim=1)
+        occupancy, energy = x.new_zeros(()), x.new_zeros(())
+        wanted, left = (self._hits(cond) if self.cells.hits_given else None), p
+        for group, columns in enumerate(self.near.columns):
+            logit, weights, mean, log_var = self._split(self.near(group, base, known, self._rate(wanted, left)))
+            a, h = y[:, columns], hit[:, columns]
+            occupancy = occupancy + functional.binary_cross_entropy_with_logits(logit, h, reduction="sum")
+            log_p = weights - 0.5 * ((a[:, None] - mean).square() * (-log_var).exp() + log_var)
+            log_p = log_p.logsumexp(1) if self._k > 1 else log_p[:, 0]
+            energy = energy - (h * log_p).sum()
+            left = left.index_fill(1, columns, 0)
+            if wanted is not None:
+                wanted = wanted - self._by_layer(h, columns)
+        occupancy, energy = occupancy / len(x), energy / len(x)
         kl = gaussian_kl(mu, logvar).mean()
         loss = occupancy + energy + self.config.beta * kl
+        if self.config.groups > 1:  # what is expected before any voxel is drawn must be right too
+            later = torch.cat(list(self.near.columns[1:]))
+            loss = loss + functional.binary_cross_entropy_with_logits(
+                self._split(base)[0][:, later], hit[:, later], reduction="sum"
+            ) / len(x)
         return {"loss": loss, "occupancy": occupancy.detach(), "energy": energy.detach(), "kl": kl.detach()}
+
+
+def draw_mixture(weights: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
+    """Values (N, G) of mixtures of normals with log weights, means and log variances (N, K, G)."""
+    if weights.shape[1] == 1:
+        return draw(mean[:, 0], log_var[:, 0])
+    gumbel = -torch.empty_like(weights).exponential_().log()  # the largest sum is a draw from the weights
+    chosen = (weights + gumbel).argmax(1, keepdim=True)
+    return draw(mean.gather(1, chosen)[:, 0], log_var.gather(1, chosen)[:, 0])

@@ -22,10 +22,20 @@ from calopipe.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Layout:
-    """What steps may know of the detector: voxels per layer in file order, and the readout threshold in MeV."""
+    """What steps may know of the detector.
 
-    layer_sizes: tuple[int, ...]
+    Attributes:
+        layer_shapes: cells of each layer along its first and second index, (n_alpha, n_r) or (n_x, n_y).
+        threshold_MeV: readout threshold.
+    """
+
+    layer_shapes: tuple[tuple[int, int], ...]
     threshold_MeV: float
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Voxels per layer, in file order."""
+        return tuple(a * b for a, b in self.layer_shapes)
 
     @property
     def n_voxels(self) -> int:
@@ -52,10 +62,12 @@ class Step(nn.Module):
             so that network must have a likelihood (:attr:`calopipe.models.base.GenerativeModel.likelihood`).
         bijective: no two x (of all real numbers) are mapped to one, and the log-det is exact for each; a learnable step may
             have such steps behind it. Both are marks: repeat them in the class body where they are inherited.
+        gives_hits: the condition that the step gives ends with the numbers of hits of the layers.
     """
 
     learnable: ClassVar[bool] = False
     bijective: ClassVar[bool] = False
+    gives_hits: bool = False
 
     def __init__(self, config: Any, layout: Layout, dim: int, cond_dim: int) -> None:
         super().__init__()
@@ -150,6 +162,12 @@ def build_chain(settings: Sequence[Mapping[str, Any]], layout: Layout, dim: int,
         steps.append(step)
         width, cond_width = step.dim_out, step.cond_dim_out
     return Chain(steps, dim, cond_dim)
+
+
+def require_at_least(step: str, found: int, voxels: int) -> None:
+    """Raise CheckpointError when fewer than `voxels` columns reach a step that acts on all voxels."""
+    if found < voxels:
+        raise CheckpointError(f"preprocessing step {step}: expected at least {voxels} columns, found {found}")
 
 
 def require_width(step: str, found: int, expected: int) -> None:

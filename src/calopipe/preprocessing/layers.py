@@ -1,14 +1,21 @@
-"""Layer normalisation with extra dimensions (thesis eq. 4; after CaloFlow, arXiv:2106.05285)."""
+"""Layer normalisation with extra dimensions (INN/VAE thesis, eq. 4; after CaloFlow, arXiv:2106.05285), and the numbers of hits.
+
+Layer energies and numbers of hits beside the normalised voxels: Buss et al., CaloClouds 3 and AllShowers, draw both
+first and make showers meet them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from calopipe import hits
 from calopipe.config.bounds import Share
 from calopipe.config.chains import Columns, StepSettings
 from calopipe.config.parts import STEPS
@@ -29,10 +36,25 @@ class LayerNormaliseConfig(StepSettings):
     )
     extras_scale: Share = Field(1.0, description="factor on the other u (0.9 in the published VAE)")
     fill_layers: bool = Field(False, description="give empty layers a random energy below the threshold, in u only")
+    hits: bool = Field(
+        False,
+        description="append the number of hits of each layer too; x are then shares of what a layer's hits have above the "
+        "threshold, and the inverse keeps just so many voxels, the largest ones",
+    )
+    voxels: Literal["fractions", "energies"] = Field(
+        "fractions",
+        description="fractions of the layer's energy; or energies as they are, whose hits the inverse scales to the layer's "
+        "energy: the threshold is then at one place for all showers (the step censored needs that)",
+    )
 
     def widths(self, dim: int, cond_dim: int, n_layers: int) -> tuple[int, int]:
         """Columns of x and of the condition that leave the step."""
-        return (dim + n_layers, cond_dim) if self.extras == "data" else (dim, cond_dim + n_layers)
+        n = self.n_extras(n_layers)
+        return (dim + n, cond_dim) if self.extras == "data" else (dim, cond_dim + n)
+
+    def n_extras(self, n_layers: int) -> int:
+        """Columns that the step appends."""
+        return (2 if self.hits else 1) * n_layers
 
     def after(self, given: Columns) -> Columns:
         if not given.energies or given.dim != given.n_voxels:
@@ -40,8 +62,15 @@ class LayerNormaliseConfig(StepSettings):
         if not given.raw_energy:
             raise ValueError("needs the incident energy in MeV, found its logarithm; expected log_condition after it")
         dim, cond_dim = self.widths(given.dim, given.cond_dim, given.n_layers)
-        data = self.extras == "data"
-        return replace(given, dim=dim, cond_dim=cond_dim, energies=False, fractions=True, extras=data, unit_extras=data)
+        if (self.hits or self.voxels == "energies") and given.threshold_MeV <= 0:
+            raise ValueError("needs a readout threshold above 0, found 0")
+        if self.hits and self.voxels == "energies":
+            raise ValueError("needs hits: false beside voxels: energies, found both")
+        data, energies = self.extras == "data", self.voxels == "energies"
+        return replace(
+            given, dim=dim, cond_dim=cond_dim, energies=energies, fractions=not energies, extras=data, unit_extras=data,
+            hits=self.hits and data,
+        )  # fmt: skip
 
 
 @STEPS.register("layer_normalise", config=LayerNormaliseConfig)
@@ -53,6 +82,12 @@ class LayerNormalise(Step):
     the condition (N, 1) becomes (N, 1 + L). The inverse renormalises each layer to the energy that u gives it, so the
     total agrees with u_1 whatever the fractions are. The log-det is that of the map of voxels to (fractions, u) with
     the last fraction of each layer left out, which is not a square map: it is reported as 0.
+
+    With ``hits`` the numbers of hits n_l of the layers (voxels of at least the threshold t) follow u, dequantised:
+    h_l = (n_l + r) / (V_l + 1), r uniform in [0, 1), drawn anew at every call. Only hits enter the energies then. The
+    inverse keeps the n_l largest voxels of a layer, of at least t each, whose energies add up to E_l: numbers of hits
+    and energies are met exactly. Where the two contradict each other the hits win: E_l is at least n_l t, and a layer
+    without hits has no energy.
     """
 
     def __init__(self, config: LayerNormaliseConfig, layout: Layout, dim: int, cond_dim: int) -> None:
@@ -62,18 +97,42 @@ class LayerNormalise(Step):
         u_scale = torch.full((n_layers,), config.extras_scale)
         u_scale[0] = config.ratio_scale
         self.register_buffer("u_scale", u_scale, persistent=False)
+        self.n_extras = config.n_extras(n_layers)
         self.dim_out, self.cond_dim_out = config.widths(dim, cond_dim, n_layers)
+        self.gives_hits = config.hits and config.extras == "condition"
+        self.register_buffer("sizes", torch.tensor(layout.layer_sizes), persistent=False)
+        self.cut = float(np.float32(layout.threshold_MeV))  # files are thresholded in float32
 
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         parts = x.split(self.layout.layer_sizes, dim=1)
-        energies = torch.stack([p.sum(1) for p in parts], dim=1)
-        norm = self.config.scale / (energies + _TINY)
-        fractions = torch.cat([p * n[:, None] for p, n in zip(parts, norm.T, strict=True)], dim=1)
+        absolute = self.config.voxels == "energies"
+        if absolute:
+            energies, extras = torch.stack([(p * (p >= self.cut)).sum(1) for p in parts], dim=1), []
+        elif self.config.hits:
+            parts, energies, extras = self._with_hits(parts)
+        else:
+            energies, extras = torch.stack([p.sum(1) for p in parts], dim=1), []
+        if not (absolute or self.config.hits):
+            norm = self.config.scale / (energies + _TINY)
+            parts = [p * n[:, None] for p, n in zip(parts, norm.T, strict=True)]
         u = ratios_of(self._fill(energies), cond[:, :1]) * self.u_scale
+        fractions, u = torch.cat(list(parts), dim=1), torch.cat([u, *extras], dim=1)
         logdet = x.new_zeros(x.shape[0])
         if self.config.extras == "data":
             return torch.cat([fractions, u], dim=1), cond, logdet
         return fractions, torch.cat([cond, u], dim=1), logdet
+
+    def _with_hits(self, parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor, list[Tensor]]:
+        """Shares of the energy above the threshold, layer by layer, energies of the hits (N, L), [h (N, L)]."""
+        hit = [p >= self.cut for p in parts]
+        energies = torch.stack([(p * h).sum(1) for p, h in zip(parts, hit, strict=True)], dim=1)
+        n = torch.stack([h.sum(1) for h in hit], dim=1).to(energies.dtype)
+        rest = (energies - n * self.cut).clamp(min=_TINY)
+        shares = [
+            torch.where(mask, (p - self.cut) / e[:, None] * self.config.scale + _TINY, torch.zeros_like(p))
+            for p, mask, e in zip(parts, hit, rest.T, strict=True)
+        ]
+        return shares, energies, [hits.dequantise(n, self.sizes)]
 
     def _fill(self, energies: Tensor) -> Tensor:
         if not self.config.fill_layers:
@@ -82,15 +141,39 @@ class LayerNormalise(Step):
         return torch.where(energies <= 0, fill, energies)
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
-        n_layers = len(self.layout.layer_sizes)
         if self.config.extras == "data":
-            x, u = x[:, :-n_layers], x[:, -n_layers:]
+            x, u = x[:, : -self.n_extras], x[:, -self.n_extras :]
         else:
-            cond, u = cond[:, :-n_layers], cond[:, -n_layers:]
-        energies = energies_of(u / self.u_scale, cond[:, :1])
+            cond, u = cond[:, : -self.n_extras], cond[:, -self.n_extras :]
+        n_layers = len(self.layout.layer_sizes)
+        energies = energies_of(u[:, :n_layers] / self.u_scale, cond[:, :1])
         parts = [p.clamp(min=0) for p in x.split(self.layout.layer_sizes, dim=1)]
-        showers = [p * (e / (p.sum(1) + _TINY))[:, None] for p, e in zip(parts, energies.T, strict=True)]
+        if self.config.voxels == "energies":
+            showers = [self._scale_hits(p, e) for p, e in zip(parts, energies.T, strict=True)]
+        elif self.config.hits:
+            n = hits.count(u[:, n_layers:], self.sizes)
+            showers = [self._keep(p, e, k) for p, e, k in zip(parts, energies.T, n.T, strict=True)]
+        else:
+            showers = [p * (e / (p.sum(1) + _TINY))[:, None] for p, e in zip(parts, energies.T, strict=True)]
         return torch.cat(showers, dim=1), cond
+
+    def _scale_hits(self, x: Tensor, energy: Tensor) -> Tensor:
+        """Hits of x (N, V) in MeV, their energies above the threshold scaled so that they add up to `energy` (N,) in MeV.
+
+        Where that is less than the threshold of each hit, they keep their energies.
+        """
+        hit = x >= self.cut
+        above = (x - self.cut) * hit
+        rest, total = energy - hit.sum(1) * self.cut, above.sum(1)
+        factor = torch.where((rest > 0) & (total > 0), rest / (total + _TINY), torch.ones_like(rest))
+        return torch.where(hit, self.cut + above * factor[:, None], torch.zeros_like(x))
+
+    def _keep(self, x: Tensor, energy: Tensor, n: Tensor) -> Tensor:
+        """The n (N,) largest of shares x (N, V), made layers of `energy` (N,) in MeV; each hit has at least the threshold."""
+        hit = hits.largest(x, n)
+        share = torch.where(hit, x.clamp(min=_TINY), torch.zeros_like(x))
+        rest = (energy - n * self.cut).clamp(min=0)
+        return torch.where(hit, self.cut + share * (rest / (share.sum(1) + _TINY))[:, None], torch.zeros_like(x))
 
 
 def ratios_of(energies: Tensor, incident: Tensor) -> Tensor:

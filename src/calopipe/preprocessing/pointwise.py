@@ -23,7 +23,9 @@ class LogitConfig(StepSettings):
         1e-6, description="regularisation at 0 (and at 1 unless alpha_1 is given)"
     )
     alpha_1: Tiny | None = Field(None, description="regularisation at 1; the split form alpha + x (1 - alpha_1)")
-    columns: Literal["all", "extras"] = Field("all", description="all columns, or only the last n_layers of them")
+    columns: Literal["all", "extras", "extras_and_hits"] = Field(
+        "all", description="all columns; or only the energy ratios u at their end; or u and the numbers of hits after them"
+    )
 
     @model_validator(mode="after")
     def _leaves_room(self) -> LogitConfig:
@@ -32,13 +34,15 @@ class LogitConfig(StepSettings):
         return self
 
     def after(self, given: Columns) -> Columns:
-        if self.columns == "extras" and not given.unit_extras:
+        if self.columns != "all" and (self.columns == "extras_and_hits") != given.hits and given.extras:
+            raise ValueError(f"needs columns: {'extras_and_hits' if given.hits else 'extras'}, found {self.columns}")
+        if self.columns != "all" and not given.unit_extras:
             what = "none" if not given.extras else "some that another step has mapped already"
             raise ValueError(f"needs energy ratios u in its last columns (layer_normalise makes them), found {what}")
         if self.columns == "all" and not (given.fractions and (given.unit_extras or not given.extras)):
             what = "energies in MeV" if given.energies else "values below 0 and above 1"
             raise ValueError(f"needs fractions in [0, 1] (after layer_normalise), found {what}")
-        return given.mapped(self.columns)
+        return given.mapped("all" if self.columns == "all" else "extras")
 
 
 @STEPS.register("logit", config=LogitConfig)
@@ -56,7 +60,8 @@ class Logit(Step):
         self.high = config.alpha if config.alpha_1 is None else config.alpha_1
         self.slope = 1 - self.low - self.high
 
-        self.first = 0 if config.columns == "all" else dim - len(layout.layer_sizes)
+        extras = {"all": dim, "extras": len(layout.layer_sizes), "extras_and_hits": 2 * len(layout.layer_sizes)}
+        self.first = dim - extras[config.columns]
 
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         left, x = x[:, : self.first], x[:, self.first :].clamp(0, 1)

@@ -22,7 +22,7 @@ from calopipe.config.base import validate
 from calopipe.config.parts import MODELS
 from calopipe.errors import CalopipeError, CheckpointError
 from calopipe.io.conditions import TrainedRange
-from calopipe.models.base import Autoencoder, EnergyRegressor, GenerativeModel
+from calopipe.models.base import Autoencoder, Cells, EnergyRegressor, GenerativeModel
 from calopipe.preprocessing import Chain, Layout, build_chain
 from calopipe.training.schema import FORMAT, Kind, at_most, check_content, check_finite, check_weights
 from calopipe.training.sealed import UNSEALED, read_sealed, write_sealed
@@ -108,7 +108,10 @@ def build_network(
     config_class = MODELS.config_class(name)
     values = {k: v for k, v in settings["model"].items() if k != "name"}
     config = validate(config_class, values, name) if config_class else None
-    model = MODELS.get(name)(config, chain.dim_out, chain.cond_dim_out, seed)
+    cls, given = MODELS.get(name), {}
+    if issubclass(cls, Autoencoder):
+        given["cells"] = Cells(layout.layer_shapes, any(step.gives_hits for step in chain.steps))
+    model = cls(config, chain.dim_out, chain.cond_dim_out, seed, **given)
     expected = {"autoencoder": Autoencoder, "regressor": EnergyRegressor}.get(kind, GenerativeModel)
     if not isinstance(model, expected):
         raise CheckpointError(f"model '{name}' is no {expected.__name__}, but is used as {kind}")
@@ -129,7 +132,7 @@ def save_network(path: Path, network: Network, history: list[dict[str, float]]) 
         "kind": network.kind,
         "settings": network.settings,
         "geometry": network.geometry,
-        "layer_sizes": list(network.layout.layer_sizes),
+        "layer_shapes": [list(shape) for shape in network.layout.layer_shapes],
         "threshold_MeV": float(network.layout.threshold_MeV),
         "dim": network.dim,
         "cond_dim": network.cond_dim,
@@ -178,7 +181,7 @@ def load_network(path: Path, kind: Kind | None = None, device: str | torch.devic
 
 
 def _rebuild(content: dict[str, Any]) -> Network:
-    layout = Layout(tuple(content["layer_sizes"]), content["threshold_MeV"])
+    layout = Layout(tuple((a, b) for a, b in content["layer_shapes"]), content["threshold_MeV"])
     keys = ("kind", "settings", "geometry")
     rest = ("dim", "cond_dim", "seed", "extra")
     stored = sum(value.numel() for part in ("chain", "model") for value in content[part].values())

@@ -85,7 +85,7 @@ class Content(_Strict):
     kind: Kind
     settings: _Settings
     geometry: _Geometry
-    layer_sizes: list[_Positive] = Field(min_length=1)
+    layer_shapes: list[Annotated[list[_Positive], Field(min_length=2, max_length=2)]] = Field(min_length=1)
     threshold_MeV: float = Field(ge=0)
     dim: _Positive
     cond_dim: _Positive
@@ -104,8 +104,9 @@ class Content(_Strict):
             raise ValueError(
                 f"extra: {'no facts' if latent else 'latents and latent_dim'} expected of kind {self.kind}"
             )
-        if not latent and self.dim != sum(self.layer_sizes):
-            raise ValueError(f"dim: expected {sum(self.layer_sizes)}, the sum of layer_sizes, found {self.dim}")
+        voxels = sum(a * b for a, b in self.layer_shapes)
+        if not latent and self.dim != voxels:
+            raise ValueError(f"dim: expected {voxels}, the cells of layer_shapes, found {self.dim}")
         return self
 
 

@@ -114,7 +114,8 @@ def _train(
         torch.set_num_threads(job.threads)
     training, (train, val), seed = Training.model_validate(settings["training"]), tensors, job.seed
     pick_device(training.device)  # one that is not there is said before anything is fitted
-    layout = Layout(geometry.layer_sizes, geometry.threshold_MeV if job.threshold_MeV is None else job.threshold_MeV)
+    threshold = geometry.threshold_MeV if job.threshold_MeV is None else job.threshold_MeV
+    layout = Layout(tuple(layer.shape for layer in geometry.layers), threshold)
     torch.manual_seed(seeds.derive(seed, kind, "weights"))
     x, cond = assemble(*(t[fit_rows(len(t), seed)] for t in train))
     facts = {"name": geometry.name, "hash": geometry.hash}
