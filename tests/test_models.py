@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 SMALL = {
     "inn": {"blocks": 2, "hidden": [8], "bins": 4},
     "bernoulli_vae": {"hidden": [16, 8], "latent": 3},
-    "hurdle_vae": {"hidden": [16, 8], "latent": 3},
+    "hurdle_vae": {"hidden": [16, 8], "latent": 3},  # its groups, mixtures and numbers of hits: test_neighbourhood.py
     "regressor": {"grid": [1, 5, 2], "features": 4},
     "regressor_plus": {"grid": [1, 5, 2], "features": 4},
 }
@@ -106,7 +106,9 @@ def fitted_vae(steps: list[dict], threshold: float) -> tuple[Network, torch.Tens
     incident = 10 * x.sum(1, keepdim=True).clamp(min=0.1)
     torch.manual_seed(0)
     settings = {"preprocessing": steps, "model": {"name": "bernoulli_vae", **SMALL["bernoulli_vae"]}}
-    network = build_network("autoencoder", settings, {"name": "g", "hash": "h"}, Layout(((2, 3), (2, 2)), threshold), 10, 1, 0)
+    network = build_network(
+        "autoencoder", settings, {"name": "g", "hash": "h"}, Layout(((2, 3), (2, 2)), threshold), 10, 1, 0
+    )
     with torch.no_grad():
         network.chain.fit(x, incident)
         network.model.fit_input(*network.chain(x, incident)[:2])

@@ -17,6 +17,17 @@ CHAINS = {
     "noise": [{"step": "noise", "width": 1e-9, "threshold": 0.005}],
     "fill_empty": [{"step": "fill_empty"}],
     "fill_empty_gap": [{"step": "fill_empty", "gap": 1.0, "decades": 0.25}],
+    "hits": [{"step": "layer_normalise", "hits": True, "fill_layers": True}],
+    "hits_condition": [{"step": "layer_normalise", "hits": True, "extras": "condition"}],
+    "energies": [{"step": "layer_normalise", "voxels": "energies"}],
+    "censored": [{"step": "censored"}],
+    "censored_inn": [
+        {"step": "layer_normalise", "voxels": "energies", "ratio_scale": 0.9, "fill_layers": True},
+        "censored",
+        {"step": "logit", "alpha": 1e-7, "columns": "extras"},
+        "standardise",
+        "log_condition",
+    ],
     "log": [{"step": "log", "alpha": 1e-6}],
     "standardise": [{"step": "standardise"}],
     "affine": [{"step": "affine"}],
@@ -78,6 +89,62 @@ def test_log_det_agrees_with_autograd(name: str) -> None:
     jacobian = torch.autograd.functional.jacobian(lambda v: chain(v, cond)[0].sum(0), x)
     expected = torch.stack([jacobian[:, i, :].slogdet()[1] for i in range(5)])
     torch.testing.assert_close(chain(x, cond)[2], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_log_det_of_censored_hits_agrees_with_autograd() -> None:
+    x, cond = showers()
+    chain = build_chain([{"step": "censored"}], LAYOUT, 13, 1).double()
+    chain.fit(x, cond)
+    x, cond = torch.where(x > 0, x, x.amax(1, keepdim=True) / 2)[:5], cond[:5]
+    jacobian = torch.autograd.functional.jacobian(lambda v: chain(v, cond)[0].sum(0), x)
+    expected = torch.stack([jacobian[:, i, :].slogdet()[1] for i in range(5)])
+    torch.testing.assert_close(chain(x, cond)[2], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_censored_voxels_are_standard_normal_and_empty_ones_lie_below_all_hits() -> None:
+    generator = torch.Generator().manual_seed(1)
+    cond = 1e3 * (1 + 19 * torch.rand(8000, 1, generator=generator, dtype=torch.float64))
+    latent = torch.randn(8000, 13, generator=generator, dtype=torch.float64) + 0.3 * (cond / 1e3).log() - 1
+    x = torch.where(latent > 0, 0.01 * (3 * latent).exp(), torch.zeros_like(latent))
+    chain = build_chain([{"step": "censored"}], LAYOUT, 13, 1).double()
+    chain.fit(x, cond)
+    g = chain(x, cond)[0]
+    assert g.mean(0).abs().max() < 0.05 and (g.std(0) - 1).abs().max() < 0.05
+    for energies in (cond[:, 0] < 5e3, cond[:, 0] > 1.5e4):  # the occupancy's dependence on the energy is taken out
+        assert g[energies].mean(0).abs().max() < 0.15
+    at = cond[:1].expand(2, 1)  # one incident energy: whatever is empty is below whatever is hit
+    for column in range(13):
+        soft = torch.zeros(2, 13, dtype=torch.float64)
+        soft[1, column] = 0.0101
+        empty, hit = chain(soft, at)[0][:, column]
+        assert empty < hit
+
+
+def test_numbers_of_hits_and_energies_are_met_exactly() -> None:
+    """Whatever a network makes of the shares: as many hits as h says, energies as u says, no hit below the threshold."""
+    x, cond = showers()
+    chain = build_chain(as_items(CHAINS["hits"]), LAYOUT, 13, 1).double()
+    y, c, _ = chain(x, cond)
+    y[:, :13] = torch.rand(64, 13, dtype=torch.float64)
+    back, _ = chain.inverse(y, c)
+    first = 0
+    for size in LAYOUT.layer_sizes:
+        made, true = back[:, first : first + size], x[:, first : first + size]
+        assert torch.equal((made > 0).sum(1), (true > 0).sum(1))
+        torch.testing.assert_close(made.sum(1), true.sum(1), rtol=1e-6, atol=1e-4)
+        first += size
+    assert back[back > 0].min() >= LAYOUT.threshold_MeV * (1 - 1e-6)
+
+
+def test_hits_win_where_they_contradict_the_energy() -> None:
+    chain = build_chain(as_items(CHAINS["hits"]), LAYOUT, 13, 1).double()
+    x, cond = showers(1)
+    y, c, _ = chain(x, cond)
+    y[:, 13 + 3 :] = torch.tensor([[0.5 / 7, 4.5 / 5, 1.5 / 4]], dtype=torch.float64)  # no hit, all four, one
+    y[:, 13] = 1e-9  # hardly any energy
+    back, _ = chain.inverse(y, c)
+    assert (back > 0).sum(1).item() == 5 and (back[:, :6] == 0).all()
+    torch.testing.assert_close(back[back > 0], torch.full((5,), 0.01, dtype=torch.float64), rtol=1e-2, atol=0)
 
 
 @pytest.mark.parametrize("alpha_1", [None, 0.1])

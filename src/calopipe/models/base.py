@@ -10,37 +10,9 @@ import torch
 from torch import Tensor, nn
 
 
-class GenerativeModel(nn.Module):
-    """A conditional density that can be sampled. Subclasses MUST give one row per row of `cond`, in order.
-
-    Args:
-        config: the model's settings.
-        dim: columns of x. cond_dim: columns of cond.
-        seed: seed of whatever is drawn when the model is built (weights are drawn from torch's global generator).
-
-    Attributes:
-        likelihood: the loss is the mean of -log p(x | cond) in nats, so that the log-det of a learnable preprocessing step
-            belongs into it. A mark: to be said in the class body of each model that has one.
-    """
-
-    likelihood: ClassVar[bool] = False
-
-    def __init__(self, config: Any, dim: int, cond_dim: int, seed: int = 0) -> None:
-        super().__init__()
-        self.config, self.dim, self.cond_dim, self.seed = config, dim, cond_dim, seed
-
-    def loss(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
-        """Scalars to log; the one called ``loss`` is minimised. x (N, dim), cond (N, cond_dim)."""
-        raise NotImplementedError
-
-    def sample(self, cond: Tensor) -> Tensor:
-        """Draw x (N, dim) given cond (N, cond_dim)."""
-        raise NotImplementedError
-
-
 @dataclass(frozen=True)
 class Cells:
-    """What an autoencoder may know of its input.
+    """What a network may know of its input.
 
     Attributes:
         layer_shapes: cells of each layer along its first and second index; the columns of x are the layers one after another,
@@ -56,6 +28,35 @@ class Cells:
     def layer_sizes(self) -> tuple[int, ...]:
         """Cells of each layer."""
         return tuple(a * b for a, b in self.layer_shapes)
+
+
+class GenerativeModel(nn.Module):
+    """A conditional density that can be sampled. Subclasses MUST give one row per row of `cond`, in order.
+
+    Args:
+        config: the model's settings.
+        dim: columns of x. cond_dim: columns of cond.
+        cells: what the columns of x are; None for latents.
+        seed: seed of whatever is drawn when the model is built (weights are drawn from torch's global generator).
+
+    Attributes:
+        likelihood: the loss is the mean of -log p(x | cond) in nats, so that the log-det of a learnable preprocessing step
+            belongs into it. A mark: to be said in the class body of each model that has one.
+    """
+
+    likelihood: ClassVar[bool] = False
+
+    def __init__(self, config: Any, dim: int, cond_dim: int, seed: int = 0, cells: Cells | None = None) -> None:
+        super().__init__()
+        self.config, self.dim, self.cond_dim, self.seed, self.cells = config, dim, cond_dim, seed, cells
+
+    def loss(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
+        """Scalars to log; the one called ``loss`` is minimised. x (N, dim), cond (N, cond_dim)."""
+        raise NotImplementedError
+
+    def sample(self, cond: Tensor) -> Tensor:
+        """Draw x (N, dim) given cond (N, cond_dim)."""
+        raise NotImplementedError
 
 
 class Autoencoder(nn.Module):

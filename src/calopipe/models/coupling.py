@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from FrEIA.framework import SequenceINN
 from FrEIA.modules import InvertibleModule
 from torch import Tensor, nn
 
+from calopipe.models.neighbourhood import LatticeTerm, lattice_columns
 from calopipe.models.rqs_compiled import couple
 from calopipe.models.splines import Spline
 
@@ -55,6 +56,16 @@ def subnet(inputs: int, hidden: Sequence[int], outputs: int, zero: bool = True, 
     return nn.Sequential(*layers)
 
 
+class Lattice(NamedTuple):
+    """Which cells of a detector a coupling block transforms: shapes of the layers, the colour (i + j) mod 2 of the cells,
+    and the width of the networks that see their neighbours (:class:`~calopipe.models.neighbourhood.LatticeTerm`).
+    """
+
+    shapes: tuple[tuple[int, int], ...]
+    colour: int
+    width: int
+
+
 class Coupling(InvertibleModule):
     """Base of the one-sided blocks; subclasses give `per_column` numbers to each transformed column.
 
@@ -62,6 +73,7 @@ class Coupling(InvertibleModule):
         dims_in, dims_c: FrEIA's shapes, ``[(D,)]`` and ``[(C,)]`` or none.
         active: the T columns to transform; D - T > 0 others are passed on.
         hidden: widths of the sub-network. zero_init: start as the identity. dropout: of its hidden neurons, in training.
+        lattice: the term beside the sub-network that sees the neighbours of each voxel; None: there is none.
     """
 
     def __init__(
@@ -74,6 +86,7 @@ class Coupling(InvertibleModule):
         hidden: Sequence[int] = (256, 256),
         zero_init: bool = True,
         dropout: float = 0.0,
+        lattice: Lattice | None = None,
     ) -> None:
         super().__init__(dims_in, dims_c)
         dim = self.dims_in[0][0]
@@ -94,6 +107,9 @@ class Coupling(InvertibleModule):
         inputs = dim - len(chosen) + sum(shape[0] for shape in self.dims_c)
         self.per_column = per_column
         self.net = subnet(inputs, hidden, per_column * len(chosen), zero_init, dropout)
+        self.near = None
+        if lattice is not None:
+            self.near = LatticeTerm(lattice.shapes, lattice.colour, chosen, per_column, lattice.width)
 
     def numbers(self, x: Tensor, c: Iterable[Tensor] | None) -> Tensor:
         """The sub-network's output (N, per_column, T) for the columns of x that are passed on, and the condition."""
@@ -101,7 +117,8 @@ class Coupling(InvertibleModule):
         given = [x.index_select(1, self.passive).to(kind), *(part.to(kind) for part in c or ())]
         out = self.net(torch.cat(given, 1) if len(given) > 1 else given[0])
         out = out if out.dtype == torch.float64 else out.float()
-        return out.view(x.shape[0], self.per_column, len(self.active))
+        out = out.view(x.shape[0], self.per_column, len(self.active))
+        return out if self.near is None else self.near(x.to(kind), out)
 
     def transform(self, x: Tensor, numbers: Tensor, rev: bool) -> tuple[Tensor, Tensor]:
         """z (N, D) and the log-determinant (N,) of the direction computed."""
@@ -143,12 +160,13 @@ class RQSCoupling(Coupling):
         backend: str = "auto",
         zero_init: bool = True,
         dropout: float = 0.0,
+        lattice: Lattice | None = None,
     ) -> None:
         if heat is None:
             heat = 1 / math.sqrt(hidden[-1]) if len(hidden) else 1.0
         spline = Spline(bounds, min_bin, min_derivative, heat)
         spline.bins(3 * bins - 1)
-        rest = {"hidden": hidden, "zero_init": zero_init, "dropout": dropout}
+        rest = {"hidden": hidden, "zero_init": zero_init, "dropout": dropout, "lattice": lattice}
         super().__init__(dims_in, dims_c, active=active, per_column=3 * bins - 1, **rest)
         self.spline, self.backend = spline, backend
 
@@ -172,8 +190,9 @@ class AffineCoupling(Coupling):
         clamp: float = 2.0,
         zero_init: bool = True,
         dropout: float = 0.0,
+        lattice: Lattice | None = None,
     ) -> None:
-        rest = {"hidden": hidden, "zero_init": zero_init, "dropout": dropout}
+        rest = {"hidden": hidden, "zero_init": zero_init, "dropout": dropout, "lattice": lattice}
         super().__init__(dims_in, dims_c, active=active, per_column=2, **rest)
         self.clamp = clamp
 
@@ -268,28 +287,50 @@ def make_flow(
     bounds: float = 10.0,
     kind: Literal["rqs", "affine"] = "rqs",
     seed: int = 0,
-    masks: Literal["random", "alternate", "pairs"] = "random",
+    masks: Literal["random", "alternate", "pairs", "lattice"] = "random",
     heat: float | None = None,
     backend: str = "auto",
     chunk: int | None = None,
     zero_init: bool = True,
     dropout: float = 0.0,
+    shapes: Sequence[tuple[int, int]] = (),
+    neighbours: int = 32,
 ) -> CouplingFlow:
     """A flow of ``blocks`` one-sided coupling blocks.
 
     seed: of the choice of columns (weights come from torch's generator). chunk: rows at a time without gradients, by
     default as many as keep the sub-networks' outputs in cache. heat: see `RQSCoupling`. zero_init False: last layers as
-    nn.Linear starts them. dropout: of the sub-networks' hidden neurons, in training.
+    nn.Linear starts them. dropout: of the sub-networks' hidden neurons, in training. shapes, neighbours: for masks
+    "lattice", cells of the layers whose voxels are the first columns, and the width of the networks that see neighbours.
     Raises ValueError on unknown kinds or masks.
     """
     flow = CouplingFlow(dim, cond_dim, chunk)
     if kind not in ("rqs", "affine"):
         raise ValueError(f"kind must be 'rqs' or 'affine', found {kind!r}")
-    for active in choose_columns(dim, blocks, masks, seed):
-        given = {"active": active, "hidden": hidden, "zero_init": zero_init, "dropout": dropout}
+    for active, lattice in _choose(dim, blocks, masks, seed, shapes, neighbours):
+        given = {"active": active, "hidden": hidden, "zero_init": zero_init, "dropout": dropout, "lattice": lattice}
         given |= {"cond": 0, "cond_shape": (cond_dim,)} if cond_dim else {}
         if kind == "rqs":
             flow.append(RQSCoupling, bins=bins, bounds=bounds, heat=heat, backend=backend, **given)
         else:
             flow.append(AffineCoupling, **given)
     return flow
+
+
+def _choose(
+    dim: int, blocks: int, masks: str, seed: int, shapes: Sequence[tuple[int, int]], neighbours: int
+) -> list[tuple[Tensor, Lattice | None]]:
+    """Columns that each block transforms, and its lattice; ``lattice`` and ``pairs`` take turns, two blocks each."""
+    if masks != "lattice":
+        return [(active, None) for active in choose_columns(dim, blocks, masks, seed)]
+    if not shapes:
+        raise ValueError("masks: lattice needs the shapes of the layers, which the columns of latents do not have")
+    random = choose_columns(dim, blocks, "pairs", seed)
+    chosen: list[tuple[Tensor, Lattice | None]] = []
+    for i in range(blocks):
+        if i % 4 < 2:
+            halves = lattice_columns(dim, shapes, seed + i // 4)
+            chosen.append((halves[i % 2], Lattice(tuple(shapes), i % 2, neighbours)))
+        else:
+            chosen.append((random[i], None))
+    return chosen

@@ -30,13 +30,15 @@ from calopipe.models.neighbourhood import Neighbourhood
 #: x of a hit whose energy is rounded to nothing
 TINY = 1e-12
 
+
 class HurdleVAEConfig(FractionsModel):
     """Settings of :class:`HurdleVAE`."""
 
     hidden: Widths = Field(default_factory=lambda: [512, 512], description="encoder widths; the decoder mirrors")
     latent: Width = Field(50, description="latent dimensions")
     groups: Literal[1, 2, 4, 8] = Field(
-        1, description="steps in which the voxels of a shower are drawn, each knowing those before; neighbours differ in step"
+        1,
+        description="steps in which the voxels of a shower are drawn, each knowing those before; neighbours differ in step",
     )
     components: int = Field(1, gt=0, le=16, description="normals in the mixture that a hit's logit is drawn from")
     alpha: Annotated[Tiny, Field(lt=0.5)] = Field(1e-6, description="logit regularisation")

@@ -9,10 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from calopipe.config.bounds import Bins, Dropout, Widths
+from calopipe.config.bounds import Bins, Dropout, Width, Widths
 from calopipe.config.chains import Columns, ModelSettings
 from calopipe.config.parts import MODELS
-from calopipe.models.base import GenerativeModel
+from calopipe.models.base import Cells, GenerativeModel
 from calopipe.models.coupling import make_flow
 
 
@@ -29,14 +29,19 @@ class INNConfig(ModelSettings):
         description="factor on the logits of bin widths and heights; null: 1/sqrt(last hidden width), which keeps the "
         "inverse exact under large weights, as larger values do not",
     )
-    masks: Literal["random", "alternate", "pairs"] = Field(
-        "random", description="how halves are chosen from block to block"
+    masks: Literal["random", "alternate", "pairs", "lattice"] = Field(
+        "random",
+        description="how halves are chosen from block to block; lattice (flows on showers): by turns two blocks of cells of "
+        "either colour of a chequerboard, with small networks that see the neighbours of each cell, and two random halves",
     )
+    neighbours: Width = Field(32, description="masks: lattice: width of the networks that see the neighbours")
     dropout: Dropout = Field(
         0.0, description="fraction of the sub-networks' hidden neurons that is dropped in training"
     )
 
     def takes(self, given: Columns) -> None:
+        if self.masks == "lattice" and (given.dim is None or given.dim < given.n_voxels):
+            raise ValueError("needs voxels for masks: lattice, found latents")
         if given.dim is not None and given.dim < 2:
             raise ValueError(f"needs 2 columns or more, found {given.dim}")
 
@@ -47,8 +52,8 @@ class INN(GenerativeModel):
 
     likelihood: ClassVar[bool] = True
 
-    def __init__(self, config: INNConfig, dim: int, cond_dim: int, seed: int = 0) -> None:
-        super().__init__(config, dim, cond_dim, seed)
+    def __init__(self, config: INNConfig, dim: int, cond_dim: int, seed: int = 0, cells: Cells | None = None) -> None:
+        super().__init__(config, dim, cond_dim, seed, cells)
         self.flow = make_flow(
             dim,
             cond_dim,
@@ -61,6 +66,8 @@ class INN(GenerativeModel):
             seed=seed,
             masks=config.masks,
             dropout=config.dropout,
+            shapes=() if cells is None else cells.layer_shapes,
+            neighbours=config.neighbours,
         )
 
     def log_prob(self, x: Tensor, cond: Tensor) -> Tensor:

@@ -16,6 +16,15 @@ from torch import Tensor, nn
 _SHIFT = {1: 0, 2: 1, 4: 2, 8: 3}
 
 
+class _Places(nn.Module):
+    """Voxels (n,) and of each the neighbours that are seen (n, k), kept where the networks are; nothing of a checkpoint."""
+
+    def __init__(self, voxels: Tensor, neighbours: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("voxels", voxels, persistent=False)
+        self.register_buffer("neighbours", neighbours, persistent=False)
+
+
 class Neighbourhood(nn.Module):
     """Corrections of the `numbers` that a decoder gives each voxel, from the voxels of earlier groups.
 
@@ -28,9 +37,6 @@ class Neighbourhood(nn.Module):
         groups: 1, 2, 4 or 8. numbers: numbers per voxel. features: known of each voxel that has been drawn.
         reach: cells to each side, along the first and second index, that are seen.
         hidden: width of the networks. They start as no correction.
-
-    Attributes:
-        columns: the voxels of each group.
     """
 
     def __init__(
@@ -45,13 +51,12 @@ class Neighbourhood(nn.Module):
         super().__init__()
         self.groups, self.numbers, self.features = groups, numbers, features
         self.nets = nn.ModuleDict()
-        self.columns: list[Tensor] = []
-        self.parts: list[list[tuple[str, Tensor, Tensor]]] = []  # of each group: network, voxels, their neighbours
+        self.parts = nn.ModuleList()  # of each group, voxels and neighbours by the name of their network
         turn = _turns(groups)
         for group in range(groups):
-            parts = []
+            parts = nn.ModuleDict()
             for shape in dict.fromkeys(shapes):
-                voxels, neighbours = _places(shapes, shape, turn, group, reach)
+                voxels, neighbours = places(shapes, shape, turn, group, reach)
                 if not len(voxels):
                     continue
                 name = f"{shape[0]}x{shape[1]}_{group}"
@@ -63,9 +68,13 @@ class Neighbourhood(nn.Module):
                     nn.init.zeros_(net[-1].weight)
                     nn.init.zeros_(net[-1].bias)
                     self.nets[name] = net
-                parts.append((name, voxels, neighbours))
+                parts[name] = _Places(voxels, neighbours)
             self.parts.append(parts)
-            self.columns.append(torch.cat([p[1] for p in parts]))
+
+    @property
+    def columns(self) -> list[Tensor]:
+        """The voxels of each group."""
+        return [torch.cat([part.voxels for part in parts.values()]) for parts in self.parts]
 
     def forward(self, group: int, base: Tensor, known: Tensor, rate: Tensor) -> Tensor:
         """The numbers (N, numbers, G) of the voxels of a group, in the order of ``columns[group]``.
@@ -77,12 +86,12 @@ class Neighbourhood(nn.Module):
             rate: (N, V) hits per voxel that are left for the voxel's layer beyond those that `base` expects.
         """
         out, padded = [], nn.functional.pad(known, (0, 1))
-        for name, voxels, neighbours in self.parts[group]:
-            own = base[:, :, voxels]
+        for name, part in self.parts[group].items():
+            own = base[:, :, part.voxels]
             if group:
-                seen = padded[:, :, neighbours.reshape(-1)].view(len(base), self.features, *neighbours.shape)
+                seen = padded[:, :, part.neighbours.reshape(-1)].view(len(base), self.features, *part.neighbours.shape)
                 seen = seen.permute(0, 2, 1, 3).flatten(2)
-                given = torch.cat([seen, own.transpose(1, 2), rate[:, voxels, None]], dim=2)
+                given = torch.cat([seen, own.transpose(1, 2), rate[:, part.voxels, None]], dim=2)
                 own = own + self.nets[name](given).transpose(1, 2)
             out.append(own)
         return torch.cat(out, dim=2)
@@ -94,7 +103,62 @@ def _turns(groups: int) -> list[int]:
     return [int(f"{colour:0{bits}b}"[::-1], 2) if bits else 0 for colour in range(groups)]
 
 
-def _places(
+class LatticeTerm(nn.Module):
+    """What a coupling block's numbers get from the neighbours of each voxel that it transforms: see ``masks: lattice``.
+
+    One small network for all cells of the layers of one shape sees the passive cells within `reach`. It starts as no
+    contribution.
+
+    Args:
+        shapes: as in :class:`Neighbourhood`; the columns of x start with these voxels.
+        colour: 0 or 1, of the cells (i + j) mod 2 that the block transforms. active: its columns, ascending.
+        per_column: numbers per transformed column. hidden: width of the networks.
+    """
+
+    def __init__(
+        self,
+        shapes: Sequence[tuple[int, int]],
+        colour: int,
+        active: Tensor,
+        per_column: int,
+        hidden: int,
+        reach: tuple[int, int] = (1, 3),
+    ) -> None:
+        super().__init__()
+        self.per_column = per_column
+        self.voxels = sum(a * b for a, b in shapes)
+        self.nets = nn.ModuleList()
+        self.parts = nn.ModuleList()
+        turn = [1, 0] if colour == 0 else [0, 1]
+        for shape in dict.fromkeys(shapes):
+            voxels, neighbours = places(shapes, shape, turn, 1, reach)
+            if not len(voxels):
+                continue
+            last = nn.Linear(hidden, per_column)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            self.nets.append(nn.Sequential(nn.Linear(neighbours.shape[1], hidden), nn.SiLU(), last))
+            self.parts.append(_Places(torch.searchsorted(active, voxels), neighbours))
+
+    def forward(self, x: Tensor, numbers: Tensor) -> Tensor:
+        """`numbers` (N, per_column, T) with the contributions of x (N, D) added."""
+        padded = nn.functional.pad(x[:, : self.voxels], (0, 1))
+        for net, part in zip(self.nets, self.parts, strict=True):
+            seen = padded[:, part.neighbours.reshape(-1)].view(len(x), *part.neighbours.shape)
+            numbers = numbers.index_add(2, part.voxels, net(seen).transpose(1, 2).to(numbers.dtype))
+        return numbers
+
+
+def lattice_columns(dim: int, shapes: Sequence[tuple[int, int]], seed: int) -> list[Tensor]:
+    """The two halves of `dim` columns that a pair of blocks transforms: cells of either colour, other columns at random."""
+    colours = [torch.arange(a)[:, None] + torch.arange(b) for a, b in shapes]
+    colour = torch.cat([c.reshape(-1) % 2 for c in colours])
+    rest = torch.randperm(dim - len(colour), generator=torch.Generator().manual_seed(seed)) % 2
+    every = torch.cat([colour, rest])
+    return [(every == c).nonzero()[:, 0] for c in (0, 1)]
+
+
+def places(
     shapes: Sequence[tuple[int, int]], shape: tuple[int, int], turn: list[int], group: int, reach: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
     """Voxels (n,) of a group in the layers of one shape, and of each the neighbours (n, k) of earlier groups (V: none)."""

@@ -32,7 +32,9 @@ class CensoredConfig(StepSettings):
 
     def after(self, given: Columns) -> Columns:
         if not given.energies:
-            raise ValueError("needs voxel energies in MeV (layer_normalise: voxels: energies), found what other steps made")
+            raise ValueError(
+                "needs voxel energies in MeV (layer_normalise: voxels: energies), found what other steps made"
+            )
         if not given.raw_energy:
             raise ValueError("needs the incident energy in MeV, found its logarithm; expected log_condition after it")
         if given.threshold_MeV <= 0:
@@ -80,18 +82,31 @@ class Censored(Step):
         log = torch.where(hit, (x.clamp(min=self.cut) / self.cut).log(), torch.zeros_like(x))
         self._fit_energies(log, hit.double(), where)
         left = (log - self.mean - self.mean_slope * where[:, None]) / self.std
-        for i, (part, mask) in enumerate(zip(left.split(self.layout.layer_sizes, 1), hit.split(self.layout.layer_sizes, 1), strict=True)):
+        for i, (part, mask) in enumerate(
+            zip(left.split(self.layout.layer_sizes, 1), hit.split(self.layout.layer_sizes, 1), strict=True)
+        ):
             values = part[mask].sort().values
             if len(values) > 1:  # quantiles that rise, so that the inverse is one
                 at = (ndtr(_SCORES) * (len(values) - 1)).clamp(0, len(values) - 1)
                 low = at.long().clamp(max=len(values) - 2)
                 rising = values[low] + (at - low) * (values[low + 1] - values[low])
-                self.quantiles[i] = torch.maximum(rising, rising[0] + 1e-4 * torch.arange(len(_SCORES))).cummax(0).values + 1e-6 * torch.arange(len(_SCORES))
+                self.quantiles[i] = torch.maximum(rising, rising[0] + 1e-4 * torch.arange(len(_SCORES))).cummax(
+                    0
+                ).values + 1e-6 * torch.arange(len(_SCORES))
 
     def _fit_probits(self, hit: Tensor, where: Tensor) -> None:
         bins = where.argsort().tensor_split(min(_BINS, max(1, len(where) // 50)))
         at = torch.stack([where[rows].mean() for rows in bins])
-        probits = torch.stack([ndtri(self._smooth(hit[rows].sum(0), torch.full_like(hit[0], len(rows))).clamp(self.config.edge, 1 - self.config.edge)) for rows in bins])
+        probits = torch.stack(
+            [
+                ndtri(
+                    self._smooth(hit[rows].sum(0), torch.full_like(hit[0], len(rows))).clamp(
+                        self.config.edge, 1 - self.config.edge
+                    )
+                )
+                for rows in bins
+            ]
+        )
         off = at - at.mean()
         slope = (off[:, None] * probits).sum(0) / off.square().sum().clamp(min=1e-9)
         self.probit.copy_(probits.mean(0) - slope * at.mean())
@@ -124,7 +139,7 @@ class Censored(Step):
 
     def _of_energy(self, cond: Tensor) -> tuple[Tensor, Tensor]:
         """Probability of a hit and mean of log E / t (N, V)."""
-        where = ((cond[:, :1].log() - self.energy_mean) / self.energy_std)
+        where = (cond[:, :1].log() - self.energy_mean) / self.energy_std
         p = ndtr(self.probit + self.probit_slope * where).clamp(self.config.edge, 1 - self.config.edge)
         return p, self.mean + self.mean_slope * where
 

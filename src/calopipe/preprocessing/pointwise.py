@@ -24,7 +24,8 @@ class LogitConfig(StepSettings):
     )
     alpha_1: Tiny | None = Field(None, description="regularisation at 1; the split form alpha + x (1 - alpha_1)")
     columns: Literal["all", "extras", "extras_and_hits"] = Field(
-        "all", description="all columns; or only the energy ratios u at their end; or u and the numbers of hits after them"
+        "all",
+        description="all columns; or only the energy ratios u at their end; or u and the numbers of hits after them",
     )
 
     @model_validator(mode="after")

@@ -109,7 +109,7 @@ def build_network(
     values = {k: v for k, v in settings["model"].items() if k != "name"}
     config = validate(config_class, values, name) if config_class else None
     cls, given = MODELS.get(name), {}
-    if issubclass(cls, Autoencoder):
+    if kind in ("autoencoder", "flow"):
         given["cells"] = Cells(layout.layer_shapes, any(step.gives_hits for step in chain.steps))
     model = cls(config, chain.dim_out, chain.cond_dim_out, seed, **given)
     expected = {"autoencoder": Autoencoder, "regressor": EnergyRegressor}.get(kind, GenerativeModel)

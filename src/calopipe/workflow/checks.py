@@ -147,7 +147,9 @@ class StudyChecks(StudyParts):
                 encoded = start
             else:
                 seen = _through(parts.autoencoder, start, "autoencoder")
-                encoded = latents(start, extras=seen.cond_dim > start.cond_dim, hits=seen.cond_dim > start.cond_dim + start.n_layers)
+                encoded = latents(
+                    start, extras=seen.cond_dim > start.cond_dim, hits=seen.cond_dim > start.cond_dim + start.n_layers
+                )
             end = _through(parts.flow, encoded, "flow")
             if end.cond_dim != encoded.cond_dim:
                 raise ValueError(
