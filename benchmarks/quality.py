@@ -1,16 +1,18 @@
-"""Quality of the CaloGAN-geometry presets on 30 000 real Geant4 e+ showers: classifier AUC and separation powers.
+"""Quality of the presets in the CaloGAN geometry on real Geant4 e+ showers that no training saw.
 
-    python benchmarks/quality.py --data calogan_eplus.hdf5 --out results/quality [--models inn vae_inn]
+    python benchmarks/quality.py --data calogan_eplus.hdf5 --out results/quality [--models demo_inn demo_vae_inn ...]
 
-The file's rows are shuffled, so head slices are representative: rows 0-24 000 train, the next 1 000 validate, the last
-5 000 are held out. Each model is trained once (its checkpoint is reused when it is there), then judged:
+The file's rows are shuffled, so head slices are representative. The last 7900 rows are held out. The presets of
+``calogan_*`` learn rows 0-21 100 and validate with the next 1000; those of the demo learn the 5250 showers that the demo
+learns and validate with the next 750. Each model is trained once (its checkpoint is reused when it is there), then judged with the
+7900 held-out showers and as many generated at their incident energies:
 
-- low-level classifier (voxels / E_inc, threshold 0.01 MeV): 5 000 held-out against 5 000 generated showers, split 60/20/20,
-  mean and standard deviation of 5 trainings; Geant4 halves give the floor;
+- the classifier tests of every evaluation, ``trees`` and ``low_log`` (docs/metrics.md), with their whole errors, also of
+  reconstructions and of two Geant4 samples; and what they find in distorted Geant4 showers (their power);
+- occupancy and share of empty layers, largest activity of the last layer;
 - separation powers of E_tot / E_inc (50 bins in [0.98, 1.005]) and of each layer energy over E_inc (50 bins over the
-  reference's range): all 30 000 showers against 30 000 generated at their incident energies. Two Geant4 samples of this
-  size would give the quoted floor, (B - 1) / 4 * 2 / n for B filled bins;
-- fidelity score, FPD, KPD and PRDC of the same 2 x 5 000 showers;
+  reference's range). Two Geant4 samples of this size would give the quoted floor, (B - 1) / 4 * 2 / n for B filled bins;
+- fidelity score, FPD, KPD and PRDC;
 - generation time per shower at batches of 10 000, on the threads of the run.
 """
 
@@ -21,41 +23,60 @@ import json
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from calopipe.config import ClassifierConfig, Generation, HistogramConfig, Model, TimingConfig, validate
 from calopipe.config.load import read_yaml
-from calopipe.evaluation import evaluate_metrics, evaluate_observables
+from calopipe.evaluation import evaluate_classifier, evaluate_metrics, evaluate_observables
 from calopipe.evaluation.formats import load_scores, write_json
 from calopipe.evaluation.generation_time import time_generation
+from calopipe.evaluation.power import measure_power
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, read_showers, write_showers
-from calopipe.metrics.classifier import classifier_test
-from calopipe.metrics.features import features_low
 from calopipe.metrics.separation_power import separation_of_values
 from calopipe.sampling import encode, generate, reconstruct
 from calopipe.training import TrainingJob, train_autoencoder, train_flow
 
 ROOT = Path(__file__).parents[1]
-GEOMETRY, THRESHOLD, SEED = "calogan", 0.01, 1
-PRESETS = {"inn": "calogan_inn_cpu", "vae_inn": "calogan_vae_inn_cpu", "inn_thesis": "calogan_inn_thesis_cpu"}
-ROWS = {"train": slice(0, 24_000), "val": slice(24_000, 25_000), "test": slice(25_000, 30_000)}
+GEOMETRY, THRESHOLD, SEED, HELD_OUT = "calogan", 0.01, 1, slice(22_100, 30_000)
+TESTS = ("trees", "low_log")
+#: preset file and model, and the rows that it learns and validates with
+MODELS = {
+    "demo_inn": ("calogan_demo", "inn", "demo"),
+    "demo_vae_inn": ("calogan_demo", "vae_inn", "demo"),
+    "calogan_inn_cpu": ("calogan_inn_cpu", "calogan_inn_cpu", "full"),
+    "calogan_vae_inn_cpu": ("calogan_vae_inn_cpu", "calogan_vae_inn_cpu", "full"),
+    "calogan_inn_thesis_cpu": ("calogan_inn_thesis_cpu", "calogan_inn_thesis_cpu", "full"),
+}
+ROWS = {
+    "full": {"train": slice(0, 21_100), "val": slice(21_100, 22_100)},
+    "demo": {"train": slice(0, 5250), "val": slice(5250, 6000)},
+}
 
 
 def split(data: Path, out: Path) -> None:
-    """Write the three parts of the file, thresholded, and the whole of it."""
-    showers = read_showers(data, geometry=load_geometry(GEOMETRY))
-    x = np.where(showers.showers < THRESHOLD, 0, showers.showers).astype(np.float32)
-    for name, rows in {**ROWS, "all": slice(0, 30_000)}.items():
-        if not (out / f"{name}.hdf5").exists():
-            write_showers(out / f"{name}.hdf5", Showers(showers.incident_energies[rows], x[rows]), GEOMETRY)
+    """Write the parts of the file, thresholded: training and validation of both sizes, held-out and other showers."""
+    for size, parts in ROWS.items():
+        (out / size).mkdir(parents=True, exist_ok=True)
+        for name, rows in parts.items():
+            _copy(data, out / size / f"{name}.hdf5", rows)
+    _copy(data, out / "test.hdf5", HELD_OUT)
+    _copy(data, out / "other.hdf5", slice(0, 7900))
+
+
+def _copy(data: Path, out: Path, rows: slice) -> None:
+    if not out.exists():
+        showers = read_showers(data, rows)
+        x = np.where(showers.showers < THRESHOLD, 0, showers.showers).astype(np.float32)
+        write_showers(out, Showers(showers.incident_energies, x), GEOMETRY)
 
 
 def train(model: Model, data: Path, out: Path, threads: int) -> dict[str, float]:
-    """Train what has no checkpoint yet; return wall-clock seconds of what was trained here."""
-    seconds: dict[str, float] = {}
+    """Train what has no checkpoint yet; return processor minutes of what was trained here."""
+    minutes: dict[str, float] = {}
 
     def job(name: str, source: Path) -> TrainingJob:
         return TrainingJob(
@@ -65,45 +86,57 @@ def train(model: Model, data: Path, out: Path, threads: int) -> dict[str, float]
 
     source = data
     if model.autoencoder is not None:
-        ae, start = job("autoencoder", data), time.monotonic()
+        ae, start = job("autoencoder", data), time.process_time()
         if not ae.checkpoint.exists():
             train_autoencoder(model.autoencoder, ae)
-            seconds["autoencoder"] = time.monotonic() - start
+            minutes["autoencoder"] = (time.process_time() - start) / 60
         source = out / "latents"
         for name in ("train", "val"):
             if not (source / f"{name}.hdf5").exists():
                 encode(ae.checkpoint, data / f"{name}.hdf5", source / f"{name}.hdf5")
-    flow, start = job("flow", source), time.monotonic()
+    flow, start = job("flow", source), time.process_time()
     if not flow.checkpoint.exists():
         train_flow(model.flow, flow, model.is_latent)
-        seconds["flow"] = time.monotonic() - start
-    return seconds
+        minutes["flow"] = (time.process_time() - start) / 60
+    return minutes
 
 
-def low_level_auc(reference: Showers, generated: Showers, repeats: int) -> dict[str, float]:
-    """Mean and standard deviation of the AUC, and of the accuracy, over `repeats` classifier trainings."""
-    features = [features_low(s.showers, s.incident_energies, THRESHOLD) for s in (reference, generated)]
-    result = classifier_test(*features, ClassifierConfig(repeats=repeats), SEED)
-    return {
-        "auc": float(result.auc.mean()),
-        "auc_sd": float(result.auc.std(ddof=1)) if repeats > 1 else 0.0,
-        "accuracy": float(result.accuracy.mean()),
-        "n": result.n,
-    }
+def classifiers(reference: Path, sample: Path, out: Path) -> dict[str, float]:
+    """AUC and its whole error, by both tests."""
+    found = {}
+    for test in TESTS:
+        scores, config = out / f"{sample.stem}_{test}.json", validate(ClassifierConfig, {"preset": test}, test)
+        args = (reference, sample, GEOMETRY, THRESHOLD, config, SEED, sample.stem, scores, scores.with_suffix(".npz"))
+        evaluate_classifier(*args, name=test)
+        score = next(s for s in load_scores(scores) if s.name.endswith("/auc"))
+        found |= {test: score.value, f"{test} error": score.error}
+    return found
 
 
-def separations(reference: Showers, generated: Showers) -> dict[str, float]:
-    """Separation powers of E_tot / E_inc and E_layer / E_inc, and occupancies per layer of both."""
-    layers = load_geometry(GEOMETRY).layer_slices
-    a, b = (s.showers.astype(np.float64) / s.incident_energies for s in (reference, generated))
-    out = {"E_tot": separation_of_values(a.sum(1), b.sum(1), np.linspace(0.98, 1.005, 51))}
-    for i, part in enumerate(layers):
+def power(reference: Path, others: Path) -> dict[str, Any]:
+    """What both tests find in distorted Geant4 showers, and in others as they are."""
+    found = {}
+    for test in TESTS:
+        config = validate(ClassifierConfig, {"preset": test}, test)
+        found[f"power of {test}"] = measure_power(reference, others, 1, GEOMETRY, THRESHOLD, config, SEED, test)
+    return found
+
+
+def shapes(reference: Path, generated: Path) -> dict[str, float]:
+    """Occupancy, empty layers and largest activity of both samples; separation powers of E_tot / E_inc and E_layer / E_inc."""
+    showers = [read_showers(path) for path in (reference, generated)]
+    found = {"floor": 49 / 4 * 2 / len(showers[0].showers)}
+    a, b = (s.showers.astype(np.float64) / s.incident_energies for s in showers)
+    found["separation E_tot"] = separation_of_values(a.sum(1), b.sum(1), np.linspace(0.98, 1.005, 51))
+    for i, part in enumerate(load_geometry(GEOMETRY).layer_slices):
         x, y = a[:, part].sum(1), b[:, part].sum(1)
-        out[f"layer {i}"] = separation_of_values(x, y, np.linspace(x.min(), x.max(), 51))
-        out[f"occupancy {i}"] = float((b[:, part] > 0).mean())
-        out[f"occupancy {i} Geant4"] = float((a[:, part] > 0).mean())
-    out["floor"] = 49 / 4 * 2 / len(a)
-    return out
+        found[f"separation layer {i}"] = separation_of_values(x, y, np.linspace(x.min(), x.max(), 51))
+        for what, sample in (("Geant4", a), ("generated", b)):
+            hit = sample[:, part] > 0
+            found[f"occupancy {i} {what}"] = float(hit.mean())
+            found[f"empty {i} {what}"] = float((~hit.any(1)).mean())
+            found[f"largest activity {i} {what}"] = float(hit.mean(1).max())
+    return found
 
 
 def further_metrics(reference: Path, generated: Path, out: Path) -> dict[str, float]:
@@ -117,7 +150,7 @@ def further_metrics(reference: Path, generated: Path, out: Path) -> dict[str, fl
     found = {}
     for score in load_scores(scores):
         if score.name in wanted and score.value is not None:
-            scale = 1e3 if score.name in ("fpd", "kpd") else 1.0
+            scale = 1e3 if score.name in ("fidelity", "fidelity/activity", "fpd", "kpd") else 1.0
             parts = {"": score.value, " error": score.error, " floor": score.floor}
             found |= {score.name + key: scale * value for key, value in parts.items() if value is not None}
     return found
@@ -130,20 +163,16 @@ def milliseconds(flow: Path, autoencoder: Path | None, out: Path, energies: Path
     return json.loads((out / "timing.json").read_text())["results"][0]["median_ms"]
 
 
-def judge(model: Model, data: Path, out: Path, repeats: int) -> dict[str, float]:
+def judge(model: Model, test: Path, out: Path) -> dict[str, float]:
     """Generate, reconstruct where there is an autoencoder, and score."""
-    ae = out / "autoencoder.pt" if model.is_latent else None
-    for name in ("test", "all"):
-        generate(out / "flow.pt", ae, data / f"{name}.hdf5", out / f"generated_{name}.hdf5", Generation(), SEED)
-    test, generated = read_showers(data / "test.hdf5"), read_showers(out / "generated_test.hdf5")
-    scores = low_level_auc(test, generated, repeats)
-    scores |= separations(read_showers(data / "all.hdf5"), read_showers(out / "generated_all.hdf5"))
-    scores |= further_metrics(data / "test.hdf5", out / "generated_test.hdf5", out)
-    scores["ms per shower"] = milliseconds(out / "flow.pt", ae, out, data / "all.hdf5")
+    ae, generated = (out / "autoencoder.pt" if model.is_latent else None), out / "generated.hdf5"
+    generate(out / "flow.pt", ae, test, generated, Generation(), SEED)
+    scores = classifiers(test, generated, out) | shapes(test, generated) | further_metrics(test, generated, out)
     if ae is not None:
-        reconstruct(ae, data / "test.hdf5", out / "reconstructed.hdf5", Generation(), SEED)
-        found = low_level_auc(test, read_showers(out / "reconstructed.hdf5"), repeats)
+        reconstruct(ae, test, out / "reconstructed.hdf5", Generation(), SEED)
+        found = classifiers(test, out / "reconstructed.hdf5", out)
         scores |= {f"reconstructed {k}": v for k, v in found.items()}
+    scores["ms per shower"] = milliseconds(out / "flow.pt", ae, out, test)
     return scores
 
 
@@ -152,31 +181,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the 30 000 e+ showers in the CaloGAN geometry")
     parser.add_argument("--out", type=Path, default=Path("results/quality"))
-    parser.add_argument("--models", nargs="+", choices=[*PRESETS, "geant4"], default=["geant4", *PRESETS])
+    parser.add_argument("--models", nargs="+", choices=[*MODELS, "geant4"], default=["geant4", *MODELS])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
-    data = args.out / "data"
+    data, summary = args.out / "data", args.out / "quality.json"
     split(args.data, data)
-    summary = args.out / "quality.json"
-    table = json.loads(summary.read_text()) if summary.exists() else {}
     for name in args.models:
-        if name == "geant4":  # showers of the training part against the held-out ones: the floor of the test
-            found = low_level_auc(
-                read_showers(data / "test.hdf5"), read_showers(data / "train.hdf5", slice(0, 5000)), args.repeats
+        out = args.out / name
+        out.mkdir(parents=True, exist_ok=True)
+        if name == "geant4":  # other Geant4 showers: the floor of every test
+            found = classifiers(data / "test.hdf5", data / "other.hdf5", out) | power(
+                data / "test.hdf5", data / "other.hdf5"
             )
-            write_showers(args.out / "geant4.hdf5", read_showers(data / "train.hdf5", slice(0, 5000)), GEOMETRY)
-            table[name] = found | further_metrics(data / "test.hdf5", args.out / "geant4.hdf5", args.out)
+            found |= further_metrics(data / "test.hdf5", data / "other.hdf5", out)
         else:
-            settings = read_yaml(ROOT / "presets" / f"{PRESETS[name]}.yaml")["models"][PRESETS[name]]
-            model = validate(Model, settings, PRESETS[name])
-            seconds = train(model, data, args.out / name, args.threads)
-            table[name] = table.get(name, {}) | judge(model, data, args.out / name, args.repeats)
-            table[name] |= {f"seconds {k}": v for k, v in seconds.items()}
-        write_json(summary, table)
-        print(name, json.dumps(table[name], indent=1))
+            preset, key, size = MODELS[name]
+            model = validate(Model, read_yaml(ROOT / "presets" / f"{preset}.yaml")["models"][key], key)
+            minutes = train(model, data / size, out, args.threads)
+            found = judge(model, data / "test.hdf5", out) | {f"minutes {k}": v for k, v in minutes.items()}
+        table = json.loads(summary.read_text()) if summary.exists() else {}
+        write_json(summary, table | {name: table.get(name, {}) | found})
+        print(name, json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
