@@ -160,9 +160,10 @@ class LayerNormalise(Step):
     def _scale_hits(self, x: Tensor, energy: Tensor) -> Tensor:
         """Hits of x (N, V) in MeV, their energies above the threshold scaled so that they add up to `energy` (N,) in MeV.
 
-        Where that is less than the threshold of each hit, they keep their energies.
+        A layer with less than the threshold has no hit. Where there is less than the threshold of each hit, they keep their
+        energies.
         """
-        hit = x >= self.cut
+        hit = (x >= self.cut) & (energy >= self.cut)[:, None]
         above = (x - self.cut) * hit
         rest, total = energy - hit.sum(1) * self.cut, above.sum(1)
         factor = torch.where((rest > 0) & (total > 0), rest / (total + _TINY), torch.ones_like(rest))
