@@ -68,7 +68,11 @@ def test_demo_study_is_valid():
 
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_preset_is_valid_beside_a_study(path):
-    load_study({**TINY, "presets": [path.stem]}, PRESETS)
+    models = {
+        f"own_{name}": model for name, model in TINY["models"].items()
+    }  # presets may have models of the same names
+    runs = [{**run, "model": f"own_{run['model']}"} for run in TINY["runs"]]
+    load_study({**TINY, "models": models, "runs": runs, "presets": [path.stem]}, PRESETS)
 
 
 @pytest.mark.parametrize(
