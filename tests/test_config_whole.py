@@ -148,12 +148,15 @@ def test_chains_that_work_are_those_that_can_be_built():
     from calopipe.config.parts import part, settings_of
     from calopipe.preprocessing import Layout, build_chain
 
-    layout = Layout((3, 4, 5), 0.1)
+    layout = Layout(((1, 3), (2, 2), (5, 1)), 0.1)
     chains = (
         [],
         ["layer_normalise", "logit", "standardise", "log_condition"],
         [{"step": "layer_normalise", "extras": "condition"}, "log_condition"],
         ["fill_empty", "log", "affine"],
+        [{"step": "layer_normalise", "voxels": "energies"}, "censored", {"step": "logit", "columns": "extras"}],
+        [{"step": "layer_normalise", "hits": True}, {"step": "logit", "columns": "extras_and_hits"}],
+        [{"step": "layer_normalise", "hits": True, "extras": "condition"}, "log_condition"],
         ["layer_normalise", {"step": "logit", "columns": "extras"}, {"step": "noise", "width": 0.1, "removal": "none"}],
     )
     for chain in chains:
