@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 
@@ -84,6 +84,16 @@ def _shown_character(c: str, keep: str) -> str:
     if c.isprintable() or c in keep:
         return c
     return f"\\x{ord(c):02x}" if ord(c) < 128 else c.encode("ascii", "backslashreplace").decode()
+
+
+def repeated(items: Iterable[Hashable]) -> Any:
+    """The first item that was there before, or None."""
+    seen: set[Hashable] = set()
+    for item in items:
+        if item in seen:
+            return item
+        seen.add(item)
+    return None
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:

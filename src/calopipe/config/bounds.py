@@ -11,13 +11,15 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
+from calopipe.errors import repeated, shown
+
 T = TypeVar("T")
 
 
 def _distinct(value: list[T]) -> list[T]:
-    again = [item for i, item in enumerate(value) if item in value[:i]]
-    if again:
-        raise ValueError(f"expected each entry once, found {again[0]!r} twice")
+    again = repeated(tuple(item) if isinstance(item, list) else item for item in value)
+    if again is not None:
+        raise ValueError(f"expected each entry once, found {shown(again)} twice")
     return value
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from calopipe.config.base import Section, validate
-from calopipe.errors import ConfigError, shown
+from calopipe.errors import ConfigError, repeated, shown
 from calopipe.registry import Registry
 
 MODELS: Registry[Any] = Registry("model", "calopipe.models")
@@ -53,8 +53,7 @@ def parts(registry: Registry[Any], key: str, value: Any, what: str) -> list[dict
 def metrics(value: Any) -> list[dict[str, Any]]:
     """Validate a list of metrics; each may stand in it once, because scores are known by the metric's name."""
     found = parts(METRICS, "metric", value, "metrics")
-    names = [item["metric"] for item in found]
-    again = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    again = repeated(item["metric"] for item in found)
     if again is not None:
         raise ValueError(f"expected each metric once, found '{again}' twice")
     return found

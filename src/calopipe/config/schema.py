@@ -49,5 +49,5 @@ class Study(Section):
     evaluations: dict[Name, Evaluation] = Field(
         default_factory=lambda: {"default": Evaluation()}, description="by name"
     )
-    runs: list[Run] = Field(min_length=1, description="what to train and judge")
+    runs: list[Run] = Field(min_length=1, max_length=1000, description="what to train and judge")
     plots: Plots = Field(default_factory=Plots, description="appearance of plots")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-from calopipe.errors import GeometryError, nearest, printable, shown
+from calopipe.errors import GeometryError, nearest, printable, repeated, shown
 from calopipe.geometry.core import Geometry
 from calopipe.geometry.layer import Layer, alpha_edges, count
 from calopipe.yamlfile import read_text
@@ -58,16 +58,15 @@ def _geometry(root: ElementTree.Element, path: Path, particle: str | None) -> Ge
             )
     chosen = _choose(bins, particle)
     elements = list(chosen.iter("Layer"))
-    ids = [element.get("id") for element in elements]
-    again = next((i for k, i in enumerate(ids) if i in ids[:k]), None)
+    again = repeated(element.get("id") for element in elements)
     if again is not None:
-        raise GeometryError(f"{_label(chosen)}: layer {shown(again)} is given {ids.count(again)} times, expected once")
+        raise GeometryError(f"{_label(chosen)}: layer {shown(again)} is given more than once")
     layers = tuple(layer for element in elements if (layer := _layer(element)) is not None)
     return Geometry(path.stem, "cylindrical", layers, description=f"CaloChallenge binning of {_label(chosen)}")
 
 
 def _choose(bins: list[ElementTree.Element], particle: str | None) -> ElementTree.Element:
-    labels = ", ".join(map(_label, bins))
+    labels = ", ".join(map(_label, bins[:10])) + ", ..." * (len(bins) > 10)
     if particle is None:
         if len(bins) > 1:
             raise GeometryError(f"several particles: {labels}; name one of them (file.xml:name or file.xml:pid)")

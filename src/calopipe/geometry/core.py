@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calopipe.errors import GeometryError
+from calopipe.errors import GeometryError, repeated
 from calopipe.geometry import derived
 from calopipe.geometry.layer import Layer
 from calopipe.geometry.neighbours import Neighbours, layer_pairs
@@ -65,8 +65,8 @@ class Geometry:
         if len(self.layers) > MAX_LAYERS or self.n_voxels > MAX_VOXELS:
             found = f"{len(self.layers)} layers, {self.n_voxels} voxels"
             raise GeometryError(f"{where}: expected at most {MAX_LAYERS} layers and {MAX_VOXELS} voxels, found {found}")
-        if len(set(self.layer_ids)) != len(self.layers):
-            again = next(i for i in self.layer_ids if self.layer_ids.count(i) > 1)
+        again = repeated(self.layer_ids)
+        if again is not None:
             raise GeometryError(f"{where}: layer ids must differ, found {again} more than once")
         if self.kind == "cylindrical" and any(layer.second_edges[0] < 0 for layer in self.layers):
             raise GeometryError(f"{where}: r_edges must not be negative")
