@@ -46,7 +46,7 @@ def run_accepted(accepted: list[tuple[str, Plan]], seconds: float) -> list[str]:
             outcome = "late"
             failures.append(f"late ({run.model}): {what}: {type(error).__name__}: {error}")
         except Exception as error:
-            frames = [f for f in traceback.extract_tb(error.__traceback__) if "calopipe" in f.filename]
+            frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
             outcome = "traceback"
             failures.append(f"traceback ({run.model}): {what}: {type(error).__name__} at "
                             f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: {str(error)[:300]}")  # fmt: skip
@@ -75,7 +75,7 @@ def _prepare(settings: dict[str, Any], sample: str) -> dict[str, Path]:
     name = hashlib.sha256(json.dumps([settings, sample], sort_keys=True).encode()).hexdigest()[:10]
     if name not in _PREPARED:
         files = {part: Path(_KEPT.name) / f"{name}-{part}.hdf5" for part in ("train", "val", "test")}
-        kept = settings.keys() - {"split", "max_showers", "geometry_digest"}
+        kept = ("geometry", "threshold_MeV", "energy_scale", "crop", "sum_layers", "pool", "pool_by")
         split = settings["split"]
         most = min(settings["max_showers"] or 10**9, max(SHOWERS, *(int(8 / split[p]) for p in files if split[p] > 0)))
         prepare(bundled(sample), files, fractions=[split[p] for p in files], seed=split["seed"], max_showers=most,

@@ -193,13 +193,13 @@ def main(arguments: list[str] | None = None) -> int:
             counts[outcome] += 1
             if outcome == "failed":
                 failures.append(f"trial {number}: {what}: {found}")
+                print(failures[-1], flush=True)
             elif outcome == "accepted" and study != base:
                 accepted.append((what, found))
-    print(f"{given.trials} trials in {time.monotonic() - start:.0f} s: {dict(counts)}")
+    print(f"{given.trials} trials in {time.monotonic() - start:.0f} s: {dict(counts)}", flush=True)
     from late import run_accepted
 
     late = run_accepted(rng.sample(accepted, min(given.run, len(accepted))), given.seconds)
-    print(*failures, sep="\n")
     print(*late, sep="\n")
     return 1 if failures or late else 0
 
