@@ -80,6 +80,7 @@ def refused(study: dict, match: str) -> None:
         (("study",), "a" * 300, "study: string should have at most 64"),
         (("study",), "a" * 40, "study: expected a name that does not repeat its end"),
         (("study",), "", "study: string should match pattern"),
+        (("runs",), [1] * 1000, "runs.7: input should be a valid .*; and 992 more"),
     ],
 )  # fmt: skip
 def test_known_before_the_first_job(keys, value, message):

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from calopipe.errors import ConfigError, nearest, printable, shown
 
 S = TypeVar("S", bound="Section")
+#: problems that one message names, at most
+MAX_PROBLEMS = 8
 
 
 class Section(BaseModel):
@@ -22,7 +24,10 @@ def validate(cls: type[S], data: Any, where: str) -> S:
     try:
         return cls.model_validate(data)
     except ValidationError as error:
-        lines = [_line(cls, item, where) for item in error.errors()]
+        found = error.errors()
+        lines = [_line(cls, item, where) for item in found[:MAX_PROBLEMS]]
+        if len(found) > MAX_PROBLEMS:
+            lines.append(f"and {len(found) - MAX_PROBLEMS} more")
         raise ConfigError("; ".join(lines)) from None
 
 
