@@ -92,7 +92,7 @@ def test_preprocessing_is_that_of_the_networks():
     showers = manifold(50, 4)
     showers[0, :12] = 0  # an empty layer
     incident = np.linspace(100, 1000, 50)
-    chain = build_chain([{"step": "layer_normalise"}], Layout((12, 8), 0.0), 20, 1)
+    chain = build_chain([{"step": "layer_normalise"}], Layout(((3, 4), (2, 4)), 0.0), 20, 1)
     expected = chain(torch.from_numpy(showers).double(), torch.from_numpy(incident[:, None]))[0]
     np.testing.assert_allclose(preprocessed(showers, incident, LAYERS), expected.numpy(), rtol=1e-6, atol=1e-12)
 
