@@ -21,6 +21,7 @@ from calopipe.metrics.separation_power import (
 from calopipe.observables import log_edges
 from calopipe.report.leaderboard import UNRANKED, markdown_table, own_scores, place, terminal_table
 from calopipe.report.published import published_table
+from calopipe.report.strongest import strongest
 
 N, BLOCKS = 400, 20
 
@@ -131,3 +132,13 @@ def test_energies_without_generated_showers_are_no_part_of_a_mean():
 def test_bins_of_what_the_reference_does_not_have_hold_everything():
     edges = log_edges(np.inf, 0, 30)
     assert np.histogram([1e-3, 5.0, 1e6], edges)[0].sum() == 3
+
+
+def test_a_test_that_failed_for_one_seed_is_still_the_strongest():
+    weak = [Score("classifier/low/auc", 0.55, 0.01, 500, seed) for seed in (0, 1)]
+    strong = [
+        Score("classifier/trees/auc", 0.9, 0.01, 500, 0),
+        Score("classifier/trees/auc", None, None, 500, 1, missing="x"),
+    ]
+    scores, value, _ = strongest([*weak, *strong])
+    assert value == 0.9 and scores[0].name == "classifier/trees/auc"

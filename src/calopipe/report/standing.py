@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from calopipe.evaluation.formats import GENERATED, Score
+from calopipe.evaluation.outside import unseen
 from calopipe.plots.leaderboard import quality_speed_figure
 from calopipe.report.data import DatasetData, ModelData
 from calopipe.report.drawing import Task, file_name
-from calopipe.report.leaderboard import OTHER_DATA, Leaderboard, OwnScores, own_scores, place
+from calopipe.report.leaderboard import OTHER_DATA, UNRANKED, Leaderboard, OwnScores, own_scores, place
 from calopipe.report.numbers import format_measurement
 from calopipe.report.placement import quality_speed_plots
 from calopipe.report.published import CITATION, SIMULATION, Metric, PublishedTable, Value, published_table
@@ -48,7 +49,7 @@ def standing_tables(data: DatasetData) -> Iterator[Table]:
             f"Rank: among the published submissions and this generator. {OTHER_DATA}: measured on the data of this study, "
             "not against the challenge's official reference files, by classifiers as this study configures them: the rank "
             "shows the order of magnitude at best. For comparable scores use calopipe evaluate. Times are of different "
-            "machines. Ranks follow the distance from "
+            f"machines. {UNRANKED}: does not see a part of the sample (see the warnings). Ranks follow the distance from "
             f"the perfect value: 0, 1/2 for an AUC, the value of {SIMULATION} for precision, recall, density and coverage. "
             f"{SIMULATION}: two samples of the simulation compared with each other. Published numbers: {CITATION}."
         ),
@@ -60,8 +61,9 @@ def _row(metric: Metric, boards: Sequence[Leaderboard]) -> tuple[str, ...]:
     for board in boards:
         entry = board.own[0]
         value = entry.values.get(metric.key)
-        mark = OTHER_DATA if entry.marked(metric) else ""
-        rank = f"{mark}\nrank {entry.ranks.get(metric.key)} of {board.competitors(metric)}"
+        place = entry.ranks.get(metric.key)
+        rank = "not ranked" if place is None else f"rank {place} of {board.competitors(metric)}"
+        rank = f"{entry.marks(metric)}\n{rank}"
         cells.append("" if value is None else _text(value) + rank)
     best = boards[0].best(metric)
     first = f"{_text(best.values[metric.key])} \n{best.name}" if best else ""
@@ -97,7 +99,10 @@ def _combined(model: ModelData) -> list[Score]:
     for scores in groups.values():
         combined = combine(scores)
         if combined is not None:
-            extra = _calibrated(scores)
+            worst = next((s for s in scores if unseen(s) is not None), scores[0])
+            extra = {k: v for k, v in worst.extra.items() if k.startswith(("outside_", "inside_"))} | _calibrated(
+                scores
+            )
             found.append(replace(scores[0], value=combined[0], error=combined[1], extra=extra))
     return found
 
