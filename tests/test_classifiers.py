@@ -389,3 +389,15 @@ def test_observables_of_showers_of_extreme_weight(files, geometry, tmp_path):
         evaluate_weights(curves, everything, files["mild"], geometry, None, 1, 0.1, out)
     with pytest.raises(DataError, match="not the curves"):
         extreme_rows(everything, 0.1)
+
+
+def test_spreads_much_smaller_than_the_mean_are_standardised_and_constants_left() -> None:
+    from calopipe.metrics.classifier_training import TrainingData
+
+    spread = np.random.default_rng(0).normal(size=(400, 1)).astype(np.float32)
+    table = np.concatenate([4096 + spread / 16, np.full((400, 1), 0.1), np.zeros((400, 1))], axis=1).astype(np.float32)
+    rows = one_split([400, 400], QUICK)
+    data = TrainingData([table, table], rows, QUICK.model_copy(update={"standardise": True}))
+    used = np.concatenate([table[r, 0] for r in rows["train"]]).astype(np.float64)
+    assert data._scale[0].item() == pytest.approx(used.std(), rel=1e-5)
+    assert data._scale[1:].tolist() == [1, 1]

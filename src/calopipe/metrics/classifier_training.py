@@ -98,11 +98,13 @@ class TrainingData:
     def _moments(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation of each feature of the training part; 1 where it does not vary."""
         total = torch.zeros(2, self.n_features, dtype=torch.float64, device=self.device)
-        for block in self.blocks("train", _BLOCK):
-            x = self.batch("train", block).double()
+        blocks = self.blocks("train", _BLOCK)
+        origin = self.batch("train", blocks[0][:1]).double()  # about a shower, not about 0, where squares would cancel
+        for block in blocks:
+            x = self.batch("train", block).double() - origin
             total += torch.stack([x.sum(dim=0), (x**2).sum(dim=0)])
-        mean, square = total / len(self.labels["train"])
-        deviation = (square - mean**2).clamp(min=0).sqrt()
+        shift, square = total / len(self.labels["train"])
+        mean, deviation = origin[0] + shift, (square - shift**2).clamp(min=0).sqrt()
         varies = deviation > 1e-7 * mean.abs()
         return mean.float(), torch.where(varies, deviation, 1.0).float()
 
