@@ -35,7 +35,11 @@ class LayerNormaliseConfig(StepSettings):
         "(0.9 in most presets; the INN/VAE thesis has none for CaloGAN, and halves all energies for CaloChallenge 1: 0.45)",
     )
     extras_scale: Share = Field(1.0, description="factor on the other u (0.9 in the published VAE)")
-    fill_layers: bool = Field(False, description="give empty layers a random energy below the threshold, in u only")
+    fill_layers: bool = Field(
+        False,
+        description="give empty layers a random energy, in u only: below the threshold or, with hits, which tell them apart, like "
+        "that of layers with few hits",
+    )
     hits: bool = Field(
         False,
         description="append the number of hits of each layer too; x are then shares of what a layer's hits have above the "
@@ -100,8 +104,22 @@ class LayerNormalise(Step):
         self.n_extras = config.n_extras(n_layers)
         self.dim_out, self.cond_dim_out = config.widths(dim, cond_dim, n_layers)
         self.gives_hits = config.hits and config.extras == "condition"
+        if config.fill_layers and config.hits:  # mean and deviation of log E, E in MeV
+            self.register_buffer("fill", torch.tensor([[0.0, 1.0]] * n_layers))
         self.register_buffer("sizes", torch.tensor(layout.layer_sizes), persistent=False)
         self.cut = float(np.float32(layout.threshold_MeV))  # files are thresholded in float32
+
+    def fit(self, x: Tensor, cond: Tensor) -> None:
+        if not (self.config.fill_layers and self.config.hits):
+            return
+        for i, part in enumerate(x.split(self.layout.layer_sizes, dim=1)):
+            hit = part >= self.cut
+            n, energy = hit.sum(1), (part * hit).sum(1)
+            some = n[n > 0].sort().values
+            if len(some):
+                few = (n > 0) & (n <= some[len(some) // 20])
+                log = energy[few].log()
+                self.fill[i] = torch.stack([log.mean(), log.std(correction=0).clamp(min=0.1)])
 
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         parts = x.split(self.layout.layer_sizes, dim=1)
@@ -137,7 +155,10 @@ class LayerNormalise(Step):
     def _fill(self, energies: Tensor) -> Tensor:
         if not self.config.fill_layers:
             return energies
-        fill = self.layout.threshold_MeV * torch.pow(10.0, -torch.randn_like(energies).abs())
+        if self.config.hits:
+            fill = (self.fill[:, 0] + self.fill[:, 1] * torch.randn_like(energies)).exp()
+        else:
+            fill = self.layout.threshold_MeV * torch.pow(10.0, -torch.randn_like(energies).abs())
         return torch.where(energies <= 0, fill, energies)
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
