@@ -123,7 +123,7 @@ def test_power_says_what_was_seen_at_which_size(showers, tmp_path):
 @pytest.mark.parametrize("name", ["trees", "low_log"])
 def test_the_error_of_two_geant4_samples_is_what_it_says(showers, name):
     x, incident = showers
-    quick = {"folds": 3, "repeats": 1, "epochs": 20, "patience": 5, "device": "cpu"}
+    quick = {"folds": 3, "repeats": 1, "epochs": 12, "patience": 6, "device": "cpu"}
     config = ClassifierConfig(preset=name, **quick, **({"hidden": [32]} if name == "low_log" else {}))
     features = features_of(x, incident, CALOGAN, THRESHOLD, config)
     rng, n, pulls = np.random.default_rng(3), 150, []

@@ -92,7 +92,7 @@ class ClassifierConfig(Section):
     lr: LearningRate = Field(2e-4, description="Adam learning rate (trees: weight of each tree)")
     weight_decay: float = Field(0.0, ge=0, le=100, description="decoupled weight decay of the networks (AdamW)")
     plateau: bool = Field(False, description="reduce the rate by 0.1 after 10 epochs without better validation loss")
-    choose: Literal["accuracy", "loss"] = Field(
+    choose: Literal["accuracy", "loss", "auc"] = Field(
         "accuracy", description="what the validation part chooses the weights by (trees: always the loss)"
     )
     patience: Epochs | None = Field(

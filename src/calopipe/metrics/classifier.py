@@ -33,6 +33,7 @@ from calopipe.metrics.classifier_scores import ROC_GRID, ClassifierResult, Score
 from calopipe.metrics.classifier_split import Rows, check_tables, one_split, turns
 from calopipe.metrics.classifier_training import Task, TrainingData, train_network
 from calopipe.metrics.classifier_trees import train_trees
+from calopipe.metrics.roc import area_under_roc
 from calopipe.seeds import derive
 
 log = logging.getLogger("calopipe")
@@ -123,7 +124,15 @@ def _task(rows: Rows, config: ClassifierConfig) -> Task:
 
     if config.choose == "loss":
         return Task(outputs=1, loss=loss, goodness=minus_loss)
+    if config.choose == "auc":
+        return Task(outputs=1, loss=loss, goodness=_auc, perfect=1.0)
     return Task(outputs=1, loss=loss, goodness=_accuracy, perfect=1.0)
+
+
+def _auc(logits: torch.Tensor, sample: torch.Tensor) -> float:
+    output = logits[:, 0].double().cpu().numpy()
+    reference = (sample == 0).cpu().numpy()
+    return area_under_roc(output[reference], output[~reference]) if np.isfinite(output).all() else float("nan")
 
 
 def _accuracy(logits: torch.Tensor, sample: torch.Tensor) -> float:
