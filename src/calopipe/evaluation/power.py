@@ -7,7 +7,6 @@ they are: that is its floor. Showers of the training split serve as the others; 
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from calopipe.evaluation.features import feature_table, thinned_rows, voxel_grid
 from calopipe.evaluation.formats import write_json
 from calopipe.evaluation.inputs import check_samples, stream
 from calopipe.geometry import Geometry, load_geometry
+from calopipe.io.stored import read_json
 from calopipe.metrics.classifier import classifier_test
 from calopipe.metrics.distortions import DISTORTIONS, Distortion, hit_layer
 from calopipe.seeds import generator
@@ -98,10 +98,7 @@ def evaluate_power(*arguments: Any, out: Path, **keywords: Any) -> None:
 
 def load_power(path: Path) -> Mapping[str, Any]:
     """Read a file of :func:`evaluate_power`. Raises DataError when it is something else."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
+    data = read_json(path, "cannot be read")
     if not isinstance(data, dict) or not ({"distortions", "missing"} & set(data)):
         raise DataError(f"{path}: not the power of a classifier test")
     return data

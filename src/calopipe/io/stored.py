@@ -23,6 +23,8 @@ STAGES = {
     "regressors/*/history.csv": "train_regressor",
     "histograms.npz": "observables",
     "metrics.json": "metrics",
+    "health.json": "health",
+    "power/*/*.json": "power",
     "classifiers/*.*": "classify",
     "weights/*.npz": "weights",
     "compare/*/*.*": "compare",
