@@ -32,9 +32,9 @@ def refused(study: dict, match: str) -> None:
     [
         ((*INN, "model"), {"name": 5}, r"models.inn.flow.model: unknown model 5; known"),
         ((*INN, "model"), {"name": ["inn"]}, r"unknown model \['inn'\]"),
-        ((*INN, "model"), "bernoulli_vae", r"models.inn.flow.model: name: expected a model that is a GenerativeModel \(inn"),
-        ((*VAE, "model"), "inn", "expected a model that is a Autoencoder .bernoulli_vae, hurdle_vae"),
-        (("regressors", "net", "model"), "inn", "expected a model that is a EnergyRegressor"),
+        ((*INN, "model"), "bernoulli_vae", r"models.inn.flow.model: name: expected a model of the kind GenerativeModel \(inn"),
+        ((*VAE, "model"), "inn", "expected a model of the kind Autoencoder .bernoulli_vae, hurdle_vae"),
+        (("regressors", "net", "model"), "inn", "expected a model of the kind EnergyRegressor"),
         ((*INN, "model", "hidden"), [16, -1], r"models.inn.flow.model.hidden.1: input should be greater"),
         ((*INN, "model", "hidden"), [32768] * 3, r"model.hidden: expected at most 1e\+09 weights"),
         ((*INN, "preprocessing"), [{"step": ["a"]}], r"models.inn.flow.preprocessing.0: unknown preprocessing step \['a'\]"),

@@ -70,5 +70,5 @@ def network(data: Any, contract: str) -> dict[str, Any]:
     found = part(MODELS, "name", data)
     if not MODELS.is_a(found["name"], contract):
         able = ", ".join(name for name in MODELS.names() if MODELS.is_a(name, contract))
-        raise ValueError(f"name: expected a model that is a {contract} ({able}), found '{found['name']}'")
+        raise ValueError(f"name: expected a model of the kind {contract} ({able}), found '{found['name']}'")
     return found
