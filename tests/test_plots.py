@@ -284,7 +284,7 @@ def test_losses(tmp_path: Path) -> None:
 
 
 def test_losses_refuse_other_files(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="nothing.csv: not a training log .No such file"):
         read_losses(tmp_path / "nothing.csv")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="expected the columns"):
