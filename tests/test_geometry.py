@@ -207,7 +207,7 @@ def test_pooled() -> None:
 
 
 def test_pooled_in_turn() -> None:
-    """The thesis's pooling of CaloGAN: (2, 1) and (1, 2), again and again; three rows stay three."""
+    """Pooling of CaloGAN as in Ernst 2023: (2, 1) and (1, 2), again and again; three rows stay three."""
     turn, calogan = [(2, 1), (1, 2)], load_geometry("calogan")
     expected = [[(3, 48), (6, 6), (6, 3)], [(3, 24), (3, 3), (3, 3)], [(3, 12), (3, 3), (3, 3)]]
     for times, shapes in enumerate(expected, start=1):

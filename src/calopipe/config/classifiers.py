@@ -8,7 +8,7 @@ their correlations, soft voxels and patterns of hits, and by cross-validation th
 script's network is an input layer and two hidden layers, each 2048 wide with LeakyReLU 0.01: three entries of `hidden`.
 ``challenge_resnet`` takes the input of ``challenge_low``; only its network differs (:mod:`calopipe.metrics.classifier_networks`).
 
-``thesis*``: INN/VAE thesis, section 3.4.2: 150 epochs at 2e-4; voxels as they are or divided by the incident energy
+``thesis*``: Ernst 2023, section 3.4.2: 150 epochs at 2e-4; voxels as they are or divided by the incident energy
 (``normed``, section 4.3.2), after log10 E_inc; ``dropout``: its later variant with 30 % dropout, whose learning rate falls by
 0.1 after 10 epochs without a better validation loss. The text has "2 hidden linear layers and 512 neurons per layer"; the
 authors' code (heidelberg-hepml/CaloINN, src/classifier.py) an input layer of 512 neurons with its own LeakyReLU and two more:

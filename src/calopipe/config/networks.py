@@ -27,7 +27,7 @@ class Training(Section):
     schedule: Literal["constant", "one_cycle", "cosine"] = Field(
         "constant",
         description="learning-rate schedule, per step; one_cycle rises from lr/25 to lr and falls to lr/250 000 (torch's "
-        "defaults; the INN/VAE thesis says that it stays between 1e-5 and 1e-4)",
+        "defaults; Ernst 2023 says that it stays between 1e-5 and 1e-4)",
     )
     warmup: Fraction = Field(
         0.0, description="fraction of steps of linear warm-up (cosine) or rise (one_cycle, default 0.3)"

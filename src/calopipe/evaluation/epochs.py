@@ -1,8 +1,8 @@
 """How the samples of a flow improve while it is trained: cheap scores of the epochs that were kept, and the best of them.
 
-The source follows fidelity score and FRD over the epochs of a training and chooses the epoch by hand (thesis "Frechet
-Distance Evaluation of Generative Models for Calorimeter Shower Simulations", 2022). Here every kept epoch generates one
-shower for each of the same few validation showers, and the metrics and regressors of the evaluation judge them.
+Werther 2022 follows fidelity score and FRD over the epochs of a training and chooses the epoch by hand. Here every kept
+epoch generates one shower for each of the same few validation showers, and the metrics and regressors of the evaluation
+judge them.
 
 The best epoch is the one whose score is nearest to that of a perfect generator; with few showers several are as good
 within errors, and all of those are named. The choice makes that score of that epoch look too good, which is why it is

@@ -102,7 +102,7 @@ class AverageShowers:
 
 @dataclass(frozen=True)
 class CrossSections:
-    """Rows of cells through the middle of one layer of the average shower (GAN/VAE thesis, figures 4.4 and 4.5).
+    """Rows of cells through the middle of one layer of the average shower (Albergo 2018, figures 4.4 and 4.5).
 
     Attributes:
         layer: id of the layer.

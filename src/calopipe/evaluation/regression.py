@@ -1,9 +1,8 @@
 """The samples seen by an energy regressor: linearity, resolution and Frechet regression distance (FRD).
 
-The FRD is the Frechet distance of the regressor's last hidden layer between reference and generated showers (thesis
-"Frechet Distance Evaluation of Generative Models for Calorimeter Shower Simulations", 2022). Its unit is that of the
-features, so values of different regressors do not compare; each has its floor and, as control, the distances that
-networks with fresh weights find.
+The FRD is the Frechet distance of the regressor's last hidden layer between reference and generated showers (Werther
+2022). Its unit is that of the features, so values of different regressors do not compare; each has its floor and, as
+control, the distances that networks with fresh weights find.
 """
 
 from __future__ import annotations

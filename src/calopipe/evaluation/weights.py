@@ -1,7 +1,7 @@
 """Observables of the showers that give a generator away: those of the lowest and highest classifier weights.
 
 A weight w = p_ref / p_gen far below 1 marks a generated shower that the reference hardly has, a large one a shower that
-the generator makes too rarely (INN/VAE thesis, sections 3.3.4 and 4.3.2, figure 29).
+the generator makes too rarely (Ernst 2023, sections 3.3.4 and 4.3.2, figure 29).
 """
 
 from __future__ import annotations

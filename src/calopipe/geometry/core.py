@@ -186,7 +186,7 @@ class Geometry:
         """The 8-neighbourhood of every voxel within its layer, in compressed sparse rows.
 
         Cylindrical layers are periodic in alpha, and opposite innermost cells touch across the axis, so that voxels
-        have 8 neighbours, the outermost ones 5 (thesis on INN/VAE showers, section 4.3.2, figure 27).
+        have 8 neighbours, the outermost ones 5 (Ernst 2023, section 4.3.2, figure 27).
         """
         return self._neighbours
 
@@ -210,7 +210,7 @@ class Geometry:
 
         An axis whose bin number is not a multiple of the kernel is left unpooled in that layer, so that no voxel is
         dropped (CaloGAN's first layer has 3 rows, which (2, 1) cannot pair up). The name gains "_pool2x1", which
-        `load_geometry` understands. The threshold is kept. Source: thesis on INN/VAE showers, section 4.2.3.
+        `load_geometry` understands. The threshold is kept. Source: Ernst 2023, section 4.2.3.
 
         Raises:
             GeometryError: not cartesian, a kernel that is not two integers >= 1, or one that changes no layer.

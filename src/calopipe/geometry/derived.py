@@ -68,7 +68,7 @@ def image(geometry: Geometry, kernel: Sequence[int]) -> Geometry:
 def pooled_in_turn(
     geometry: Geometry, kernels: Sequence[Sequence[int]]
 ) -> list[tuple[tuple[int, int], Geometry, Geometry]]:
-    """Pooling with one kernel after the other (INN/VAE thesis, section 4.2.3: (2, 1) and (1, 2), again and again).
+    """Pooling with one kernel after the other (Ernst 2023, section 4.2.3: (2, 1) and (1, 2), again and again).
 
     Returns:
         (kernel, geometry before, geometry after) of each step. Of several kernels those that have nothing left to merge

@@ -19,7 +19,7 @@ def pool_showers(
 ) -> NDArray[np.floating]:
     """Pool each layer with `kernel` and strides equal to it; the result lives in ``geometry.pooled(kernel)``.
 
-    Average pooling (thesis on INN/VAE showers, section 4.2.3: kernels (2, 1) and (1, 2) applied in turn to CaloGAN's
+    Average pooling (Ernst 2023, section 4.2.3: kernels (2, 1) and (1, 2) applied in turn to CaloGAN's
     layers) divides the energy of every pooled layer by the number of cells merged, so a total energy is smaller than
     that of the shower; "sum" keeps it. An axis that the kernel does not divide stays as it is, see `Geometry.pooled`.
 

@@ -1,6 +1,6 @@
 """The classifier test: a classifier is trained to tell generated from reference showers; AUC 0.5 is the floor.
 
-Definition (CaloChallenge, arXiv:2410.21611 section 4.2; INN/VAE thesis sections 3.3.4, 3.4.2): one of the networks of
+Definition (CaloChallenge, arXiv:2410.21611 section 4.2; Ernst 2023, sections 3.3.4, 3.4.2): one of the networks of
 :mod:`calopipe.metrics.classifier_networks`, binary cross entropy, Adam, or trees (:mod:`calopipe.metrics.classifier_trees`);
 the weights that do best on the validation part are kept; scores are taken on the test part, which nothing was chosen on.
 The label of the reference is 1, so the output p(x) estimates p_ref / (p_ref + p_gen) and w = p / (1 - p) the likelihood

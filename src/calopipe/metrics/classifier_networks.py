@@ -1,6 +1,6 @@
 """Networks of the classifier tests, chosen by ``ClassifierConfig.network``: (N, D) features -> (N, K) logits.
 
-``mlp``: fully connected with LeakyReLU, the network of the INN/VAE thesis (section 3.4.2) and of the CaloChallenge.
+``mlp``: fully connected with LeakyReLU, the network of Ernst 2023, section 3.4.2, and of the CaloChallenge.
 
 ``cnn``: the CaloChallenge's ResNet-18 of 3D convolutions (arXiv:2410.21611 section 4.2, and its code): a stem (kernel 7,
 stride 2; max-pool 3, stride 2), four stages of two basic residual blocks (32, 64, 64 and 128 channels; stages after the

@@ -1,8 +1,8 @@
 """Scores of trained classifiers and their errors.
 
 Every score is a mean over showers of the reference and over showers of the generated sample, of contributions that each
-shower makes: for the AUC the share of showers of the other sample on the right side of it (DeLong, DeLong and
-Clarke-Pearson, Biometrics 44, 837), for the accuracy right or wrong, for the JSD its cross entropy. Repeats score the same
+shower makes: for the AUC the share of showers of the other sample on the right side of it (DeLong et al. 1988),
+for the accuracy right or wrong, for the JSD its cross entropy. Repeats score the same
 showers, so contributions are averaged over the repeats first: their variance between showers over the number of showers is
 the statistical variance, which repeats do not reduce. The variance of the trainings over their number is added.
 """

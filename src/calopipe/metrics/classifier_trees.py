@@ -1,6 +1,6 @@
 """Gradient-boosted trees as a classifier: fast, strong on observables, and at home with undefined values (NaN).
 
-scikit-learn's HistGradientBoostingClassifier (after LightGBM, Ke et al., NeurIPS 2017). ``epochs`` is the largest number of
+scikit-learn's HistGradientBoostingClassifier (after LightGBM, Ke et al. 2017). ``epochs`` is the largest number of
 trees; the number of the lowest cross entropy on the validation part is kept. Half of the features, drawn at random, are
 looked at for each split of a tree.
 """

@@ -60,7 +60,7 @@ def features_low(
 def features_low_raw(
     showers: np.ndarray, incident_energies: np.ndarray, threshold_MeV: float = 0.0, scale: float = 1.0
 ) -> np.ndarray:
-    """Like :func:`features_low` with voxels in GeV: the thesis's classifier before normalisation (section 4.3.2)."""
+    """Like :func:`features_low` with voxels in GeV: the classifier of Ernst 2023, section 4.3.2, before normalisation."""
     showers, incident = _checked(showers, incident_energies)
     voxels = _above(showers, threshold_MeV) * np.float32(scale / 1e3)
     return np.concatenate([np.log10(incident).astype(np.float32), voxels], axis=1)

@@ -1,8 +1,7 @@
 """Frechet inception distance (FID) of shower images, with an Inception network that the user supplies.
 
-The thesis "Frechet Distance Evaluation of Generative Models for Calorimeter Shower Simulations" (2022) applies
-Inception V3 to showers summed along the beam, and to each layer with the mean over the layers. The features are made
-for photographs; the thesis finds that they miss the best epoch.
+Werther 2022 applies Inception V3 to showers summed along the beam, and to each layer with the mean over the layers. The
+features are made for photographs; she finds that they miss the best epoch.
 
 calopipe ships and downloads no weights. `inception` names a TorchScript file: a module that maps images
 (n, 3, 299, 299), float32 from 0 to 255, to features (n, D), such as the one that published FIDs are computed with. What

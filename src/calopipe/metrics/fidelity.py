@@ -1,9 +1,9 @@
 """Fidelity score: weighted sum of Jensen-Shannon divergences of the observables' histograms, as one number.
 
-JSD(P || Q) = KL(P || M)/2 + KL(Q || M)/2 with M = (P + Q)/2 (thesis "Frechet Distance Evaluation of Generative Models for
-Calorimeter Shower Simulations", 2022: "Fidelity Score"), here in bits, so that 0 are equal and 1 disjoint histograms. The
-weights are normalised to one. An observable that has a histogram per layer counts once, with the mean over its layers.
-What lies outside a histogram's range is one bin more: a sample cannot gain by leaving the range.
+JSD(P || Q) = KL(P || M)/2 + KL(Q || M)/2 with M = (P + Q)/2 (Werther 2022, "Fidelity Score"), here in bits, so that 0
+are equal and 1 disjoint histograms. The weights are normalised to one. An observable that has a histogram per layer
+counts once, with the mean over its layers. What lies outside a histogram's range is one bin more: a sample cannot gain by
+leaving the range.
 
 The source names neither its observables nor its weights. The default are the quantities of "Getting High"
 (arXiv:2005.05334), equally weighted: cell energies, number of hits, visible energy, depth, longitudinal profile,

@@ -1,8 +1,7 @@
 """Frechet distance of two Gaussians fitted to features: FID, FRD and the like.
 
 d^2 = |mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^{1/2}) is the squared 2-Wasserstein distance of two normal distributions
-(Dowson and Landau 1982; arXiv:1706.08500, eq. 6; thesis "Frechet Distance Evaluation of Generative Models for Calorimeter
-Shower Simulations", 2022). It sees means and covariances only.
+(Dowson and Landau 1982; arXiv:1706.08500, eq. 6; Werther 2022). It sees means and covariances only.
 
 The estimate from samples is biased upwards: two samples of one distribution give more than 0, and more so the smaller
 they are and the more features there are (arXiv:1911.07023). So a value is told together with the floor, the distance of

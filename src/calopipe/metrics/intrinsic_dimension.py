@@ -1,5 +1,5 @@
-"""Intrinsic dimension of showers: the Levina-Bickel maximum-likelihood estimate (CaloMan, section "Estimating latent space
-dimensionality"; Levina and Bickel, NIPS 17, 2004, averaged as MacKay and Ghahramani).
+"""Intrinsic dimension of showers: the Levina-Bickel maximum-likelihood estimate (Reyes-González 2023, "Estimating
+latent space dimensionality"; Levina and Bickel 2004, averaged as MacKay and Ghahramani 2005).
 
 1 / d_k = 1 / (n (k - 1)) sum_i sum_{j<k} ln(T_k(x_i) / T_j(x_i)), with T_j the distance to the j-th neighbour, by
 scikit-dimension; then the mean over k, as in the original paper. The estimate falls with fewer showers where the dimension
@@ -133,7 +133,7 @@ def distinct(showers: np.ndarray) -> np.ndarray:
 
 
 def preprocessed(showers: np.ndarray, incident: np.ndarray, layers: Mapping[int, slice]) -> np.ndarray:
-    """(N, V + L) voxels / E_layer, then u_1 = E_tot / E_inc, u_i = E_{i-1} / sum_{j>=i-1} E_j (INN/VAE thesis, eq. 4).
+    """(N, V + L) voxels / E_layer, then u_1 = E_tot / E_inc, u_i = E_{i-1} / sum_{j>=i-1} E_j (Ernst 2023, eq. 4).
 
     The same numbers as the preprocessing step ``layer_normalise`` with its defaults.
     """

@@ -1,7 +1,7 @@
-"""Kullback-Leibler divergence of average showers (GAN/VAE thesis, tables 4.4 and 5.1).
+"""Kullback-Leibler divergence of average showers (Albergo 2018, tables 4.4 and 5.1).
 
 The mean shower of each sample, divided by its sum, is a distribution over voxels: KL = sum_i P_i ln(P_i / Q_i),
-P the reference. As in the thesis (section 5, footnote 3) a small epsilon is added to every probability so that a voxel
+P the reference. As there (section 5, footnote 3) a small epsilon is added to every probability so that a voxel
 that a sample never fills does not make the divergence infinite; the distributions are normalised again afterwards.
 """
 
@@ -20,7 +20,7 @@ from calopipe.metrics.base import Measurement, Sample
 class KlAverageConfig(MetricSettings):
     """KL divergence of the average showers."""
 
-    epsilon: Tiny = Field(1e-5, description="added to the probability of every voxel (the thesis: 1e-5)")
+    epsilon: Tiny = Field(1e-5, description="added to the probability of every voxel (Albergo 2018: 1e-5)")
     layers: bool = Field(True, description="also of each layer's average, normalised within the layer")
 
     def score_names(self) -> tuple[str, ...]:

@@ -1,9 +1,8 @@
 """Linearity and resolution of reconstructed energies: mean and relative width of the central 90 % (mu_90, sigma_90).
 
 The core of a distribution is the smallest interval that holds 90 % of the values; mu_90 is the mean and sigma_90 the
-root mean square about it of the values inside (Particle Flow convention; thesis "Frechet Distance Evaluation of
-Generative Models for Calorimeter Shower Simulations", 2022; arXiv:2005.05334). For a normal distribution sigma_90 is
-0.7893 sigma.
+root mean square about it of the values inside (Particle Flow convention; Werther 2022; arXiv:2005.05334). For a
+normal distribution sigma_90 is 0.7893 sigma.
 
 Where incident energies are continuous, values are taken relative to the incident energy of each shower, so that the
 width of an energy bin does not enter; at a single energy this is the plain definition.

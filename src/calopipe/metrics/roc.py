@@ -32,7 +32,7 @@ def _labelled(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, n
 
 
 def area_error(area: float, n: int, m: int) -> float:
-    """Standard deviation of an AUC of n positives and m negatives (Hanley and McNeil, Radiology 143, 29)."""
+    """Standard deviation of an AUC of n positives and m negatives (Hanley and McNeil 1982)."""
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     variance = (area * (1 - area) + (n - 1) * (q1 - area**2) + (m - 1) * (q2 - area**2)) / (n * m)
     return float(np.sqrt(max(variance, 0.0)))
@@ -41,8 +41,7 @@ def area_error(area: float, n: int, m: int) -> float:
 def placements(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of each positive the fraction of negatives below it, of each negative that of positives above it; ties count half.
 
-    The mean of either is the AUC, and var(first) / n + var(second) / m its variance (DeLong, DeLong and Clarke-Pearson,
-    Biometrics 44, 837).
+    The mean of either is the AUC, and var(first) / n + var(second) / m its variance (DeLong et al. 1988).
 
     Args:
         positive: (n,) scores of the class that should score high.

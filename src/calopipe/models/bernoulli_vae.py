@@ -1,4 +1,4 @@
-"""Conditional VAE with a Bernoulli reconstruction loss, the published VAE of CaloChallenge 1 (INN/VAE thesis, section
+"""Conditional VAE with a Bernoulli reconstruction loss, the published VAE of CaloChallenge 1 (Ernst 2023, section
 4.4.1 and Table 5; details after the authors' code, heidelberg-hepml/CaloINN).
 """
 

@@ -1,10 +1,10 @@
 """Conditional VAE whose decoder is a hurdle likelihood: is the voxel hit, and if so, how much energy.
 
-A decoder that returns a mean gives showers without voxel-to-voxel noise, which any classifier sees (INN/VAE thesis,
+A decoder that returns a mean gives showers without voxel-to-voxel noise, which any classifier sees (Ernst 2023,
 section 4.3.1, "reduced randomness of the VAE"). Here the decoder is a distribution that can be drawn from: a Bernoulli
 variable for x > 0 and, given that, a mixture of normals in logit x with learned means and widths (log sigma^2 clipped as
-in the thesis's learned decoder width, section 4.3.2). The loss is then a true evidence lower bound for beta = 1. Hurdle
-models: Mullahy 1986.
+in the learned decoder width of Ernst 2023, section 4.3.2). The loss is then a true evidence lower bound for beta = 1.
+Hurdle models: Mullahy 1986.
 
 Neighbouring cells are hit together, far more often than a latent vector of the whole shower can say. With ``groups`` the
 voxels of a layer are drawn in so many steps, no two neighbours in one, and each step knows the hits and energies of the

@@ -1,4 +1,4 @@
-"""Conditional INN, a normalizing flow of coupling blocks (thesis sections 3.3.5 and 4.1)."""
+"""Conditional INN, a normalizing flow of coupling blocks (Ernst 2023, sections 3.3.5 and 4.1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from calopipe.models.coupling import make_flow
 
 
 class INNConfig(ModelSettings):
-    """Settings of :class:`INN`; the defaults are the thesis's card for CaloGAN (Table 1)."""
+    """Settings of :class:`INN`; the defaults are the card for CaloGAN of Ernst 2023 (Table 1)."""
 
     coupling: Literal["rqs", "affine"] = Field("rqs", description="kind of coupling block")
     blocks: Annotated[int, Field(ge=1, le=256)] = Field(12, description="coupling blocks")

@@ -1,4 +1,4 @@
-"""What a latent flow learns of an encoder's output (thesis section 4.3.1, the three ways to add the INN)."""
+"""What a latent flow learns of an encoder's output (Ernst 2023, section 4.3.1, the three ways to add the INN)."""
 
 from __future__ import annotations
 

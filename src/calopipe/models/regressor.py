@@ -1,8 +1,7 @@
 """Networks that read the incident energy off a shower, by three-dimensional convolutions.
 
-"Regressor" is the energy regressor of "Getting High" (arXiv:2005.05334), with which the thesis "Frechet Distance Evaluation
-of Generative Models for Calorimeter Shower Simulations" (2022) defines the Frechet regression distance. Its layer table
-is for 30 x 30 x 30 cells:
+"Regressor" is the energy regressor of "Getting High" (arXiv:2005.05334), with which Werther 2022 defines the Frechet regression
+distance. Its layer table is for 30 x 30 x 30 cells:
 
     16 x (3,3,3), stride 2, no bias     432 parameters
     layer norm (14,14,14)             5 488 (the table prints the weights, 2 744; its total counts the biases too)
@@ -18,7 +17,7 @@ is for 30 x 30 x 30 cells:
 
 "Regressor+" has "more layers and batch normalization"; its table is not in the source's text. Ours adds one convolution
 of 3 x 3 x 3 with normalisation and LeakyReLU after each of the two strided ones, at the same resolution and width. The
-two further variants of the thesis are settings: ``regressor`` with ``norm: batch`` ("Regressor with Batch
+two further variants of Werther 2022 are settings: ``regressor`` with ``norm: batch`` ("Regressor with Batch
 Normalization") and with ``extra: 1`` ("Deeper Regressor").
 
 A layer norm over a channel divides by the spread of that shower's own channel: the scale of the energies is lost, and

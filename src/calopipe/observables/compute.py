@@ -1,6 +1,6 @@
 """Observables of showers: energies, centroids, widths, brightest voxels and occupancies, layer by layer.
 
-Definitions are those of the CaloChallenge's evaluation (arXiv:2410.21611, section 4.1) and of the INN/VAE thesis,
+Definitions are those of the CaloChallenge's evaluation (arXiv:2410.21611, section 4.1) and of Ernst 2023,
 section 3.4.2. Voxels below the threshold are zero before anything else. A denominator carries + 1e-16, so that an
 observable of an empty layer is 0; a quotient by an empty layer is 0 too. A width is sqrt(<x^2> - <x>^2).
 
@@ -47,7 +47,7 @@ def compute(
 
     Returns:
         float64 arrays by name; names, axes, units and labels are listed in :data:`calopipe.observables.specs.SPECS`.
-        ``brightest`` is (N, L, k), brightest first, in MeV (the thesis's definition), ``brightest_fraction`` the same
+        ``brightest`` is (N, L, k), brightest first, in MeV (as Ernst 2023), ``brightest_fraction`` the same
         over the layer's energy; layers with fewer than k voxels are padded with 0. ``sparsity`` is 1 - ``activity``.
 
     Raises:

@@ -1,6 +1,6 @@
 """Cross sections of an average shower: rows of cells through the middle of one layer, and each row's mean and width.
 
-GAN/VAE thesis, section 4.3 and figures 4.4, 4.5, 5.3, 5.4: "mean and standard deviation of the middle cross sections" of
+Albergo 2018, section 4.3 and figures 4.4, 4.5, 5.3, 5.4: "mean and standard deviation of the middle cross sections" of
 the average image, and the slices themselves. There an image has 32 or 64 rows of which the middle 12 are shown: the others
 hold too little energy. In cylindrical layers the rows are diameters: the bins of one angle and of the opposite one.
 """

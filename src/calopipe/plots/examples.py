@@ -54,7 +54,7 @@ def gallery_figure(
 def reconstruction_figure(
     geometry: Geometry, original: Array, reconstruction: Array, incident: Array, columns: Columns, title: str = ""
 ) -> Figure:
-    """Showers, what an autoencoder makes of them, and the difference (GAN/VAE thesis, figures 5.5 and 5.11).
+    """Showers, what an autoencoder makes of them, and the difference (Albergo 2018, figures 5.5 and 5.11).
 
     Args:
         geometry: voxelisation, V voxels.

@@ -53,7 +53,7 @@ class Censored(Step):
     follows one distribution for all voxels of a layer, kept as quantiles.
 
     So a flow sees one smooth hill for all voxels, instead of a peak of empty ones and hits far from it, between which
-    whatever it smears out becomes a soft hit. The model is that of censored regression (Tobin, Econometrica 26, 1958).
+    whatever it smears out becomes a soft hit. The model is that of censored regression (Tobin 1958).
     The inverse of a hit is exact; energies below the readout threshold t become 0. The log-det is that of the hits; draws
     have none.
     """

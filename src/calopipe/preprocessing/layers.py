@@ -1,7 +1,7 @@
-"""Layer normalisation with extra dimensions (INN/VAE thesis, eq. 4; after CaloFlow, arXiv:2106.05285), and the numbers of hits.
+"""Layer normalisation with extra dimensions (Ernst 2023, eq. 4; after CaloFlow, arXiv:2106.05285), and the numbers of hits.
 
-Layer energies and numbers of hits beside the normalised voxels: Buss et al., CaloClouds 3 and AllShowers, draw both
-first and make showers meet them.
+Layer energies and numbers of hits beside the normalised voxels: CaloClouds3 (arXiv:2511.01460) and AllShowers
+(arXiv:2601.11716) draw both first and make showers meet them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class LayerNormaliseConfig(StepSettings):
     ratio_scale: Share = Field(
         1.0,
         description="factor on u_1 = E_tot / E_inc: below 1 where showers exceed E_inc, because a logit behind it ends at 1 "
-        "(0.9 in most presets; the INN/VAE thesis has none for CaloGAN, and halves all energies for CaloChallenge 1: 0.45)",
+        "(0.9 in most presets; Ernst 2023 has none for CaloGAN, and halves all energies for CaloChallenge 1: 0.45)",
     )
     extras_scale: Share = Field(1.0, description="factor on the other u (0.9 in the published VAE)")
     fill_layers: bool = Field(

@@ -1,4 +1,4 @@
-"""P2: noise on voxels and its removal, and the filling of empty voxels below the readout threshold."""
+"""Noise on voxels and its removal, and the filling of empty voxels below the readout threshold."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class NoiseConfig(StepSettings):
 
 @STEPS.register("noise", config=NoiseConfig)
 class Noise(Step):
-    """Add uniform noise [0, width), drawn anew in every batch (thesis section 4.1); put it before or after
+    """Add uniform noise [0, width), drawn anew in every batch (Ernst 2023, section 4.1); put it before or after
     normalisation.
     """
 

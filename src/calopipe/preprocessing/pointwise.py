@@ -48,10 +48,10 @@ class LogitConfig(StepSettings):
 
 @STEPS.register("logit", config=LogitConfig)
 class Logit(Step):
-    """logit(k), k = alpha + x (1 - 2 alpha) (thesis eq. 5), or k = alpha + x (1 - alpha - alpha_1) in the split form.
+    """logit(k), k = alpha + x (1 - 2 alpha) (Ernst 2023, eq. 5), or k = alpha + x (1 - alpha - alpha_1) in the split form.
 
     float32-safe: log(1 - k) is taken as log of (1 - x) (1 - alpha - a1) + a1, with a1 the regularisation at 1, which is
-    never rounded to 0 (1 - alpha == 1 in float32 below 2.98e-8). The thesis writes its split form alpha_0 + x (1 -
+    never rounded to 0 (1 - alpha == 1 in float32 below 2.98e-8). Ernst 2023 writes the split form alpha_0 + x (1 -
     alpha_1); ours differs from it by alpha_0 x, so that x = 1 maps to 1 - alpha_1 exactly.
     """
 
@@ -142,7 +142,7 @@ class LearnableAffineConfig(StepSettings):
 
 @STEPS.register("affine", config=LearnableAffineConfig)
 class LearnableAffine(Step):
-    """x exp(s) + b per column with learnable s and b, started at standardisation (thesis section 4.4.2, learnable
+    """x exp(s) + b per column with learnable s and b, started at standardisation (Ernst 2023, section 4.4.2, learnable
     norm). Only in front of a network whose loss is a likelihood: the published norm in a VAE, whose decoder shares scale and
     shift, is another one and has no log-det.
     """

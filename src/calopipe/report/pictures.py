@@ -28,7 +28,7 @@ _SYMBOLS = {"eta": r"$\varphi$", "phi": r"$\eta$"}  # the other coordinate, whic
 def cross_section_tasks(data: DatasetData) -> Iterator[Task]:
     """Rows through the middle of each layer, and mean and width of the middle rows; some layers where there are many.
 
-    Of geometries with one layer (images) all middle rows along eta are drawn, as in the thesis; of others one row each.
+    Of geometries with one layer (images) all middle rows along eta are drawn, as in Albergo 2018; of others one row each.
     """
     found = {key: None for model in data.models for seed in model.seeds for key in seed.cross_sections}
     if data.geometry is None or not found:
