@@ -31,11 +31,12 @@ from torch import Tensor
 from calopipe.config import Generation, HistogramConfig, validate
 from calopipe.config.networks import AutoencoderStage, Training
 from calopipe.evaluation import evaluate_metrics, evaluate_observables
-from calopipe.evaluation.formats import load_scores, write_json
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, read_showers, write_showers
 from calopipe.models.base import Autoencoder
 from calopipe.models.bernoulli_vae import BernoulliVAE
+from calopipe.records.files import write_json
+from calopipe.records.scores import load_scores
 from calopipe.sampling import reconstruct
 from calopipe.training import TrainingJob, train_autoencoder
 

@@ -31,12 +31,13 @@ import torch
 from calopipe.config import ClassifierConfig, Generation, HistogramConfig, Model, TimingConfig, validate
 from calopipe.config.load import read_yaml
 from calopipe.evaluation import evaluate_classifier, evaluate_metrics, evaluate_observables
-from calopipe.evaluation.formats import load_scores, write_json
 from calopipe.evaluation.generation_time import time_generation
 from calopipe.evaluation.power import measure_power
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, read_showers, write_showers
 from calopipe.metrics.separation_power import separation_of_values
+from calopipe.records.files import write_json
+from calopipe.records.scores import load_scores
 from calopipe.sampling import encode, generate, reconstruct
 from calopipe.training import TrainingJob, train_autoencoder, train_flow
 

@@ -10,10 +10,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from calopipe import cli
-from calopipe.evaluation.judgement import InputFile, Judgement, save_judgement
 from calopipe.io import Showers, write_showers
 from calopipe.metrics.classifier_presets import challenge_classifier
 from calopipe.plots.style import save_figure
+from calopipe.records.judgement import InputFile, Judgement, save_judgement
 from calopipe.submission import _remove_earlier
 
 LONG = "y" * 5000

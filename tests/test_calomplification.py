@@ -11,7 +11,6 @@ from calopipe.config.base import validate
 from calopipe.config.evaluation import CalomplificationConfig
 from calopipe.errors import ConfigError, DataError, MetricUnavailable
 from calopipe.evaluation import evaluate_calomplification
-from calopipe.evaluation.formats import load_divergences, load_scores
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, write_showers
 from calopipe.metrics.amplification import equivalent_size, equivalent_size_with_error
@@ -26,6 +25,8 @@ from calopipe.metrics.quantiles import (
 from calopipe.observables.image import ImageObservables, image_observables
 from calopipe.plots.calomplification import amplification_figure, divergence_figure
 from calopipe.plots.style import LineStyle
+from calopipe.records.divergences import load_divergences
+from calopipe.records.scores import load_scores
 from calopipe.report import RunArtifacts, StudySummary
 from calopipe.report.data import load_study_data
 from calopipe.report.figures import dataset_tasks

@@ -20,9 +20,9 @@ from calopipe.evaluation.challenge_inputs import (
     largest_difference,
 )
 from calopipe.evaluation.inputs import in_slice
-from calopipe.evaluation.judgement import load_judgement
 from calopipe.io import Showers, joined_showers, read_incident_energies, read_showers, write_showers
 from calopipe.plots.style import read_provenance
+from calopipe.records.judgement import load_judgement
 from calopipe.submission import evaluate
 
 PHOTONS = "1-photons"

@@ -10,7 +10,6 @@ import torch
 from calopipe.config import ClassifierConfig, Evaluation, validate
 from calopipe.errors import ConfigError, DataError, MetricUnavailable, NumericsError
 from calopipe.evaluation import evaluate_classifier, evaluate_multiclass, evaluate_observables, evaluate_weights
-from calopipe.evaluation.formats import load_histograms, load_scores, write_npz
 from calopipe.evaluation.weights import extreme_rows
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.geometry.layer import Layer
@@ -28,6 +27,9 @@ from calopipe.metrics.features import (
 )
 from calopipe.metrics.multiclass import multiclass_test
 from calopipe.observables import compute
+from calopipe.records.files import write_npz
+from calopipe.records.histograms import load_histograms
+from calopipe.records.scores import load_scores
 
 QUICK = ClassifierConfig(hidden=[32, 32], epochs=12, batch_size=200, lr=2e-3, repeats=2, device="cpu")
 CNN = ClassifierConfig(network="cnn", channels=[4, 8], epochs=6, batch_size=100, lr=5e-3, repeats=2, device="cpu")

@@ -16,16 +16,16 @@ from calopipe.evaluation import (
     evaluate_metrics,
     evaluate_observables,
     measure_timing,
-    score_rows,
-    write_table,
 )
-from calopipe.evaluation.formats import load_cross_sections, load_examples, load_histograms, load_scores
 from calopipe.evaluation.metrics import load_sample
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, iter_showers, read_showers, write_showers
 from calopipe.metrics.features import features_high
 from calopipe.observables import compute
 from calopipe.observables.challenge import challenge_histograms
+from calopipe.records.histograms import load_cross_sections, load_examples, load_histograms
+from calopipe.records.scores import load_scores
+from calopipe.records.tables import score_rows, write_table
 
 GEOMETRY = load_geometry("calogan")
 CONFIG = HistogramConfig(bins=30, energy_ratio_range=(0.9, 1.05), energy_slices=[(1e3, 8e3), (1e6, 2e6)], brightest=2)

@@ -19,13 +19,12 @@ from calopipe.evaluation.health import (
     check_file,
     check_health,
     check_pair_of_samples,
-    load_findings,
-    warnings_of,
 )
 from calopipe.geometry import load_geometry
 from calopipe.io import iter_showers, repeated
 from calopipe.io.conditions import TrainedRange
 from calopipe.io.prepare import prepare
+from calopipe.records.findings import load_findings, warnings_of
 from calopipe.show import summarise
 
 CALOGAN = load_geometry("calogan")

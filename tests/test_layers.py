@@ -26,6 +26,7 @@ LEVELS = {
     "io": 2,
     "sources": 2,
     "workflow": 2,
+    "records": 2,
     "scripting": 2,
     "convolutions": 2,
     "hits": 2,

@@ -12,10 +12,11 @@ import pytest
 
 from calopipe.cli import main
 from calopipe.errors import ConfigError, DataError
-from calopipe.evaluation.formats import Score, save_scores, write_json
-from calopipe.evaluation.judgement import InputFile, Judgement, save_judgement
 from calopipe.metrics.classifier_presets import challenge_classifier
 from calopipe.plots.style import read_provenance
+from calopipe.records.files import write_json
+from calopipe.records.judgement import InputFile, Judgement, save_judgement
+from calopipe.records.scores import Score, save_scores
 from calopipe.report.leaderboard import OTHER_DATA, csv_rows, markdown_table, own_scores, place, terminal_table
 from calopipe.report.placement import leaderboard_of, write_leaderboard
 from calopipe.report.published import DATASETS, METRICS, parse_table, published_table
@@ -36,7 +37,7 @@ TIMING = {
 
 
 def score(name, value, error=None, **more):
-    return Score(name, value, error, 1000, 0, **more)
+    return Score(name, value, error, 1000, seed=0, **more)
 
 
 def judgement(dataset="1-photons", official=False, scores=()):

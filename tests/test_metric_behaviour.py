@@ -19,10 +19,10 @@ from calopipe.evaluation import evaluate_observables
 from calopipe.evaluation.metrics import load_sample
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, read_showers, write_showers
-from calopipe.metrics.base import Measurement
 from calopipe.metrics.classifier import classifier_test
 from calopipe.metrics.features import features_high
 from calopipe.observables import compute
+from calopipe.records.scores import Score
 
 N = 2500
 #: distortion -> growing strengths: a factor on energies, or the fraction of showers or voxels that is distorted
@@ -158,7 +158,7 @@ class Bench:
         base = load_sample("reference", paths["reference"], histograms, self.geometry, threshold)
         self.samples = {k: load_sample(k, v, histograms, self.geometry, threshold, base) for k, v in others.items()}
         self.samples["reference"] = base
-        self.judged: dict[tuple[str, str], dict[str, Measurement]] = {}
+        self.judged: dict[tuple[str, str], dict[str, Score]] = {}
 
     def judge(self, metric, name):
         """The measurements of a metric of a sample, by name."""
@@ -168,7 +168,7 @@ class Bench:
             arguments = [] if cls is None else [cls(**settings)]
             rng = np.random.default_rng(1)
             found = METRICS.get(metric)(self.samples["reference"], self.samples[name], rng, *arguments)
-            found = [found] if isinstance(found, Measurement) else found
+            found = [found] if isinstance(found, Score) else found
             self.judged[metric, name] = {m.name: m for m in found}
         return self.judged[metric, name]
 

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from calopipe.cli import main
 from calopipe.errors import ConfigError, DataError, printable
-from calopipe.evaluation.judgement import load_judgement
 from calopipe.io import Showers, write_showers
 from calopipe.plots.style import literal, new_figure, save_figure, styled
+from calopipe.records.judgement import load_judgement
 from calopipe.scripting import LogFormatter
 
 NAMES = [

@@ -13,7 +13,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from calopipe.errors import DataError
-from calopipe.evaluation.formats import Histogram
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.plots import histograms
 from calopipe.plots.classifier import RocCurve, roc_figure, weights_figure
@@ -41,6 +40,7 @@ from calopipe.plots.style import (
 )
 from calopipe.plots.timing import timing_figure
 from calopipe.plots.training import epochs, losses_figure, read_losses
+from calopipe.records.histograms import Histogram
 
 PROVENANCE = {
     "run": "calogan/inn/0",

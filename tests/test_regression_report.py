@@ -11,13 +11,14 @@ import pytest
 from calopipe.config import EpochsConfig, HistogramConfig, RegressionConfig
 from calopipe.errors import DataError
 from calopipe.evaluation.epochs import best_epoch, score_epochs
-from calopipe.evaluation.formats import Score, save_scores, write_json, write_npz
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, write_showers
 from calopipe.plots.epochs import EpochScores, epochs_figure
 from calopipe.plots.regression import linearity_figure, resolution_figure
 from calopipe.plots.scores import Dot
 from calopipe.plots.style import LineStyle
+from calopipe.records.files import write_json, write_npz
+from calopipe.records.scores import Score, save_scores
 from calopipe.report import RunArtifacts, StudySummary
 from calopipe.report.data import load_study_data
 from calopipe.report.figures import dataset_tasks
@@ -37,7 +38,17 @@ def curves(scale: float = 1.0) -> dict[str, np.ndarray]:
 
 
 def epoch(number: int, value: float | None, error: float = 0.1, **extra) -> dict:
-    score = Score("fidelity", value, error, 100, 0, f"epoch {number}", 0.1, None if value else "too few", extra)
+    score = Score(
+        "fidelity",
+        value,
+        error,
+        100,
+        seed=0,
+        sample=f"epoch {number}",
+        floor=0.1,
+        missing=None if value else "too few",
+        extra=extra,
+    )
     return {"epoch": number, "scores": [asdict(score)]}
 
 
@@ -93,7 +104,7 @@ def test_report_says_which_epoch_was_used(tmp_path: Path, sampled, expected: str
 def test_report_has_the_figures_of_regression_and_epochs(tmp_path: Path):
     stored = {f"{s}/{k}": v for s in ("reference", "generated") for k, v in curves().items()}
     write_npz(tmp_path / "r.npz", stored)
-    save_scores(tmp_path / "r.json", [Score("frd/net", 1.0, 0.1, 50, 0, floor=0.9)])
+    save_scores(tmp_path / "r.json", [Score("frd/net", 1.0, 0.1, 50, seed=0, floor=0.9)])
     best = {"score": "fidelity", "epoch": 20, "as_good": [20]}
     write_json(tmp_path / "e.json", {"epochs": [epoch(10, 0.9), epoch(20, 0.3)], "best": best})
     (tmp_path / "h.csv").write_text("epoch,step,train_loss,val_loss,lr\n0,9,2,1.5,0.1\n1,19,1,1.2,0.1\n")

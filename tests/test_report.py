@@ -15,17 +15,11 @@ from PIL import ExifTags, Image
 
 from calopipe.errors import ConfigError, DataError
 from calopipe.evaluation.averages import Sums, average_showers, cross_sections
-from calopipe.evaluation.formats import (
-    Examples,
-    Histogram,
-    Score,
-    save_histograms,
-    save_scores,
-    write_json,
-    write_npz,
-)
 from calopipe.geometry import load_geometry
 from calopipe.plots.style import read_provenance
+from calopipe.records.files import write_json, write_npz
+from calopipe.records.histograms import Examples, Histogram, save_histograms
+from calopipe.records.scores import Score, save_scores
 from calopipe.report import RunArtifacts, StudySummary, build_report, figures
 from calopipe.report.classifiers import verdict_tasks
 from calopipe.report.data import load_study_data
@@ -75,11 +69,13 @@ def _run(folder: Path, dataset: str, model: str, seed: int, latent: bool, geomet
     examples = Examples(dict.fromkeys(samples, rows), dict.fromkeys(samples, incident), showers)
     pictures = ([average_showers(sums, None)], cross_sections(sums, layout), examples)
     save_histograms(folder / "histograms.npz", histograms, *pictures)
-    scores = [Score(f"separation_power/{h.name}", 1e-3 * (seed + 1), 1e-4, 5000, 0, floor=2e-4) for h in histograms]
-    scores.append(Score("kpd", None, None, 500, 0, missing=REASON))
+    scores = [
+        Score(f"separation_power/{h.name}", 1e-3 * (seed + 1), 1e-4, 5000, seed=0, floor=2e-4) for h in histograms
+    ]
+    scores.append(Score.absent("kpd", 500, REASON, seed=0))
     save_scores(folder / "metrics.json", scores)
     auc = 0.8 if latent else 0.55 + 0.01 * seed
-    save_scores(folder / "low.json", [Score("classifier/low/auc", auc, 0.004, 500, 0, floor=0.5)])
+    save_scores(folder / "low.json", [Score("classifier/low/auc", auc, 0.004, 500, seed=0, floor=0.5)])
     grid = np.linspace(0, 1, 11)
     weights = {f"weights_{k}": rng.lognormal(size=(2, 50)) for k in ("reference", "generated")}
     write_npz(folder / "low.npz", {"fpr": grid, "tpr": np.stack([grid**0.9, grid**0.8]), **weights})
@@ -302,7 +298,10 @@ def test_models_and_samples_are_overlaid(study: tuple[Path, StudySummary]) -> No
 
 
 def test_what_classifiers_reveal_is_drawn(tmp_path: Path) -> None:
-    scores = [Score("multiclass/log_posterior", v, 0.01, 500, 0, n) for n, v in (("reference", -1.0), ("inn", -1.2))]
+    scores = [
+        Score("multiclass/log_posterior", v, 0.01, 500, seed=0, sample=n)
+        for n, v in (("reference", -1.0), ("inn", -1.2))
+    ]
     save_scores(tmp_path / "compare.json", scores)
     names = np.array(["reference", "inn", "vae"])
     write_npz(tmp_path / "compare.npz", {"names": names, "confusion": np.ones((2, 3, 3)), "log_posterior": names})
@@ -460,7 +459,7 @@ def test_small_samples_say_what_their_size_means() -> None:
     rng = np.random.default_rng(0)
     scatter = [np.mean(rng.random(100)[:, None] > rng.random(100)) for _ in range(500)]
     assert np.std(scatter) == pytest.approx(0.041, rel=0.1)
-    assert small_sample_note([Score("fpd", 1.0, 0.1, 5000), Score("kpd", None, None, 5, missing="why")]) == ""
+    assert small_sample_note([Score("fpd", 1.0, 0.1, 5000), Score.absent("kpd", 5, "why")]) == ""
 
 
 def test_unequal_and_small_samples_are_flagged() -> None:
@@ -475,7 +474,7 @@ def test_unequal_and_small_samples_are_flagged() -> None:
 def test_seeds_are_combined_and_long_groups_shortened() -> None:
     assert combine([Score("a", 1.0, 0.5, 9), Score("a", 3.0, 0.5, 9)]) == (2.0, pytest.approx(np.sqrt(0.25 + 2 / 2)))
     assert combine([Score("a", 1.0, 0.5, 9), Score("a", 1.0, 0.3, 9)]) == (1.0, 0.4)
-    assert combine([Score("a", None, None, 9, missing="why")]) is None
+    assert combine([Score.absent("a", 9, "why")]) is None
     scores = [Score(f"separation_power/{n}", 1.0, 0.1, 5000) for n in ["E_ratio", *(f"EC_eta/{i}" for i in range(20))]]
     group = main_groups(score_groups({("a", "generated"): [scores]}))[0]
     assert [r.name for r in group.rows] == ["separation_power/E_ratio"] and group.rest == 20
@@ -511,7 +510,7 @@ def test_a_distance_below_its_floor_is_no_worse_than_at_it() -> None:
 def test_latent_size_stands_beside_the_dimension() -> None:
     columns = {
         ("latent", "generated"): [
-            [Score("intrinsic_dimension/raw", 9.0, 0.1, 5000, s, extra={"latent_size": 24, "target": 10.0})]
+            [Score("intrinsic_dimension/raw", 9.0, 0.1, 5000, seed=s, extra={"latent_size": 24, "target": 10.0})]
             for s in range(2)
         ],
         ("voxels", "generated"): [[Score("intrinsic_dimension/raw", 8.0, 0.1, 5000, extra={"latent_size": None})]],
@@ -522,14 +521,14 @@ def test_latent_size_stands_beside_the_dimension() -> None:
 def _challenge_scores(run: RunArtifacts, auc: float) -> None:
     seed = run.seed
     scores = [
-        Score("fpd", 3e-3 + 1e-4 * seed, 1e-4, 9000, seed),
-        Score("challenge_separation/voxels", 1e-3, 1e-4, 9000, seed),
-        Score("prdc/precision", 0.70, 0.01, 9000, seed, extra={"target": 0.7}),
+        Score("fpd", 3e-3 + 1e-4 * seed, 1e-4, 9000, seed=seed),
+        Score("challenge_separation/voxels", 1e-3, 1e-4, 9000, seed=seed),
+        Score("prdc/precision", 0.70, 0.01, 9000, seed=seed, extra={"target": 0.7}),
     ]
     save_scores(Path(run.metrics), scores)
     extra = {"calibrated": [auc + 0.01 * seed]}
     save_scores(
-        Path(run.classifiers["low"]["scores"]), [Score("classifier/low/auc", 0.9, 0.01, 9000, seed, extra=extra)]
+        Path(run.classifiers["low"]["scores"]), [Score("classifier/low/auc", 0.9, 0.01, 9000, seed=seed, extra=extra)]
     )
 
 
@@ -572,15 +571,15 @@ def test_the_summary_names_the_strongest_test_what_is_far_and_what_is_not_seen(t
     runs = [_run(tmp_path, "eplus", "inn", 0, False)]
     folder = Path(runs[0].metrics).parent
     tests = {
-        "low": Score("classifier/low/auc", 0.49, 0.02, 500, 0, floor=0.5, extra={"power": _power(False)}),
-        "trees": Score("classifier/trees/auc", 0.8, 0.01, 500, 0, floor=0.5,
+        "low": Score("classifier/low/auc", 0.49, 0.02, 500, seed=0, floor=0.5, extra={"power": _power(False)}),
+        "trees": Score("classifier/trees/auc", 0.8, 0.01, 500, seed=0, floor=0.5,
                        extra={"power": _power(True), "resolves": 0.036}),
-        "noisy": Score("classifier/noisy/auc", 0.85, 0.2, 500, 0, floor=0.5),
+        "noisy": Score("classifier/noisy/auc", 0.85, 0.2, 500, seed=0, floor=0.5),
     }  # fmt: skip
     for name, score in tests.items():
         save_scores(folder / f"{name}.json", [score])
         runs[0].classifiers[name] = {"scores": str(folder / f"{name}.json")}
-    separations = [Score(f"separation_power/{n}", s, 0.01, 500, 0, floor=0.005)
+    separations = [Score(f"separation_power/{n}", s, 0.01, 500, seed=0, floor=0.005)
                    for n, s in (("E_ratio", 0.3), ("E_layer/0", 0.1), ("activity/0", 0.006))]  # fmt: skip
     save_scores(Path(runs[0].metrics), separations)
     (data,) = load_study_data(StudySummary("s", runs))
@@ -608,10 +607,10 @@ def test_a_test_that_sees_nothing_crowns_nobody() -> None:
 
 def test_an_auc_clearly_below_one_half_is_a_warning_and_a_missing_test_says_why(tmp_path: Path) -> None:
     runs = [_run(tmp_path, "eplus", "inn", 0, False)]
-    score = Score("classifier/low/auc", 0.4, 0.01, 500, 0, floor=0.5)
+    score = Score("classifier/low/auc", 0.4, 0.01, 500, seed=0, floor=0.5)
     save_scores(Path(runs[0].classifiers["low"]["scores"]), [score])
     missing = Path(runs[0].metrics).parent / "trees.json"
-    save_scores(missing, [Score("classifier/trees/auc", None, None, 12, missing="needs 20 showers")])
+    save_scores(missing, [Score.absent("classifier/trees/auc", 12, "needs 20 showers")])
     runs[0].classifiers["trees"] = {"scores": str(missing)}
     health = missing.with_name("health.json")
     health.write_text('{"findings": [{"check": "empty", "sample": "generated", "text": "generated: half is empty"}]}')
@@ -631,7 +630,7 @@ def test_the_summary_says_which_seed_is_unusual_and_what_scores_do_not_see(tmp_p
         runs[i] = replace(runs[i], health=str(path))
     extra = {"outside_reference": 0.0, "outside_generated": 0.5}
     extra |= {"inside_per_shower_reference": 1.0, "inside_per_shower_generated": 0.5}
-    save_scores(Path(runs[0].metrics), [Score("separation_power/E_ratio", 0.01, 0.01, 500, 0, extra=extra)])
+    save_scores(Path(runs[0].metrics), [Score("separation_power/E_ratio", 0.01, 0.01, 500, seed=0, extra=extra)])
     (data,) = load_study_data(StudySummary("s", runs))
     warnings = verdicts(data, [])[0].warnings
     assert warnings[:2] == ("half is empty", "seed 0: copies")
@@ -639,7 +638,7 @@ def test_the_summary_says_which_seed_is_unusual_and_what_scores_do_not_see(tmp_p
 
 
 def test_a_seed_without_a_value_does_not_improve_the_mean() -> None:
-    good, bad = Score("fpd", 0.1, 0.01, 500), Score("fpd", None, None, 500, missing="features are not finite")
+    good, bad = Score("fpd", 0.1, 0.01, 500), Score.absent("fpd", 500, "features are not finite")
     cell = score_groups({("inn", "generated"): [[good], [bad], [good]]})[0].rows[0].cells[0]
     assert cell.value is None and cell.reason == "1 of 3 seeds have no value: features are not finite"
     assert score_groups({("inn", "generated"): [[good], [good]]})[0].rows[0].cells[0].value == pytest.approx(0.1)

@@ -14,19 +14,13 @@ import numpy as np
 import pytest
 
 from calopipe.errors import DataError
-from calopipe.evaluation.formats import (
-    Histogram,
-    Score,
-    load_divergences,
-    load_histograms,
-    load_scores,
-    save_histograms,
-    save_scores,
-)
-from calopipe.evaluation.judgement import load_judgement
 from calopipe.evaluation.weights import extreme_rows
 from calopipe.io.stored import STAGES, read_json, read_npz, remedy
 from calopipe.plots.training import read_losses
+from calopipe.records.divergences import load_divergences
+from calopipe.records.histograms import Histogram, load_histograms, save_histograms
+from calopipe.records.judgement import load_judgement
+from calopipe.records.scores import Score, load_scores, save_scores
 from calopipe.report.placement import read_scores
 from calopipe.sampling.stages import kept_epoch
 from calopipe.sources import read_manifest
@@ -47,7 +41,7 @@ def histograms(path: Path) -> None:
 
 
 def scores(path: Path) -> None:
-    save_scores(path, [Score("fpd", 1.0, 0.1, 500), Score("kpd", None, None, 500, missing="why")])
+    save_scores(path, [Score("fpd", 1.0, 0.1, 500), Score.absent("kpd", 500, "why")])
 
 
 def plain_json(path: Path) -> None:

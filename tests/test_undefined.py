@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from calopipe.errors import MetricUnavailable
-from calopipe.evaluation.formats import Score
 from calopipe.evaluation.outside import outside_warnings, unseen
 from calopipe.metrics.base import BinnedCounts, Sample
 from calopipe.metrics.challenge_separation import ChallengeSeparationConfig, challenge_separation
@@ -19,6 +18,7 @@ from calopipe.metrics.separation_power import (
     separations,
 )
 from calopipe.observables import log_edges
+from calopipe.records.scores import Score
 from calopipe.report.leaderboard import UNRANKED, markdown_table, own_scores, place, terminal_table
 from calopipe.report.published import published_table
 from calopipe.report.strongest import strongest
@@ -90,7 +90,7 @@ def test_a_layer_without_energy_in_both_is_no_difference_and_one_outside_in_both
 def test_scores_tell_what_they_do_not_see(metric):
     """Half of the showers are empty: the spectrum of the others is perfect."""
     found = measured(metric, sample(2, empty_showers=N // 2))
-    scores = {k: Score(f"{metric}/{k}", m.value, m.error, m.n, 0, extra=m.extra) for k, m in found.items()}
+    scores = {k: Score(f"{metric}/{k}", m.value, m.error, m.n, seed=0, extra=m.extra) for k, m in found.items()}
     assert scores["voxels"].value < 0.01
     assert "0.5 times as many entries" in unseen(scores["voxels"])
     assert "50% of the entries are outside" in unseen(scores["E_ratio"])
@@ -98,7 +98,7 @@ def test_scores_tell_what_they_do_not_see(metric):
     (line,) = outside_warnings(scores.values())
     assert line.startswith(f"{metric}/E_ratio, and ") and "do not see" in line
     good = measured(metric, sample(2))
-    assert not outside_warnings(Score(k, m.value, m.error, m.n, 0, extra=m.extra) for k, m in good.items())
+    assert not outside_warnings(Score(k, m.value, m.error, m.n, seed=0, extra=m.extra) for k, m in good.items())
 
 
 def test_the_leaderboard_does_not_rank_what_does_not_see_half_of_the_sample():
@@ -106,7 +106,9 @@ def test_the_leaderboard_does_not_rank_what_does_not_see_half_of_the_sample():
     boards = []
     for empty in (N // 2, 0):
         found = measured("challenge_separation", sample(2, empty_showers=empty))
-        scores = [Score(f"challenge_separation/{k}", m.value, m.error, m.n, 0, extra=m.extra) for k, m in found.items()]
+        scores = [
+            Score(f"challenge_separation/{k}", m.value, m.error, m.n, seed=0, extra=m.extra) for k, m in found.items()
+        ]
         boards.append(place(table, [own_scores("mine", scores)]))
     bad, good = (b.own[0] for b in boards)
     assert {"sep cell", "sep E total", "sep E layer"} <= set(good.ranks) and good.unranked == {}
@@ -135,10 +137,10 @@ def test_bins_of_what_the_reference_does_not_have_hold_everything():
 
 
 def test_a_test_that_failed_for_one_seed_is_still_the_strongest():
-    weak = [Score("classifier/low/auc", 0.55, 0.01, 500, seed) for seed in (0, 1)]
+    weak = [Score("classifier/low/auc", 0.55, 0.01, 500, seed=seed) for seed in (0, 1)]
     strong = [
-        Score("classifier/trees/auc", 0.9, 0.01, 500, 0),
-        Score("classifier/trees/auc", None, None, 500, 1, missing="x"),
+        Score("classifier/trees/auc", 0.9, 0.01, 500, seed=0),
+        Score.absent("classifier/trees/auc", 500, "x", seed=1),
     ]
     scores, value, _ = strongest([*weak, *strong])
     assert value == 0.9 and scores[0].name == "classifier/trees/auc"

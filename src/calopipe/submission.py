@@ -15,14 +15,14 @@ from calopipe.config.evaluation import ClassifierConfig
 from calopipe.errors import DataError, printable
 from calopipe.evaluation.challenge import Findings, Setup, Summary, evaluate_modes, summarise
 from calopipe.evaluation.challenge_inputs import check_pair, energy_slices
-from calopipe.evaluation.formats import Score
 from calopipe.evaluation.health import check_file, check_pair_of_samples, trained_range
-from calopipe.evaluation.judgement import InputFile, Judgement, load_judgement, save_judgement
 from calopipe.evaluation.outside import outside_warnings
-from calopipe.evaluation.tables import score_rows, write_table
 from calopipe.io import file_hash, file_info, joined_showers, repeated
 from calopipe.io.output import filling
 from calopipe.io.temporary import scratch
+from calopipe.records.judgement import InputFile, Judgement, load_judgement, save_judgement
+from calopipe.records.scores import Score
+from calopipe.records.tables import score_rows, write_table
 from calopipe.report.numbers import format_measurement, format_value
 from calopipe.report.power import blind_spots, floor_of, seen_spots
 from calopipe.report.strongest import farthest, in_words, reading, strongest

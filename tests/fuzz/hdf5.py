@@ -83,7 +83,7 @@ def _latents(path: Path) -> None:
 
 
 def _histograms(path: Path) -> None:
-    from calopipe.evaluation.formats import Histogram, save_histograms
+    from calopipe.records.histograms import Histogram, save_histograms
 
     counts = {"reference": np.arange(5), "generated": np.arange(5) + 1}
     one = Histogram("E_ratio", "energies", "x", np.linspace(0, 1, 6), counts, {"reference": 10, "generated": 15})
@@ -91,11 +91,9 @@ def _histograms(path: Path) -> None:
 
 
 def _scores(path: Path) -> None:
-    from calopipe.evaluation.formats import Score, save_scores
+    from calopipe.records.scores import Score, save_scores
 
-    save_scores(
-        path, [Score("fpd", 1.25, 0.125, 500, 3, extra={"target": 0.5}), Score("kpd", None, None, 5, missing="x")]
-    )
+    save_scores(path, [Score("fpd", 1.25, 0.125, 500, seed=3, extra={"target": 0.5}), Score.absent("kpd", 5, "x")])
 
 
 def _history(path: Path) -> None:
@@ -204,11 +202,12 @@ def uses(path: Path) -> dict[str, Callable[[], Any]]:
     from calopipe.cli import incident_energies
     from calopipe.evaluation.challenge import Setup, summarise
     from calopipe.evaluation.challenge_inputs import check_pair
-    from calopipe.evaluation.formats import load_cross_sections, load_histograms, load_scores
     from calopipe.geometry import load_geometry
     from calopipe.io import file_info, iter_showers, joined_showers, read_showers
     from calopipe.io.prepare import prepare
     from calopipe.plots.training import read_losses
+    from calopipe.records.histograms import load_cross_sections, load_histograms
+    from calopipe.records.scores import load_scores
     from calopipe.show import summarise as show
     from calopipe.sources import fetch, read_manifest
     from calopipe.training.data import load_latents

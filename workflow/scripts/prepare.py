@@ -5,8 +5,8 @@ from pathlib import Path
 from calopipe.scripting import stage
 
 with stage(snakemake):
-    from calopipe.evaluation.formats import write_json
     from calopipe.io.prepare import prepare
+    from calopipe.records.files import write_json
     from calopipe.sources import read_manifest
 
     settings = snakemake.params.settings

@@ -15,8 +15,6 @@ _WHERE = {
     "evaluate_weights": "weights",
     "measure_timing": "timing",
     "score_epochs": "epochs",
-    "score_rows": "tables",
-    "write_table": "tables",
 }
 
 __all__ = list(_WHERE)  # noqa: PLE0605

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from calopipe.evaluation.formats import AverageShowers, CrossSections, Examples
 from calopipe.geometry import Geometry
 from calopipe.io import read_showers
 from calopipe.observables import central_rows, row_moments
+from calopipe.records.histograms import AverageShowers, CrossSections, Examples
 
 #: blocks of showers whose means are kept for jackknife errors
 BLOCKS = 20

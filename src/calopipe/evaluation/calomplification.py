@@ -19,13 +19,14 @@ import numpy as np
 
 from calopipe.config.evaluation import CalomplificationConfig, ImageObservable
 from calopipe.errors import DataError, MetricUnavailable
-from calopipe.evaluation.formats import DivergenceCurve, Score, save_divergences, save_scores
 from calopipe.evaluation.inputs import check_samples, stream
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.metrics.amplification import equivalent_size_with_error
 from calopipe.metrics.density import FITS
 from calopipe.metrics.quantiles import QuantilePartition, allowed_levels, expected_divergence, jackknife_error
 from calopipe.observables.image import ImageObservables, image_observables
+from calopipe.records.divergences import DivergenceCurve, save_divergences
+from calopipe.records.scores import Score, save_scores
 from calopipe.seeds import generator
 
 log = logging.getLogger("calopipe")
@@ -87,7 +88,7 @@ def evaluate_calomplification(
     Scores are ``calomplification/<observables>/<quantiles>/jsd`` and ``.../amplification`` of every subject and
     estimator; the divergences of the Geant4 samples and of the showers that were learned are in ``extra``. The target
     of an amplification is that of equally many true showers. The NPZ is that of
-    :func:`calopipe.evaluation.formats.save_divergences`.
+    :func:`calopipe.records.divergences.save_divergences`.
 
     Args:
         train: the showers that the generators were trained on, or blocks of it.
@@ -262,7 +263,7 @@ def _scores(line: _Line, curve: DivergenceCurve, geant4: Sequence[_Line], study:
             most = int(line.quantiles[-1])
             reason = f"{wanted} quantiles need {10 * wanted} showers (n/10 rule); {n} allow {most}"
             for key in KEYS:
-                yield Score(f"{name}/{key}", None, None, n, study.seed, sample, missing=reason)
+                yield Score.absent(f"{name}/{key}", n, reason, seed=study.seed, sample=sample)
             continue
         k = int(np.flatnonzero(line.quantiles == wanted)[0])
         extra = {"n_training": line.n, "n_samples": line.n_samples, "n_truth": study.truth.n}
@@ -273,7 +274,9 @@ def _scores(line: _Line, curve: DivergenceCurve, geant4: Sequence[_Line], study:
         one_value = "E_pixel" not in curve.observables  # several values of one shower are not independent
         floor = float(expected_divergence(wanted, line.n_samples, study.truth.n)) if one_value else None
         error = _finite(curve.errors[k])
-        yield Score(f"{name}/jsd", float(curve.values[k]), error, n, study.seed, sample, floor, extra=extra)
+        yield Score(
+            f"{name}/jsd", float(curve.values[k]), error, n, seed=study.seed, sample=sample, floor=floor, extra=extra
+        )
         yield _amplification(f"{name}/amplification", curve, k, n, sample, study, extra)
 
 
@@ -296,13 +299,13 @@ def _amplification(
         missing, error = f"closer to the truth than {study.truth.n} true showers can resolve", None
     else:
         missing, error = "no Geant4 sample has enough showers for so many quantiles (n/10 rule)", None
-    return Score(name, value, error, n, study.seed, sample, None, missing, facts)
+    return Score(name, value, error, n, seed=study.seed, sample=sample, floor=None, missing=missing, extra=facts)
 
 
 def _missing(study: _Study, names: Sequence[ImageObservable], reason: str) -> Iterator[Score]:
     for sample, wanted, key in itertools.product(study.subjects, study.config.quantiles, KEYS):
         name = f"calomplification/{'+'.join(names)}/{wanted}/{key}"
-        yield Score(name, None, None, study.truth.n, study.seed, sample, missing=reason)
+        yield Score.absent(name, study.truth.n, reason, seed=study.seed, sample=sample)
 
 
 def _finite(value: float) -> float | None:

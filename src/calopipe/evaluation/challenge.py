@@ -21,15 +21,6 @@ from calopipe.config.classifiers import ALWAYS
 from calopipe.config.evaluation import ClassifierConfig, HistogramConfig
 from calopipe.errors import ConfigError
 from calopipe.evaluation.averages import Sums
-from calopipe.evaluation.formats import (
-    GENERATED,
-    REFERENCE,
-    AverageShowers,
-    Histogram,
-    Score,
-    load_histograms,
-    load_scores,
-)
 from calopipe.evaluation.health import Census
 from calopipe.evaluation.inputs import Slice, in_slice, stream
 from calopipe.evaluation.metrics import load_sample, measure_metrics
@@ -40,6 +31,9 @@ from calopipe.io.temporary import scratch
 from calopipe.metrics.base import BinnedCounts, Sample
 from calopipe.observables import SPECS
 from calopipe.observables.spectrum import LABEL as VOXEL_LABEL
+from calopipe.records.histograms import AverageShowers, Histogram, load_histograms
+from calopipe.records.samples import GENERATED, REFERENCE
+from calopipe.records.scores import Score, load_scores
 from calopipe.sources import SETS
 
 log = logging.getLogger("calopipe")

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from calopipe.errors import DataError
-from calopipe.evaluation.formats import SMALL_SAMPLE
 from calopipe.evaluation.inputs import SAME_ENERGY, Slice, check_samples
 from calopipe.geometry import Geometry
 from calopipe.io import read_incident_energies
 from calopipe.metrics.base import MAX_ENERGIES
+from calopipe.records.scores import SMALL_SAMPLE
 
 REFUSED_P, REFUSED_D = 1e-6, 0.02
 WARNED_P = 1e-3

@@ -10,11 +10,12 @@ import numpy as np
 from calopipe.config.evaluation import ClassifierConfig
 from calopipe.errors import MetricUnavailable
 from calopipe.evaluation.features import feature_table, thinned_rows, voxel_grid
-from calopipe.evaluation.formats import Score, save_scores, write_npz
 from calopipe.evaluation.inputs import check_samples
-from calopipe.evaluation.power import load_power
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.metrics.classifier import ROC_GRID, ClassifierResult, classifier_test
+from calopipe.records.files import write_npz
+from calopipe.records.power import load_power
+from calopipe.records.scores import Score, save_scores
 
 log = logging.getLogger("calopipe")
 
@@ -131,7 +132,7 @@ def _scores(result: ClassifierResult, name: str, sample_name: str) -> list[Score
 
 
 def _write_missing(name: str, reason: str, n: int, seed: int, sample_name: str, out_json: Path, out_npz: Path) -> None:
-    scores = [Score(f"classifier/{name}/{key}", None, None, n, seed, sample_name, missing=reason) for key in SCORES]
+    scores = [Score.absent(f"classifier/{name}/{key}", n, reason, seed=seed, sample=sample_name) for key in SCORES]
     save_scores(out_json, scores)
     nothing, no_rows = np.empty((0, 0)), np.empty(0, dtype=np.int64)
     curves = {"fpr": ROC_GRID, "tpr": np.empty((0, len(ROC_GRID)))}

@@ -22,13 +22,14 @@ import numpy as np
 
 from calopipe.config.evaluation import EpochsConfig, HistogramConfig, RegressionConfig
 from calopipe.errors import DataError
-from calopipe.evaluation.formats import Score, load_scores, write_json
 from calopipe.evaluation.metrics import evaluate_metrics
 from calopipe.evaluation.observables import evaluate_observables
 from calopipe.evaluation.regression import evaluate_regression
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io import file_info, read_showers, write_showers
 from calopipe.io.temporary import scratch
+from calopipe.records.files import write_json
+from calopipe.records.scores import load_scores, parsed_score
 from calopipe.sampling.generator import Generator
 from calopipe.sampling.stages import sample_to_file
 from calopipe.seeds import generator
@@ -123,7 +124,7 @@ def best_epoch(rows: Sequence[Mapping[str, Any]], select: str) -> dict[str, Any]
     reason = f"no score called '{select}'"
     for row in rows:
         for item in row["scores"]:
-            score = Score(**item)
+            score = parsed_score(item)
             if score.name == select and score.value is not None:
                 found[row["epoch"]] = abs(score.value - score.target), score.error or 0.0
             elif score.name == select:

@@ -10,18 +10,18 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from calopipe.evaluation.challenge_inputs import energies_differ
-from calopipe.evaluation.formats import write_json
 from calopipe.evaluation.inputs import stream
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io import Showers, file_info
 from calopipe.io.conditions import TrainedRange
-from calopipe.io.stored import read_json, reading
+from calopipe.records.findings import Finding, save_findings
+from calopipe.records.samples import RECONSTRUCTED
 
 log = logging.getLogger("calopipe")
 
@@ -45,15 +45,6 @@ KNOWN_ENERGIES: Mapping[str, tuple[float, float, str]] = {
     "calochallenge3": (1e3, 1e6, "CaloChallenge set 3"),
     "calogan": (1e3, 1e5, "CaloGAN"),
 }
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One unusual thing: which check found it, in which sample, and one line about it."""
-
-    check: str
-    sample: str
-    text: str
 
 
 @dataclass
@@ -290,22 +281,10 @@ def check_health(
     for i, path in enumerate(training):
         split = census("training" if i == 0 else "validation", path, geometry, threshold_MeV)
         found += shared_showers(base, split)
-        found += [f for one in others if one.name != "reconstructed" for f in shared_showers(one, split)]
+        found += [f for one in others if one.name != RECONSTRUCTED for f in shared_showers(one, split)]
     for finding in found:
         log.warning("warning: %s", finding.text)
     if out is not None:
         sizes = {c.name: {"n": c.n, "empty": c.empty, "mean_E_ratio": c.mean_ratio} for c in (base, *others)}
-        write_json(out, {"findings": [asdict(f) for f in found], "samples": sizes})
+        save_findings(out, found, sizes)
     return found
-
-
-def load_findings(path: Path) -> list[Finding]:
-    """What :func:`check_health` wrote. Raises DataError when it is something else."""
-    data = read_json(path)
-    with reading(path, "not a health check of calopipe"):
-        return [Finding(**item) for item in data["findings"]]
-
-
-def warnings_of(path: Path) -> list[str]:
-    """The lines of a health check, for a report."""
-    return [f.text for f in load_findings(path)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from calopipe.config.base import validate
 from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.evaluation.averages import BLOCKS, Sums
-from calopipe.evaluation.formats import REFERENCE, Score, load_histograms, save_scores
 from calopipe.evaluation.inputs import check_samples, stream
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io import iter_stored
-from calopipe.metrics.base import BinnedCounts, Measurement, Sample
+from calopipe.metrics.base import BinnedCounts, Sample
 from calopipe.observables import columns, compute, voxel_counts, voxel_spectrum
 from calopipe.observables.challenge import challenge_edges, challenge_values, layer_maxima, voxel_edges
+from calopipe.records.histograms import load_histograms
+from calopipe.records.samples import REFERENCE
+from calopipe.records.scores import Score, save_scores
 from calopipe.seeds import derive, generator
 
 log = logging.getLogger("calopipe")
@@ -76,31 +79,21 @@ def measure_metrics(
     scores: list[Score] = []
     for entry in metrics:
         settings = {k: v for k, v in entry.items() if k != "metric"}
-        for m in _measure(entry["metric"], settings, base, sample, derive(seed, "metric", sample_name)):
-            scores.append(_score(m, sample_name, seed))
+        found = _measure(entry["metric"], settings, base, sample, derive(seed, "metric", sample_name))
+        scores += [replace(score.finite(), seed=seed, sample=sample_name) for score in found]
         log.info("metric %s of %s: done", entry["metric"], sample_name)
     return scores
 
 
-def _measure(name: str, settings: Mapping[str, Any], base: Sample, sample: Sample, seed: int) -> list[Measurement]:
+def _measure(name: str, settings: Mapping[str, Any], base: Sample, sample: Sample, seed: int) -> list[Score]:
     metric, cls = METRICS.get(name), METRICS.config_class(name)
     arguments = [] if cls is None else [validate(cls, dict(settings), name)]
     try:
         found = metric(base, sample, generator(seed, name), *arguments)
     except MetricUnavailable as error:
         log.warning("metric %s: %s", name, error)
-        return [Measurement(name, None, None, min(base.n, sample.n), missing=str(error))]
-    return [found] if isinstance(found, Measurement) else list(found)
-
-
-def _score(m: Measurement, sample_name: str, seed: int) -> Score:
-    value, error, missing = m.value, m.error, m.missing
-    if value is not None and not np.isfinite(value):
-        value, error, missing = None, None, f"the result is {m.value}"
-    if error is not None and not np.isfinite(error):
-        error = None
-    floor = m.floor if m.floor is None or np.isfinite(m.floor) else None
-    return Score(m.name, value, error, m.n, seed, sample_name, floor, missing, dict(m.extra))
+        return [Score.absent(name, min(base.n, sample.n), error)]
+    return [found] if isinstance(found, Score) else list(found)
 
 
 def load_sample(

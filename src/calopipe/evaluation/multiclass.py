@@ -12,10 +12,12 @@ import numpy as np
 from calopipe.config.evaluation import ClassifierConfig
 from calopipe.errors import ConfigError, MetricUnavailable
 from calopipe.evaluation.features import feature_table, thinned_rows, voxel_grid
-from calopipe.evaluation.formats import REFERENCE, Score, save_scores, write_npz
 from calopipe.evaluation.inputs import check_samples
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.metrics.multiclass import MulticlassResult, multiclass_test
+from calopipe.records.files import write_npz
+from calopipe.records.samples import REFERENCE
+from calopipe.records.scores import Score, save_scores
 
 log = logging.getLogger("calopipe")
 
@@ -99,10 +101,14 @@ def _scores(result: MulticlassResult) -> list[Score]:
             }
             error = float(mine.std(ddof=1)) if len(mine) > 1 else None
             where = f"multiclass/{kind}"
-            scores.append(Score(where, float(mine.mean()), error, result.n, result.seed, name, floor, extra=extra))
+            scores.append(
+                Score(
+                    where, float(mine.mean()), error, result.n, seed=result.seed, sample=name, floor=floor, extra=extra
+                )
+            )
     return scores
 
 
 def _missing(names: list[str], reason: str, n: int, seed: int) -> list[Score]:
     kinds = ("log_posterior", "divergence")
-    return [Score(f"multiclass/{kind}", None, None, n, seed, name, missing=reason) for name in names for kind in kinds]
+    return [Score.absent(f"multiclass/{kind}", n, reason, seed=seed, sample=name) for name in names for kind in kinds]

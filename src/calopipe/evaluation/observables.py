@@ -11,12 +11,13 @@ import numpy as np
 from calopipe.config.evaluation import HistogramConfig
 from calopipe.errors import ConfigError
 from calopipe.evaluation.averages import BLOCKS, Sums, average_showers, cross_sections, pick_examples
-from calopipe.evaluation.formats import REFERENCE, Histogram, save_histograms
 from calopipe.evaluation.inputs import Slice, check_samples, in_slice, stream
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.metrics.base import MAX_ENERGIES
 from calopipe.observables import SPECS, Column, bin_edges, columns, compute, log_edges, ratio_edges, voxel_spectrum
 from calopipe.observables.spectrum import LABEL as VOXEL_LABEL
+from calopipe.records.histograms import Histogram, save_histograms
+from calopipe.records.samples import REFERENCE
 
 log = logging.getLogger("calopipe")
 
@@ -42,7 +43,7 @@ def evaluate_observables(
         samples: name -> shower file.
         geometry: voxelisation, or its name or file.
         threshold_MeV: voxels below are zero; None: the geometry's threshold.
-        out: NPZ file of :func:`calopipe.evaluation.formats.save_histograms`.
+        out: NPZ file of :func:`calopipe.records.histograms.save_histograms`.
 
     Raises:
         ConfigError: a sample is called ``reference``.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from calopipe.evaluation.formats import Score
+from calopipe.records.scores import Score
 
 #: share of entries outside, beyond the reference's, from which it is told
 OUTSIDE = 0.05

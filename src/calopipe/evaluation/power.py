@@ -8,21 +8,20 @@ they are: that is its floor. Showers of the training split serve as the others; 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from calopipe.config.evaluation import ClassifierConfig
-from calopipe.errors import DataError, MetricUnavailable
+from calopipe.errors import MetricUnavailable
 from calopipe.evaluation.features import feature_table, thinned_rows, voxel_grid
-from calopipe.evaluation.formats import write_json
 from calopipe.evaluation.inputs import check_samples, stream
 from calopipe.geometry import Geometry, load_geometry
-from calopipe.io.stored import read_json
 from calopipe.metrics.classifier import classifier_test
 from calopipe.metrics.distortions import DISTORTIONS, Distortion, hit_layer
+from calopipe.records.files import write_json
 from calopipe.seeds import generator
 
 log = logging.getLogger("calopipe")
@@ -94,14 +93,6 @@ def measure_power(
 def evaluate_power(*arguments: Any, out: Path, **keywords: Any) -> None:
     """Write what :func:`measure_power` returns as JSON."""
     write_json(out, measure_power(*arguments, **keywords))
-
-
-def load_power(path: Path) -> Mapping[str, Any]:
-    """Read a file of :func:`evaluate_power`. Raises DataError when it is something else."""
-    data = read_json(path, "cannot be read")
-    if not isinstance(data, dict) or not ({"distortions", "missing"} & set(data)):
-        raise DataError(f"{path}: not the power of a classifier test")
-    return data
 
 
 def _rows(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,14 @@ import torch
 from calopipe.config.evaluation import RegressionConfig
 from calopipe.devices import pick_device
 from calopipe.errors import CheckpointError, MetricUnavailable, NumericsError
-from calopipe.evaluation.formats import REFERENCE, Score, save_scores, write_npz
 from calopipe.evaluation.inputs import check_samples, stream
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.metrics.frechet import FrechetEstimate, frechet_estimate
 from calopipe.metrics.resolution import Response, energy_bins, mean_differences, response
 from calopipe.models.base import EnergyRegressor
+from calopipe.records.files import write_npz
+from calopipe.records.samples import REFERENCE
+from calopipe.records.scores import Score, save_scores
 from calopipe.seeds import derive, generator
 from calopipe.training.checkpoint import Network, build_network, load_network
 
@@ -176,7 +178,7 @@ def _responses(base: Reading, config: RegressionConfig, seed: int) -> tuple[dict
     def judge(sample: str, reading: Reading, name: str) -> list[Score]:
         n = min(len(base.incident), len(reading.incident))
         names = {k: f"energy_regression/{name}/{k}" for k in ("linearity", "resolution")}
-        blank = Score("", None, None, n, seed, sample)
+        judged = {"seed": seed, "sample": sample}
         try:
             if reference is None:
                 raise MetricUnavailable(reason)
@@ -184,11 +186,11 @@ def _responses(base: Reading, config: RegressionConfig, seed: int) -> tuple[dict
             curves.update(_curves(sample, found))
             differences = mean_differences(reference, found)
         except MetricUnavailable as error:
-            return [replace(blank, name=full, missing=str(error)) for full in names.values()]
+            return [Score.absent(full, n, error, **judged) for full in names.values()]
         error = np.abs(base.predicted / base.incident - 1).mean()
         facts = {"bins": len(edges) - 1, "mean_relative_error_on_reference": float(error)}
         return [
-            replace(blank, name=names[k], value=value, error=spread, floor=0.0, extra=facts)
+            Score(names[k], value, spread, n, floor=0.0, extra=facts, **judged)
             for k, (value, spread) in differences.items()
         ]
 
@@ -216,10 +218,12 @@ def _frechet_scores(
             for i, (a, b) in enumerate(zip(base.features, reading.features, strict=True))
         ]
     except MetricUnavailable as error:
-        return [Score(full, None, None, n, seed, sample, missing=str(error)) for full in names]
+        return [Score.absent(full, n, error, seed=seed, sample=sample) for full in names]
     first, control = found[0], found[1:]
     facts = {"whole_samples": first.whole, "floor_error": first.floor_error, "features": base.features[0].shape[1]}
-    scores = [Score(names[0], first.value, first.error, first.n, seed, sample, first.floor, extra=facts)]
+    scores = [
+        Score(names[0], first.value, first.error, first.n, seed=seed, sample=sample, floor=first.floor, extra=facts)
+    ]
     return scores + ([_control(names[1], control, seed, sample)] if control else [])
 
 
@@ -228,4 +232,4 @@ def _control(name: str, found: Sequence[FrechetEstimate], seed: int, sample: str
     error = float(np.std(values, ddof=1)) if len(values) > 1 else found[0].error
     facts = {"values": values, "floors": [f.floor for f in found]}
     floor = float(np.mean(facts["floors"]))
-    return Score(name, float(np.mean(values)), error, found[0].n, seed, sample, floor, extra=facts)
+    return Score(name, float(np.mean(values)), error, found[0].n, seed=seed, sample=sample, floor=floor, extra=facts)

@@ -16,7 +16,7 @@ import numpy as np
 
 from calopipe.config.evaluation import TimingConfig
 from calopipe.errors import DataError
-from calopipe.evaluation.formats import write_json
+from calopipe.records.files import write_json
 
 log = logging.getLogger("calopipe")
 

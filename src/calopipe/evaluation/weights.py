@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from calopipe.errors import DataError
-from calopipe.evaluation.formats import GENERATED, REFERENCE, Histogram, load_histograms, save_histograms
 from calopipe.evaluation.inputs import check_samples, stream
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io.stored import read_npz
 from calopipe.observables import SPECS, Column, columns, compute, voxel_spectrum
+from calopipe.records.histograms import Histogram, load_histograms, save_histograms
+from calopipe.records.samples import GENERATED, REFERENCE
 
 log = logging.getLogger("calopipe")
 
@@ -53,7 +54,7 @@ def evaluate_weights(
         threshold_MeV: voxels below are zero; None: the geometry's threshold.
         brightest: number of brightest voxels per layer in `histograms`.
         fraction: of the tested showers that are lowest, and highest; at least one shower each.
-        out: NPZ file of :func:`calopipe.evaluation.formats.save_histograms`.
+        out: NPZ file of :func:`calopipe.records.histograms.save_histograms`.
 
     Raises:
         DataError: a file is not what it should be, or `generated` has fewer showers than the classifier saw.

@@ -1,19 +1,20 @@
-"""The contract of a metric: two samples and an rng in, measurements out.
+"""The contract of a metric: two samples and an rng in, scores out.
 
 A metric is one file of this package with a settings class and a function::
 
     class FooConfig(Section): ...
 
     @METRICS.register("foo", config=FooConfig)
-    def foo(reference: Sample, generated: Sample, rng: np.random.Generator, config: FooConfig) -> list[Measurement]: ...
+    def foo(reference: Sample, generated: Sample, rng: np.random.Generator, config: FooConfig) -> list[Score]: ...
 
 It raises MetricUnavailable, with the reason, where it is not defined on its input; it never returns NaN for that.
+The scores (:class:`calopipe.records.scores.Score`) are without seed and sample, which a metric does not know.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -24,29 +25,6 @@ from calopipe.metrics.features import features_high
 
 #: up to so many different incident energies are taken as a set of beam energies (CaloChallenge 1 has 15)
 MAX_ENERGIES = 20
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One number of a metric.
-
-    Attributes:
-        name: metric and what it is of: ``separation_power/E_ratio``, ``separation_power/E_layer/3``.
-        value: the number, or None with a reason in `missing`.
-        error: one standard deviation, or None.
-        n: showers of the smaller sample.
-        floor: value expected for two independent samples of the reference of these sizes, when known.
-        extra: further facts, JSON-able.
-        missing: why there is no value.
-    """
-
-    name: str
-    value: float | None
-    error: float | None
-    n: int
-    floor: float | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
-    missing: str | None = None
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from calopipe.config.bounds import Resamplings
 from calopipe.config.parts import METRICS
 from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
-from calopipe.metrics.base import BinnedCounts, Measurement, Sample
+from calopipe.metrics.base import BinnedCounts, Sample
 from calopipe.metrics.separation_power import entries, mean_of_layers, separation_power, separations
+from calopipe.records.scores import Score
 
 #: halvings of the reference whose mean is the floor
 HALVINGS = 20
@@ -40,7 +41,7 @@ class ChallengeSeparationConfig(MetricSettings):
 @METRICS.register("challenge_separation", config=ChallengeSeparationConfig)
 def challenge_separation(
     reference: Sample, generated: Sample, rng: np.random.Generator, config: ChallengeSeparationConfig
-) -> list[Measurement]:
+) -> list[Score]:
     """``challenge_separation/<histogram>``, and ``challenge_separation/mean_layers/<observable>`` of those with layers.
 
     Raises:
@@ -57,13 +58,13 @@ def challenge_separation(
         try:
             value = separation_power(h.counts, b[name].counts)
         except MetricUnavailable as problem:
-            out.append(Measurement(full, None, None, n, extra=extra, missing=str(problem)))
+            out.append(Score.absent(full, n, problem, extra=extra))
             continue
         draws[name] = separations(weights[0] @ h.blocks, weights[1] @ b[name].blocks)
         known = separations(halves @ h.blocks, (1 - halves) @ h.blocks)
         known = known[np.isfinite(known)]
         floor = float(known.mean()) * scale if len(known) else None
-        out.append(Measurement(full, value, _spread(draws[name]), n, floor, extra))
+        out.append(Score(full, value, _spread(draws[name]), n, floor=floor, extra=extra))
     return out + _means(out, draws, {name for name, h in a.items() if h.edges[0] > 0})
 
 
@@ -86,12 +87,12 @@ def _spread(draws: np.ndarray) -> float | None:
     return float(known.std(ddof=1)) if len(known) > 1 else None
 
 
-def _means(each: list[Measurement], draws: Mapping[str, np.ndarray], from_readout: set[str]) -> list[Measurement]:
+def _means(each: list[Score], draws: Mapping[str, np.ndarray], from_readout: set[str]) -> list[Score]:
     """Means over layers; the layers of one resampling belong together.
 
     Of the histograms `from_readout` on, one that is empty in both samples is that of a layer without energy in both.
     """
-    families: dict[str, list[Measurement]] = {}
+    families: dict[str, list[Score]] = {}
     for m in each:
         parts = m.name.split("/")
         if len(parts) == 3:

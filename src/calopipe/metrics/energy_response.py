@@ -9,7 +9,8 @@ from calopipe.config.bounds import EnergySlices
 from calopipe.config.parts import METRICS
 from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
-from calopipe.metrics.base import Measurement, Sample
+from calopipe.metrics.base import Sample
+from calopipe.records.scores import Score
 
 
 class EnergyResponseConfig(MetricSettings):
@@ -53,7 +54,7 @@ def response_differences(reference: np.ndarray, generated: np.ndarray) -> dict[s
 @METRICS.register("energy_response", config=EnergyResponseConfig)
 def energy_response(
     reference: Sample, generated: Sample, rng: np.random.Generator, config: EnergyResponseConfig
-) -> list[Measurement]:
+) -> list[Score]:
     """Differences over all incident energies, and in slices (``energy_response/mean_difference/1000-2000MeV``)."""
     out = []
     for bounds in [None, *config.energy_slices]:
@@ -64,12 +65,12 @@ def energy_response(
             differences = response_differences(*picked)
         except MetricUnavailable as error:
             names = ("mean_difference", "width_difference")
-            out += [Measurement(f"energy_response/{k}{suffix}", None, None, n, missing=str(error)) for k in names]
+            out += [Score.absent(f"energy_response/{k}{suffix}", n, error) for k in names]
             continue
         facts = {"reference": picked[0], "generated": picked[1]}
         extra = {k: {"mean": float(v.mean()), "width": float(v.std(ddof=1))} for k, v in facts.items()}
         for name, (value, error) in differences.items():
-            out.append(Measurement(f"energy_response/{name}{suffix}", value, error, n, 0.0, extra))
+            out.append(Score(f"energy_response/{name}{suffix}", value, error, n, floor=0.0, extra=extra))
     return out
 
 

@@ -21,8 +21,9 @@ from calopipe.config.bounds import Resamplings, Times
 from calopipe.config.parts import METRICS
 from calopipe.config.scores import MetricSettings
 from calopipe.errors import DataError, MetricUnavailable
-from calopipe.metrics.base import Measurement, Sample
+from calopipe.metrics.base import Sample
 from calopipe.metrics.frechet import frechet_estimate
+from calopipe.records.scores import Score
 
 #: images a network is applied to at once; their side in pixels
 ROWS, SIDE = 64, 299
@@ -47,7 +48,7 @@ class FidConfig(MetricSettings):
 
 
 @METRICS.register("fid", config=FidConfig)
-def fid(reference: Sample, generated: Sample, rng: np.random.Generator, config: FidConfig) -> list[Measurement]:
+def fid(reference: Sample, generated: Sample, rng: np.random.Generator, config: FidConfig) -> list[Score]:
     """The score ``fid/summed`` or ``fid/layers``.
 
     Pixels are energies over the reference's largest one, times 255, enlarged bilinearly.
@@ -71,7 +72,7 @@ def fid(reference: Sample, generated: Sample, rng: np.random.Generator, config: 
     value, floor = (float(np.mean([getattr(f, k) for f in found])) for k in ("value", "floor"))
     error = float(np.mean([f.error for f in found]))  # layers of a shower go together: errors do not average out
     facts = {"images": len(found), "whole_samples": float(np.mean([f.whole for f in found]))}
-    return [Measurement(f"fid/{config.images}", value, error, found[0].n, floor, facts)]
+    return [Score(f"fid/{config.images}", value, error, found[0].n, floor=floor, extra=facts)]
 
 
 def _images(sample: Sample, shape: tuple[int, int], kind: str) -> list[np.ndarray]:

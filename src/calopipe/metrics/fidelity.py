@@ -26,7 +26,8 @@ from calopipe.config.bounds import Resamplings, Times
 from calopipe.config.parts import METRICS
 from calopipe.config.scores import MetricSettings, Observable
 from calopipe.errors import MetricUnavailable
-from calopipe.metrics.base import Measurement, Sample
+from calopipe.metrics.base import Sample
+from calopipe.records.scores import Score
 
 #: fewest showers per sample
 MIN_SHOWERS = 20
@@ -87,9 +88,7 @@ def _kl(p: np.ndarray, q: np.ndarray) -> float:
 
 
 @METRICS.register("fidelity", config=FidelityConfig)
-def fidelity(
-    reference: Sample, generated: Sample, rng: np.random.Generator, config: FidelityConfig
-) -> list[Measurement]:
+def fidelity(reference: Sample, generated: Sample, rng: np.random.Generator, config: FidelityConfig) -> list[Score]:
     """The score ``fidelity`` and its parts ``fidelity/<observable>``, each with error and floor.
 
     Raises:
@@ -112,7 +111,7 @@ def fidelity(
     floor = scale * np.mean([list(_halves(pair[0], weights, rng).values()) for _ in range(config.splits)], axis=0)
     facts = {"weights": weights}
     return [
-        Measurement(name, v, float(e), min(sizes), float(f), facts if name == "fidelity" else {})
+        Score(name, v, float(e), min(sizes), floor=float(f), extra=facts if name == "fidelity" else {})
         for (name, v), e, f in zip(value.items(), error, floor, strict=True)
     ]
 

@@ -23,8 +23,9 @@ from calopipe.config.bounds import Seed, Showers, Times
 from calopipe.config.parts import METRICS
 from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
-from calopipe.metrics.base import Measurement, Sample
+from calopipe.metrics.base import Sample
 from calopipe.metrics.frechet import frechet_distance
+from calopipe.records.scores import Score
 
 log = logging.getLogger("calopipe")
 
@@ -153,7 +154,7 @@ def floor_of_halves(reference: np.ndarray, n: int, estimate: Estimate, rng: np.r
 
 
 @METRICS.register("fpd", config=FpdConfig)
-def fpd(reference: Sample, generated: Sample, rng: np.random.Generator, config: FpdConfig) -> Measurement:
+def fpd(reference: Sample, generated: Sample, rng: np.random.Generator, config: FpdConfig) -> Score:
     """FPD on the high-level features. Tables quote it times 1000 (``extra["times_1000"]``).
 
     Samples smaller than `max_samples` are drawn in batches from a third of their size (or `min_samples`, if that is
@@ -177,7 +178,7 @@ def fpd(reference: Sample, generated: Sample, rng: np.random.Generator, config: 
             "the value is not comparable with published ones, the bias of the sample size is part of it (see floor)"
         )
         log.warning("fpd: %s", extra["note"])
-    return Measurement("fpd", value, error, n, extra.pop("floor", None), extra)
+    return Score("fpd", value, error, n, floor=extra.pop("floor", None), extra=extra)
 
 
 def batch_range(n: int, config: FpdConfig) -> tuple[int, int]:

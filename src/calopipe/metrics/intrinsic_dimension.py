@@ -22,7 +22,8 @@ from calopipe.config.bounds import DISTINCT, Resamplings, Tiny
 from calopipe.config.parts import METRICS
 from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
-from calopipe.metrics.base import Measurement, Sample
+from calopipe.metrics.base import Sample
+from calopipe.records.scores import Score
 
 #: MeV; keeps quotients by empty layers finite, as in preprocessing
 _TINY = 1e-10
@@ -148,7 +149,7 @@ def preprocessed(showers: np.ndarray, incident: np.ndarray, layers: Mapping[int,
 @METRICS.register("intrinsic_dimension", config=IntrinsicDimensionConfig)
 def intrinsic_dimension(
     reference: Sample, generated: Sample, rng: np.random.Generator, config: IntrinsicDimensionConfig
-) -> list[Measurement]:
+) -> list[Score]:
     """``intrinsic_dimension/raw``, ``/preprocessed``, ``/log`` of the generated showers; target and floor are those of
     the reference. The latent size of the generator, where it has one, is in ``extra``."""
     filled = [np.flatnonzero(s.observables["E_tot"] > 0) for s in (reference, generated)]
@@ -166,10 +167,10 @@ def intrinsic_dimension(
         try:
             expected, found = (_estimate(c, kind, size, repeats, config) for c in clouds)
         except MetricUnavailable as error:
-            out.append(Measurement(name, None, None, n, extra=facts, missing=str(error)))
+            out.append(Score.absent(name, n, error, extra=facts))
             continue
         extra = {**facts, "reference": expected.facts(), "generated": found.facts(), "target": expected.value}
-        out.append(Measurement(name, found.value, found.error, n, expected.value, extra))
+        out.append(Score(name, found.value, found.error, n, floor=expected.value, extra=extra))
     return out
 
 

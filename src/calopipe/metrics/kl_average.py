@@ -14,7 +14,8 @@ from calopipe.config.bounds import Tiny
 from calopipe.config.parts import METRICS
 from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
-from calopipe.metrics.base import Measurement, Sample
+from calopipe.metrics.base import Sample
+from calopipe.records.scores import Score
 
 
 class KlAverageConfig(MetricSettings):
@@ -45,9 +46,7 @@ def kl_of_means(reference: np.ndarray, generated: np.ndarray, epsilon: float = 1
 
 
 @METRICS.register("kl_average", config=KlAverageConfig)
-def kl_average(
-    reference: Sample, generated: Sample, rng: np.random.Generator, config: KlAverageConfig
-) -> list[Measurement]:
+def kl_average(reference: Sample, generated: Sample, rng: np.random.Generator, config: KlAverageConfig) -> list[Score]:
     """``kl_average/shower`` and by default ``kl_average/layer/<id>``; errors by a jackknife over blocks of showers."""
     everything = slice(0, reference.block_means.shape[1])
     parts = {"shower": everything}
@@ -60,10 +59,10 @@ def kl_average(
         try:
             value, error = _with_error(a, b, config.epsilon)
         except MetricUnavailable as problem:
-            out.append(Measurement(f"kl_average/{name}", None, None, n, missing=str(problem)))
+            out.append(Score.absent(f"kl_average/{name}", n, problem))
             continue
         floor = _floor(a, config.epsilon, reference.n, generated.n)
-        out.append(Measurement(f"kl_average/{name}", value, error, n, floor))
+        out.append(Score(f"kl_average/{name}", value, error, n, floor=floor))
     return out
 
 

@@ -17,8 +17,9 @@ from pydantic import Field
 from calopipe.config.bounds import Resamplings, Seed
 from calopipe.config.parts import METRICS
 from calopipe.config.scores import MetricSettings
-from calopipe.metrics.base import Measurement, Sample
+from calopipe.metrics.base import Sample
 from calopipe.metrics.fpd import floor_of_halves, prepared
+from calopipe.records.scores import Score
 
 log = logging.getLogger("calopipe")
 
@@ -95,7 +96,7 @@ def _powers(products: np.ndarray, features: int) -> np.ndarray:
 
 
 @METRICS.register("kpd", config=KpdConfig)
-def kpd(reference: Sample, generated: Sample, rng: np.random.Generator, config: KpdConfig) -> Measurement:
+def kpd(reference: Sample, generated: Sample, rng: np.random.Generator, config: KpdConfig) -> Score:
     """KPD on the high-level features. Tables quote it times 1000 (``extra["times_1000"]``).
 
     Of samples smaller than `batch_size` batches of their size are drawn; ``extra`` then says so.
@@ -118,4 +119,4 @@ def kpd(reference: Sample, generated: Sample, rng: np.random.Generator, config: 
             "the value is not comparable with published ones, the bias of the sample size is part of it (see floor)"
         )
         log.warning("kpd: %s", extra["note"])
-    return Measurement("kpd", value, error, n, extra.pop("floor", None), extra)
+    return Score("kpd", value, error, n, floor=extra.pop("floor", None), extra=extra)

@@ -22,7 +22,8 @@ from calopipe.config.bounds import PositiveEnergy, Resamplings, Showers, Times
 from calopipe.config.parts import METRICS
 from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
-from calopipe.metrics.base import Measurement, Sample
+from calopipe.metrics.base import Sample
+from calopipe.records.scores import Score
 
 NAMES = ("precision", "recall", "density", "coverage")
 #: showers whose distances to all others are held at once
@@ -154,7 +155,7 @@ def _squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np
 
 
 @METRICS.register("prdc", config=PrdcConfig)
-def prdc(reference: Sample, generated: Sample, rng: np.random.Generator, config: PrdcConfig) -> list[Measurement]:
+def prdc(reference: Sample, generated: Sample, rng: np.random.Generator, config: PrdcConfig) -> list[Score]:
     """``prdc/precision``, ``/recall``, ``/density``, ``/coverage``, of equally many showers of both samples.
 
     The floor, which is also the target because Geant4 itself does not reach 1, is what as many other showers of the
@@ -169,7 +170,8 @@ def prdc(reference: Sample, generated: Sample, rng: np.random.Generator, config:
     errors, floors = _errors(a, b, config), _expected(balls, config.k)
     facts = {"k": config.k, "zero_MeV": config.zero_MeV}
     return [
-        Measurement(f"prdc/{k}", scores[k], errors.get(k), n, floors[k], {**facts, "target": floors[k]}) for k in NAMES
+        Score(f"prdc/{k}", scores[k], errors.get(k), n, floor=floors[k], extra={**facts, "target": floors[k]})
+        for k in NAMES
     ]
 
 

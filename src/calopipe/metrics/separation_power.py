@@ -18,7 +18,8 @@ from calopipe.config.bounds import DISTINCT, Resamplings
 from calopipe.config.parts import METRICS
 from calopipe.config.scores import MetricSettings, Observable
 from calopipe.errors import MetricUnavailable
-from calopipe.metrics.base import BinnedCounts, Measurement, Sample
+from calopipe.metrics.base import BinnedCounts, Sample
+from calopipe.records.scores import Score
 
 
 class SeparationPowerConfig(MetricSettings):
@@ -87,7 +88,7 @@ def separation_of_values(values1: np.ndarray, values2: np.ndarray, edges: np.nda
 @METRICS.register("separation_power", config=SeparationPowerConfig)
 def separation_powers(
     reference: Sample, generated: Sample, rng: np.random.Generator, config: SeparationPowerConfig
-) -> list[Measurement]:
+) -> list[Score]:
     """Separation power of each histogram, and ``mean_layers/<observable>``: the mean over layers that tables quote.
 
     Raises:
@@ -114,17 +115,17 @@ def _measure(
     config: SeparationPowerConfig,
     reference: Sample,
     generated: Sample,
-) -> Measurement:
+) -> Score:
     n, full = min(reference.n, generated.n), f"separation_power/{name}"
     extra = entries(h1, h2, reference.n, generated.n)
     try:
         value = separation_power(h1.counts, h2.counts)
     except MetricUnavailable as error:
-        return Measurement(full, None, None, n, extra=extra, missing=str(error))
+        return Score.absent(full, n, error, extra=extra)
     error = separation_error(h1.counts, h2.counts, rng, config.bootstrap)
     # voxels of one shower are correlated: the floor of independent entries would be too low
     floor = None if name == "voxels" else separation_floor(h1.counts, h2.counts)
-    return Measurement(full, value, error, n, floor, extra)
+    return Score(full, value, error, n, floor=floor, extra=extra)
 
 
 def entries(h1: BinnedCounts, h2: BinnedCounts, n: int, m: int) -> dict[str, float]:
@@ -137,9 +138,9 @@ def entries(h1: BinnedCounts, h2: BinnedCounts, n: int, m: int) -> dict[str, flo
     return {k: float(v) for k, v in found.items()}
 
 
-def _means(each: list[Measurement]) -> list[Measurement]:
+def _means(each: list[Score]) -> list[Score]:
     """Mean over layers (and ranks) of each observable that has several histograms; layers taken as independent."""
-    families: dict[str, list[Measurement]] = {}
+    families: dict[str, list[Score]] = {}
     for m in each:
         families.setdefault(m.name.split("/")[1], []).append(m)
     out = []
@@ -152,7 +153,7 @@ def _means(each: list[Measurement]) -> list[Measurement]:
     return out
 
 
-def mean_of_layers(name: str, members: list[Measurement], error: float | None, empty_means_equal: bool) -> Measurement:
+def mean_of_layers(name: str, members: list[Score], error: float | None, empty_means_equal: bool) -> Score:
     """The mean of the scores of layers, without any that would be left out to its advantage.
 
     Args:
@@ -165,13 +166,13 @@ def mean_of_layers(name: str, members: list[Measurement], error: float | None, e
     known = [m for m in members if m.value is not None]
     n, unknown = members[0].n, len(members) - len(known)
     if not known:
-        return Measurement(name, None, None, n, missing="no layer has entries inside the range")
+        return Score.absent(name, n, "no layer has entries inside the range")
     if unknown and not empty_means_equal:
         first = next(m for m in members if m.value is None).name.rsplit("/", 1)[-1]
         reason = (
             f"{unknown} of {len(members)} layers have no entries inside the range in either sample (first: {first})"
         )
-        return Measurement(name, None, None, n, missing=reason)
+        return Score.absent(name, n, reason)
     floors = [m.floor for m in known if m.floor is not None]
     floor = float(np.mean(floors)) if len(floors) == len(known) else None
     extra: dict[str, float] = {"histograms": len(known), "without_entries": unknown}
@@ -179,4 +180,4 @@ def mean_of_layers(name: str, members: list[Measurement], error: float | None, e
     for key in sorted(keys):
         values = [m.extra.get(key, 0.0) for m in members]
         extra[key] = float(np.mean(values) if key.startswith("outside") else np.sum(values))
-    return Measurement(name, float(np.mean([m.value for m in known])), error, n, floor, extra)
+    return Score(name, float(np.mean([m.value for m in known])), error, n, floor=floor, extra=extra)

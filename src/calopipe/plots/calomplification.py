@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from calopipe.evaluation.formats import DivergenceCurve
 from calopipe.observables.image import IMAGE_LABELS
 from calopipe.plots.style import REFERENCE_LABEL, REFERENCE_LINE, LineStyle, new_figure, plain_number, styled
+from calopipe.records.divergences import DivergenceCurve
 
 #: estimators: colours that no model has
 ESTIMATORS = {"kde": ("kernel density", "#7a5195"), "histogram": ("histogram estimator", "#8a6d3b")}

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from calopipe.evaluation.formats import GENERATED, REFERENCE, AverageShowers, Histogram
 from calopipe.geometry import Geometry
 from calopipe.plots.classifier import RocCurve, roc_figure, weights_figure
 from calopipe.plots.histograms import Series, histogram_page
@@ -15,6 +14,8 @@ from calopipe.plots.layers import MANY_LAYERS, pick_layers
 from calopipe.plots.scores import Dot, layer_scores_figure, scores_figure
 from calopipe.plots.showers import average_figure, layers_figure, profile_figure
 from calopipe.plots.style import REFERENCE_LABEL, LineStyle, slice_label
+from calopipe.records.histograms import AverageShowers, Histogram
+from calopipe.records.samples import GENERATED, REFERENCE
 
 #: histograms on one page
 PANELS = 15

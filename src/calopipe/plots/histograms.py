@@ -21,7 +21,6 @@ from matplotlib.patches import Patch, StepPatch
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from calopipe.evaluation.formats import REFERENCE, Histogram
 from calopipe.plots.style import (
     REFERENCE_FILL,
     REFERENCE_LABEL,
@@ -33,6 +32,8 @@ from calopipe.plots.style import (
     styled,
     unit_of,
 )
+from calopipe.records.histograms import Histogram
+from calopipe.records.samples import REFERENCE
 
 Array = NDArray[np.float64]
 #: ratios are drawn in bins with at least this many reference entries (an error of 50 % or better)

@@ -18,7 +18,7 @@ class RunArtifacts:
         seed: seed of the training.
         geometry: what :func:`calopipe.geometry.load_geometry` accepts.
         description: one line on the model.
-        histograms: NPZ of :func:`calopipe.evaluation.formats.save_histograms`.
+        histograms: NPZ of :func:`calopipe.records.histograms.save_histograms`.
         health: JSON of :func:`calopipe.evaluation.health.check_health`.
         metrics: JSON list of scores.
         classifiers: name -> ``{"scores": JSON list of scores, "curves": NPZ, "weights": NPZ}``, and for reconstructions
@@ -32,7 +32,7 @@ class RunArtifacts:
         sampled_epoch: where the generated showers come from: ``final`` checkpoint, ``best`` kept epoch, or its number.
         timing: JSON with device, threads, results, geant4_ms and peak_memory_MiB.
         calomplification: JSON list of scores of the amplification study, one for all seeds of the model.
-        divergences: its NPZ, see :func:`calopipe.evaluation.formats.save_divergences`.
+        divergences: its NPZ, see :func:`calopipe.records.divergences.save_divergences`.
         loss_autoencoder, loss_flow: CSV logs with columns epoch, step, train_loss, val_loss, lr.
         checkpoint_autoencoder, checkpoint_flow: trained models.
         generated, reconstructed, reference: shower files; linked, never opened.

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from calopipe.evaluation.formats import REFERENCE
 from calopipe.plots.classifier import RocCurve, roc_figure, weights_figure
 from calopipe.plots.histograms import Series, histogram_page
 from calopipe.plots.multiclass import Posterior, confusion_figure, ranking_figure
 from calopipe.plots.style import COLORS, REFERENCE_LABEL, LineStyle, sample_style
+from calopipe.records.samples import REFERENCE
 from calopipe.report.data import DatasetData, ModelData
 from calopipe.report.drawing import Task, file_name
 from calopipe.report.histograms import PANELS_PER_PAGE, is_drawn

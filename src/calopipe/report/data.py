@@ -11,24 +11,22 @@ from typing import Any, TypeVar
 import numpy as np
 
 from calopipe.errors import CalopipeError
-from calopipe.evaluation.formats import (
-    AverageShowers,
-    CrossSections,
-    DivergenceCurve,
-    Examples,
-    Histogram,
-    Score,
-    load_cross_sections,
-    load_divergences,
-    load_examples,
-    load_histograms,
-    load_scores,
-)
-from calopipe.evaluation.health import warnings_of
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io.stored import read_json, read_npz
 from calopipe.plots.style import LineStyle, model_styles
 from calopipe.plots.training import read_losses
+from calopipe.records.divergences import DivergenceCurve, load_divergences
+from calopipe.records.findings import warnings_of
+from calopipe.records.histograms import (
+    AverageShowers,
+    CrossSections,
+    Examples,
+    Histogram,
+    load_cross_sections,
+    load_examples,
+    load_histograms,
+)
+from calopipe.records.scores import Score, load_scores
 from calopipe.report.artifacts import RunArtifacts, StudySummary
 from calopipe.report.tables import Column
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from calopipe.evaluation.formats import Histogram
 from calopipe.geometry import Geometry
 from calopipe.plots.histograms import Series, histogram_figure, histogram_page
 from calopipe.plots.layers import MANY_LAYERS, pick_layers
 from calopipe.plots.scores import layer_of
 from calopipe.plots.style import sample_style, slice_label
+from calopipe.records.histograms import Histogram
 from calopipe.report.data import DatasetData, Key, ModelData
 from calopipe.report.drawing import Task, file_name
 

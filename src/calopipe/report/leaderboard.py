@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from calopipe.evaluation.formats import Score
 from calopipe.evaluation.outside import unseen
+from calopipe.records.scores import Score
 from calopipe.report.numbers import format_measurement
 from calopipe.report.published import CITATION, METRICS, SIMULATION, Metric, PublishedTable, Value
 
@@ -240,7 +240,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def csv_rows(board: Leaderboard) -> list[dict[str, str | int | float | None]]:
-    """Rows for :func:`calopipe.evaluation.tables.write_table`: value, error and rank of every metric and entry."""
+    """Rows for :func:`calopipe.records.tables.write_table`: value, error and rank of every metric and entry."""
     rows = []
     for entry in board.entries:
         row: dict[str, str | int | float | None] = {"submission": entry.name, "own": int(entry.own)}

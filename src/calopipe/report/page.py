@@ -18,8 +18,8 @@ from markupsafe import Markup, escape
 
 from calopipe import provenance
 from calopipe.errors import DataError
-from calopipe.evaluation.formats import Score
 from calopipe.io.output import replacing
+from calopipe.records.scores import Score
 from calopipe.report.artifacts import StudySummary
 from calopipe.report.data import DatasetData, input_files, load_study_data
 from calopipe.report.drawing import THUMBNAILS, Drawn, draw

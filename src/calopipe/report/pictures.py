@@ -9,16 +9,16 @@ from typing import TypeVar
 import numpy as np
 from matplotlib.figure import Figure
 
-from calopipe.evaluation.formats import REFERENCE, CrossSections
 from calopipe.plots.cross_sections import MomentPanel, Profile, ProfilePanel, cross_section_page, row_moments_page
 from calopipe.plots.events import event_figure
 from calopipe.plots.examples import example_columns, gallery_figure, layers_by_energy, reconstruction_figure
 from calopipe.plots.style import REFERENCE_LABEL, LineStyle, sample_style
+from calopipe.records.histograms import CrossSections
+from calopipe.records.samples import RECONSTRUCTED, REFERENCE
 from calopipe.report.data import DatasetData
 from calopipe.report.drawing import Task, file_name
 
 T = TypeVar("T")
-RECONSTRUCTED = "reconstructed"
 PANELS_PER_PAGE = 6
 _AXES = {"eta": r"$\eta$ [mm]", "phi": r"$\varphi$ [mm]", "r": r"$r$ along a diameter [mm]"}
 _SYMBOLS = {"eta": r"$\varphi$", "phi": r"$\eta$"}  # the other coordinate, which tells rows apart

@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 
 from calopipe import provenance
 from calopipe.errors import ConfigError, DataError
-from calopipe.evaluation.formats import Score, parsed_score
-from calopipe.evaluation.judgement import Judgement, is_judgement, parse_judgement
-from calopipe.evaluation.tables import write_table
 from calopipe.io.output import filling
 from calopipe.io.stored import read_json, reading
 from calopipe.metrics.classifier_presets import CHALLENGE_CLASSIFIERS, challenge_classifier
 from calopipe.plots.leaderboard import Contender, quality_speed_figure
 from calopipe.plots.style import literal, save_figure
+from calopipe.records.judgement import Judgement, is_judgement, parse_judgement
+from calopipe.records.scores import Score, parsed_score
+from calopipe.records.tables import write_table
 from calopipe.report.leaderboard import Leaderboard, csv_rows, markdown_table, own_scores, place
 from calopipe.report.published import DATASETS, METRICS, Metric, published_table
 

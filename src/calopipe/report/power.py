@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from calopipe.evaluation.formats import Score
+from calopipe.records.scores import Score
 from calopipe.report.numbers import format_measurement
 
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from calopipe.evaluation.formats import GENERATED, Score
 from calopipe.evaluation.outside import unseen
 from calopipe.plots.leaderboard import quality_speed_figure
+from calopipe.records.samples import GENERATED
+from calopipe.records.scores import Score
 from calopipe.report.data import DatasetData, ModelData
 from calopipe.report.drawing import Task, file_name
 from calopipe.report.leaderboard import OTHER_DATA, UNRANKED, Leaderboard, OwnScores, own_scores, place

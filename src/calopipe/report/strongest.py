@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calopipe.evaluation.formats import Score
+from calopipe.records.scores import Score
 from calopipe.report.tables import combine
 
 #: observables that are named

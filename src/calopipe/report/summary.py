@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from calopipe.evaluation.formats import GENERATED, REFERENCE, Histogram, Score
 from calopipe.evaluation.outside import outside_warnings
 from calopipe.plots.histograms import histogram_figure
+from calopipe.records.histograms import Histogram
+from calopipe.records.samples import GENERATED, REFERENCE
+from calopipe.records.scores import Score
 from calopipe.report.data import DatasetData, ModelData
 from calopipe.report.drawing import Drawn, Task, file_name
 from calopipe.report.histograms import drawn_histograms, is_drawn, series_of

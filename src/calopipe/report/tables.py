@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from calopipe.evaluation.formats import SMALL_SAMPLE, Score
+from calopipe.records.scores import SMALL_SAMPLE, Score
 from calopipe.report.numbers import format_measurement, format_value
 from calopipe.report.power import blind_spots, floor_of, power_of, sees_nothing
 

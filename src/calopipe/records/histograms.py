@@ -1,59 +1,20 @@
-"""What evaluation hands to plots and reports: scores, histograms and average showers, each with one file format."""
+"""Histograms, average showers, cross sections and example showers of several samples; one NPZ on disk."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from calopipe.io.output import replacing
-from calopipe.io.stored import read_json, read_npz, reading
+from calopipe.io.stored import read_npz, reading
+from calopipe.records.files import write_npz
+from calopipe.records.scores import is_number
 
 T = TypeVar("T")
-#: name of the reference among the samples of a histogram or a test
-REFERENCE = "reference"
-#: name of what a generator made
-GENERATED = "generated"
-#: scores on fewer showers than this carry a warning
-SMALL_SAMPLE = 2000
-#: parts of the names of scores that are perfect at 0.5
-PERFECT_AT_HALF = frozenset({"auc", "accuracy"})
-
-
-@dataclass(frozen=True)
-class Score:
-    """One number with its error, the sample size it rests on and the seed; or the reason why it is missing.
-
-    Attributes:
-        name: metric and what it is of, e.g. ``separation_power/E_ratio``.
-        value: the score; None when it could not be computed.
-        error: one standard deviation (bootstrap or repeats); None when not estimated.
-        n: showers per sample.
-        seed: seed of the random numbers used; None when none are.
-        sample: which sample was judged against the reference: ``generated``, ``reconstructed``, ...
-        floor: value expected for two independent samples of the reference, when known.
-        missing: why there is no value.
-    """
-
-    name: str
-    value: float | None
-    error: float | None
-    n: int
-    seed: int | None = None
-    sample: str = "generated"
-    floor: float | None = None
-    missing: str | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def target(self) -> float:
-        """The value of a perfect generator: as the metric states it (``extra["target"]``), or 1/2 for an AUC, else 0."""
-        half = PERFECT_AT_HALF & set(self.name.lower().split("/"))
-        return float(self.extra.get("target", 0.5 if half else 0.0))
 
 
 @dataclass(frozen=True)
@@ -141,79 +102,6 @@ class Examples:
     showers: Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class DivergenceCurve:
-    """Jensen-Shannon divergence from the truth against the number of quantiles, of one kind of sample.
-
-    Attributes:
-        observables: names joined by ``+``, e.g. ``E_vis+E_peak``.
-        kind: ``geant4``, ``kde``, ``histogram``, ``generator``, or ``floor`` (infinitely many true showers).
-        name: what plots call it: ``geant4``, ``kde``, ``generated`` or the name of another subject.
-        n: showers of each sample of Geant4; showers that the generator or the estimator learned from.
-        n_sets: samples (fits, trainings) that mean and error are over.
-        quantiles: (K,) numbers of quantiles.
-        values: (K,) mean divergence.
-        errors: (K,) standard deviation between the sets, or the statistical error of a single one; NaN when not known.
-        amplification: (K,) equivalent number of Geant4 showers over `n`; NaN where it is not defined.
-        amplification_errors: (K,) its error.
-        extrapolated: (K,) whether that number lies outside the sizes of the Geant4 samples.
-    """
-
-    observables: str
-    kind: str
-    name: str
-    n: int
-    n_sets: int
-    quantiles: np.ndarray
-    values: np.ndarray
-    errors: np.ndarray
-    amplification: np.ndarray
-    amplification_errors: np.ndarray
-    extrapolated: np.ndarray
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON under a temporary name and rename; NaN and infinities are refused."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a compressed NPZ under a temporary name and rename."""
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)
-
-
-def save_scores(path: Path, scores: Sequence[Score]) -> None:
-    """Write scores as a JSON list."""
-    write_json(path, [asdict(s) for s in scores])
-
-
-def load_scores(path: Path) -> list[Score]:
-    """Read scores written by :func:`save_scores`. Raises DataError when the file is missing, damaged or something else."""
-    items = read_json(path)
-    with reading(path, "not a list of scores"):
-        return [parsed_score(item) for item in items]
-
-
-def parsed_score(item: Mapping[str, Any]) -> Score:
-    """A score from parsed JSON. Raises TypeError when it is none."""
-    score = Score(**item)
-    numbers = {k: getattr(score, k) for k in ("value", "error", "floor")}
-    wrong = [k for k, v in numbers.items() if v is not None and not _is_number(v)]
-    wrong += [k for k in ("name", "sample") if not isinstance(getattr(score, k), str)]
-    wrong += [k for k, kind in (("n", int), ("extra", dict)) if not isinstance(getattr(score, k), kind)]
-    if wrong:
-        raise TypeError(f"{wrong[0]} of a score is {getattr(score, wrong[0])!r}")
-    if score.value is None and not isinstance(score.missing, str):
-        raise TypeError(f"score '{score.name}' has neither a value nor a reason why")
-    return score
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def save_histograms(
     path: Path,
     histograms: Sequence[Histogram],
@@ -281,7 +169,7 @@ def _check_histogram(item: Histogram) -> None:
     if item.edges.ndim != 1 or bins < 1 or not (np.diff(item.edges) > 0).all():
         raise ValueError(f"edges of '{item.name}' do not ascend")
     for sample, counts in item.counts.items():
-        if np.shape(counts) != (bins,) or not _is_number(item.totals.get(sample)):
+        if np.shape(counts) != (bins,) or not is_number(item.totals.get(sample)):
             raise ValueError(f"'{item.name}' has {bins} bins, but counts of '{sample}' of shape {np.shape(counts)}")
 
 
@@ -293,31 +181,6 @@ def _unpack(name: str, value: Any, data: Mapping[str, np.ndarray]) -> Any:
     if isinstance(value, dict) and set(value) == {"arrays"}:
         return {sample: data[key] for sample, key in value["arrays"].items()}
     return value
-
-
-def save_divergences(path: Path, curves: Sequence[DivergenceCurve], n_truth: int) -> None:
-    """Write curves into one NPZ (arrays) whose entry ``index`` is their JSON description."""
-    arrays: dict[str, np.ndarray] = {}
-    entries = []
-    for i, curve in enumerate(curves):
-        entry = asdict(curve)
-        arrays |= {f"c{i}/{k}": entry.pop(k) for k, v in list(entry.items()) if isinstance(v, np.ndarray)}
-        entries.append(entry)
-    text = json.dumps({"n_truth": n_truth, "curves": entries})
-    write_npz(path, {**arrays, "index": np.frombuffer(text.encode(), dtype=np.uint8)})
-
-
-def load_divergences(path: Path) -> tuple[list[DivergenceCurve], int]:
-    """Curves and showers of the truth that :func:`save_divergences` wrote. Raises DataError on other files."""
-    data = read_npz(path, ["index"], "not a file of divergence curves of calopipe")
-    with reading(path, "not a file of divergence curves of calopipe"):
-        index = json.loads(bytes(data["index"]).decode())
-        names = [f.name for f in fields(DivergenceCurve)]
-        curves = [
-            DivergenceCurve(**entry, **{k: data[f"c{i}/{k}"] for k in names if k not in entry})
-            for i, entry in enumerate(index["curves"])
-        ]
-        return curves, int(index["n_truth"])
 
 
 def _pair(value: Sequence[float] | None) -> tuple[float, float] | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from calopipe.errors import DataError, shown
-from calopipe.evaluation.formats import Score, parsed_score, write_json
 from calopipe.io.stored import read_json, reading
+from calopipe.records.files import write_json
+from calopipe.records.scores import Score, parsed_score
 
 FORMAT = "calopipe evaluation 1"
 
@@ -37,7 +38,7 @@ class Judgement:
         name: what the generated sample is called.
         reference, generated: the files; several are taken as one.
         official: whether the reference is the challenge's own, all of it: only then scores compare with published ones.
-        scores: see :class:`calopipe.evaluation.formats.Score`.
+        scores: see :class:`calopipe.records.scores.Score`.
         classifiers: settings of the classifiers by name.
         warnings: what to keep in mind about the two samples.
         versions: of calopipe and the packages it computes with.

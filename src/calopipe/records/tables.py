@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from calopipe.errors import DataError
-from calopipe.evaluation.formats import Score
 from calopipe.io.output import replacing
+from calopipe.records.scores import Score
 
 _FIELDS = ("sample", "name", "value", "error", "floor", "n", "seed", "missing")
 
