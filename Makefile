@@ -6,7 +6,7 @@ TORCH ?= cpu
 export VENV TORCH
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint install
+.PHONY: demo test lint reference install
 
 demo: install
 	$(BIN)/snakemake --profile profiles/default
@@ -21,6 +21,10 @@ lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+
+reference: install  # pages made from the settings classes
+	$(BIN)/python -m calopipe.config.reference >docs/config.md
+	$(BIN)/python -m calopipe.config.json_schema >docs/config.schema.json
 
 install:
 	@bash install.sh

@@ -98,7 +98,7 @@ class Dataset(Section):
     pool_by: Literal["mean", "sum"] = Field("mean", description="what pooling makes of the merged cells")
     split: Split = Field(default_factory=Split, description="how showers are split")
 
-    @field_validator("pool", mode="before")
+    @field_validator("pool", mode="before", json_schema_input_type=CellPair | list[CellPair] | None)
     @classmethod
     def _one_kernel(cls, value: Any) -> Any:
         """``[2, 1]`` is ``[[2, 1]]``."""

@@ -1,4 +1,4 @@
-"""The reference of all settings, ``docs/config.md``: ``python -m calopipe.config.reference > docs/config.md``."""
+"""The reference of all settings, ``docs/config.md``, written by ``make reference``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ another type (a boolean is no number, and YAML reads `1e-3` as text: write `1.0e
 runs Python of its own before calopipe sees it, also with `-n`; and a configuration names files to read and addresses to
 fetch. Read a configuration of somebody else before you use it.
 
-This page is made from the library's own descriptions: `python -m calopipe.config.reference > docs/config.md`.
+This page is made from the library's own descriptions by `make reference`, and so is [config.schema.json](config.schema.json),
+the JSON schema with which editors complete and check keys: begin a file of yours, as `config.yaml` does, with
+`# yaml-language-server: $schema=docs/config.schema.json`.
 """
 
 
