@@ -9,22 +9,14 @@ with stage(snakemake):
     from calopipe.records.files import write_json
     from calopipe.sources import read_manifest
 
-    settings = snakemake.params.settings
-    reference = snakemake.input.get("reference")
-    split = settings["split"]
+    settings = dict(snakemake.params.settings)
+    reference, split = snakemake.input.get("reference"), settings.pop("split")
     summary = prepare(
         read_manifest(Path(snakemake.input.source)),
         {name: Path(snakemake.output[name]) for name in ("train", "val", "test")},
-        settings["geometry"],
-        threshold_MeV=settings["threshold_MeV"],
         fractions=[split[name] for name in ("train", "val", "test")],
         seed=split["seed"],
-        energy_scale=settings["energy_scale"],
-        max_showers=settings["max_showers"],
-        crop=settings["crop"],
-        sum_layers=settings["sum_layers"],
-        pool=settings["pool"],
-        pool_by=settings["pool_by"],
         reference_paths=read_manifest(Path(reference)) if reference else (),
+        **{key: value for key, value in settings.items() if key not in ("geometry_digest", "sources")},
     )
     write_json(Path(snakemake.output.summary), summary)

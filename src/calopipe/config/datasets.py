@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from calopipe.config.base import Section
 from calopipe.config.bounds import DISTINCT, CellPair, Energy, Fraction, PositiveEnergy, Scale, Seed, Showers
-from calopipe.config.texts import Checksum, FilePath, Name, Url
+from calopipe.config.texts import Checksum, Condition, FilePath, Name, Url
 
 
 class Source(Section):
@@ -72,6 +72,11 @@ class Dataset(Section):
         None, description="separate files for the test split (CaloChallenge); else split off"
     )
     geometry: FilePath = Field(description="built-in geometry name, geometry YAML, or CaloChallenge binning XML")
+    conditions: Annotated[list[Condition], Field(max_length=16), DISTINCT] = Field(
+        default_factory=list,
+        description="what the showers depend on beside the incident energy: names of columns (N,) or (N, 1) of the files, "
+        "e.g. [incident_theta, incident_phi] (angles in rad); in this order",
+    )
     threshold_MeV: Energy | None = Field(
         None, description="voxels below are zero; null: the geometry's readout threshold"
     )

@@ -26,6 +26,8 @@ _OWN = (
     "slurm",
 )
 _SYSTEM = ("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "usr")
+#: names that a condition cannot have: those of the datasets of every shower file
+RESERVED_CONDITIONS = ("incident_energies", "showers")
 #: what Snakemake takes for a loop in its rules: the end of a name, 20 times over
 _PERIODIC = re.compile(r"(.+?)\1{19,}$")
 
@@ -35,6 +37,12 @@ def _name(value: str) -> str:
         raise ValueError(f"expected a name that does not end like a file of the workflow, found '{value}'")
     if _PERIODIC.search(value):
         raise ValueError(f"expected a name that does not repeat its end 20 times, found '{value}'")
+    return value
+
+
+def _condition(value: str) -> str:
+    if value in RESERVED_CONDITIONS:
+        raise ValueError(f"expected a further condition (the incident energy is always the first), found '{value}'")
     return value
 
 
@@ -85,6 +93,8 @@ def checksum(value: str) -> str:
 
 #: of datasets, models, evaluations, ...: part of file names, several of them joined in one (64 characters each fit)
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64), AfterValidator(_name)]
+#: of a column of a file that showers depend on; the first one, the incident energy, is always there
+Condition = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64), AfterValidator(_condition)]
 #: an existing file
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 #: of a file to download

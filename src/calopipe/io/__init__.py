@@ -3,7 +3,15 @@
 from calopipe.io.checksum import file_hash, repeated
 from calopipe.io.joined import joined_showers
 from calopipe.io.pooling import crop_showers, image_showers, pool_showers, sum_showers
-from calopipe.io.read import FileInfo, file_info, iter_showers, iter_stored, read_incident_energies, read_showers
+from calopipe.io.read import (
+    FileInfo,
+    file_info,
+    iter_showers,
+    iter_stored,
+    read_conditions,
+    read_incident_energies,
+    read_showers,
+)
 from calopipe.io.showers import Showers
 from calopipe.io.write import ShowerWriter, write_calogan, write_showers
 
@@ -19,6 +27,7 @@ __all__ = [
     "iter_stored",
     "joined_showers",
     "pool_showers",
+    "read_conditions",
     "read_incident_energies",
     "read_showers",
     "repeated",

@@ -1,19 +1,20 @@
-"""The incident energies that a network was trained on: kept in its checkpoint, and in the files generated with it.
+"""The conditions that a network was trained on: kept in its checkpoint, and in the files generated with it.
 
-A generator answers at any energy; outside the range it has seen, the answer is an extrapolation that looks like all others.
+A generator answers at any incident energy and angle; outside the range it has seen, the answer is an extrapolation that
+looks like all others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-#: attributes of a generated shower file
-RANGE, SHOWERS = "trained_energies_MeV", "trained_showers"
+#: attributes of a generated shower file; that of a further condition is the prefix and its name
+RANGE, SHOWERS, PREFIX = "trained_energies_MeV", "trained_showers", "trained_range_"
 #: relative difference up to which an energy is that of the end of the range
 SAME = 1e-3
 #: energies beyond the range by more than this factor are told, however few they are
@@ -24,52 +25,85 @@ MANY = 1000
 
 @dataclass(frozen=True)
 class TrainedRange:
-    """Lowest and highest incident energy in MeV of the n showers that a network was trained on."""
+    """Lowest and highest incident energy in MeV of the n showers that a network was trained on.
+
+    conditions: the same of the further conditions, by name, in the order of the network's columns.
+    """
 
     low: float
     high: float
     n: int
+    conditions: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, incident_energies: ArrayLike) -> TrainedRange:
-        """The range of incident energies (N, 1) or (N,), N > 0."""
-        energies = np.asarray(incident_energies, dtype=np.float64)
-        return cls(float(energies.min()), float(energies.max()), int(energies.size))
+    def of(cls, condition: ArrayLike, names: Sequence[str] = ()) -> TrainedRange:
+        """The range of incident energies (N, 1) or (N,), N > 0; of (N, 1 + k) with the `names` of k further conditions."""
+        columns = _columns(condition)[:, : 1 + len(names)]
+        low, high = columns.min(axis=0).tolist(), columns.max(axis=0).tolist()
+        further = zip(names, low[1:], high[1:], strict=True)
+        return cls(low[0], high[0], len(columns), {name: (a, b) for name, a, b in further})
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> TrainedRange | None:
         """What :meth:`attributes` wrote; None where a file does not say it, or not in this form."""
         try:
-            low, high = (float(e) for e in np.asarray(attributes[RANGE], dtype=np.float64).reshape(-1))
-            found = cls(low, high, int(attributes[SHOWERS]))
+            further = {k.removeprefix(PREFIX): _pair(attributes[k]) for k in attributes if k.startswith(PREFIX)}
+            found = cls(*_pair(attributes[RANGE]), int(attributes[SHOWERS]), further)
         except (KeyError, TypeError, ValueError, OverflowError):
             return None
-        return found if 0 < found.low <= found.high < np.inf and found.n > 0 else None
+        return found if 0 < found.low and found.n > 0 else None
 
     @property
     def attributes(self) -> dict[str, Any]:
         """Attributes of a file of showers that the network generated."""
-        return {RANGE: np.array([self.low, self.high]), SHOWERS: self.n}
+        further = {f"{PREFIX}{name}": np.array(pair) for name, pair in self.conditions.items()}
+        return {RANGE: np.array([self.low, self.high]), SHOWERS: self.n, **further}
 
-    def complaint(self, incident_energies: ArrayLike) -> str | None:
-        """One line on energies outside the range, or None where they are no more than chance leaves there.
+    def complaint(self, condition: ArrayLike) -> str | None:
+        """One line on conditions outside the range, or None where they are no more than chance leaves there.
 
         Of m energies of the same distribution about 2 m / n lie outside the extremes of n others. Told is what exceeds
         that clearly (twelve expected at a probability of 1e-4, and three standard deviations), or lies far outside.
+
+        Args:
+            condition: incident energies (m, 1) or (m,) in MeV, or with the further conditions (m, 1 + k) in their order.
         """
-        energies = np.asarray(incident_energies, dtype=np.float64).reshape(-1)
+        columns = _columns(condition)
+        lines = [self._energies_outside(columns[:, 0])]
+        further = zip(self.conditions.items(), columns.T[1:], strict=False)
+        lines += [self._outside(name, pair, values) for (name, pair), values in further]
+        return "; ".join(line for line in lines if line is not None) or None
+
+    def _energies_outside(self, energies: NDArray[np.float64]) -> str | None:
         outside = (energies < self.low * (1 - SAME)) | (energies > self.high * (1 + SAME))
-        found, chance = int(outside.sum()), 12 * len(energies) / self.n
-        far = self.n >= MANY and ((energies < self.low / FAR) | (energies > self.high * FAR)).any()
-        if not found or (found <= chance + 3 * np.sqrt(chance) and not far):
+        far = (energies < self.low / FAR) | (energies > self.high * FAR)
+        if not self._unlikely(outside, far):
             return None
         text = (
-            f"{found} of {len(energies)} incident energies ({energies.min():g} to {energies.max():g} MeV) are outside those "
-            f"that the network was trained on ({self.low:g} to {self.high:g} MeV)"
+            f"{int(outside.sum())} of {len(energies)} incident energies ({energies.min():g} to {energies.max():g} MeV) are "
+            f"outside those that the network was trained on ({self.low:g} to {self.high:g} MeV)"
         )
         return text + self._unit_hint(energies)
 
-    def _unit_hint(self, energies: np.ndarray) -> str:
+    def _outside(self, name: str, pair: tuple[float, float], values: NDArray[np.float64]) -> str | None:
+        """One line on values of a further condition; far outside is more than the width of the range away from it."""
+        (low, high), width = pair, pair[1] - pair[0]
+        same = SAME * (width or max(abs(low), abs(high)))
+        outside = (values < low - same) | (values > high + same)
+        far = (values < low - (width or same)) | (values > high + (width or same))
+        if not self._unlikely(outside, far):
+            return None
+        return (
+            f"{int(outside.sum())} of {len(values)} values of {name} ({values.min():g} to {values.max():g}) are outside "
+            f"those that the network was trained on ({low:g} to {high:g})"
+        )
+
+    def _unlikely(self, outside: NDArray[np.bool_], far: NDArray[np.bool_]) -> bool:
+        """Whether more values are outside than chance leaves there, or one is far outside."""
+        found, chance = int(outside.sum()), 12 * len(outside) / self.n
+        return found > 0 and (found > chance + 3 * np.sqrt(chance) or (self.n >= MANY and bool(far.any())))
+
+    def _unit_hint(self, energies: NDArray[np.float64]) -> str:
         """The unit in which most of the energies would be inside, where none is in MeV."""
         factors = {"MeV": 1.0, "GeV": 1e3, "keV": 1e-3, "TeV": 1e6}
         inside = {
@@ -77,3 +111,15 @@ class TrainedRange:
         }
         unit = max(inside, key=lambda u: inside[u])
         return f"; are they in {unit}? The unit is MeV" if inside["MeV"] == 0 < inside[unit] else ""
+
+
+def _columns(condition: ArrayLike) -> NDArray[np.float64]:
+    values = np.asarray(condition, dtype=np.float64)
+    return values.reshape(-1, 1) if values.ndim < 2 else values
+
+
+def _pair(value: Any) -> tuple[float, float]:
+    low, high = (float(v) for v in np.asarray(value, dtype=np.float64).reshape(-1))
+    if not -np.inf < low <= high < np.inf:
+        raise ValueError(f"expected a range, found {low} to {high}")
+    return low, high

@@ -4,12 +4,15 @@
 ``calogan``: ``energy`` (N, 1) in GeV, ``layer_0``, ``layer_1``, ... (N, a, b) or (N, a, b, 1) in MeV; what else is there
 (``overflow``, ``layer_energies``, ...) is not read. The layers are flattened row-major, one after the other, which is the
 voxel order of the "calogan" geometry. Where the first three have CaloGAN's shapes, they are all.
+
+Beside them any dataset of numbers (N,) or (N, 1) may stand that the showers depend on, ``incident_theta`` for example; such
+conditions are read by name, when they are asked for.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +22,7 @@ from numpy.typing import NDArray
 
 from calopipe.errors import DataError
 from calopipe.io.hdf5 import at, attributes, dataset, listed, names, open_hdf5
-from calopipe.io.showers import as_arrays, checked
+from calopipe.io.showers import Showers, as_arrays, check_condition, checked, checked_conditions
 from calopipe.io.storage import check_stored, n_values
 from calopipe.units import GeV
 
@@ -46,7 +49,8 @@ class ShowerFile:
     """
 
     def __init__(self, path: Path, file: h5py.File) -> None:
-        self.path = path
+        self.path, self._file = path, file
+        self._conditions: dict[str, NDArray[np.float32]] = {}
         self.attributes = attributes(file, path)
         found = names(file, path)
         if {"energy", "layer_0"} <= set(found):
@@ -87,10 +91,11 @@ class ShowerFile:
             limit = f"at most {MAX_SHOWERS} showers of {MAX_VOXELS} voxels"
             raise DataError(f"{self.path}: expected {limit}, found {self.n_showers} of {self.n_voxels}")
 
-    def read(self, rows: slice | NDArray[np.int64], validate: bool = True) -> tuple[Any, Any]:
-        """Return (incident_energies (n, 1), showers (n, V)), float32, MeV, for a slice or for row numbers in any order.
+    def read(self, rows: slice | NDArray[np.int64], validate: bool = True, conditions: Sequence[str] = ()) -> Showers:
+        """The showers of a slice, or of row numbers in any order, with the `conditions` of these names.
 
-        Raises DataError on unreadable data, rows out of range and (with `validate`) on values that are not energies.
+        Raises DataError on unreadable data, rows out of range and (with `validate`) on values that are not energies, or
+        conditions that are not finite.
         """
         if isinstance(rows, slice):
             numbers = np.arange(*rows.indices(self.n_showers))
@@ -98,9 +103,30 @@ class ShowerFile:
         else:
             numbers = rows
             energies, showers = self._read_picked(rows)
+        name = str(self.path)
+        columns = {key: self._condition(key)[numbers] for key in conditions}
         if not validate:
-            return as_arrays(energies, showers, str(self.path))
-        return checked(energies, showers, str(self.path), numbers)
+            return Showers.unchecked(*as_arrays(energies, showers, name), name, columns)
+        arrays = checked(energies, showers, name, numbers)
+        return Showers.unchecked(*arrays, name, checked_conditions(columns, name, numbers))
+
+    def read_conditions(self, conditions: Sequence[str] = ()) -> NDArray[np.float32]:
+        """(N, 1 + number of `conditions`): all incident energies in MeV, then these columns. Raises like :meth:`read`."""
+        columns = checked_conditions({key: self._condition(key) for key in conditions}, str(self.path))
+        return np.column_stack([self.read_energies(), *columns.values()])
+
+    def _condition(self, key: str) -> NDArray[np.float32]:
+        """A condition (N,) of all rows, float32, unchecked; it is read once."""
+        if key not in self._conditions:
+            check_condition(key, str(self.path))
+            found = dataset(self._file, self.path, key)
+            if found.shape not in ((self.n_showers,), (self.n_showers, 1)):
+                n = self.n_showers
+                raise DataError(f"{self.path}: '{key}' must have shape ({n},) or ({n}, 1), found {found.shape}")
+            check_stored(found, self.path, key)
+            with at(self.path, f"dataset '{key}'"), np.errstate(over="ignore"):  # infinite: found later
+                self._conditions[key] = np.asarray(found[()], dtype=np.float32).reshape(-1)
+        return self._conditions[key]
 
     def read_energies(self) -> NDArray[np.float32]:
         """All incident energies (N, 1) in MeV, without the showers. Raises DataError like :meth:`read`."""

@@ -51,6 +51,7 @@ class _Recipe:
     sum_layers: bool
     pool: tuple[tuple[int, int], ...]
     pool_by: Literal["mean", "sum"]
+    conditions: tuple[str, ...] = ()
 
     @property
     def cropped_geometry(self) -> Geometry:
@@ -77,34 +78,39 @@ class _Recipe:
             voxels[voxels < np.float32(self.threshold_MeV)] = 0
         if self.energy_scale != 1:
             voxels = voxels * np.float32(self.energy_scale)
-        return Showers.unchecked(showers.incident_energies, voxels, showers.name)
+        return Showers.unchecked(showers.incident_energies, voxels, showers.name, showers.conditions)
 
 
 @dataclass
 class _Tally:
-    """Running statistics of one split."""
+    """Running statistics of one split; `lowest` and `highest` incident energy and conditions."""
 
+    conditions: tuple[str, ...]
     n: int = 0
     filled: int = 0
     energy: float = 0.0
-    lowest: float = math.inf
-    highest: float = -math.inf
+    lowest: Any = math.inf
+    highest: Any = -math.inf
 
     def add(self, showers: Showers) -> None:
         self.n += len(showers)
         self.filled += int(np.count_nonzero(showers.showers))
         self.energy += float(showers.showers.sum(dtype=np.float64))
-        self.lowest = min(self.lowest, float(showers.incident_energies.min()))
-        self.highest = max(self.highest, float(showers.incident_energies.max()))
+        condition = showers.condition.astype(np.float64)
+        self.lowest = np.minimum(self.lowest, condition.min(axis=0))
+        self.highest = np.maximum(self.highest, condition.max(axis=0))
 
     def summary(self, n_voxels: int) -> dict[str, Any]:
         if self.n == 0:
-            return {"n": 0, "incident_energy_MeV": None, "mean_energy_MeV": None, "occupancy": None}
+            nothing = {"n": 0, "incident_energy_MeV": None, "mean_energy_MeV": None, "occupancy": None}
+            return {**nothing, "conditions": dict.fromkeys(self.conditions)}
+        ranges = np.stack([self.lowest, self.highest], axis=1).tolist()
         return {
             "n": self.n,
-            "incident_energy_MeV": [self.lowest, self.highest],
+            "incident_energy_MeV": ranges[0],
             "mean_energy_MeV": self.energy / self.n,
             "occupancy": self.filled / (self.n * n_voxels),
+            "conditions": dict(zip(self.conditions, ranges[1:], strict=True)),
         }
 
 
@@ -141,7 +147,8 @@ class _Pool:
         bounds = np.cumsum([0, *(part.n_rows for part in parts.values())])
         start = 0
         for path, n in zip(self.paths, self.rows, strict=True):
-            for piece in iter_showers(path, rows=slice(0, n), geometry=recipe.geometry):
+            rows = slice(0, n)
+            for piece in iter_showers(path, rows=rows, geometry=recipe.geometry, conditions=recipe.conditions):
                 showers, where = recipe.apply(piece), places[start : start + len(piece)]
                 for part, first, last in zip(parts.values(), bounds[:-1], bounds[1:], strict=True):
                     mine = np.flatnonzero((where >= first) & (where < last))
@@ -163,6 +170,7 @@ def prepare(
     sum_layers: bool = False,
     pool: Sequence[int] | Sequence[Sequence[int]] | None = None,
     pool_by: Literal["mean", "sum"] = "mean",
+    conditions: Sequence[str] = (),
     reference_paths: Sequence[str | Path] = (),
     compression: int = 2,
 ) -> dict[str, Any]:
@@ -181,13 +189,14 @@ def prepare(
         sum_layers: sum the layers along the beam into one image, after the crop; the threshold then cuts the image.
         pool: pooling kernel (first, second index) on a cartesian geometry, or several in turn, after crop and sum.
         pool_by: what pooling makes of the merged cells.
+        conditions: names of the columns of the raw files that are kept beside the incident energies.
         reference_paths: separate files for the test split (CaloChallenge); the raw files are then split into train and
             val alone, in the ratio of their fractions.
         compression: gzip level of the files written.
 
     Returns:
         Summary for a JSON file: settings, sources with checksums, and per split n, incident_energy_MeV [min, max],
-        mean_energy_MeV, occupancy, file and sha256.
+        mean_energy_MeV, occupancy, conditions (name -> [min, max]), file and sha256.
 
     Raises:
         DataError: a file listed twice, unreadable input, values that are not energies, empty splits, a file that cannot be written.
@@ -197,7 +206,7 @@ def prepare(
     window = None if crop is None else (int(crop[0]), int(crop[1]))
     kernels = () if pool is None else tuple(map(tuple, np.atleast_2d(np.asarray(pool)).tolist()))
     threshold = geometry.threshold_MeV if threshold_MeV is None else float(threshold_MeV)
-    recipe = _Recipe(geometry, threshold, float(energy_scale), window, sum_layers, kernels, pool_by)
+    recipe = _Recipe(geometry, threshold, float(energy_scale), window, sum_layers, kernels, pool_by, tuple(conditions))
     _check(recipe, fractions, outputs)
     paths = [raw_paths] if isinstance(raw_paths, str | Path) else raw_paths
     if twice := repeated([*paths, *reference_paths]):
@@ -212,7 +221,8 @@ def prepare(
     for file in files.values():
         check_target(file, [*raw.paths, *([] if reference is None else reference.paths)])
     with scratch("prepare", folder) as temporary:
-        parts = {s: Buckets(temporary, s, counts[s], recipe.output_geometry.n_voxels) for s in SPLITS}
+        n_voxels = recipe.output_geometry.n_voxels
+        parts = {s: Buckets(temporary, s, counts[s], n_voxels, recipe.conditions) for s in SPLITS}
         if reference is None:
             raw.scatter(recipe, generator(seed, "split").permutation(raw.n), parts)
         else:
@@ -231,6 +241,7 @@ def prepare(
         "sum_layers": sum_layers,
         "pool": [list(kernel) for kernel in kernels],
         "pool_by": pool_by,
+        "conditions": list(recipe.conditions),
         "seed": seed,
         "fractions": list(fractions),
         "max_showers": max_showers,
@@ -277,7 +288,7 @@ def _write(
     compression: int,
 ) -> dict[str, Any]:
     """Write the splits; no file gets its name before the showers of all three are written."""
-    geometry, tallies = recipe.output_geometry, {split: _Tally() for split in SPLITS}
+    geometry, tallies = recipe.output_geometry, {split: _Tally(recipe.conditions) for split in SPLITS}
     with ExitStack() as stack:
         for split in SPLITS:
             origin = sources["reference"] if split == "test" and sources["reference"] else sources["raw"]
@@ -289,8 +300,8 @@ def _write(
                 "seed": seed,
                 "split": split,
             }
-            writer = ShowerWriter(files[split], geometry, attributes=attributes, compression=compression)
-            out = stack.enter_context(writer)
+            how = {"conditions": recipe.conditions, "attributes": attributes, "compression": compression}
+            out = stack.enter_context(ShowerWriter(files[split], geometry, **how))
             for showers in parts[split].take():
                 out.append(showers)
                 tallies[split].add(showers)

@@ -53,8 +53,29 @@ def read_incident_energies(path: str | Path) -> np.ndarray:
         return file.read_energies()
 
 
+def read_conditions(path: str | Path, names: Sequence[str] = ()) -> np.ndarray:
+    """What the showers of a file depend on, without reading the showers.
+
+    Args:
+        path: shower file.
+        names: conditions to read beside the incident energy, e.g. ``("incident_theta", "incident_phi")``.
+
+    Returns:
+        (N, 1 + number of `names`) float32: the incident energy in MeV first, then the named columns as they are in the file.
+
+    Raises:
+        DataError: as :func:`read_showers`; a column is missing, has another number of rows, or holds what is not finite.
+    """
+    with open_showers(path) as file:
+        return file.read_conditions(names)
+
+
 def read_showers(
-    path: str | Path, rows: Rows = None, geometry: Geometry | None = None, validate: bool = True
+    path: str | Path,
+    rows: Rows = None,
+    geometry: Geometry | None = None,
+    validate: bool = True,
+    conditions: Sequence[str] = (),
 ) -> Showers:
     """Read showers into memory.
 
@@ -63,17 +84,19 @@ def read_showers(
         rows: a slice or row numbers in any order; all rows when None.
         geometry: when given, the number of voxels (and the geometry hash, where the file has one) must match.
         validate: check that every value is finite and not negative.
+        conditions: names of further columns to read, e.g. ``("incident_theta",)``.
 
     Returns:
-        Showers with incident_energies (n, 1) and showers (n, V), float32, MeV.
+        Showers with incident_energies (n, 1) and showers (n, V), float32, MeV, and the `conditions` (n,).
 
     Raises:
-        DataError: missing, not HDF5, truncated, a dataset missing or of the wrong shape, values that are not energies.
+        DataError: missing, not HDF5, truncated, a dataset missing or of the wrong shape, values that are not energies,
+            conditions that are not finite.
         GeometryError: the file does not fit `geometry`.
     """
     with open_showers(path) as file:
         check_geometry(file, geometry)
-        return Showers.unchecked(*file.read(file.row_selection(rows), validate), str(path))
+        return file.read(file.row_selection(rows), validate, conditions)
 
 
 def iter_showers(
@@ -82,6 +105,7 @@ def iter_showers(
     rows: Rows = None,
     geometry: Geometry | None = None,
     validate: bool = True,
+    conditions: Sequence[str] = (),
 ) -> Iterator[Showers]:
     """Yield the showers of :func:`read_showers` in pieces of at most `chunk_rows` rows (default: about 64 MiB each)."""
     if chunk_rows is not None and chunk_rows < 1:
@@ -93,11 +117,11 @@ def iter_showers(
         if isinstance(selection, slice) and selection.step in (None, 1):
             for start in range(selection.start, selection.stop, step):
                 part = slice(start, min(start + step, selection.stop))
-                yield Showers.unchecked(*file.read(part, validate), str(path))
+                yield file.read(part, validate, conditions)
             return
         numbers = np.arange(file.n_showers)[selection]
         for start in range(0, len(numbers), step):
-            yield Showers.unchecked(*file.read(numbers[start : start + step], validate), str(path))
+            yield file.read(numbers[start : start + step], validate, conditions)
 
 
 def iter_stored(path: str | Path, geometry: Geometry | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:

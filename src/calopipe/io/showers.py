@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from calopipe.errors import DataError
+from calopipe.config.texts import RESERVED_CONDITIONS
+from calopipe.errors import DataError, shown
 
 #: above the most energetic particle ever seen (3e14 MeV, a cosmic ray), so no energy of a shower is larger. Sums over
 #: voxels, and their squares, then stay far from the end of float32
@@ -25,6 +27,8 @@ class Showers:
         incident_energies: energy of the incident particle in MeV, (N, 1) or (N,), kept as (N, 1) float32, > 0.
         showers: energy in each voxel in MeV, (N, V), kept as float32, finite and >= 0.
         name: what the messages call these showers, e.g. the file's path.
+        conditions: what else the showers depend on, by name (``incident_theta``, ``incident_phi``, ... in rad): (N,) or
+            (N, 1) each, kept as (N,) float32, finite.
 
     Raises:
         DataError: wrong shapes, different N, NaN, infinite or negative values, more than ENERGY_LIMIT_MEV in a voxel or a
@@ -34,11 +38,14 @@ class Showers:
     incident_energies: NDArray[np.float32]
     showers: NDArray[np.float32]
     name: str = "showers"
+    conditions: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         incident, showers = checked(self.incident_energies, self.showers, self.name)
+        given = {key: as_column(values, len(showers), f"{self.name}: {key}") for key, values in self.conditions.items()}
         object.__setattr__(self, "incident_energies", incident)
         object.__setattr__(self, "showers", showers)
+        object.__setattr__(self, "conditions", checked_conditions(given, self.name))
 
     def __len__(self) -> int:
         return len(self.showers)
@@ -51,16 +58,29 @@ class Showers:
         """Number of voxels V."""
         return self.showers.shape[1]
 
+    @property
+    def condition(self) -> NDArray[np.float32]:
+        """All that the showers depend on, (N, 1 + number of conditions): the incident energy first, then `conditions`."""
+        return np.column_stack([self.incident_energies, *self.conditions.values()])
+
     def select(self, rows: Any) -> Showers:
         """The showers of a slice, an index array or a boolean mask."""
-        return Showers.unchecked(self.incident_energies[rows], self.showers[rows], self.name)
+        conditions = {key: values[rows] for key, values in self.conditions.items()}
+        return Showers.unchecked(self.incident_energies[rows], self.showers[rows], self.name, conditions)
 
     @classmethod
-    def unchecked(cls, incident: NDArray[np.float32], showers: NDArray[np.float32], name: str = "showers") -> Showers:
-        """Wrap arrays that are known to be valid ((N, 1) and (N, V), float32) without checking their values again."""
+    def unchecked(
+        cls,
+        incident: NDArray[np.float32],
+        showers: NDArray[np.float32],
+        name: str = "showers",
+        conditions: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> Showers:
+        """Wrap arrays that are known to be valid ((N, 1), (N, V) and (N,), float32) without checking their values again."""
         instance = object.__new__(cls)
-        for field, value in (("incident_energies", incident), ("showers", showers), ("name", name)):
-            object.__setattr__(instance, field, value)
+        values = {"incident_energies": incident, "showers": showers, "name": name}
+        for key, value in {**values, "conditions": dict(conditions or {})}.items():
+            object.__setattr__(instance, key, value)
         return instance
 
 
@@ -76,6 +96,32 @@ def as_arrays(incident: ArrayLike, showers: ArrayLike, name: str) -> tuple[NDArr
     if len(energies) != len(voxels):
         raise DataError(f"{name}: {len(energies)} incident_energies but {len(voxels)} showers")
     return energies, voxels
+
+
+def as_column(values: ArrayLike, n: int, where: str) -> NDArray[np.float32]:
+    """Convert (n,) or (n, 1) to a float32 array (n,). Raises DataError when the shape does not fit."""
+    column = _float32(values, where)
+    if column.shape not in ((n,), (n, 1)):
+        raise DataError(f"{where} must have shape ({n},) or ({n}, 1), found {column.shape}")
+    return column.reshape(n)
+
+
+def checked_conditions(
+    conditions: Mapping[str, NDArray[np.float32]], name: str, rows: NDArray[np.int64] | None = None
+) -> dict[str, NDArray[np.float32]]:
+    """The same columns (N,) when their names are those of conditions and their values finite; `rows` as in `checked`."""
+    for key in conditions:
+        check_condition(key, name)
+    for key, values in conditions.items():
+        if not np.isfinite(values).all():
+            _complain(values[:, None], np.isfinite(values)[:, None], f"{name}: {key}", "", rows)
+    return dict(conditions)
+
+
+def check_condition(key: str, where: str) -> None:
+    """Raise DataError where `key` is no name that a condition may have."""
+    if not isinstance(key, str) or not key or key in RESERVED_CONDITIONS:
+        raise DataError(f"{where}: expected the name of a further condition, found {shown(key)}")
 
 
 def checked(
@@ -124,7 +170,8 @@ def _complain(
     label = row if rows is None else int(rows[row])
     voxel = f", voxel {column}" if values.shape[1] > 1 else ""
     total = int(bad.any(axis=1).sum())
+    wanted = f"finite and {bound}" if bound else "finite"
     raise DataError(
-        f"{where}: values must be finite and {bound}; row {label}{voxel} is {values[row, column]:g} "
+        f"{where}: values must be {wanted}; row {label}{voxel} is {values[row, column]:g} "
         f"({total} bad row{'s' if total > 1 else ''} of {len(values)} read)"
     )

@@ -7,7 +7,7 @@ place in the output; then one bucket after the other is put in order and handed 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +28,11 @@ class Buckets:
         name: prefix of the files' names.
         n_rows: number of showers.
         n_voxels: voxels V per shower.
+        conditions: names of the conditions that the showers have.
     """
 
-    def __init__(self, folder: Path, name: str, n_rows: int, n_voxels: int) -> None:
-        self._folder, self._name = folder, name
+    def __init__(self, folder: Path, name: str, n_rows: int, n_voxels: int, conditions: Sequence[str] = ()) -> None:
+        self._folder, self._name, self._conditions = folder, name, tuple(conditions)
         self.n_rows, self.n_voxels = n_rows, n_voxels
         self._rows = max(1, BUCKET_BYTES // (4 * n_voxels))
 
@@ -49,7 +50,7 @@ class Buckets:
             columns = np.nonzero(filled)[1].astype(np.int32)
             parts = (
                 positions[members],
-                showers.incident_energies[members],
+                showers.condition[members],
                 filled.sum(axis=1),
                 columns,
                 voxels[filled],
@@ -62,14 +63,15 @@ class Buckets:
         """Yield all showers in the order of their positions, one bucket at a time, and delete each bucket."""
         for bucket, first in enumerate(range(0, self.n_rows, self._rows)):
             n = min(self._rows, self.n_rows - first)
-            energies = np.zeros((n, 1), dtype=np.float32)
+            condition = np.zeros((n, 1 + len(self._conditions)), dtype=np.float32)
             showers = np.zeros((n, self.n_voxels), dtype=np.float32)
             path = self._path(bucket)
             size = path.stat().st_size
             with open(path, "rb") as file:
                 while file.tell() < size:
-                    positions, incident, counts, columns, values = (np.load(file, allow_pickle=False) for _ in range(5))
-                    energies[positions - first] = incident
+                    positions, given, counts, columns, values = (np.load(file, allow_pickle=False) for _ in range(5))
+                    condition[positions - first] = given
                     showers[np.repeat(positions - first, counts), columns] = values
             path.unlink()
-            yield Showers.unchecked(energies, showers)
+            named = {key: condition[:, 1 + i] for i, key in enumerate(self._conditions)}
+            yield Showers.unchecked(condition[:, :1], showers, conditions=named)

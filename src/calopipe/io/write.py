@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,7 @@ import calopipe
 from calopipe.errors import DataError, GeometryError
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io.output import hdf5_output
-from calopipe.io.showers import Showers
+from calopipe.io.showers import Showers, check_condition
 from calopipe.units import GeV
 
 _HDF5_CHUNK_BYTES = 2**20
@@ -32,11 +32,13 @@ class ShowerWriter:
         path: file to write; its folder is made when missing.
         geometry: Geometry or its name; its name and hash become attributes. May be None when `n_voxels` is given.
         n_voxels: voxels V per shower; must agree with `geometry`.
+        conditions: names of the conditions that every piece brings along, written as (N, 1) each.
         attributes: more attributes, customarily threshold_MeV, source, source_sha256, seed; None is left out.
         compression: gzip level 0 to 9.
 
     Raises:
-        DataError: appended values that are not energies, wrong V, or a file that cannot be written (full disk).
+        DataError: appended values that are not energies, wrong V, other conditions, or a file that cannot be written (full
+            disk).
         GeometryError: unknown geometry, or one that disagrees with `n_voxels`.
     """
 
@@ -46,6 +48,7 @@ class ShowerWriter:
         geometry: Geometry | str | None = None,
         n_voxels: int | None = None,
         *,
+        conditions: Sequence[str] = (),
         attributes: Mapping[str, Any] | None = None,
         compression: int = 4,
     ) -> None:
@@ -54,7 +57,9 @@ class ShowerWriter:
             raise DataError(f"{path}: give the geometry or the number of voxels")
         if geometry is not None and n_voxels not in (None, geometry.n_voxels):
             raise GeometryError(f"{path}: {n_voxels} voxels, but geometry '{geometry.name}' has {geometry.n_voxels}")
-        self.path = Path(path)
+        self.path, self.conditions = Path(path), tuple(conditions)
+        for key in self.conditions:
+            check_condition(key, str(path))
         self.n_voxels = int(n_voxels if geometry is None else geometry.n_voxels)  # type: ignore[arg-type]
         self.n_written = 0
         self._compression = compression
@@ -68,7 +73,8 @@ class ShowerWriter:
             for key, value in self._attributes.items():
                 if value is not None:
                     self._output.file.attrs[key] = value
-            self._create("incident_energies", 1)
+            for key in ("incident_energies", *self.conditions):
+                self._create(key, 1)
             self._create("showers", self.n_voxels)
             self._stack = stack.pop_all()
         return self
@@ -89,22 +95,33 @@ class ShowerWriter:
         """Append (n, V) showers."""
         if showers.n_voxels != self.n_voxels:
             raise DataError(f"{self.path}: expected {self.n_voxels} voxels per shower, found {showers.n_voxels}")
+        if tuple(showers.conditions) != self.conditions:
+            wanted, found = (", ".join(names) or "none" for names in (self.conditions, showers.conditions))
+            raise DataError(f"{self.path}: expected showers with the conditions {wanted}, found {found}")
         step = max(1, _APPEND_BYTES // (4 * self.n_voxels))
         for start in range(0, len(showers), step):
             self._append(showers.select(slice(start, start + step)))
 
     def _append(self, showers: Showers) -> None:
         first, last = self.n_written, self.n_written + len(showers)
-        for key, values in (("incident_energies", showers.incident_energies), ("showers", showers.showers)):
+        columns = {"incident_energies": showers.incident_energies, "showers": showers.showers}
+        columns |= {key: values[:, None] for key, values in showers.conditions.items()}
+        for key, values in columns.items():
             dataset = self._output.file[key]
             dataset.resize(last, axis=0)
             dataset[first:last] = values
         self._output.check()
         self.n_written = last
 
-    def append_arrays(self, incident_energies: ArrayLike, showers: ArrayLike) -> None:
-        """Check and append arrays (n, 1) and (n, V) in MeV."""
-        self.append(Showers(incident_energies, showers, str(self.path)))  # type: ignore[arg-type]
+    def append_arrays(self, condition: ArrayLike, showers: ArrayLike) -> None:
+        """Check and append arrays: incident energies in MeV and then the `conditions`, (n, 1 + k), and showers (n, V) in MeV."""
+        columns = np.asarray(condition)
+        columns = columns[:, None] if columns.ndim == 1 else columns
+        if columns.ndim != 2 or columns.shape[1] != 1 + len(self.conditions):
+            wanted = ", ".join(("incident energies", *self.conditions))
+            raise DataError(f"{self.path}: expected the columns {wanted}, found an array of shape {columns.shape}")
+        named = {key: columns[:, 1 + i] for i, key in enumerate(self.conditions)}
+        self.append(Showers(columns[:, :1], showers, str(self.path), named))  # type: ignore[arg-type]
 
 
 def write_showers(
@@ -115,8 +132,9 @@ def write_showers(
     attributes: Mapping[str, Any] | None = None,
     compression: int = 4,
 ) -> None:
-    """Write showers to one file; arguments and errors as for :class:`ShowerWriter`."""
-    with ShowerWriter(path, geometry, showers.n_voxels, attributes=attributes, compression=compression) as out:
+    """Write showers to one file, their conditions with them; arguments and errors as for :class:`ShowerWriter`."""
+    how = {"conditions": tuple(showers.conditions), "attributes": attributes, "compression": compression}
+    with ShowerWriter(path, geometry, showers.n_voxels, **how) as out:
         out.append(showers)
 
 

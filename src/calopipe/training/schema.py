@@ -39,6 +39,7 @@ class _Trained(_Strict):
     low: float = Field(gt=0)
     high: float = Field(gt=0)
     n: _Positive
+    conditions: dict[str, tuple[float, float]] = Field(default_factory=dict)
 
 
 class _Settings(_Strict):

@@ -20,19 +20,9 @@ class StageSettings(StudyParts):
 
     def _prepare(self, dataset: str, **_: Any) -> dict[str, Any]:
         settings = plain(self.dataset(dataset))
-        kept = (
-            "geometry",
-            "threshold_MeV",
-            "energy_scale",
-            "max_showers",
-            "crop",
-            "sum_layers",
-            "pool",
-            "pool_by",
-            "split",
-        )
+        used = {k: v for k, v in settings.items() if k not in ("source", "reference", "geant4_ms_per_GeV")}
         other = {"geometry_digest": self.where(dataset)["geometry_digest"], "sources": self.sources(dataset)}
-        return {**{k: settings[k] for k in kept}, **other}
+        return {**used, **other}
 
     def _train_autoencoder(self, dataset: str, model: str, **_: Any) -> dict[str, Any]:
         settings = self.model(model)
