@@ -237,7 +237,7 @@ def test_every_case_is_refused_in_one_line_or_can_run(shared):
 
 @pytest.mark.parametrize("name", ["dup", "device-cuda", "m5"])
 def test_dry_run_ends_in_one_line(shared, tmp_path, name):
-    command = [sys.executable, "-m", "snakemake", "-n", "-s", str(ROOT / "Snakefile"), "--configfile"]
+    command = [sys.executable, "-m", "snakemake", "-n", "-s", str(ROOT / "workflow" / "Snakefile"), "--configfile"]
     case = shared / "cases" / "settings" / f"{name}.yaml"
     environment = {"CUDA_VISIBLE_DEVICES": "", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     done = subprocess.run(

@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-TREE = ("Snakefile", "config.yaml", "presets", "profiles", "slurm", "workflow", "src", "resources", "envs")
+TREE = ("config.yaml", "config", "presets", "profiles", "slurm", "workflow", "src", "resources", "envs")
 TINY = yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text())
 INN = "results/eplus/inn/seed0"
 VAE = "results/eplus/vae_inn/seed0"

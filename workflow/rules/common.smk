@@ -5,19 +5,21 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-# The library beside this Snakefile runs, whatever else is installed: here, in scripts and in cluster jobs.
-sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+# This file's checkout, also where another workflow takes these rules as a module.
+HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
+# The library in it runs, whatever else is installed: here, in scripts and in cluster jobs.
+sys.path.insert(0, str(HOME / "src"))
 
 from calopipe.config.load import read_yaml
 from calopipe.errors import CalopipeError
 from calopipe.workflow import Plan, conda_environment, jobs_run_here, scripts_use
 
-scripts_use(Path(workflow.basedir) / "src")
+scripts_use(HOME / "src")
 try:
     if workflow.is_main_process:
         for file in workflow.configfiles:
             read_yaml(Path(file))  # what Snakemake made of it no longer shows a key that was given twice
-    PLAN = Plan.load(config, Path(workflow.basedir) / "presets", files=workflow.is_main_process)
+    PLAN = Plan.load(config, HOME / "presets", files=workflow.is_main_process)
     if workflow.is_main_process:
         PLAN.check_devices(jobs_run_here)
     # conda environment of every rule where Snakemake is asked to use one (--sdm conda)
