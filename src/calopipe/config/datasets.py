@@ -64,6 +64,29 @@ class Split(Section):
         return self
 
 
+class EnergySelection(Section):
+    """Incident energies of the showers that are used: some of discrete ones, or a range. A list alone is `values`."""
+
+    values: Annotated[list[PositiveEnergy], Field(max_length=1000), DISTINCT] = Field(
+        default_factory=list, description="these energies in MeV, e.g. [256, 8192]; within 0.1 %"
+    )
+    low: PositiveEnergy | None = Field(None, description="lower end of a range in MeV, which belongs to it")
+    high: PositiveEnergy | None = Field(None, description="upper end of a range in MeV, which belongs to it")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return {"values": value} if isinstance(value, list | tuple) else value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> EnergySelection:
+        if bool(self.values) == (self.low is not None or self.high is not None):
+            raise ValueError("expected either a list of energies or a range {low: ..., high: ...}")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"low: expected at most high ({self.high:g}), found {self.low:g}")
+        return self
+
+
 class Dataset(Section):
     """Showers of one particle in one calorimeter."""
 
@@ -81,7 +104,19 @@ class Dataset(Section):
         None, description="voxels below are zero; null: the geometry's readout threshold"
     )
     energy_scale: Scale = Field(1.0, description="factor on voxel energies, kept in all files from then on")
-    max_showers: Showers | None = Field(None, description="use only the first showers of the files")
+    energies_MeV: EnergySelection | None = Field(
+        None,
+        description="use only showers of these incident energies: a list of discrete ones, [256, 8192], or {low: 1000, high: "
+        "5000}; in source and reference",
+    )
+    negative: Literal["refuse", "zero"] = Field(
+        "refuse",
+        description="voxels of negative energy (electronic noise, tracks of negative weights): an error, or set to 0 before "
+        "anything else; how many, and their sum, is logged and an attribute of the prepared files",
+    )
+    max_showers: Showers | None = Field(
+        None, description="use only the first showers of the files (of those with the chosen energies)"
+    )
     geant4_ms_per_GeV: PositiveEnergy | None = Field(
         None, description="Geant4's time in ms per GeV of incident energy, where known, to compare timings with"
     )
@@ -102,6 +137,13 @@ class Dataset(Section):
     )
     pool_by: Literal["mean", "sum"] = Field("mean", description="what pooling makes of the merged cells")
     split: Split = Field(default_factory=Split, description="how showers are split")
+
+    @field_validator(
+        "energies_MeV", mode="before", json_schema_input_type=EnergySelection | list[PositiveEnergy] | None
+    )
+    @classmethod
+    def _listed_energies(cls, value: Any) -> Any:
+        return value
 
     @field_validator("pool", mode="before", json_schema_input_type=CellPair | list[CellPair] | None)
     @classmethod

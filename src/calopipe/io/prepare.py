@@ -1,35 +1,37 @@
 """From raw shower files to the training, validation and test splits.
 
-Per shower, in this order: voxels below the threshold become zero (the threshold is in physical MeV of the raw file), the
-layers are cropped, summed along the beam and pooled where asked, voxel energies are multiplied by `energy_scale`
+Per shower, in this order: negative voxels become zero where they are not refused, voxels below the threshold become zero
+(the threshold is in physical MeV of the raw file), the layers are cropped, summed along the beam and pooled where asked, voxel energies are multiplied by `energy_scale`
 (incident energies are not). Energy outside the window of a cropped layer is lost. Where layers are summed, the threshold
 is that of the image: it comes after summing and pooling, since what cells under it add up to counts.
 The attribute threshold_MeV of the written files is the threshold times the scale, i.e. it holds for the values in the
 file; energy_scale is an attribute too, to be divided out for physical energies.
 
-The split is one seeded permutation of all rows: the first ones are for training, then validation, then test, and the
+The split is one seeded permutation of all rows that are used (those of the chosen incident energies): the first ones are for training, then validation, then test, and the
 order within each file is that of the permutation. Memory stays bounded for files of any length (calopipe.io.shuffle).
 """
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calopipe.config.base import validate
+from calopipe.config.datasets import EnergySelection
 from calopipe.errors import DataError
-from calopipe.geometry import Geometry, load_geometry, prepared_geometry
-from calopipe.geometry.derived import pooled_in_turn
+from calopipe.geometry import Geometry, load_geometry
 from calopipe.io.checksum import file_hash, repeated
 from calopipe.io.output import check_target
-from calopipe.io.pooling import crop_showers, pool_showers, sum_showers
-from calopipe.io.read import file_info, iter_showers
+from calopipe.io.raw import Cut, RawFiles, Reading
+from calopipe.io.recipe import Recipe
 from calopipe.io.showers import Showers
 from calopipe.io.shuffle import Buckets
 from calopipe.io.stored import writing
@@ -37,48 +39,9 @@ from calopipe.io.temporary import scratch
 from calopipe.io.write import ShowerWriter
 from calopipe.seeds import generator
 
+log = logging.getLogger("calopipe")
+
 SPLITS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    """What happens to each shower."""
-
-    geometry: Geometry
-    threshold_MeV: float
-    energy_scale: float
-    crop: tuple[int, int] | None
-    sum_layers: bool
-    pool: tuple[tuple[int, int], ...]
-    pool_by: Literal["mean", "sum"]
-    conditions: tuple[str, ...] = ()
-
-    @property
-    def cropped_geometry(self) -> Geometry:
-        return prepared_geometry(self.geometry, self.crop)
-
-    @property
-    def output_geometry(self) -> Geometry:
-        return prepared_geometry(self.geometry, self.crop, self.sum_layers, self.pool)
-
-    def apply(self, showers: Showers) -> Showers:
-        """Threshold, crop, sum, pool and scale (n, V) showers; the input's array is changed."""
-        voxels = showers.showers
-        if not self.sum_layers:
-            voxels[voxels < np.float32(self.threshold_MeV)] = 0
-        if self.crop is not None:
-            voxels = crop_showers(voxels, self.geometry, self.crop)
-        if self.sum_layers:
-            voxels = sum_showers(voxels, self.cropped_geometry)
-        for kernel, before, _ in pooled_in_turn(
-            prepared_geometry(self.geometry, self.crop, self.sum_layers), self.pool
-        ):
-            voxels = pool_showers(voxels, before, kernel, self.pool_by)
-        if self.sum_layers:
-            voxels[voxels < np.float32(self.threshold_MeV)] = 0
-        if self.energy_scale != 1:
-            voxels = voxels * np.float32(self.energy_scale)
-        return Showers.unchecked(showers.incident_energies, voxels, showers.name, showers.conditions)
 
 
 @dataclass
@@ -89,6 +52,8 @@ class _Tally:
     n: int = 0
     filled: int = 0
     energy: float = 0.0
+    negative_voxels: int = 0
+    negative_MeV: float = 0.0
     lowest: Any = math.inf
     highest: Any = -math.inf
 
@@ -100,60 +65,23 @@ class _Tally:
         self.lowest = np.minimum(self.lowest, condition.min(axis=0))
         self.highest = np.maximum(self.highest, condition.max(axis=0))
 
+    def cut_off(self, cut: Cut, rows: NDArray[np.int64]) -> None:
+        self.negative_voxels += int(cut.voxels[rows].sum())
+        self.negative_MeV += float(cut.sum_MeV[rows].sum())
+
     def summary(self, n_voxels: int) -> dict[str, Any]:
-        if self.n == 0:
-            nothing = {"n": 0, "incident_energy_MeV": None, "mean_energy_MeV": None, "occupancy": None}
-            return {**nothing, "conditions": dict.fromkeys(self.conditions)}
-        ranges = np.stack([self.lowest, self.highest], axis=1).tolist()
+        ranges = (
+            np.stack([self.lowest, self.highest], axis=1).tolist() if self.n else [None] * (1 + len(self.conditions))
+        )
         return {
             "n": self.n,
             "incident_energy_MeV": ranges[0],
-            "mean_energy_MeV": self.energy / self.n,
-            "occupancy": self.filled / (self.n * n_voxels),
+            "mean_energy_MeV": self.energy / self.n if self.n else None,
+            "occupancy": self.filled / (self.n * n_voxels) if self.n else None,
             "conditions": dict(zip(self.conditions, ranges[1:], strict=True)),
+            "negative_voxels": self.negative_voxels,
+            "negative_MeV": self.negative_MeV,
         }
-
-
-@dataclass
-class _Pool:
-    """Raw files read one after the other as one long list of showers, and where each row goes."""
-
-    paths: list[Path]
-    max_showers: int | None
-    rows: list[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        if not self.paths:
-            raise DataError("prepare: no input files")
-        self.rows, left = [], math.inf if self.max_showers is None else self.max_showers
-        for path in self.paths:
-            self.rows.append(int(min(file_info(path).n_showers, left)))
-            left -= self.rows[-1]
-        if self.n == 0:
-            raise DataError(f"prepare: no showers in {', '.join(map(str, self.paths))}")
-
-    @property
-    def n(self) -> int:
-        return sum(self.rows)
-
-    def describe(self) -> list[dict[str, Any]]:
-        used = zip(self.paths, self.rows, strict=True)
-        return [{"file": str(path), "sha256": file_hash(path), "n_used": n} for path, n in used]
-
-    def scatter(self, recipe: _Recipe, order: NDArray[np.int64], parts: Mapping[str, Buckets]) -> None:
-        """Send row order[k] of the pooled files to place k of the concatenated `parts`."""
-        places = np.empty(self.n, dtype=np.int64)
-        places[order] = np.arange(self.n)
-        bounds = np.cumsum([0, *(part.n_rows for part in parts.values())])
-        start = 0
-        for path, n in zip(self.paths, self.rows, strict=True):
-            rows = slice(0, n)
-            for piece in iter_showers(path, rows=rows, geometry=recipe.geometry, conditions=recipe.conditions):
-                showers, where = recipe.apply(piece), places[start : start + len(piece)]
-                for part, first, last in zip(parts.values(), bounds[:-1], bounds[1:], strict=True):
-                    mine = np.flatnonzero((where >= first) & (where < last))
-                    part.put(where[mine] - first, showers.select(mine))
-                start += len(piece)
 
 
 def prepare(
@@ -171,6 +99,8 @@ def prepare(
     pool: Sequence[int] | Sequence[Sequence[int]] | None = None,
     pool_by: Literal["mean", "sum"] = "mean",
     conditions: Sequence[str] = (),
+    energies_MeV: Any = None,
+    negative: Literal["refuse", "zero"] = "refuse",
     reference_paths: Sequence[str | Path] = (),
     compression: int = 2,
 ) -> dict[str, Any]:
@@ -184,35 +114,43 @@ def prepare(
         fractions: shares of (train, val, test), summing to 1.
         seed: seed of the permutation.
         energy_scale: factor on voxel energies.
-        max_showers: use only the first showers of the pooled files (and of the pooled reference files).
+        max_showers: use only the first showers of the pooled files (and of the pooled reference files), of those with the
+            chosen energies.
         crop: cells of the central window (first, second index) that are kept, on a cartesian geometry of equal layers.
         sum_layers: sum the layers along the beam into one image, after the crop; the threshold then cuts the image.
         pool: pooling kernel (first, second index) on a cartesian geometry, or several in turn, after crop and sum.
         pool_by: what pooling makes of the merged cells.
         conditions: names of the columns of the raw files that are kept beside the incident energies.
+        energies_MeV: incident energies that are used, also of the reference: a list, {"low": ..., "high": ...}, or an
+            :class:`~calopipe.config.datasets.EnergySelection`; None: all.
+        negative: what negative voxels are: an error, or set to "zero" before anything else.
         reference_paths: separate files for the test split (CaloChallenge); the raw files are then split into train and
             val alone, in the ratio of their fractions.
         compression: gzip level of the files written.
 
     Returns:
         Summary for a JSON file: settings, sources with checksums, and per split n, incident_energy_MeV [min, max],
-        mean_energy_MeV, occupancy, conditions (name -> [min, max]), file and sha256.
+        mean_energy_MeV, occupancy, conditions (name -> [min, max]), number and sum of negative voxels set to zero, file and sha256.
 
     Raises:
-        DataError: a file listed twice, unreadable input, values that are not energies, empty splits, a file that cannot be written.
+        DataError: a file listed twice, unreadable input, values that are not energies, no shower of the chosen energies,
+            empty splits, a file that cannot be written.
+        ConfigError: `energies_MeV` is no selection.
         GeometryError: the files do not fit the geometry, or it cannot be cropped, summed or pooled.
     """
     geometry = load_geometry(geometry)
     window = None if crop is None else (int(crop[0]), int(crop[1]))
     kernels = () if pool is None else tuple(map(tuple, np.atleast_2d(np.asarray(pool)).tolist()))
     threshold = geometry.threshold_MeV if threshold_MeV is None else float(threshold_MeV)
-    recipe = _Recipe(geometry, threshold, float(energy_scale), window, sum_layers, kernels, pool_by, tuple(conditions))
+    recipe = Recipe(geometry, threshold, float(energy_scale), window, sum_layers, kernels, pool_by)
     _check(recipe, fractions, outputs)
+    chosen = energies_MeV if energies_MeV is None else validate(EnergySelection, energies_MeV, "energies_MeV")
+    reading = Reading(geometry, tuple(conditions), chosen, max_showers, negative)
     paths = [raw_paths] if isinstance(raw_paths, str | Path) else raw_paths
     if twice := repeated([*paths, *reference_paths]):
         raise DataError(f"{twice}, and be among those trained on and those judged with")
-    raw = _Pool([Path(path) for path in paths], max_showers)
-    reference = _Pool([Path(path) for path in reference_paths], max_showers) if reference_paths else None
+    raw = RawFiles([Path(path) for path in paths], reading)
+    reference = RawFiles([Path(path) for path in reference_paths], reading) if reference_paths else None
     counts = split_counts(raw.n, fractions, None if reference is None else reference.n)
     files = {split: Path(outputs[split]) for split in SPLITS}
     folder = files["train"].parent
@@ -220,18 +158,20 @@ def prepare(
         folder.mkdir(parents=True, exist_ok=True)
     for file in files.values():
         check_target(file, [*raw.paths, *([] if reference is None else reference.paths)])
+    tallies = {split: _Tally(reading.conditions) for split in SPLITS}
     with scratch("prepare", folder) as temporary:
         n_voxels = recipe.output_geometry.n_voxels
-        parts = {s: Buckets(temporary, s, counts[s], n_voxels, recipe.conditions) for s in SPLITS}
+        parts = {s: Buckets(temporary, s, counts[s], n_voxels, reading.conditions) for s in SPLITS}
+        order = generator(seed, "split").permutation(raw.n)
         if reference is None:
-            raw.scatter(recipe, generator(seed, "split").permutation(raw.n), parts)
+            _scatter(raw, recipe, order, parts, tallies)
         else:
-            raw.scatter(recipe, generator(seed, "split").permutation(raw.n), {s: parts[s] for s in ("train", "val")})
-            reference.scatter(
-                recipe, generator(seed, "split", "test").permutation(reference.n), {"test": parts["test"]}
-            )
+            _scatter(raw, recipe, order, {s: parts[s] for s in ("train", "val")}, tallies)
+            order = generator(seed, "split", "test").permutation(reference.n)
+            _scatter(reference, recipe, order, {"test": parts["test"]}, tallies)
+        _tell(negative, tallies.values())
         sources = {"raw": raw.describe(), "reference": [] if reference is None else reference.describe()}
-        splits = _write(recipe, parts, files, sources, seed, compression)
+        splits = _write(_Job(recipe, reading, files, sources, seed, compression), parts, tallies)
     return {
         "geometry": recipe.output_geometry.name,
         "geometry_hash": recipe.output_geometry.hash,
@@ -241,7 +181,9 @@ def prepare(
         "sum_layers": sum_layers,
         "pool": [list(kernel) for kernel in kernels],
         "pool_by": pool_by,
-        "conditions": list(recipe.conditions),
+        "conditions": list(reading.conditions),
+        "energies_MeV": None if chosen is None else chosen.model_dump(mode="json"),
+        "negative": negative,
         "seed": seed,
         "fractions": list(fractions),
         "max_showers": max_showers,
@@ -250,7 +192,32 @@ def prepare(
     }
 
 
-def _check(recipe: _Recipe, fractions: Sequence[float], outputs: Mapping[str, Any]) -> None:
+def _scatter(
+    raw: RawFiles, recipe: Recipe, order: NDArray[np.int64], parts: Mapping[str, Buckets], tallies: Mapping[str, _Tally]
+) -> None:
+    """Send row order[k] of the pooled files to place k of the concatenated `parts`; count what is cut off."""
+    places = np.empty(raw.n, dtype=np.int64)
+    places[order] = np.arange(raw.n)
+    bounds = np.cumsum([0, *(part.n_rows for part in parts.values())])
+    start = 0
+    for piece, cut in raw.pieces():
+        showers, where = recipe.apply(piece), places[start : start + len(piece)]
+        for (split, part), first, last in zip(parts.items(), bounds[:-1], bounds[1:], strict=True):
+            mine = np.flatnonzero((where >= first) & (where < last))
+            part.put(where[mine] - first, showers.select(mine))
+            if cut is not None:
+                tallies[split].cut_off(cut, mine)
+        start += len(piece)
+
+
+def _tell(negative: str, tallies: Iterable[_Tally]) -> None:
+    """Log what the policy on negative voxels has cut off."""
+    if negative != "refuse":
+        number, total = sum(t.negative_voxels for t in tallies), sum(t.negative_MeV for t in tallies)
+        log.info("%d negative voxels (%g MeV in all) are set to zero", number, total)
+
+
+def _check(recipe: Recipe, fractions: Sequence[float], outputs: Mapping[str, Any]) -> None:
     if sorted(outputs) != sorted(SPLITS):
         raise DataError(f"prepare: outputs must be {', '.join(SPLITS)}, found {', '.join(outputs) or 'none'}")
     if len(fractions) != 3 or not all(0 <= f <= 1 for f in fractions) or abs(sum(fractions) - 1) > 1e-9:
@@ -279,42 +246,47 @@ def split_counts(n: int, fractions: Sequence[float], n_reference: int | None) ->
     return counts
 
 
-def _write(
-    recipe: _Recipe,
-    parts: Mapping[str, Buckets],
-    files: Mapping[str, Path],
-    sources: Mapping[str, list[dict[str, Any]]],
-    seed: int,
-    compression: int,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Job:
+    """What the attributes of the written files say."""
+
+    recipe: Recipe
+    reading: Reading
+    files: Mapping[str, Path]
+    sources: Mapping[str, list[dict[str, Any]]]
+    seed: int
+    compression: int
+
+    def writer(self, split: str, tally: _Tally) -> ShowerWriter:
+        origin = self.sources["reference"] if split == "test" and self.sources["reference"] else self.sources["raw"]
+        zeroed = self.reading.negative == "zero"
+        attributes = {
+            "threshold_MeV": self.recipe.threshold_MeV * self.recipe.energy_scale,
+            "energy_scale": self.recipe.energy_scale,
+            "source": " ".join(Path(source["file"]).name for source in origin),
+            "source_sha256": " ".join(source["sha256"] for source in origin),
+            "seed": self.seed,
+            "split": split,
+            "negative_voxels": tally.negative_voxels if zeroed else None,
+            "negative_MeV": tally.negative_MeV if zeroed else None,
+        }
+        how = {"conditions": self.reading.conditions, "compression": self.compression}
+        return ShowerWriter(self.files[split], self.recipe.output_geometry, attributes=attributes, **how)
+
+
+def _write(job: _Job, parts: Mapping[str, Buckets], tallies: Mapping[str, _Tally]) -> dict[str, Any]:
     """Write the splits; no file gets its name before the showers of all three are written."""
-    geometry, tallies = recipe.output_geometry, {split: _Tally(recipe.conditions) for split in SPLITS}
     with ExitStack() as stack:
         for split in SPLITS:
-            origin = sources["reference"] if split == "test" and sources["reference"] else sources["raw"]
-            attributes = {
-                "threshold_MeV": recipe.threshold_MeV * recipe.energy_scale,
-                "energy_scale": recipe.energy_scale,
-                "source": " ".join(Path(source["file"]).name for source in origin),
-                "source_sha256": " ".join(source["sha256"] for source in origin),
-                "seed": seed,
-                "split": split,
-            }
-            how = {"conditions": recipe.conditions, "attributes": attributes, "compression": compression}
-            out = stack.enter_context(ShowerWriter(files[split], geometry, **how))
+            out = stack.enter_context(job.writer(split, tallies[split]))
             for showers in parts[split].take():
                 out.append(showers)
                 tallies[split].add(showers)
             if tallies[split].n and not tallies[split].filled:
                 raise DataError(
-                    f"prepare: every voxel of the {split} showers is below the threshold of {recipe.threshold_MeV:g} MeV "
+                    f"prepare: every voxel of the {split} showers is below the threshold of {job.recipe.threshold_MeV:g} MeV "
                     "(threshold_MeV of the dataset, of its geometry where it has none): nothing is left to learn"
                 )
-    return {
-        split: {
-            **tallies[split].summary(geometry.n_voxels),
-            "file": str(files[split]),
-            "sha256": file_hash(files[split]),
-        }
-        for split in SPLITS
-    }
+    n_voxels = job.recipe.output_geometry.n_voxels
+    summaries = {split: tallies[split].summary(n_voxels) for split in SPLITS}
+    return {s: {**summaries[s], "file": str(job.files[s]), "sha256": file_hash(job.files[s])} for s in SPLITS}

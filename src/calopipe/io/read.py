@@ -112,16 +112,20 @@ def iter_showers(
         raise DataError(f"{path}: chunk_rows must be >= 1, found {chunk_rows}")
     with open_showers(path) as file:
         check_geometry(file, geometry)
-        step = chunk_rows or _piece_rows(file)
-        selection = file.row_selection(rows)
-        if isinstance(selection, slice) and selection.step in (None, 1):
-            for start in range(selection.start, selection.stop, step):
-                part = slice(start, min(start + step, selection.stop))
-                yield file.read(part, validate, conditions)
-            return
-        numbers = np.arange(file.n_showers)[selection]
-        for start in range(0, len(numbers), step):
-            yield file.read(numbers[start : start + step], validate, conditions)
+        for part in row_parts(file, rows, chunk_rows):
+            yield file.read(part, validate, conditions)
+
+
+def row_parts(file: ShowerFile, rows: Rows, chunk_rows: int | None = None) -> Iterator[slice | np.ndarray]:
+    """Selections of at most `chunk_rows` rows each (default: about 64 MiB) that follow one another, for ``file.read``."""
+    step, selection = chunk_rows or _piece_rows(file), file.row_selection(rows)
+    if isinstance(selection, slice) and selection.step in (None, 1):
+        for start in range(selection.start, selection.stop, step):
+            yield slice(start, min(start + step, selection.stop))
+        return
+    numbers = np.arange(file.n_showers)[selection]
+    for start in range(0, len(numbers), step):
+        yield numbers[start : start + step]
 
 
 def iter_stored(path: str | Path, geometry: Geometry | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -13,7 +13,7 @@ from calopipe.config import Source
 from calopipe.config.chains import Columns, ModelSettings, latents, showers, walk
 from calopipe.config.parts import MODELS, STEPS, settings_of
 from calopipe.devices import gpu_visible
-from calopipe.errors import CalopipeError, ConfigError, GeometryError
+from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError
 from calopipe.geometry import load_geometry
 from calopipe.workflow.parts import RunKey, StudyParts
 
@@ -109,7 +109,7 @@ class StudyChecks(StudyParts):
             raise ConfigError(f"datasets.{dataset}.{role}.paths: expected files, found the folder or device {odd}")
         if not all(path.is_file() for path in paths):
             return None  # Snakemake names an input that is missing
-        total = 0
+        total, selection = 0, self.dataset(dataset).energies_MeV
         for path in paths:
             info = file_info(path)
             if info.n_voxels != geometry.n_voxels:
@@ -118,7 +118,14 @@ class StudyChecks(StudyParts):
                     f"{path} have {info.n_voxels}"
                 )
             total += info.n_showers
-        return total
+        if selection is None:
+            return total
+        from calopipe.io.selection import selected_rows
+
+        try:
+            return sum(map(len, selected_rows(paths, selection)))
+        except DataError as error:
+            raise ConfigError(f"datasets.{dataset}.energies_MeV: {role}: {error}") from None
 
     def _check_blocks(self, run: RunKey, sizes: dict[str, int] | None) -> None:
         """A run's block of training showers, and its evaluation's truth, are within the splits."""

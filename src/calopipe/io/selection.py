@@ -1,0 +1,59 @@
+"""Showers of chosen incident energies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calopipe.config.datasets import EnergySelection
+from calopipe.errors import DataError
+from calopipe.io.conditions import SAME
+from calopipe.io.read import read_incident_energies
+
+#: energies that a message lists
+_LISTED = 12
+
+
+def selected_rows(paths: Sequence[Path], selection: EnergySelection) -> list[NDArray[np.int64]]:
+    """Rows of each file whose incident energy is one of the chosen ones; the showers are not read.
+
+    Raises:
+        DataError: a file is unreadable; no shower is left, or none has one of the energies listed.
+    """
+    energies = [read_incident_energies(path)[:, 0].astype(np.float64) for path in paths]
+    chosen = [np.flatnonzero(_chosen(e, selection)) for e in energies]
+    together = np.concatenate(energies)
+    where = ", ".join(map(str, paths))
+    for value in selection.values:
+        if not _same(together, value).any():
+            raise DataError(f"no shower of {where} has the incident energy {value:g} MeV; there are {_there(together)}")
+    if not sum(map(len, chosen)):
+        low, high = (f"{end:g} MeV" if end is not None else "any" for end in (selection.low, selection.high))
+        raise DataError(
+            f"no shower of {where} has an incident energy from {low} to {high}; there are {_there(together)}"
+        )
+    return chosen
+
+
+def _chosen(energies: NDArray[np.float64], selection: EnergySelection) -> NDArray[np.bool_]:
+    if selection.values:
+        return np.logical_or.reduce([_same(energies, value) for value in selection.values])
+    low, high = selection.low or 0.0, np.inf if selection.high is None else selection.high
+    return (energies >= low) & (energies <= high)
+
+
+def _same(energies: NDArray[np.float64], value: float) -> NDArray[np.bool_]:
+    return np.abs(energies - value) <= SAME * value
+
+
+def _there(energies: NDArray[np.float64]) -> str:
+    """Which energies there are, in words: each of a few, the ends of many."""
+    if not len(energies):
+        return "none"
+    different = np.unique(energies)
+    if len(different) <= _LISTED:
+        return f"{', '.join(f'{e:g}' for e in different)} MeV"
+    return f"{different[0]:g} to {different[-1]:g} MeV"
