@@ -6,7 +6,7 @@
 # Switches (environment variables):
 #   TORCH=cpu|cuda     which requirements/<TORCH>.txt (default: cpu)
 #   TORCH_INDEX=URL    extra package index with PyTorch builds (its CPU wheels, or those of another CUDA version)
-#   PYTHON=python3.12  which Python >= 3.11 (default: the first one found)
+#   PYTHON=python3.12  which Python >= 3.11 (default: the first one found); an environment of another version is not touched
 #   VENV=.venv         where the environment goes
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -25,9 +25,11 @@ apt_install() { # as root on Debian or Ubuntu: install it; otherwise say what is
   fi
 }
 
-find_python() {
+version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
+
+find_python() { # the one that was asked for, and no other; without a wish the first one that is new enough
   local candidate
-  for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11; do
+  for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
     if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
       echo "$candidate"
       return
@@ -36,10 +38,17 @@ find_python() {
   return 1
 }
 
+check_wish() { # PYTHON must run, be new enough, and be the version of an environment that is there already
+  [ -n "${PYTHON:-}" ] || return 0
+  find_python >/dev/null || fail "PYTHON=$PYTHON: expected Python >= 3.11, found $(version_of "$PYTHON" || echo 'none that runs')"
+  [ ! -x "$VENV/bin/python" ] || [ "$(version_of "$VENV/bin/python")" = "$(version_of "$PYTHON")" ] || fail \
+    "$VENV has Python $(version_of "$VENV/bin/python"), but PYTHON=$PYTHON is $(version_of "$PYTHON"): delete it, or name another VENV"
+}
+
 make_environment() {
   local python version
   python=$(find_python) || { apt_install python3.11 python3.11-venv; python=$(find_python); } || fail "no Python >= 3.11"
-  version=$("$python" -c 'import sys; print(f"{sys.version_info[0]}.{sys.version_info[1]}")')
+  version=$(version_of "$python")
   "$python" -c 'import venv, ensurepip' 2>/dev/null || apt_install "python$version-venv"
   say "creating $VENV with $("$python" --version)"
   "$python" -m venv --clear "$VENV"
@@ -68,6 +77,7 @@ install_packages() { # install_packages STAMP FILE...: skipped when these files 
 
 index=()
 [ -z "${TORCH_INDEX:-}" ] || index=(--extra-index-url "$TORCH_INDEX")
+check_wish
 [ -x "$VENV/bin/python" ] && "$VENV/bin/python" -c 'import pip' 2>/dev/null || make_environment
 [ -f "$VENV/.installed-$TORCH" ] || check_torch_build
 install_packages "$TORCH" "requirements/$TORCH.txt"
