@@ -178,7 +178,7 @@ def test_histogram_is_as_fine_as_the_data_allow():
     few, many = (fit_histogram(rng.normal(size=n)).settings["bins"][0] for n in (300, 30_000))
     assert few < many
     inside = flat.draw(1000, rng)
-    assert 0 <= inside.min() and inside.max() <= 1
+    assert inside.min() >= 0 and inside.max() <= 1
 
 
 @pytest.mark.parametrize("fit", [fit_kde, fit_histogram])
@@ -397,7 +397,7 @@ def test_report_shows_the_study_and_the_generators_scores(study):
 
 
 def test_stage_says_what_it_cannot_judge(study, tmp_path):
-    folder, arguments = study
+    _, arguments = study
     write_showers(tmp_path / "few.hdf5", toy_showers(19, 5), GEOMETRY)
     out = tmp_path / "scores.json", tmp_path / "curves.npz"
     few = {"generated": [tmp_path / "few.hdf5"]}

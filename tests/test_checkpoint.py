@@ -11,7 +11,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
-import checkpoints as fuzz  # noqa: E402
+import checkpoints as fuzz
 
 from calopipe.config import Model, validate
 from calopipe.errors import CheckpointError, DataError

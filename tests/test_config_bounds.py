@@ -60,7 +60,7 @@ def test_the_walk_sees_what_is_missing():
         b: float = Field(1.0, gt=0)
         c: list[int] = Field([1], max_length=3)
         d: Scale | None = None
-        e: dict[str, float] = {}
+        e: dict[str, float] = Field({})
         f: Annotated[tuple[Energy, Energy], Field(strict=False)] = (0, 1)
 
     assert {name for name, field in Sloppy.model_fields.items() if unbounded(field)} == {"a", "b", "c", "e"}

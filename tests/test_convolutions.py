@@ -161,11 +161,13 @@ def test_no_convolution_is_made_elsewhere() -> None:
     for path in sorted(ROOT.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and any(
-                name in node.attr for name in (*names, "convolution", "conv_tr")
+            own = isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("self", "model", "network")
+            if (
+                isinstance(node, ast.Attribute)
+                and not own
+                and any(n in node.attr for n in (*names, "convolution", "conv_tr"))
             ):
-                if not (isinstance(node.value, ast.Name) and node.value.id in ("self", "model", "network")):
-                    found.append((path.relative_to(ROOT).as_posix(), node.attr))
+                found.append((path.relative_to(ROOT).as_posix(), node.attr))
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("torch"):
                 found += [(path.relative_to(ROOT).as_posix(), a.name) for a in node.names if "conv" in a.name.lower()]
             if isinstance(node, ast.Attribute) and node.attr.startswith(

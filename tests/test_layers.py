@@ -51,7 +51,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 def part(module: str) -> str:
     """``calopipe.models.inn`` -> ``models``; the package itself -> the empty string."""
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 def imported(path: Path) -> set[str]:

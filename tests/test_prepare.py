@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_split_is_a_permutation(tmp_path: Path) -> None:
     summary = prepare(raw, outputs(tmp_path), GEOMETRY, seed=3)
     rows = numbers(tmp_path)
     assert [len(rows[s]) for s in ("train", "val", "test")] == [70, 10, 20]
-    assert sorted(sum(rows.values(), [])) == list(range(100))
+    assert sorted(itertools.chain(*rows.values())) == list(range(100))
     assert rows["train"] != sorted(rows["train"])
     original, train = read_showers(raw), read_showers(tmp_path / "train.hdf5", geometry=GEOMETRY)
     expected = original.showers[rows["train"]]
@@ -105,9 +106,9 @@ def test_order_is_uniform(tmp_path: Path) -> None:
 def test_several_files_and_max_showers(tmp_path: Path) -> None:
     files = [make_file(tmp_path / "a.hdf5", 30), make_file(tmp_path / "b.hdf5", 30, first=30)]
     prepare(files, outputs(tmp_path), GEOMETRY)
-    assert sorted(sum(numbers(tmp_path).values(), [])) == list(range(60))
+    assert sorted(itertools.chain(*numbers(tmp_path).values())) == list(range(60))
     summary = prepare(files, outputs(tmp_path), GEOMETRY, max_showers=40)
-    assert sorted(sum(numbers(tmp_path).values(), [])) == list(range(40))
+    assert sorted(itertools.chain(*numbers(tmp_path).values())) == list(range(40))
     assert [source["n_used"] for source in summary["sources"]["raw"]] == [30, 10]
 
 

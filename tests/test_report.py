@@ -359,7 +359,7 @@ def test_single_energies_share_a_page_and_slices_have_their_own(tmp_path: Path) 
     tasks = [t for t in dataset_tasks(load_study_data(StudySummary("x", (run,)))[0]) if t.section == "energies"]
     assert [t.wide for t in tasks] == [False, True, False], "a page of one panel is a single figure"
     assert len(tasks[1].args[0]) == 2 and "single incident energies" in tasks[1].caption
-    assert "1–2 GeV" in tasks[2].caption  # noqa: RUF001
+    assert "1–2 GeV" in tasks[2].caption
 
 
 def test_errors_of_cross_sections_are_statistical_for_one_seed_and_the_spread_for_several(

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
-import kills  # noqa: E402
-from checkpoints import Runs, sealed, small_flow, unsealed  # noqa: E402
+import kills
+from checkpoints import Runs, sealed, small_flow, unsealed
 
-from calopipe.config import Model, validate  # noqa: E402
-from calopipe.errors import DataError, TrainingError  # noqa: E402
-from calopipe.training import TrainingJob, train_flow  # noqa: E402
-from calopipe.training import fit as fit_module  # noqa: E402
+from calopipe.config import Model, validate
+from calopipe.errors import DataError, TrainingError
+from calopipe.training import TrainingJob, train_flow
+from calopipe.training import fit as fit_module
 
 FLOW = {
     "preprocessing": [{"step": "layer_normalise"}, {"step": "standardise"}, {"step": "log_condition"}],

@@ -274,7 +274,7 @@ ONE_TEST = {"classify": 2, "classify_reconstructed": 1, "weights": 2, "report": 
         "flow",
         "autoencoder",
         "training showers",
-    ],  # fmt: skip
+    ],
 )
 def test_configuration_edit_reruns_what_depends_on_it(tree, keys, value, expected):
     change(tree, *keys, value=value)

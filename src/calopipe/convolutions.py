@@ -34,7 +34,7 @@ _right: set[tuple[Any, ...]] = set()  # convolutions that have passed in this pr
 class _Fitting(nn.Module):
     """For convolutions with zeros as padding: makes the padding part of the input where a kernel is longer than an axis."""
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  torch's name
         sizes = input.shape[2:]
         reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
         if self.padding_mode != "zeros" or all(r <= n for r, n in zip(reach, sizes, strict=True)):

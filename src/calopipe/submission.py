@@ -183,7 +183,7 @@ def _is_ours(out: Path, file: str) -> bool:
     try:
         if Path(file).name != file or path.is_symlink() or not path.is_file():
             return False
-        return file == TABLE or path.suffix == ".png" and read_provenance(path).get("run", "").startswith(TITLE)
+        return file == TABLE or (path.suffix == ".png" and read_provenance(path).get("run", "").startswith(TITLE))
     except Exception:  # whatever a name that can be none, or a file that is no picture, makes the reader raise
         return False
 

@@ -284,7 +284,7 @@ def worker() -> None:
                     found[name] = ["read", use()]
                 except CalopipeError as error:
                     found[name] = ["refused" if str(error).isprintable() else "TRACEBACK", str(error)]
-                except BaseException as error:  # noqa: BLE001
+                except BaseException as error:
                     found[name] = ["TRACEBACK", f"{type(error).__name__}: {error}"]
         print(json.dumps(found, default=str), flush=True)
 

@@ -26,7 +26,7 @@ from calopipe.config import Model, validate
 from calopipe.training import TrainingJob, train_flow
 
 sys.path.insert(0, str(Path(__file__).parent))
-from checkpoints import small_flow  # noqa: E402
+from checkpoints import small_flow
 
 FLOW = {
     "preprocessing": [{"step": "layer_normalise"}, {"step": "standardise"}, {"step": "log_condition"}],

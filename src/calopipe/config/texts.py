@@ -63,7 +63,7 @@ def _results(value: str) -> str:
         raise ValueError(
             f"expected a folder without any of {{ }} \\ * ? | :// and not beginning with - or ~, found '{value}'"
         )
-    if first[0] in (_SYSTEM if path.startswith("/") else _OWN) or first[0].startswith(".") and first[0] != "..":
+    if first[0] in (_SYSTEM if path.startswith("/") else _OWN) or (first[0].startswith(".") and first[0] != ".."):
         raise ValueError(f"expected a folder of its own, found '{value}'")
     if first[0].lower().endswith((".yaml", ".yml", *FILE_ENDINGS)) and len(path.split("/")) == 1:
         raise ValueError(f"expected a folder, found the name of a file, '{value}'")

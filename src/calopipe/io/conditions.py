@@ -51,7 +51,7 @@ class TrainedRange:
             found = cls(*_pair(attributes[RANGE]), int(attributes[SHOWERS]), further)
         except (KeyError, TypeError, ValueError, OverflowError):
             return None
-        return found if 0 < found.low and found.n > 0 else None
+        return found if found.low > 0 and found.n > 0 else None
 
     @property
     def attributes(self) -> dict[str, Any]:

@@ -188,7 +188,7 @@ class ShowerFile:
             start, stop, step = rows.indices(self.n_showers)
             return slice(start, max(start, stop), step) if step > 0 else np.arange(start, stop, step)
         numbers = np.asarray(rows)
-        if numbers.ndim != 1 or numbers.dtype.kind not in "iu" and numbers.size:
+        if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and numbers.size):
             raise DataError(f"{self.path}: rows must be a slice or a list of integers, found {rows!r}")
         if numbers.size and (numbers.min() < 0 or numbers.max() >= self.n_showers):
             found = f"{numbers.min()} .. {numbers.max()}"

@@ -122,7 +122,7 @@ def jensen_shannon(g: np.ndarray, p: np.ndarray) -> np.ndarray:
     return np.maximum(0.5 * (logs[0] + logs[1]).sum(axis=-1), 0)
 
 
-def expected_divergence(quantiles: np.ndarray, n: int | float, n_truth: int | float = np.inf) -> np.ndarray:
+def expected_divergence(quantiles: np.ndarray, n: float, n_truth: float = np.inf) -> np.ndarray:
     """What n true showers give, with quantiles from n_truth others: (q - 1)/8 (1/n + 1/n_truth), to leading order.
 
     To second order D_JS = 1/8 sum_i (g_i - p_i)^2 / p_i, and both samples scatter as multinomials. For one value per

@@ -43,11 +43,8 @@ def challenge_set(geometry: Geometry) -> ChallengeSet:
 def shape_edges(name: str, layer: int, dataset: ChallengeSet) -> np.ndarray:
     """Edges (101,) of a centroid or width, in mm, of the layer with this id."""
     alike, wide, other = _RANGES[name]
-    if dataset != 1:
-        bounds = alike
-    else:
-        bounds = wide if layer in _WIDE.get(name, _WIDE_TRANSVERSE) else other
-    return np.linspace(*bounds, 101)
+    of_layer = wide if layer in _WIDE.get(name, _WIDE_TRANSVERSE) else other
+    return np.linspace(*(of_layer if dataset == 1 else alike), 101)
 
 
 def _log_edges(low: float, high: np.floating, bins: int) -> np.ndarray:

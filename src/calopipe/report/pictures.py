@@ -94,10 +94,7 @@ def _profile_panels(data: DatasetData, key: tuple[int, str], every_row: bool) ->
     middle = int(np.argmin(np.abs(first.offsets))) if axis == "r" else len(first.offsets) // 2
     for row in range(len(first.offsets)) if every_row and axis != "phi" else [middle]:
         offset = float(first.offsets[row])
-        if axis == "r":
-            where = f"angle {math.degrees(offset):.0f}°"
-        else:
-            where = f"{_SYMBOLS[axis]} = {offset:.3g} mm"
+        where = f"angle {math.degrees(offset):.0f}°" if axis == "r" else f"{_SYMBOLS[axis]} = {offset:.3g} mm"
         yield ProfilePanel(
             title=f"Layer {layer}, {where}",
             xlabel=_AXES[axis],

@@ -11,7 +11,7 @@ _WHERE = {
     "reconstruct": "stages",
 }
 
-__all__ = list(_WHERE)  # noqa: PLE0605
+__all__ = list(_WHERE)
 
 
 def __getattr__(name: str) -> Any:
