@@ -127,8 +127,8 @@ def test_training_on_a_block_is_training_on_its_showers(files, tmp_path):
 
 
 def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
-    for key in a:
-        torch.testing.assert_close(a[key], b[key], rtol=1e-6, atol=1e-7)
+    for key, value in a.items():
+        torch.testing.assert_close(value, b[key], rtol=1e-6, atol=1e-7)
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def shown(value: Any) -> str:
 
 
 def printable(text: str, longest: int | None = None, keep: str = "") -> str:
-    """`text` for a terminal: what is no printable character (control codes, lone bytes) is shown as ``\\x1b``, ``\\udcff``.
+    r"""`text` for a terminal: what is no printable character (control codes, lone bytes) is shown as ``\x1b``, ``\udcff``.
 
     Args:
         text: may be from a file, or the name of one.

@@ -1,6 +1,7 @@
 """Several shower files as one, without copying them: an HDF5 file whose datasets are views of theirs.
 
-Elsewhere such views are read only where their sources lie in the same folder (:mod:`calopipe.io.views`)."""
+Elsewhere such views are read only where their sources lie in the same folder (:mod:`calopipe.io.views`).
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ looked at for each split of a tree.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -61,5 +61,5 @@ def train_trees(
     return logits, count
 
 
-def _staged_logits(trees: HistGradientBoostingClassifier, x: np.ndarray):
+def _staged_logits(trees: HistGradientBoostingClassifier, x: np.ndarray) -> Iterator[np.ndarray]:
     return (raw.ravel() for raw in trees.staged_decision_function(x))

@@ -1,4 +1,4 @@
-"""Small distortions of showers, by which the power of a test is measured: what does it find where this much is wrong?
+"""Small distortions of showers, by which the power of a test is measured: what it finds where this much is wrong.
 
 Each is a function of showers (N, V) in MeV, which it leaves as they are, and returns new ones of the same shape and type.
 Voxels below the threshold count as empty before, and are empty after.

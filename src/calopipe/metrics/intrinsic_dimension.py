@@ -150,8 +150,10 @@ def preprocessed(showers: np.ndarray, incident: np.ndarray, layers: Mapping[int,
 def intrinsic_dimension(
     reference: Sample, generated: Sample, rng: np.random.Generator, config: IntrinsicDimensionConfig
 ) -> list[Score]:
-    """``intrinsic_dimension/raw``, ``/preprocessed``, ``/log`` of the generated showers; target and floor are those of
-    the reference. The latent size of the generator, where it has one, is in ``extra``."""
+    """``intrinsic_dimension/raw``, ``/preprocessed``, ``/log`` of the generated showers.
+
+    Target and floor are those of the reference. The latent size of the generator, where it has one, is in ``extra``.
+    """
     filled = [np.flatnonzero(s.observables["E_tot"] > 0) for s in (reference, generated)]
     repeats = max(1, min(config.subsamples, *(len(rows) // config.showers for rows in filled)))
     most = repeats * config.showers

@@ -1,0 +1,1 @@
+"""Figures of what evaluations found: functions of arrays that return a matplotlib figure."""

@@ -1,5 +1,7 @@
-"""Amplification studies: divergence from the truth, and amplification factor, against the number of quantiles
-(after figures 6, 7, 9 and 10 of arXiv:2202.07352)."""
+"""Amplification studies: divergence from the truth, and amplification factor, against the number of quantiles.
+
+After figures 6, 7, 9 and 10 of Bieringer 2022.
+"""
 
 from __future__ import annotations
 

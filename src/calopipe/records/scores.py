@@ -67,7 +67,7 @@ class Score:
         return float(self.extra.get("target", 0.5 if half else 0.0))
 
     def finite(self) -> Score:
-        """This score, where a value that is no finite number is a missing one, and an error or floor that is none is not known."""
+        """The score, where a value that is no finite number is a missing one, and an error or floor that is none is not known."""
         if self.value is not None and not math.isfinite(self.value):
             return replace(self, value=None, error=None, missing=f"the result is {self.value}").finite()
         unknown = {k: None for k in ("error", "floor") if not math.isfinite(getattr(self, k) or 0.0)}

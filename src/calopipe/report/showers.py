@@ -15,6 +15,7 @@ from calopipe.report.drawing import Task, file_name
 
 
 def average_tasks(data: DatasetData) -> Iterator[Task]:
+    """Average showers of the reference and of every model, of all showers and of each slice in energy."""
     geometry = data.geometry
     if geometry is None:
         return

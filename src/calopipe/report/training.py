@@ -13,6 +13,7 @@ from calopipe.report.tables import Table, timing_rows
 
 
 def loss_tasks(data: DatasetData) -> Iterator[Task]:
+    """Losses of every network, a curve per seed."""
     for model in data.models:
         for stage in ("autoencoder", "flow"):
             curves = {f"seed {s.run.seed}": s.losses[stage] for s in model.seeds if stage in s.losses}
@@ -36,6 +37,7 @@ def _regressors(data: DatasetData) -> list[str]:
 
 
 def timing_tasks(data: DatasetData) -> Iterator[Task]:
+    """Generation time per shower of every model."""
     timings = []
     for model in data.models:
         record = next((s.timing for s in model.seeds if s.timing and s.timing.get("results")), None)

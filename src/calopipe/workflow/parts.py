@@ -156,4 +156,5 @@ def _geometry(name: str) -> Geometry:
 
 
 def short_digest(data: Any) -> str:
+    """A short name for plain data."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
