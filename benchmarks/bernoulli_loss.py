@@ -33,8 +33,8 @@ from calopipe.config.networks import AutoencoderStage, Training
 from calopipe.evaluation import evaluate_metrics, evaluate_observables
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, read_showers, write_showers
+from calopipe.models.autoencoders.bernoulli_vae import BernoulliVAE
 from calopipe.models.base import Autoencoder
-from calopipe.models.bernoulli_vae import BernoulliVAE
 from calopipe.records.files import write_json
 from calopipe.records.scores import load_scores
 from calopipe.sampling import reconstruct

@@ -15,7 +15,7 @@ import checkpoints as fuzz
 
 from calopipe.config import Model, validate
 from calopipe.errors import CheckpointError, DataError
-from calopipe.models.rqs_jobs import run_job
+from calopipe.models.splines.jobs import run_job
 from calopipe.sampling import Generator, encode
 from calopipe.training import TrainingJob, train_autoencoder, train_flow
 from calopipe.training.checkpoint import load_network, save_network
@@ -76,7 +76,7 @@ def test_a_sealed_copy_is_the_checkpoint(flow, content, tmp_path):
         ("kind", "vae", "kind: input should be 'autoencoder', 'flow', 'latent_flow' or 'regressor' (found 'vae')"),
         ("kind", "regressor", "model 'inn' is no EnergyRegressor, but is used as regressor"),
         ("kind", "latent_flow", "extra: latents and latent_dim expected of kind latent_flow"),
-        ("format", 1, "expected a calopipe checkpoint of format 2, found 1; train it again"),
+        ("format", 1, "expected a calopipe checkpoint of format 3, found 1; train it again"),
         ("more", 1, "more: unknown key"),
         ("chain", {}, "chain: 'steps.3.mean' is missing; weights do not fit the settings"),
     ],

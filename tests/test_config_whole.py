@@ -162,9 +162,11 @@ def test_chains_that_work_are_those_that_can_be_built():
     )
     for chain in chains:
         settings = [part(STEPS, "step", step) for step in chain]
-        told = walk([(s["step"], settings_of(STEPS, "step", s)) for s in settings], showers(12, 3, 0.1))
+        given = showers(layout.layer_shapes, layout.threshold_MeV)
+        told = walk([(s["step"], settings_of(STEPS, "step", s)) for s in settings], given)
         built = build_chain(settings, layout, 12, 1)
         assert (told.dim, told.cond_dim) == (built.dim_out, built.cond_dim_out)
+        assert len(built.conditions(("incident_energy",))) == built.cond_dim_out
 
 
 def test_kinds_of_models_are_read_off_their_sources():

@@ -19,6 +19,7 @@ from calopipe.config.parts import MODELS
 from calopipe.convolutions import Conv2d, Conv3d, check_gradients, gradient_error
 from calopipe.errors import NumericsError
 from calopipe.metrics.classifier_networks import build_network
+from calopipe.models.base import Inputs
 
 ROOT = Path(calopipe.__file__).parent
 RESNETS = [(6, 8, 4), (6, 8, 1), (1, 3, 1), (2, 5, 3), (12, 24, 6), (45, 16, 9)]
@@ -48,7 +49,7 @@ def test_gradients_of_the_classifier(grid: tuple[int, int, int]) -> None:
 @pytest.mark.parametrize("grid", REGRESSORS, ids=str)
 def test_gradients_of_the_regressors(name: str, grid: tuple[int, int, int]) -> None:
     config = validate(MODELS.config_class(name), {"grid": list(grid), "periodic": grid[1] == 16}, name)
-    network = MODELS.get(name)(config, prod(grid), 1, 0)
+    network = MODELS.get(name)(config, Inputs(prod(grid)))
     found = errors(network, lambda: network.features(torch.rand(2, prod(grid))))
     assert len(found) == (5 if name == "regressor_plus" else 3) and max(found.values()) < 1e-4, found
 

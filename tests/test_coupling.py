@@ -4,7 +4,7 @@ import pytest
 import torch
 from FrEIA.framework import SequenceINN
 
-from calopipe.models.coupling import AffineCoupling, RQSCoupling, choose_columns, make_flow
+from calopipe.models.flows.coupling import AffineCoupling, RQSCoupling, choose_columns, make_flow
 
 KINDS = ["rqs", "affine"]
 

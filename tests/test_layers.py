@@ -50,7 +50,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 
 def part(module: str) -> str:
-    """``calopipe.models.inn`` -> ``models``; the package itself -> the empty string."""
+    """``calopipe.models.flows.inn`` -> ``models``; the package itself -> the empty string."""
     return [*module.split("."), ""][1]
 
 

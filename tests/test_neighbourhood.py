@@ -7,11 +7,12 @@ import torch
 
 from calopipe import hits
 from calopipe.config import validate
-from calopipe.models.base import Cells
-from calopipe.models.coupling import make_flow
-from calopipe.models.hurdle_vae import HurdleVAE, HurdleVAEConfig
-from calopipe.models.inn import INN, INNConfig
-from calopipe.models.neighbourhood import Neighbourhood, lattice_columns
+from calopipe.models.autoencoders.hurdle_vae import HurdleVAE, HurdleVAEConfig
+from calopipe.models.base import Inputs
+from calopipe.models.flows.coupling import make_flow
+from calopipe.models.flows.inn import INN, INNConfig
+from calopipe.models.flows.lattice import lattice_columns
+from calopipe.models.neighbourhood import Neighbourhood
 
 SHAPES = ((2, 12), (6, 6), (6, 6))
 SIZES = torch.tensor([24, 36, 36])
@@ -21,7 +22,9 @@ DIM = int(SIZES.sum())
 def vae(groups: int = 4, hits_given: bool = True, **settings) -> HurdleVAE:
     torch.manual_seed(0)
     config = validate(HurdleVAEConfig, {"hidden": [32], "latent": 3, "groups": groups, **settings}, "hurdle_vae")
-    return HurdleVAE(config, DIM, 1 + (6 if hits_given else 3), 0, Cells(SHAPES, hits_given))
+    kinds = ("u", "hits") if hits_given else ("u",)
+    names = ("incident_energy", *(f"{kind}_{i}" for kind in kinds for i in range(3)))
+    return HurdleVAE(config, Inputs(DIM, names, SHAPES))
 
 
 def showers(n: int = 300) -> tuple[torch.Tensor, torch.Tensor]:
@@ -152,4 +155,4 @@ def test_lattice_blocks_are_invertible_with_the_right_log_det(kind: str) -> None
 
 def test_lattice_of_latents_is_refused() -> None:
     with pytest.raises(ValueError, match="shapes of the layers"):
-        INN(validate(INNConfig, {"masks": "lattice", "blocks": 2}, "inn"), 10, 1)
+        INN(validate(INNConfig, {"masks": "lattice", "blocks": 2}, "inn"), Inputs(10))

@@ -18,12 +18,13 @@ from calopipe.evaluation.regression import load_regressor, untrained
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, write_showers
 from calopipe.metrics.resolution import core, energy_bins, mean_differences, response
+from calopipe.models.base import Inputs
 from calopipe.training import TrainingJob, train_regressor
 
 
 def network(name: str, dim: int, **settings):
     torch.manual_seed(0)
-    return MODELS.get(name)(validate(MODELS.config_class(name), settings, name), dim, 1, 0)
+    return MODELS.get(name)(validate(MODELS.config_class(name), settings, name), Inputs(dim))
 
 
 # ---- networks -----------------------------------------------------------------------------------------------------
@@ -60,8 +61,10 @@ def test_angle_is_periodic():
 def test_grid_that_does_not_fit_is_refused():
     with pytest.raises(CheckpointError, match="cannot hold showers of 504 voxels"):
         network("regressor", 504, grid=[30, 30, 30])
-    with pytest.raises(CheckpointError, match="a grid of None"):
+    with pytest.raises(GeometryError, match="the detector is no regular grid: its layers have no cells"):
         network("regressor", 504)
+    regressor = MODELS.get("regressor")(MODELS.config_class("regressor")(), Inputs(60, layer_shapes=((4, 5),) * 3))
+    assert regressor.grid == (3, 4, 5)
     with pytest.raises(GeometryError, match="no regular grid"):
         _ = load_geometry("calogan").grid
     assert load_geometry("calochallenge2").grid == (45, 16, 9)

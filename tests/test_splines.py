@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from calopipe.errors import NumericsError
-from calopipe.models import rqs_compiled, splines
+from calopipe.models.splines import compiled, eager
 
 BACKENDS = ["eager", "compiled"]
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -33,8 +33,8 @@ def draw(shape, dtype, seed=0, spread=1.0, bins=10):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_inverse_undoes_forward(backend, dtype):
     x, params = draw((300, 7), dtype)
-    y, log_slope = rqs_compiled.transform(x, params, backend=backend)
-    back, log_back = rqs_compiled.transform(y, params, inverse=True, backend=backend)
+    y, log_slope = compiled.transform(x, params, backend=backend)
+    back, log_back = compiled.transform(y, params, inverse=True, backend=backend)
     rounding = log_slope.exp().clamp(max=1)  # y is rounded: on x that weighs 1 / slope
     assert ((back - x).abs() * rounding).max() <= TOLERANCE[dtype]
     assert ((log_slope + log_back).abs() * rounding).max() <= 10 * TOLERANCE[dtype]
@@ -46,7 +46,7 @@ def test_inverse_undoes_forward(backend, dtype):
 def test_log_slope_is_the_derivative(backend):
     x, params = draw((50, 4), torch.float64, seed=1)
     x.requires_grad_()
-    y, log_slope = rqs_compiled.transform(x, params, backend=backend)
+    y, log_slope = compiled.transform(x, params, backend=backend)
     (slope,) = torch.autograd.grad(y.sum(), x)
     assert (slope.log() - log_slope).abs().max() <= 1e-10
 
@@ -55,7 +55,7 @@ def test_log_slope_is_the_derivative(backend):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_zero_logits_are_the_identity(backend, dtype):
     x, params = draw((20, 5), dtype)
-    y, log_slope = rqs_compiled.transform(x, torch.zeros_like(params), backend=backend)
+    y, log_slope = compiled.transform(x, torch.zeros_like(params), backend=backend)
     assert torch.allclose(y, x, atol=1e-5) and log_slope.abs().max() <= 1e-5
 
 
@@ -67,7 +67,7 @@ def test_compiled_agrees_with_eager(dtype, tolerance, inverse):
     found = []
     for backend in BACKENDS:
         x1, p1 = x.clone().requires_grad_(), params.clone().requires_grad_()
-        y, log_slope = rqs_compiled.transform(x1, p1, 10.0, 2e-3, 3e-3, 0.7, inverse, backend)
+        y, log_slope = compiled.transform(x1, p1, 10.0, 2e-3, 3e-3, 0.7, inverse, backend)
         grads = torch.autograd.grad((weight * y + weight.flip(0) * log_slope).sum(), (x1, p1))
         found.append((y, log_slope, *grads))
     for a, b in zip(*found, strict=True):
@@ -78,16 +78,16 @@ def test_couple_reads_both_layouts_and_mixed_types():
     generator = torch.Generator().manual_seed(3)
     x = 3 * torch.randn(70, 11, generator=generator)
     params = torch.randn(70, 14, 4, generator=generator)
-    active, spline = torch.tensor([1, 4, 5, 9]), splines.Spline(6.0)
+    active, spline = torch.tensor([1, 4, 5, 9]), eager.Spline(6.0)
     for kind in (torch.float32, torch.float64):
-        eager = rqs_compiled.couple(x.to(kind), params, active, spline, backend="eager")
+        expected = compiled.couple(x.to(kind), params, active, spline, backend="eager")
         for layout in (params, params.transpose(1, 2).contiguous().transpose(1, 2)):
-            z, logdet = rqs_compiled.couple(x.to(kind), layout, active, spline, backend="compiled")
+            z, logdet = compiled.couple(x.to(kind), layout, active, spline, backend="compiled")
             assert z.dtype == logdet.dtype == kind
-            assert torch.allclose(z, eager[0], atol=1e-4) and torch.allclose(logdet, eager[1], atol=1e-3)
+            assert torch.allclose(z, expected[0], atol=1e-4) and torch.allclose(logdet, expected[1], atol=1e-3)
     passive = [0, 2, 3, 6, 7, 8, 10]
     assert torch.equal(z[:, passive], x[:, passive].double())
-    back, _ = rqs_compiled.couple(z, params, active, spline, True, "compiled")
+    back, _ = compiled.couple(z, params, active, spline, True, "compiled")
     assert (back - x).abs().max() <= 1e-11  # float64 rows with float32 logits: knots agree bit for bit
 
 
@@ -100,15 +100,15 @@ def test_any_finite_input_gives_finite_output(backend, dtype):
     params = torch.tensor(np.clip(rng.standard_normal((n, 3 * bins - 1)) * size, -1e4, 1e4), dtype=dtype)
     params[:3] = torch.tensor([1e4, -1e4, 0.0], dtype=dtype)[:, None]
     x = torch.tensor(rng.uniform(-11, 11, n), dtype=dtype)
-    knots = splines._knots(params[:, :bins], splines.Spline())
-    heights = splines._knots(params[:, bins : 2 * bins], splines.Spline())
+    knots = eager._knots(params[:, :bins], eager.Spline())
+    heights = eager._knots(params[:, bins : 2 * bins], eager.Spline())
     pick = torch.tensor(rng.integers(0, bins + 1, n))[:, None]
     special = torch.tensor([10.0, -10.0, 1e30, -1e30, 0.0, 10.000001, -1e-30], dtype=dtype)
     inputs = [x, special.repeat(n // 7 + 1)[:n], knots.gather(1, pick)[:, 0], heights.gather(1, pick)[:, 0]]
     for inverse in (False, True):
         for value in inputs:
             v, p = value.clone().requires_grad_(), params.clone().requires_grad_()
-            y, log_slope = rqs_compiled.transform(v, p, inverse=inverse, backend=backend)
+            y, log_slope = compiled.transform(v, p, inverse=inverse, backend=backend)
             assert y.isfinite().all() and log_slope.isfinite().all()
             assert (y[value.abs() <= 10].abs() <= 10 * (1 + 1e-6)).all()
             if not inverse:
@@ -119,23 +119,23 @@ def test_any_finite_input_gives_finite_output(backend, dtype):
 @pytest.mark.parametrize("openmp", [True, False])
 def test_threads_give_the_same_bits(openmp, monkeypatch):
     x, params = draw((500, 8), torch.float32, seed=8)
-    alone = rqs_compiled.transform(x, params, backend="compiled")
-    from calopipe.models import rqs_jobs
+    alone = compiled.transform(x, params, backend="compiled")
+    from calopipe.models.splines import jobs
 
     if not openmp:
-        monkeypatch.setattr(rqs_jobs, "_openmp", lambda: None)
+        monkeypatch.setattr(jobs, "_openmp", lambda: None)
     torch.set_num_threads(3)
-    together = rqs_compiled.transform(x, params, backend="compiled")
+    together = compiled.transform(x, params, backend="compiled")
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 def test_child_of_a_fork_works():
     x, params = draw((600, 8), torch.float32, seed=9)
     torch.set_num_threads(2)
-    y, _ = rqs_compiled.transform(x, params, backend="compiled")
+    y, _ = compiled.transform(x, params, backend="compiled")
     read, write = os.pipe()
     if not (child := os.fork()):
-        same = torch.equal(rqs_compiled.transform(x, params, backend="compiled")[0], y)
+        same = torch.equal(compiled.transform(x, params, backend="compiled")[0], y)
         os.write(write, b"y" if same else b"n")
         os._exit(0)
     os.waitpid(child, 0)
@@ -145,28 +145,28 @@ def test_child_of_a_fork_works():
 def test_monotonic_on_a_fine_grid():
     _, params = draw((200,), torch.float64, seed=6, spread=3.0)
     x = torch.linspace(-12, 12, 2001, dtype=torch.float64).expand(200, -1)
-    y, _ = rqs_compiled.transform(x, params[:, None].expand(200, 2001, 29))
+    y, _ = compiled.transform(x, params[:, None].expand(200, 2001, 29))
     assert (y.diff(dim=1) > 0).all()
 
 
 def test_second_derivatives_and_torch_func():
     x, params = draw((3, 2), torch.float64, seed=7, bins=4)
     x, params = (0.3 * x).requires_grad_(), params.requires_grad_()
-    assert torch.autograd.gradcheck(rqs_compiled.transform, (x, params))
-    assert torch.autograd.gradgradcheck(rqs_compiled.transform, (x, params))
-    slopes = torch.func.vmap(torch.func.grad(lambda a, b: rqs_compiled.transform(a, b)[0]))(x[:, 0], params[:, 0])
-    assert torch.allclose(slopes.log(), rqs_compiled.transform(x[:, 0], params[:, 0])[1])
+    assert torch.autograd.gradcheck(compiled.transform, (x, params))
+    assert torch.autograd.gradgradcheck(compiled.transform, (x, params))
+    slopes = torch.func.vmap(torch.func.grad(lambda a, b: compiled.transform(a, b)[0]))(x[:, 0], params[:, 0])
+    assert torch.allclose(slopes.log(), compiled.transform(x[:, 0], params[:, 0])[1])
 
 
 def test_wrong_use_is_named(monkeypatch):
     x, params = draw((4, 2), torch.float32)
     with pytest.raises(ValueError, match="3K - 1"):
-        splines.forward(x, params[..., :-1])
+        eager.forward(x, params[..., :-1])
     with pytest.raises(ValueError, match="backend"):
-        rqs_compiled.transform(x, params, backend="fast")
+        compiled.transform(x, params, backend="fast")
     with pytest.raises(NumericsError, match="float16"):
-        rqs_compiled.transform(x.half(), params.half(), backend="compiled")
+        compiled.transform(x.half(), params.half(), backend="compiled")
     with pytest.raises(ValueError, match="bounds"):
-        splines.Spline(bounds=0.0)
+        eager.Spline(bounds=0.0)
     monkeypatch.setenv("CALOPIPE_RQS_BACKEND", "eager")
-    assert not rqs_compiled.uses_compiled(x, params)
+    assert not compiled.uses_compiled(x, params)

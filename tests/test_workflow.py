@@ -327,10 +327,10 @@ def test_new_seed_trains_that_seed_only(tree):
         ("evaluation/classifier.py", {"classify", "classify_reconstructed", "weights", "report"}),
         ("evaluation/weights.py", {"weights", "report"}),
         ("metrics/multiclass.py", {"compare", "report"}),
-        ("models/regressor.py", {"train_regressor", "regression", "epochs", "report"}),
+        ("models/regressors/regressor.py", {"train_regressor", "regression", "epochs", "report"}),
         ("metrics/quantiles.py", {"calomplification", "report"}),
         (
-            "models/bernoulli_vae.py",
+            "models/autoencoders/bernoulli_vae.py",
             {"train_autoencoder", "encode", "train_flow", "generate", "reconstruct", "classify_reconstructed", *JUDGED},
         ),
     ],
@@ -340,7 +340,7 @@ def test_library_edit_reruns_the_stages_that_use_it(tree, module, expected):
     path.write_text(path.read_text() + "\n_EDITED = True\n")
     jobs = planned(tree)
     assert set(jobs) == expected
-    if module.startswith("models/bern"):  # the direct model does not use it
+    if module.startswith("models/auto"):  # the direct model does not use it
         assert jobs["train_flow"] == jobs["generate"] == 1
 
 
@@ -356,7 +356,7 @@ def test_new_model_file_reruns_nothing(tree):
 
 
 def test_comment_in_a_module_reruns_nothing(tree):
-    path = tree / "src/calopipe/models/coupling.py"
+    path = tree / "src/calopipe/models/flows/coupling.py"
     path.write_text("# a comment\n" + path.read_text())
     assert not planned(tree)
 

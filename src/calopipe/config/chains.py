@@ -8,9 +8,12 @@ anything and to change nothing that is described here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from calopipe.config.base import Section
+from calopipe.errors import GeometryError
+from calopipe.geometry.layer import regular_grid
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Columns:
     """The columns of x and of the condition at one place of a chain.
 
     Attributes:
-        n_voxels, n_layers: of the detector.
+        layer_shapes: cells of the detector's layers along their first and second index.
         threshold_MeV: the readout threshold.
         dim: columns of x; None: not known (a latent space).
         cond_dim: columns of the condition; the first belongs to the incident energy.
@@ -30,8 +33,7 @@ class Columns:
         raw_energy: the incident energy is in MeV.
     """
 
-    n_voxels: int
-    n_layers: int
+    layer_shapes: tuple[tuple[int, int], ...]
     threshold_MeV: float
     dim: int | None
     cond_dim: int = 1
@@ -41,6 +43,24 @@ class Columns:
     unit_extras: bool = False
     hits: bool = False
     raw_energy: bool = True
+
+    @property
+    def n_layers(self) -> int:
+        """Layers of the detector."""
+        return len(self.layer_shapes)
+
+    @property
+    def n_voxels(self) -> int:
+        """Voxels of the detector."""
+        return sum(a * b for a, b in self.layer_shapes)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Layers, and cells along the first and second index. Raises ValueError where the layers are not alike."""
+        try:
+            return regular_grid(self.layer_shapes, "the detector")
+        except GeometryError as error:
+            raise ValueError(str(error)) from None
 
     @property
     def negative(self) -> bool:
@@ -53,9 +73,9 @@ class Columns:
         return replace(self, unit_extras=False, **kept)
 
 
-def showers(n_voxels: int, n_layers: int, threshold_MeV: float) -> Columns:
+def showers(layer_shapes: Sequence[tuple[int, int]], threshold_MeV: float) -> Columns:
     """Voxel energies and incident energy in MeV."""
-    return Columns(n_voxels, n_layers, threshold_MeV, n_voxels, energies=True)
+    return Columns(tuple(layer_shapes), threshold_MeV, sum(a * b for a, b in layer_shapes), energies=True)
 
 
 def latents(of: Columns, extras: bool, hits: bool = False) -> Columns:
@@ -79,6 +99,15 @@ class ModelSettings(Section):
 
     def takes(self, given: Columns) -> None:
         """Raise ValueError, "needs ..., found ...", where the network cannot work on `given`."""
+
+
+class AutoencoderSettings(ModelSettings):
+    """Base of the settings of autoencoders."""
+
+    @property
+    def latent_dim(self) -> int:
+        """Columns of the latent space."""
+        raise NotImplementedError
 
 
 class FractionsModel(ModelSettings):

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from calopipe.errors import GeometryError, repeated
 from calopipe.geometry import derived
-from calopipe.geometry.layer import Layer
+from calopipe.geometry.layer import Layer, regular_grid
 from calopipe.geometry.neighbours import Neighbours, layer_pairs
 
 KINDS = ("cylindrical", "cartesian")
@@ -96,6 +96,11 @@ class Geometry:
         """Number of voxels of each layer, length L."""
         return tuple(layer.size for layer in self.layers)
 
+    @property
+    def layer_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Shape of each layer, (n_alpha, n_r) or (n_x, n_y), length L."""
+        return tuple(layer.shape for layer in self.layers)
+
     @cached_property
     def layer_slices(self) -> tuple[slice, ...]:
         """The slice of the flat shower that belongs to each layer, length L."""
@@ -119,11 +124,7 @@ class Geometry:
     @property
     def grid(self) -> tuple[int, int, int]:
         """Shape (L, n_first, n_second) of a shower as one block of cells. GeometryError when layers are not alike."""
-        shapes = {layer.shape for layer in self.layers}
-        if len(shapes) > 1:
-            found = ", ".join(f"{a} x {b}" for a, b in sorted(shapes))
-            raise GeometryError(f"geometry '{self.name}' is no regular grid: its layers have {found} cells")
-        return (self.n_layers, *next(iter(shapes)))
+        return regular_grid(self.layer_shapes, f"geometry '{self.name}'")
 
     def edges(self, i: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Bin edges of layer index `i`: (alpha in rad, r in mm) or (x, y) in mm."""

@@ -24,7 +24,7 @@ def pooled(geometry: Geometry, kernel: Sequence[int]) -> Geometry:
     steps = _pair(geometry, kernel, "pooling kernel")
     layers = tuple(layer.pooled(steps) for layer in geometry.layers)
     if layers == geometry.layers and steps != (1, 1):
-        shapes = [layer.shape for layer in geometry.layers]
+        shapes = geometry.layer_shapes
         raise GeometryError(f"kernel {steps} divides no layer of '{geometry.name}' (shapes {shapes})")
     return replace(geometry, name=f"{geometry.name}_pool{steps[0]}x{steps[1]}", layers=layers)
 
@@ -84,7 +84,7 @@ def pooled_in_turn(
             steps.append((pair, geometry, pooled(geometry, pair)))
             geometry = steps[-1][2]
     if kernels and not steps:
-        shapes = [layer.shape for layer in geometry.layers]
+        shapes = geometry.layer_shapes
         raise GeometryError(
             f"none of the kernels {list(kernels)} divides a layer of '{geometry.name}' (shapes {shapes})"
         )

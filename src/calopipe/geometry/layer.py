@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +37,14 @@ def count(value: Any, where: str, minimum: int = 1, maximum: int = MAX_BINS) -> 
 def alpha_edges(n_alpha: int) -> tuple[float, ...]:
     """Edges in rad of `n_alpha` equal bins of (-pi, pi]."""
     return tuple(np.linspace(-np.pi, np.pi, n_alpha + 1).tolist())
+
+
+def regular_grid(shapes: Sequence[tuple[int, int]], where: str) -> tuple[int, int, int]:
+    """(L, n_first, n_second) of L layers of equal shapes. GeometryError, of `where`, when they are not alike."""
+    if len(set(shapes)) != 1:
+        found = ", ".join(f"{a} x {b}" for a, b in sorted(set(shapes))) or "no"
+        raise GeometryError(f"{where} is no regular grid: its layers have {found} cells")
+    return (len(shapes), *shapes[0])
 
 
 @dataclass(frozen=True)

@@ -1,148 +1,239 @@
-"""The contracts of generative models, autoencoders and energy regressors."""
+"""The contract of networks, said once: what they are built from, and what the training loop and sampling ask of them.
+
+A network is built as ``cls(config, inputs)`` and sees tensors only. What a base class marks MUST has to be defined by its
+subclasses; what it marks CAN has a default that fits most networks: one optimiser that minimises one loss. Preprocessing is
+no part of a network: x (N, dim) and cond (N, cond_dim) are what its chain of steps makes of data.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from calopipe.geometry.layer import regular_grid
+
 
 @dataclass(frozen=True)
-class Cells:
-    """What a network may know of its input.
+class Inputs:
+    """What a network may know of its data when it is built.
 
     Attributes:
+        dim: columns of x.
+        conditions: names of the columns of cond. The first is ``incident_energy``; ``u_<layer>`` are ratios of layer energies,
+            ``hits_<layer>`` numbers of hits h = (n + r) / (V_l + 1), r in [0, 1), of layers with V_l voxels. Layers count from 0.
         layer_shapes: cells of each layer along its first and second index; the columns of x are the layers one after another,
-            the second index running fastest.
-        hits_given: the last columns of the condition, one per layer, are numbers of hits h = (n + r) / (V_l + 1), r in
-            [0, 1), of layers with V_l cells.
+            the second index running fastest. Further columns may follow the voxels. Empty where columns are no voxels.
+        centres: (V, 3) float32: of each voxel, the position along the beam in mm (the number of the layer where a geometry
+            does not know its depth) and the two transverse coordinates eta and phi in mm; None where columns are no voxels.
+        periodic: of each layer, whether its first index is an angle, whose ends are neighbours.
+        threshold_MeV: readout threshold of the showers.
+        n_train: rows of the training split.
+        seed: of whatever is drawn when the network is built (weights are drawn from torch's global generator).
     """
 
-    layer_shapes: tuple[tuple[int, int], ...]
-    hits_given: bool = False
+    dim: int
+    conditions: tuple[str, ...] = ("incident_energy",)
+    layer_shapes: tuple[tuple[int, int], ...] = ()
+    centres: Tensor | None = field(default=None, compare=False, repr=False)
+    periodic: tuple[bool, ...] = ()
+    threshold_MeV: float = 0.0
+    n_train: int = 0
+    seed: int = 0
+
+    @property
+    def cond_dim(self) -> int:
+        """Columns of cond."""
+        return len(self.conditions)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
-        """Cells of each layer."""
+        """Voxels of each layer."""
         return tuple(a * b for a, b in self.layer_shapes)
 
+    @property
+    def n_voxels(self) -> int:
+        """Voxels of a shower; 0 where columns are no voxels."""
+        return sum(self.layer_sizes)
 
-class GenerativeModel(nn.Module):
-    """A conditional density that can be sampled. Subclasses MUST give one row per row of `cond`, in order.
+    @property
+    def hits_given(self) -> bool:
+        """Whether the last columns of cond are the numbers of hits of the layers."""
+        hits = tuple(f"hits_{i}" for i in range(len(self.layer_shapes)))
+        return bool(hits) and self.conditions[-len(hits) :] == hits
 
-    Args:
-        config: the model's settings.
-        dim: columns of x. cond_dim: columns of cond.
-        cells: what the columns of x are; None for latents.
-        seed: seed of whatever is drawn when the model is built (weights are drawn from torch's global generator).
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Layers, and cells along the first and second index. Raises GeometryError where the layers are not alike."""
+        return regular_grid(self.layer_shapes, "the detector")
+
+
+@dataclass(frozen=True)
+class Now:
+    """Where a training stands when a step is made; everything counts from 0.
 
     Attributes:
+        epoch, epochs: the epoch, of so many.
+        step, steps: the batch since the training began, of so many. The steps of all objectives on one batch have the same.
+        n_train: rows that are learned in an epoch.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    n_train: int
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What one optimiser moves.
+
+    Attributes:
+        parameters: each parameter of the network belongs to one objective at most; those of none stay as they were drawn.
+        every: the optimiser moves with every so many batches: with those whose :attr:`Now.step` it divides.
+    """
+
+    parameters: Sequence[nn.Parameter]
+    every: int = 1
+
+
+class Learner(nn.Module):
+    """What the training loop asks of every network.
+
+    Args:
+        config: the network's settings.
+        inputs: what it may know of its data.
+
+    Attributes:
+        dim, cond_dim: columns of x and of cond, those of `inputs`.
         likelihood: the loss is the mean of -log p(x | cond) in nats, so that the log-det of a learnable preprocessing step
-            belongs into it. A mark: to be said in the class body of each model that has one.
+            belongs into it. A mark: to be said in the class body of each network that has one.
     """
 
     likelihood: ClassVar[bool] = False
 
-    def __init__(self, config: Any, dim: int, cond_dim: int, seed: int = 0, cells: Cells | None = None) -> None:
+    def __init__(self, config: Any, inputs: Inputs) -> None:
         super().__init__()
-        self.config, self.dim, self.cond_dim, self.seed, self.cells = config, dim, cond_dim, seed, cells
+        self.config, self.inputs = config, inputs
+        self.dim, self.cond_dim = inputs.dim, inputs.cond_dim
+
+    def fit_input(self, x: Tensor, cond: Tensor) -> None:
+        """CAN set buffers from training data (scales, standardisation). Called once before training, without gradients."""
+
+    def objectives(self) -> dict[str, Objective]:
+        """CAN name several optimisers; they are moved in this order on every batch. The names are those that the settings
+        class lists, so that each can have its own learning rate.
+        """
+        return {"loss": Objective(list(self.parameters()))}
+
+    def step(self, objective: str, x: Tensor, cond: Tensor, now: Now) -> dict[str, Tensor]:
+        """CAN say what an objective minimises: named scalars of one batch, of which ``loss`` is minimised and all are logged.
+
+        Only gradients of the objective's own parameters are used; those of others may be computed and are thrown away.
+        Batches are drawn anew in each epoch and have a fixed number of rows. Random numbers come from torch's global generator.
+        """
+        return self.loss(x, cond)
+
+    def validate(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
+        """CAN give other named scalars for a batch of the validation split. They are averaged over rows.
+
+        Called in evaluation mode, without gradients (what needs them enables them for itself), with the same random numbers
+        after every epoch. Without ``loss`` among them no epoch is the best one, and training ends with its last weights.
+        """
+        return self.loss(x, cond)
 
     def loss(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
-        """Scalars to log; the one called ``loss`` is minimised. x (N, dim), cond (N, cond_dim)."""
+        """MUST be given unless ``step`` and ``validate`` are: named scalars, of which ``loss`` is minimised.
+
+        x (N, dim), cond (N, cond_dim).
+        """
         raise NotImplementedError
 
+
+class GenerativeModel(Learner):
+    """A conditional density that can be sampled.
+
+    Attributes:
+        noise_dim: columns of the noise that samples are made of; `dim` unless a subclass sets another.
+    """
+
+    def __init__(self, config: Any, inputs: Inputs) -> None:
+        super().__init__(config, inputs)
+        self.noise_dim = inputs.dim
+
+    def draw(self, noise: Tensor, cond: Tensor) -> Tensor:
+        """MUST map standard normal noise (N, noise_dim) to x (N, dim), row by row in order and free of randomness."""
+        raise NotImplementedError
+
+    @torch.no_grad()
     def sample(self, cond: Tensor) -> Tensor:
-        """Draw x (N, dim) given cond (N, cond_dim)."""
-        raise NotImplementedError
+        """x (N, dim) drawn for cond (N, cond_dim), row by row in order."""
+        return self.draw(torch.randn(len(cond), self.noise_dim, device=cond.device, dtype=cond.dtype), cond)
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(Learner):
     """An encoder to a Gaussian latent distribution and a decoder back, both conditioned.
 
     Attributes:
-        latent_dim: columns of the latent space.
-        likelihood: as in :class:`GenerativeModel`.
+        latent_dim: columns of the latent space, as the settings say.
         as_shower: maps reconstructions (N, dim), given cond, to what they are once they have become showers: preprocessing
             undone, the readout threshold applied, preprocessed again. For losses that compare showers; the identity until
             the network is put together with its preprocessing.
-        cells: what the columns of x are.
     """
 
-    latent_dim: int
-    likelihood: ClassVar[bool] = False
-
-    def __init__(self, config: Any, dim: int, cond_dim: int, seed: int = 0, cells: Cells | None = None) -> None:
-        super().__init__()
-        self.config, self.dim, self.cond_dim, self.seed = config, dim, cond_dim, seed
-        self.cells = cells or Cells(((1, dim),))
+    def __init__(self, config: Any, inputs: Inputs) -> None:
+        super().__init__(config, inputs)
+        self.latent_dim: int = config.latent_dim
         self.as_shower: Callable[[Tensor, Tensor], Tensor] = _unchanged
 
-    def fit_input(self, x: Tensor, cond: Tensor) -> None:
-        """Set buffers that depend on the training data (input standardisation); called once before training."""
-
-    def loss(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
-        """Scalars to log; the one called ``loss`` is minimised."""
-        raise NotImplementedError
-
     def encode(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of the latent distribution, (N, latent_dim) each."""
+        """MUST give mean and log variance of the latent distribution, (N, latent_dim) each."""
         raise NotImplementedError
 
     def decode(self, z: Tensor, cond: Tensor) -> Tensor:
-        """x (N, dim) of latents z (N, latent_dim); draws from the decoder's distribution where the model has one."""
+        """MUST give x (N, dim) of latents z (N, latent_dim); draws from the decoder's distribution where there is one."""
         raise NotImplementedError
 
+    def prior(self, cond: Tensor) -> Tensor:
+        """CAN draw z (N, latent_dim) of another prior than the standard normal, for showers that nothing else gives latents."""
+        return torch.randn(len(cond), self.latent_dim, device=cond.device, dtype=cond.dtype)
 
-class EnergyRegressor(nn.Module):
-    """A network that reads the incident energy off a shower. Its features are the last layer before the energy.
 
-    `x` are voxel energies (N, dim) in MeV, without preprocessing: steps that use the incident energy would give it away.
+class Refiner(Learner):
+    """Maps showers that another network made, preprocessed by the refiner's own chain, to better ones.
+
+    In training (``loss``, ``step``, ``validate``, ``fit_input``) x are the true showers, and cond holds behind the conditions
+    the `dim` columns of the showers to be refined: :meth:`apart` takes it apart. `cond_dim` counts the conditions alone.
     """
 
-    likelihood: ClassVar[bool] = False
+    def refine(self, x: Tensor, cond: Tensor) -> Tensor:
+        """MUST map showers (N, dim), given cond (N, cond_dim), to showers (N, dim), row by row in order."""
+        raise NotImplementedError
 
-    def __init__(self, config: Any, dim: int, cond_dim: int, seed: int = 0) -> None:
-        super().__init__()
-        self.config, self.dim, self.cond_dim, self.seed = config, dim, cond_dim, seed
+    def apart(self, cond: Tensor) -> tuple[Tensor, Tensor]:
+        """The conditions (N, cond_dim), and the showers to be refined (N, dim), of what training gives as cond."""
+        return cond[:, : self.cond_dim], cond[:, self.cond_dim :]
 
-    def fit_input(self, x: Tensor, cond: Tensor) -> None:
-        """Set buffers that depend on the training data (scales); called once before training."""
+
+class EnergyRegressor(Learner):
+    """A network that reads the incident energy off a shower. Its features are the last layer before the energy.
+
+    x are voxel energies (N, dim) in MeV, without preprocessing: steps that use the incident energy would give it away. cond
+    are incident energies (N, 1) in MeV, what is to be learned.
+    """
 
     def features(self, x: Tensor) -> Tensor:
-        """Activations (N, F) of the last hidden layer."""
+        """MUST give the activations (N, F) of the last hidden layer."""
         raise NotImplementedError
 
     def energy(self, features: Tensor) -> Tensor:
-        """Incident energies (N,) in MeV of features (N, F)."""
-        raise NotImplementedError
-
-    def loss(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
-        """Scalars to log; the one called ``loss`` is minimised. cond: incident energies (N, 1) in MeV."""
+        """MUST give incident energies (N,) in MeV of features (N, F)."""
         raise NotImplementedError
 
 
 def _unchanged(x: Tensor, cond: Tensor) -> Tensor:
     return x
-
-
-def mlp(sizes: list[int], activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
-    """Linear layers of the given widths with `activation` between them (none after the last)."""
-    layers: list[nn.Module] = []
-    for i, (a, b) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
-        layers.append(nn.Linear(a, b))
-        if i < len(sizes) - 2:
-            layers.append(activation())
-    return nn.Sequential(*layers)
-
-
-def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
-    """KL(N(mu, exp(logvar)) || N(0, 1)) summed over the latent dimensions, (N,)."""
-    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1)
-
-
-def draw(mu: Tensor, logvar: Tensor) -> Tensor:
-    """One reparametrised draw from N(mu, exp(logvar))."""
-    return mu + (0.5 * logvar).exp() * torch.randn_like(mu)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from calopipe.models.base import draw
+from calopipe.models.building import draw
 
 
 @dataclass(frozen=True)

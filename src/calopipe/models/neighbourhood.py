@@ -12,11 +12,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from calopipe.models.building import mlp
+
 #: by number of groups: how far the colours of a layer's cells are shifted from one row to the next
 _SHIFT = {1: 0, 2: 1, 4: 2, 8: 3}
 
 
-class _Places(nn.Module):
+class Places(nn.Module):
     """Voxels (n,) and of each the neighbours that are seen (n, k), kept where the networks are; nothing of a checkpoint."""
 
     def __init__(self, voxels: Tensor, neighbours: Tensor) -> None:
@@ -61,14 +63,9 @@ class Neighbourhood(nn.Module):
                     continue
                 name = f"{shape[0]}x{shape[1]}_{group}"
                 if group:
-                    net = nn.Sequential(
-                        nn.Linear(features * neighbours.shape[1] + numbers + 1, hidden), nn.SiLU(),
-                        nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, numbers),
-                    )  # fmt: skip
-                    nn.init.zeros_(net[-1].weight)
-                    nn.init.zeros_(net[-1].bias)
-                    self.nets[name] = net
-                parts[name] = _Places(voxels, neighbours)
+                    inputs = features * neighbours.shape[1] + numbers + 1
+                    self.nets[name] = mlp([inputs, hidden, hidden, numbers], nn.SiLU, zero=True)
+                parts[name] = Places(voxels, neighbours)
             self.parts.append(parts)
 
     @property
@@ -101,61 +98,6 @@ def _turns(groups: int) -> list[int]:
     """The group of each colour: the colour with its bits reversed."""
     bits = groups.bit_length() - 1
     return [int(f"{colour:0{bits}b}"[::-1], 2) if bits else 0 for colour in range(groups)]
-
-
-class LatticeTerm(nn.Module):
-    """What a coupling block's numbers get from the neighbours of each voxel that it transforms: see ``masks: lattice``.
-
-    One small network for all cells of the layers of one shape sees the passive cells within `reach`. It starts as no
-    contribution.
-
-    Args:
-        shapes: as in :class:`Neighbourhood`; the columns of x start with these voxels.
-        colour: 0 or 1, of the cells (i + j) mod 2 that the block transforms. active: its columns, ascending.
-        per_column: numbers per transformed column. hidden: width of the networks.
-    """
-
-    def __init__(
-        self,
-        shapes: Sequence[tuple[int, int]],
-        colour: int,
-        active: Tensor,
-        per_column: int,
-        hidden: int,
-        reach: tuple[int, int] = (1, 3),
-    ) -> None:
-        super().__init__()
-        self.per_column = per_column
-        self.voxels = sum(a * b for a, b in shapes)
-        self.nets = nn.ModuleList()
-        self.parts = nn.ModuleList()
-        turn = [1, 0] if colour == 0 else [0, 1]
-        for shape in dict.fromkeys(shapes):
-            voxels, neighbours = places(shapes, shape, turn, 1, reach)
-            if not len(voxels):
-                continue
-            last = nn.Linear(hidden, per_column)
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-            self.nets.append(nn.Sequential(nn.Linear(neighbours.shape[1], hidden), nn.SiLU(), last))
-            self.parts.append(_Places(torch.searchsorted(active, voxels), neighbours))
-
-    def forward(self, x: Tensor, numbers: Tensor) -> Tensor:
-        """`numbers` (N, per_column, T) with the contributions of x (N, D) added."""
-        padded = nn.functional.pad(x[:, : self.voxels], (0, 1))
-        for net, part in zip(self.nets, self.parts, strict=True):
-            seen = padded[:, part.neighbours.reshape(-1)].view(len(x), *part.neighbours.shape)
-            numbers = numbers.index_add(2, part.voxels, net(seen).transpose(1, 2).to(numbers.dtype))
-        return numbers
-
-
-def lattice_columns(dim: int, shapes: Sequence[tuple[int, int]], seed: int) -> list[Tensor]:
-    """The two halves of `dim` columns that a pair of blocks transforms: cells of either colour, other columns at random."""
-    colours = [torch.arange(a)[:, None] + torch.arange(b) for a, b in shapes]
-    colour = torch.cat([c.reshape(-1) % 2 for c in colours])
-    rest = torch.randperm(dim - len(colour), generator=torch.Generator().manual_seed(seed)) % 2
-    every = torch.cat([colour, rest])
-    return [(every == c).nonzero()[:, 0] for c in (0, 1)]
 
 
 def places(

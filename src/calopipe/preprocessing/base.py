@@ -9,28 +9,43 @@ of a chain ``x`` holds voxel energies and ``cond`` the incident energy, both in 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from calopipe.config.base import validate
 from calopipe.config.parts import STEPS
 from calopipe.errors import CheckpointError
+from calopipe.geometry import Geometry
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What steps may know of the detector.
+    """What steps and networks may know of the detector.
 
     Attributes:
         layer_shapes: cells of each layer along its first and second index, (n_alpha, n_r) or (n_x, n_y).
         threshold_MeV: readout threshold.
+        centres: (V, 3) float32: of each voxel, the middle of its layer along the beam in mm (the layer's index where the geometry
+            does not know its depth), eta and phi in mm; None where they are not known.
+        periodic: of each layer, whether its first index is an angle.
     """
 
     layer_shapes: tuple[tuple[int, int], ...]
     threshold_MeV: float
+    centres: Tensor | None = field(default=None, compare=False, repr=False)
+    periodic: tuple[bool, ...] = ()
+
+    @classmethod
+    def of(cls, geometry: Geometry, threshold_MeV: float) -> Layout:
+        """The layout of a geometry."""
+        along = np.arange(geometry.n_layers) if geometry.z is None else geometry.z
+        columns = np.stack([along[geometry.layer_index], geometry.eta, geometry.phi], axis=1)
+        periodic = (geometry.kind == "cylindrical",) * geometry.n_layers
+        return cls(geometry.layer_shapes, threshold_MeV, torch.from_numpy(columns.astype(np.float32)), periodic)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -62,12 +77,10 @@ class Step(nn.Module):
             so that network must have a likelihood (:attr:`calopipe.models.base.GenerativeModel.likelihood`).
         bijective: no two x (of all real numbers) are mapped to one, and the log-det is exact for each; a learnable step may
             have such steps behind it. Both are marks: repeat them in the class body where they are inherited.
-        gives_hits: the condition that the step gives ends with the numbers of hits of the layers.
     """
 
     learnable: ClassVar[bool] = False
     bijective: ClassVar[bool] = False
-    gives_hits: bool = False
 
     def __init__(self, config: Any, layout: Layout, dim: int, cond_dim: int) -> None:
         super().__init__()
@@ -90,6 +103,10 @@ class Step(nn.Module):
     def condition(self, cond: Tensor) -> Tensor:
         """The forward map of the condition alone, for sampling; only steps that need no x to make it support this."""
         return cond
+
+    def conditions(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Names of the columns of cond' for those of cond; a step that appends columns says what they are called."""
+        return names
 
 
 class Chain(nn.Module):
@@ -146,6 +163,12 @@ class Chain(nn.Module):
         for step in self.steps:
             cond = step.condition(cond)
         return cond.to(kind)
+
+    def conditions(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Names of the columns of the network's condition, for those of the raw one."""
+        for step in self.steps:
+            names = step.conditions(names)
+        return names
 
 
 def build_chain(settings: Sequence[Mapping[str, Any]], layout: Layout, dim: int, cond_dim: int) -> Chain:

@@ -103,7 +103,6 @@ class LayerNormalise(Step):
         self.register_buffer("u_scale", u_scale, persistent=False)
         self.n_extras = config.n_extras(n_layers)
         self.dim_out, self.cond_dim_out = config.widths(dim, cond_dim, n_layers)
-        self.gives_hits = config.hits and config.extras == "condition"
         if config.fill_layers and config.hits:  # mean and deviation of log E, E in MeV
             self.register_buffer("fill", torch.tensor([[0.0, 1.0]] * n_layers))
         self.register_buffer("sizes", torch.tensor(layout.layer_sizes), persistent=False)
@@ -139,6 +138,13 @@ class LayerNormalise(Step):
         if self.config.extras == "data":
             return torch.cat([fractions, u], dim=1), cond, logdet
         return fractions, torch.cat([cond, u], dim=1), logdet
+
+    def conditions(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Adds ``u_<layer>``, of which ``u_0`` is that of the total energy, and ``hits_<layer>``."""
+        if self.config.extras == "data":
+            return names
+        kinds, layers = ("u", "hits") if self.config.hits else ("u",), range(len(self.layout.layer_sizes))
+        return (*names, *(f"{kind}_{i}" for kind in kinds for i in layers))
 
     def _with_hits(self, parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor, list[Tensor]]:
         """Shares of the energy above the threshold, layer by layer, energies of the hits (N, L), [h (N, L)]."""

@@ -22,7 +22,7 @@ from calopipe.config.base import validate
 from calopipe.config.parts import MODELS
 from calopipe.errors import CalopipeError, CheckpointError
 from calopipe.io.conditions import TrainedRange
-from calopipe.models.base import Autoencoder, Cells, EnergyRegressor, GenerativeModel
+from calopipe.models.base import Autoencoder, EnergyRegressor, GenerativeModel, Inputs, Learner
 from calopipe.preprocessing import Chain, Layout, build_chain
 from calopipe.training.schema import FORMAT, Kind, at_most, check_content, check_finite, check_weights
 from calopipe.training.sealed import UNSEALED, read_sealed, write_sealed
@@ -65,14 +65,15 @@ class Network:
     cond_dim: int
     seed: int
     chain: Chain
-    model: GenerativeModel | Autoencoder | EnergyRegressor
+    model: Learner
     extra: dict[str, Any]
     trained: TrainedRange | None = None
     upstream: dict[str, str] = field(default_factory=dict)
 
     def digest(self) -> str:
         """SHA-256 (64 hexadecimal digits) of all that decides what the network computes, wherever it is stored."""
-        facts = [self.kind, self.settings, self.geometry, asdict(self.layout), self.dim, self.cond_dim, self.seed]
+        layout = {"layer_shapes": self.layout.layer_shapes, "threshold_MeV": self.layout.threshold_MeV}
+        facts = [self.kind, self.settings, self.geometry, layout, self.dim, self.cond_dim, self.seed]
         digest = hashlib.sha256(json.dumps([*facts, self.extra, self.upstream], sort_keys=True).encode())
         for part, module in self.parts.items():
             for key, value in sorted(module.state_dict().items()):
@@ -101,6 +102,7 @@ def build_network(
     cond_dim: int,
     seed: int,
     extra: dict[str, Any] | None = None,
+    n_train: int = 0,
 ) -> Network:
     """Build chain and model of a stage with fresh weights (drawn from torch's global generator)."""
     chain = build_chain(settings["preprocessing"], layout, dim, cond_dim)
@@ -108,16 +110,22 @@ def build_network(
     config_class = MODELS.config_class(name)
     values = {k: v for k, v in settings["model"].items() if k != "name"}
     config = validate(config_class, values, name) if config_class else None
-    cls, given = MODELS.get(name), {}
-    if kind in ("autoencoder", "flow"):
-        given["cells"] = Cells(layout.layer_shapes, any(step.gives_hits for step in chain.steps))
-    model = cls(config, chain.dim_out, chain.cond_dim_out, seed, **given)
+    model = MODELS.get(name)(config, _inputs(kind, chain, layout, cond_dim, n_train, seed))
     expected = {"autoencoder": Autoencoder, "regressor": EnergyRegressor}.get(kind, GenerativeModel)
     if not isinstance(model, expected):
         raise CheckpointError(f"model '{name}' is no {expected.__name__}, but is used as {kind}")
     if isinstance(model, Autoencoder):
         model.as_shower = AsShower(chain, layout)
     return Network(kind, settings, geometry, layout, dim, cond_dim, seed, chain, model, extra or {})
+
+
+def _inputs(kind: Kind, chain: Chain, layout: Layout, cond_dim: int, n_train: int, seed: int) -> Inputs:
+    """What a network behind `chain` may know; the columns of latents are no voxels."""
+    names = ("incident_energy", *(f"condition_{i}" for i in range(1, cond_dim)))
+    known = {"threshold_MeV": layout.threshold_MeV, "n_train": n_train, "seed": seed}
+    if kind != "latent_flow":
+        known |= {"layer_shapes": layout.layer_shapes, "centres": layout.centres, "periodic": layout.periodic}
+    return Inputs(chain.dim_out, chain.conditions(names), **known)
 
 
 def save_network(path: Path, network: Network, history: list[dict[str, float]]) -> None:
@@ -133,6 +141,8 @@ def save_network(path: Path, network: Network, history: list[dict[str, float]]) 
         "settings": network.settings,
         "geometry": network.geometry,
         "layer_shapes": [list(shape) for shape in network.layout.layer_shapes],
+        "centres": network.layout.centres,
+        "periodic": list(network.layout.periodic),
         "threshold_MeV": float(network.layout.threshold_MeV),
         "dim": network.dim,
         "cond_dim": network.cond_dim,
@@ -181,13 +191,16 @@ def load_network(path: Path, kind: Kind | None = None, device: str | torch.devic
 
 
 def _rebuild(content: dict[str, Any]) -> Network:
-    layout = Layout(tuple((a, b) for a, b in content["layer_shapes"]), content["threshold_MeV"])
+    shapes = tuple((a, b) for a, b in content["layer_shapes"])
+    layout = Layout(shapes, content["threshold_MeV"], content["centres"], tuple(content["periodic"]))
     keys = ("kind", "settings", "geometry")
     rest = ("dim", "cond_dim", "seed", "extra")
+    trained = content["trained"]
+    n_train = 0 if trained is None else trained["n"]
     stored = sum(value.numel() for part in ("chain", "model") for value in content[part].values())
     try:
         with torch.random.fork_rng(devices=[]), at_most(stored):
-            network = build_network(*(content[k] for k in keys), layout, *(content[k] for k in rest))
+            network = build_network(*(content[k] for k in keys), layout, *(content[k] for k in rest), n_train)
     except CalopipeError:
         raise
     except Exception as error:  # settings from a file can make a constructor raise anything
@@ -198,7 +211,6 @@ def _rebuild(content: dict[str, Any]) -> Network:
     for part, module in network.parts.items():
         check_weights(part, module, content[part])
         module.load_state_dict(content[part])
-    trained = content["trained"]
     network.trained = None if trained is None else TrainedRange(**trained)
     network.upstream = content["upstream"]
     return network

@@ -19,7 +19,7 @@ from calopipe.config.base import Section, validate
 from calopipe.config.networks import Training
 from calopipe.errors import CheckpointError, ConfigError
 
-FORMAT = 2
+FORMAT = 3
 Kind = Literal["autoencoder", "flow", "latent_flow", "regressor"]
 _Positive = Annotated[int, Field(gt=0)]
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -81,12 +81,14 @@ class Content(_Strict):
     history: one row per epoch. chain, model: weights and buffers of the preprocessing and of the network.
     """
 
-    format: Literal[2]
+    format: Literal[3]
     calopipe_version: str
     kind: Kind
     settings: _Settings
     geometry: _Geometry
     layer_shapes: list[Annotated[list[_Positive], Field(min_length=2, max_length=2)]] = Field(min_length=1)
+    centres: Tensor | None
+    periodic: list[bool]
     threshold_MeV: float = Field(ge=0)
     dim: _Positive
     cond_dim: _Positive
@@ -108,7 +110,19 @@ class Content(_Strict):
         voxels = sum(a * b for a, b in self.layer_shapes)
         if not latent and self.dim != voxels:
             raise ValueError(f"dim: expected {voxels}, the cells of layer_shapes, found {self.dim}")
+        if self.centres is not None:
+            _check_centres(self.centres, voxels)
+        layers = len(self.layer_shapes)
+        if self.periodic and len(self.periodic) != layers:
+            raise ValueError(f"periodic: expected one for each of {layers} layers, found {len(self.periodic)}")
         return self
+
+
+def _check_centres(centres: Tensor, voxels: int) -> None:
+    if centres.shape != (voxels, 3) or centres.dtype != torch.float32:
+        raise ValueError(f"centres: expected float32 ({voxels}, 3), found {_form(centres)}")
+    if not torch.isfinite(centres).all():
+        raise ValueError("centres: expected finite numbers")
 
 
 def check_content(content: Any) -> None:

@@ -18,7 +18,6 @@ from calopipe.errors import DataError
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io import file_info
 from calopipe.io.conditions import TrainedRange
-from calopipe.models.base import Autoencoder, EnergyRegressor
 from calopipe.models.latent_target import LatentTarget
 from calopipe.preprocessing import Layout
 from calopipe.training.checkpoint import Network, build_network, save_network
@@ -79,15 +78,8 @@ def train_regressor(settings: RegressorStage, job: TrainingJob) -> None:
         DataError, TrainingError: like :func:`train_autoencoder`.
     """
     geometry, job = load_geometry(job.geometry), replace(job, seed=settings.seed)
-    _train("regressor", regressor_settings(settings, geometry), geometry, job, _showers(job, geometry))
-
-
-def regressor_settings(regressor: RegressorStage, geometry: Geometry) -> dict[str, Any]:
-    """Settings of a regressor's network, with the geometry's grid where it has none of its own."""
-    settings = regressor.model_dump(mode="json", include={"model", "training"})
-    if settings["model"].get("grid", ()) is None:
-        settings["model"]["grid"] = list(geometry.grid)
-    return {"preprocessing": [], **settings}
+    values = {"preprocessing": [], **settings.model_dump(mode="json", include={"model", "training"})}
+    _train("regressor", values, geometry, job, _showers(job, geometry))
 
 
 def _showers(job: TrainingJob, geometry: Geometry) -> Tensors:
@@ -115,11 +107,11 @@ def _train(
     training, (train, val), seed = Training.model_validate(settings["training"]), tensors, job.seed
     pick_device(training.device)  # one that is not there is said before anything is fitted
     threshold = geometry.threshold_MeV if job.threshold_MeV is None else job.threshold_MeV
-    layout = Layout(tuple(layer.shape for layer in geometry.layers), threshold)
+    layout = Layout.of(geometry, threshold)
     torch.manual_seed(seeds.derive(seed, kind, "weights"))
     x, cond = assemble(*(t[fit_rows(len(t), seed)] for t in train))
     facts = {"name": geometry.name, "hash": geometry.hash}
-    network = build_network(kind, settings, facts, layout, x.shape[1], cond.shape[1], seed, extra)
+    network = build_network(kind, settings, facts, layout, x.shape[1], cond.shape[1], seed, extra, len(train[0]))
     network.upstream = upstream or {}
     network.trained = TrainedRange.of(train[-1][:, 0])
     _fit_inputs(network, x, cond)
@@ -139,9 +131,8 @@ def _train(
 @torch.no_grad()
 def _fit_inputs(network: Network, x: Tensor, cond: Tensor) -> None:
     network.chain.fit(x, cond)
-    if isinstance(network.model, Autoencoder | EnergyRegressor):
-        x, cond, _ = network.chain(x, cond)
-        network.model.fit_input(x, cond)
+    x, cond, _ = network.chain(x, cond)
+    network.model.fit_input(x, cond)
 
 
 def _key(facts: list[Any]) -> str:

@@ -148,7 +148,7 @@ class StudyChecks(StudyParts):
     def _check_chain(self, dataset: str, model: str) -> None:
         """Every step and network of a model can take what the one before makes of the dataset's showers."""
         parts, geometry = self.model(model), self.geometry(dataset)
-        start = showers(geometry.n_voxels, geometry.n_layers, self.where(dataset)["threshold_MeV"])
+        start = showers(geometry.layer_shapes, self.where(dataset)["threshold_MeV"])
         try:
             if parts.autoencoder is None:
                 encoded = start
@@ -167,15 +167,13 @@ class StudyChecks(StudyParts):
             raise ConfigError(f"models.{model}.{error} (on dataset '{dataset}')") from None
 
     def _check_regressor(self, dataset: str, regressor: str) -> None:
-        """A regressor's grid has the dataset's cells; without a grid of its own the layers are alike."""
-        model, geometry = self.regressor(regressor).model, self.geometry(dataset)
+        """A regressor can take the dataset's showers."""
+        geometry = self.geometry(dataset)
         try:
-            if model.get("grid", ()) is None:
-                _ = geometry.grid
-            settings = settings_of(MODELS, "name", model)
+            settings = settings_of(MODELS, "name", self.regressor(regressor).model)
             if isinstance(settings, ModelSettings):
-                settings.takes(showers(geometry.n_voxels, geometry.n_layers, geometry.threshold_MeV))
-        except (GeometryError, ValueError) as error:
+                settings.takes(showers(geometry.layer_shapes, geometry.threshold_MeV))
+        except ValueError as error:
             raise ConfigError(f"regressors.{regressor}: not for dataset '{dataset}': {error}") from None
 
     def _check_reflections(self, dataset: str, model: str) -> None:

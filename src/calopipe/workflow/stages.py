@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from calopipe.config.chains import AutoencoderSettings
+from calopipe.config.parts import MODELS, settings_of
 from calopipe.errors import ConfigError
 from calopipe.workflow.parts import StudyParts
 
@@ -87,8 +89,10 @@ class StageSettings(StudyParts):
 
     def _metrics(self, dataset: str, **wildcards: Any) -> dict[str, Any]:
         evaluation = self.evaluation(dataset=dataset, **wildcards)
-        model = self.model(wildcards["model"])
-        latent = model.autoencoder.model.get("latent") if model.autoencoder is not None else None
+        autoencoder, latent = self.model(wildcards["model"]).autoencoder, None
+        if autoencoder is not None:
+            settings = settings_of(MODELS, "name", autoencoder.model)
+            latent = settings.latent_dim if isinstance(settings, AutoencoderSettings) else None
         return {"metrics": evaluation.metrics, "latent": latent, "seed": evaluation.seed, **self.where(dataset)}
 
     def _calomplification(self, dataset: str, model: str, **_: Any) -> dict[str, Any]:

@@ -43,7 +43,8 @@ from calopipe.config.chains import Columns, ModelSettings
 from calopipe.config.parts import MODELS
 from calopipe.convolutions import Conv3d
 from calopipe.errors import CheckpointError
-from calopipe.models.base import EnergyRegressor
+from calopipe.models.base import EnergyRegressor, Inputs
+from calopipe.models.building import wrap
 
 Grid = tuple[int, ...]
 
@@ -64,7 +65,9 @@ class RegressorConfig(ModelSettings):
     periodic: bool = Field(False, description="the first index is an angle: its ends are neighbours")
 
     def takes(self, given: Columns) -> None:
-        if self.grid is not None and math.prod(self.grid) != given.n_voxels:
+        if self.grid is None:
+            _ = given.grid
+        elif math.prod(self.grid) != given.n_voxels:
             cells = " x ".join(map(str, self.grid))
             raise ValueError(
                 f"needs a grid with as many cells as a shower has voxels ({given.n_voxels}), found {cells}"
@@ -90,11 +93,11 @@ class Regressor(EnergyRegressor):
         CheckpointError: the grid does not have as many cells as a shower has voxels, or is too small.
     """
 
-    def __init__(self, config: RegressorConfig, dim: int, cond_dim: int, seed: int = 0) -> None:
-        super().__init__(config, dim, cond_dim, seed)
-        if config.grid is None or math.prod(config.grid) != dim:
-            raise CheckpointError(f"regressor: a grid of {config.grid} cells cannot hold showers of {dim} voxels")
-        self.grid: Grid = config.grid
+    def __init__(self, config: RegressorConfig, inputs: Inputs) -> None:
+        super().__init__(config, inputs)
+        self.grid: Grid = config.grid or inputs.grid
+        if math.prod(self.grid) != inputs.dim:
+            raise CheckpointError(f"regressor: a grid of {self.grid} cells cannot hold showers of {inputs.dim} voxels")
         blocks, size, width = [], self.grid, 1
         if config.periodic:
             size = (size[0], size[1] + 2, size[2])
@@ -119,7 +122,7 @@ class Regressor(EnergyRegressor):
     def features(self, x: Tensor) -> Tensor:
         image = (x / self.voxel_scale).reshape(-1, 1, *self.grid)
         if self.config.periodic:
-            image = torch.cat([image[..., -1:, :], image, image[..., :1, :]], dim=-2)
+            image = wrap(image, -2)
         hidden = self.hidden(self.convolutions(image).flatten(1))
         return functional.leaky_relu(hidden, self.config.negative_slope)
 

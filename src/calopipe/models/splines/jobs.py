@@ -24,9 +24,8 @@ from llvmlite import ir
 from numba import cfunc, njit, types
 from numba.extending import intrinsic
 
-from calopipe.models import lanes
-from calopipe.models import rqs_kernels as kernels
-from calopipe.models.rqs_kernels import LANES, ROWS_A, ROWS_F
+from calopipe.models.splines import kernels, lanes
+from calopipe.models.splines.kernels import LANES, ROWS_A, ROWS_F
 
 log = logging.getLogger(__name__)
 _OPT = {"error_model": "numpy", "nogil": True}

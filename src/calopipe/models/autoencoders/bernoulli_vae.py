@@ -11,14 +11,14 @@ from pydantic import Field
 from torch import Tensor
 
 from calopipe.config.bounds import Scale, Tiny, Width, Widths
-from calopipe.config.chains import FractionsModel
+from calopipe.config.chains import AutoencoderSettings, FractionsModel
 from calopipe.config.parts import MODELS
-from calopipe.models.base import Autoencoder, Cells, draw, gaussian_kl, mlp
+from calopipe.models.base import Autoencoder, Inputs
+from calopipe.models.building import Standardisation, alpha_logit, alpha_sigmoid, draw, mlp
+from calopipe.models.losses import bernoulli_loss, gaussian_kl
 
-_TINY = 1e-30  # inside logarithms; float32 holds it
 
-
-class BernoulliVAEConfig(FractionsModel):
+class BernoulliVAEConfig(AutoencoderSettings, FractionsModel):
     """Settings of :class:`BernoulliVAE`; the defaults are the published card of CaloChallenge 1 (Table 5)."""
 
     hidden: Widths = Field(default_factory=lambda: [5000, 1000, 500], description="encoder widths; the decoder mirrors")
@@ -31,6 +31,10 @@ class BernoulliVAEConfig(FractionsModel):
         description="conditions are divided by this times their largest value (at least 1) and go through the logit; one "
         "that is negative in training (after log_condition) is only divided",
     )
+
+    @property
+    def latent_dim(self) -> int:
+        return self.latent
 
 
 @MODELS.register("bernoulli_vae", config=BernoulliVAEConfig)
@@ -46,53 +50,36 @@ class BernoulliVAE(Autoencoder):
     sees them standardised with the voxels, the decoder as they are.
     """
 
-    def __init__(
-        self, config: BernoulliVAEConfig, dim: int, cond_dim: int, seed: int = 0, cells: Cells | None = None
-    ) -> None:
-        super().__init__(config, dim, cond_dim, seed, cells)
-        self.latent_dim = config.latent
+    def __init__(self, config: BernoulliVAEConfig, inputs: Inputs) -> None:
+        super().__init__(config, inputs)
+        dim, cond_dim = inputs.dim, inputs.cond_dim
         self.encoder = mlp([dim + cond_dim, *config.hidden, 2 * config.latent])
         self.decoder = mlp([config.latent + cond_dim, *reversed(config.hidden), dim])
-        self.register_buffer("mean", torch.zeros(dim + cond_dim))
-        self.register_buffer("std", torch.ones(dim + cond_dim))
+        self.voxels, self.conditions = Standardisation(dim), Standardisation(cond_dim)
         self.register_buffer("cond_scale", torch.ones(cond_dim))
         self.register_buffer("cond_signed", torch.zeros(cond_dim, dtype=torch.bool))
 
     def fit_input(self, x: Tensor, cond: Tensor) -> None:
         self.cond_scale.copy_(cond.abs().amax(0).clamp(min=1.0) * self.config.condition_scale)
         self.cond_signed.copy_(cond.amin(0) < 0)
-        seen = torch.cat([self._logit(x), self._condition(cond)], dim=1).double()
-        self.mean.copy_(seen.mean(0))
-        self.std.copy_(seen.std(0).clamp(min=1e-3))
-
-    def _logit(self, x: Tensor) -> Tensor:
-        k = (1 - 2 * self.config.alpha) * x.clamp(0, 1) + self.config.alpha
-        return torch.log(k) - torch.log1p(-k.clamp(max=1 - 1e-7))
+        self.voxels.fit(alpha_logit(x, self.config.alpha))
+        self.conditions.fit(self._condition(cond))
 
     def _condition(self, cond: Tensor) -> Tensor:
         scaled = cond / self.cond_scale
-        return torch.where(self.cond_signed, scaled, self._logit(scaled))
+        return torch.where(self.cond_signed, scaled, alpha_logit(scaled, self.config.alpha))
 
     def encode(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
-        seen = torch.cat([self._logit(x), self._condition(cond)], dim=1)
-        mu, logvar = self.encoder((seen - self.mean) / self.std).chunk(2, dim=1)
+        seen = [self.voxels(alpha_logit(x, self.config.alpha)), self.conditions(self._condition(cond))]
+        mu, logvar = self.encoder(torch.cat(seen, dim=1)).chunk(2, dim=1)
         return mu, logvar.clamp(-20, 10)
 
     def decode(self, z: Tensor, cond: Tensor) -> Tensor:
         out = self.decoder(torch.cat([z, self._condition(cond)], dim=1))
-        k = torch.sigmoid(out * self.std[: self.dim] + self.mean[: self.dim])
-        return ((k - self.config.alpha) / (1 - 2 * self.config.alpha)).clamp(min=0)
+        return alpha_sigmoid(self.voxels.inverse(out), self.config.alpha).clamp(min=0)
 
     def loss(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
         mu, logvar = self.encode(x, cond)
         data = 0.5 * bernoulli_loss(x.clamp(0, 1), self.as_shower(self.decode(draw(mu, logvar), cond), cond))
         kl = gaussian_kl(mu, logvar).mean()
         return {"loss": self.config.gamma * data + self.config.beta * kl, "data": data.detach(), "kl": kl.detach()}
-
-
-def bernoulli_loss(x: Tensor, mean: Tensor) -> Tensor:
-    """Mean over all entries of -x log(mean) - (1 - x) log(1 - mean), for x and mean in [0, 1].
-
-    A mean of 0 or 1 has a large finite loss and no gradient: a voxel that the threshold has cut learns nothing.
-    """
-    return -(x * mean.clamp(min=_TINY).log() + (1 - x) * torch.log1p(-mean.clamp(max=1 - 1e-7))).mean()

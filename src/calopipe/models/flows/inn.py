@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from calopipe.config.bounds import Bins, Dropout, Width, Widths
 from calopipe.config.chains import Columns, ModelSettings
 from calopipe.config.parts import MODELS
-from calopipe.models.base import Cells, GenerativeModel
-from calopipe.models.coupling import make_flow
+from calopipe.models.base import GenerativeModel, Inputs
+from calopipe.models.flows.coupling import make_flow
 
 
 class INNConfig(ModelSettings):
@@ -52,21 +51,21 @@ class INN(GenerativeModel):
 
     likelihood: ClassVar[bool] = True
 
-    def __init__(self, config: INNConfig, dim: int, cond_dim: int, seed: int = 0, cells: Cells | None = None) -> None:
-        super().__init__(config, dim, cond_dim, seed, cells)
+    def __init__(self, config: INNConfig, inputs: Inputs) -> None:
+        super().__init__(config, inputs)
         self.flow = make_flow(
-            dim,
-            cond_dim,
+            inputs.dim,
+            inputs.cond_dim,
             blocks=config.blocks,
             hidden=tuple(config.hidden),
             bins=config.bins,
             bounds=config.bounds,
             heat=config.heat,
             kind=config.coupling,
-            seed=seed,
+            seed=inputs.seed,
             masks=config.masks,
             dropout=config.dropout,
-            shapes=() if cells is None else cells.layer_shapes,
+            shapes=inputs.layer_shapes,
             neighbours=config.neighbours,
         )
 
@@ -78,7 +77,5 @@ class INN(GenerativeModel):
     def loss(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
         return {"loss": -self.log_prob(x, cond).mean()}
 
-    @torch.no_grad()
-    def sample(self, cond: Tensor) -> Tensor:
-        z = torch.randn(cond.shape[0], self.dim, device=cond.device, dtype=cond.dtype)
-        return self.flow.inverse(z, cond)[0]
+    def draw(self, noise: Tensor, cond: Tensor) -> Tensor:
+        return self.flow.inverse(noise, cond)[0]

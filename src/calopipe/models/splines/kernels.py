@@ -9,9 +9,9 @@ processed in tiles of ``LANES`` that fit the first-level cache, whatever T is (a
 
 Precision. Softmax and knots are computed in the type of ``params``, by the same instructions in both directions, so
 the knots of an inverse are bit for bit those of the forward pass; everything local to the selected bin is float64.
-Exponential, logarithm and selection are those of :mod:`calopipe.models.lanes`.
+Exponential, logarithm and selection are those of :mod:`calopipe.models.splines.lanes`.
 
-Nothing here raises, whatever the numbers are. The compiled entry points are in :mod:`calopipe.models.rqs_jobs`.
+Nothing here raises, whatever the numbers are. The compiled entry points are in :mod:`calopipe.models.splines.jobs`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import math
 import numpy as np
 from numba import njit
 
-from calopipe.models.lanes import exp, log, real, where
+from calopipe.models.splines.lanes import exp, log, real, where
 
 LANES = 64
 MAX_LOGIT = 1e5  # derivative logits are capped here: squares of slopes stay finite in float32

@@ -1,7 +1,7 @@
 """Monotonic rational-quadratic splines in plain PyTorch: any device, any float type, differentiable to any order.
 
 Source: Durkan et al., "Neural Spline Flows", arXiv:1906.04032, equations 4 to 8 and appendix A. This is the reference
-that the compiled path (:mod:`calopipe.models.rqs_compiled`) is tested against; both compute the same function.
+that the compiled path (:mod:`calopipe.models.splines.compiled`) is tested against; both compute the same function.
 
 Per element there are 3K - 1 logits: K widths, K heights, K - 1 derivatives at the inner knots. Outside [-B, B] the
 map is the identity (linear tails of slope 1). Derivative logits are shifted so that logits of zero give slope 1: zero

@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Literal
 
 import torch
 from FrEIA.framework import SequenceINN
 from FrEIA.modules import InvertibleModule
 from torch import Tensor, nn
 
-from calopipe.models.neighbourhood import LatticeTerm, lattice_columns
-from calopipe.models.rqs_compiled import couple
-from calopipe.models.splines import Spline
+from calopipe.models.building import mlp
+from calopipe.models.flows.lattice import Lattice, LatticeTerm, lattice_columns
+from calopipe.models.splines.compiled import couple
+from calopipe.models.splines.eager import Spline
 
 CHUNK_NUMBERS = 2**21  # sub-network outputs alive at once without gradients (8 MiB of float32: they stay in cache)
 
@@ -45,25 +47,8 @@ def subnet(inputs: int, hidden: Sequence[int], outputs: int, zero: bool = True, 
 
     dropout: fraction of the hidden neurons that is dropped in training, after each hidden layer.
     """
-    layers: list[nn.Module] = []
-    for width in hidden:
-        layers += [nn.Linear(inputs, width), DropoutReLU(dropout) if dropout > 0 else nn.ReLU(inplace=True)]
-        inputs = width
-    layers.append(nn.Linear(inputs, outputs))
-    if zero:
-        nn.init.zeros_(layers[-1].weight)
-        nn.init.zeros_(layers[-1].bias)
-    return nn.Sequential(*layers)
-
-
-class Lattice(NamedTuple):
-    """Which cells of a detector a coupling block transforms: shapes of the layers, the colour (i + j) mod 2 of the cells,
-    and the width of the networks that see their neighbours (:class:`~calopipe.models.neighbourhood.LatticeTerm`).
-    """
-
-    shapes: tuple[tuple[int, int], ...]
-    colour: int
-    width: int
+    activation = partial(DropoutReLU, dropout) if dropout > 0 else partial(nn.ReLU, inplace=True)
+    return mlp([inputs, *hidden, outputs], activation, zero)
 
 
 class Coupling(InvertibleModule):
@@ -142,7 +127,7 @@ class RQSCoupling(Coupling):
     heat: factor on width and height logits; None is 1/sqrt(hidden[-1]), as in the paper's own code. It keeps the map
     well conditioned for ordinary weights: with 1, twelve blocks with weights 1.5 times those that nn.Linear starts from
     amplify rounding until no float64 inverse exists. 1 learns faster in the first few hundred steps at small rates.
-    backend: "auto", "eager" or "compiled", see :mod:`calopipe.models.rqs_compiled`.
+    backend: "auto", "eager" or "compiled", see :mod:`calopipe.models.splines.compiled`.
     """
 
     def __init__(

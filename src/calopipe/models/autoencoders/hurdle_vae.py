@@ -22,16 +22,18 @@ from torch.nn import functional
 
 from calopipe import hits
 from calopipe.config.bounds import LogVariances, Tiny, Width, Widths
-from calopipe.config.chains import FractionsModel
+from calopipe.config.chains import AutoencoderSettings, FractionsModel
 from calopipe.config.parts import MODELS
-from calopipe.models.base import Autoencoder, Cells, draw, gaussian_kl, mlp
+from calopipe.models.base import Autoencoder, Inputs
+from calopipe.models.building import Standardisation, alpha_logit, alpha_sigmoid, draw, draw_mixture, mlp
+from calopipe.models.losses import gaussian_kl, mixture_log_likelihood
 from calopipe.models.neighbourhood import Neighbourhood
 
 #: x of a hit whose energy is rounded to nothing
 TINY = 1e-12
 
 
-class HurdleVAEConfig(FractionsModel):
+class HurdleVAEConfig(AutoencoderSettings, FractionsModel):
     """Settings of :class:`HurdleVAE`."""
 
     hidden: Widths = Field(default_factory=lambda: [512, 512], description="encoder widths; the decoder mirrors")
@@ -52,29 +54,29 @@ class HurdleVAEConfig(FractionsModel):
     )
     log_var_range: LogVariances = Field((-10.0, 10.0), description="clip of the decoder's log sigma^2")
 
+    @property
+    def latent_dim(self) -> int:
+        return self.latent
+
 
 @MODELS.register("hurdle_vae", config=HurdleVAEConfig)
 class HurdleVAE(Autoencoder):
     """x in [0, 1] (layer fractions, 0 where no energy) with conditions (N, cond_dim); all losses in nats per shower.
 
-    Where the condition ends with numbers of hits (``cells.hits_given``), showers have just so many in each layer.
+    Where the condition ends with numbers of hits (``inputs.hits_given``), showers have just so many in each layer.
     """
 
-    def __init__(
-        self, config: HurdleVAEConfig, dim: int, cond_dim: int, seed: int = 0, cells: Cells | None = None
-    ) -> None:
-        super().__init__(config, dim, cond_dim, seed, cells)
-        self.latent_dim = config.latent
+    def __init__(self, config: HurdleVAEConfig, inputs: Inputs) -> None:
+        super().__init__(config, inputs)
+        dim, cond_dim = inputs.dim, inputs.cond_dim
+        shapes = inputs.layer_shapes or ((1, dim),)
         self.encoder = mlp([2 * dim + cond_dim, *config.hidden, 2 * config.latent], nn.SiLU)
         k = config.components
         self.numbers = 3 if k == 1 else 1 + 3 * k
         self.decoder = mlp([config.latent + cond_dim, *reversed(config.hidden), self.numbers * dim], nn.SiLU)
-        self.near = Neighbourhood(self.cells.layer_shapes, config.groups, self.numbers, 2)
-        for name in ("mean", "cond_mean"):
-            self.register_buffer(name, torch.zeros(dim if name == "mean" else cond_dim))
-        for name in ("std", "cond_std"):
-            self.register_buffer(name, torch.ones(dim if name == "std" else cond_dim))
-        sizes = torch.tensor(self.cells.layer_sizes)
+        self.near = Neighbourhood(shapes, config.groups, self.numbers, 2)
+        self.voxels, self.conditions = Standardisation(dim), Standardisation(cond_dim)
+        sizes = torch.tensor([a * b for a, b in shapes])
         self.register_buffer("sizes", sizes, persistent=False)
         self.register_buffer("layer_of", torch.arange(len(sizes)).repeat_interleave(sizes), persistent=False)
 
@@ -86,20 +88,17 @@ class HurdleVAE(Autoencoder):
         average = (logits * hit).sum() / hit.sum().clamp(min=1)
         variance = ((logits - average).square() * hit).sum() / hit.sum().clamp(min=1)
         mean = ((logits * hit).sum(0) + prior * average) / n
-        self.mean.copy_(mean)
-        self.std.copy_(((((logits - mean).square() * hit).sum(0) + prior * variance) / n).sqrt().clamp(min=0.1))
-        c = self._cond_logit(cond).double()
-        self.cond_mean.copy_(c.mean(0))
-        self.cond_std.copy_(c.std(0).clamp(min=1e-3))
+        std = ((((logits - mean).square() * hit).sum(0) + prior * variance) / n).sqrt().clamp(min=0.1)
+        self.voxels.set(mean, std)
+        self.conditions.fit(self._cond_logit(cond))
 
     def _logit(self, x: Tensor) -> Tensor:
-        k = (1 - 2 * self.config.alpha) * x.clamp(0, 1) + self.config.alpha
-        return torch.log(k) - torch.log1p(-k.clamp(max=1 - 1e-7))
+        return alpha_logit(x, self.config.alpha)
 
     def _cond_logit(self, cond: Tensor) -> Tensor:
         """First column as it is; the others, fractions, through the logit, numbers of hits without their noise."""
         rest = cond[:, 1:]
-        if self.cells.hits_given:
+        if self.inputs.hits_given:
             rest = torch.cat([rest[:, : -len(self.sizes)], (self._hits(cond) + 0.5) / (self.sizes + 1)], dim=1)
         return torch.cat([cond[:, :1], self._logit(rest)], dim=1)
 
@@ -108,11 +107,11 @@ class HurdleVAE(Autoencoder):
         return hits.count(cond[:, -len(self.sizes) :], self.sizes)
 
     def _condition(self, cond: Tensor) -> Tensor:
-        return (self._cond_logit(cond) - self.cond_mean) / self.cond_std
+        return self.conditions(self._cond_logit(cond))
 
     def _standardised(self, x: Tensor) -> tuple[Tensor, Tensor]:
         hit = (x > 0).to(x.dtype)
-        return (self._logit(x) - self.mean) / self.std * hit, hit
+        return self.voxels(self._logit(x)) * hit, hit
 
     def encode(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         y, hit = self._standardised(x)
@@ -143,15 +142,15 @@ class HurdleVAE(Autoencoder):
         base = self._base(z, cond)
         p, average = self._expected(base)
         x, known, left = torch.zeros_like(p), base.new_zeros(len(z), 2, self.dim), p.clone()
-        wanted = self._hits(cond) if self.cells.hits_given else None
+        wanted = self._hits(cond) if self.inputs.hits_given else None
         for group, columns in enumerate(self.near.columns):
             rate = self._rate(wanted, left)
             logit, weights, mean, log_var = self._split(self.near(group, base, known, rate))
             left[:, columns] = 0
             hit = self._draw_hits(logit, columns, wanted, left)
             y = draw_mixture(weights, mean, log_var)
-            k = torch.sigmoid(y * self.std[columns] + self.mean[columns])
-            share = ((k - self.config.alpha) / (1 - 2 * self.config.alpha)).clamp(TINY if wanted is not None else 0, 1)
+            logit_x = y * self.voxels.std[columns] + self.voxels.mean[columns]
+            share = alpha_sigmoid(logit_x, self.config.alpha).clamp(TINY if wanted is not None else 0, 1)
             x[:, columns] = torch.where(hit, share, torch.zeros_like(share))
             hit = hit.to(x.dtype)
             known[:, 0, columns] = hit - p[:, columns]
@@ -214,14 +213,12 @@ class HurdleVAE(Autoencoder):
         p, average = self._expected(base)
         known = torch.stack([hit - p, hit * (y - average)], dim=1)
         occupancy, energy = x.new_zeros(()), x.new_zeros(())
-        wanted, left = (self._hits(cond) if self.cells.hits_given else None), p
+        wanted, left = (self._hits(cond) if self.inputs.hits_given else None), p
         for group, columns in enumerate(self.near.columns):
             logit, weights, mean, log_var = self._split(self.near(group, base, known, self._rate(wanted, left)))
             a, h = y[:, columns], hit[:, columns]
             occupancy = occupancy + functional.binary_cross_entropy_with_logits(logit, h, reduction="sum")
-            log_p = weights - 0.5 * ((a[:, None] - mean).square() * (-log_var).exp() + log_var)
-            log_p = log_p.logsumexp(1) if self._k > 1 else log_p[:, 0]
-            energy = energy - (h * log_p).sum()
+            energy = energy - (h * mixture_log_likelihood(a, weights, mean, log_var)).sum()
             left = left.index_fill(1, columns, 0)
             if wanted is not None:
                 wanted = wanted - self._by_layer(h, columns)
@@ -234,12 +231,3 @@ class HurdleVAE(Autoencoder):
                 self._split(base)[0][:, later], hit[:, later], reduction="sum"
             ) / len(x)
         return {"loss": loss, "occupancy": occupancy.detach(), "energy": energy.detach(), "kl": kl.detach()}
-
-
-def draw_mixture(weights: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
-    """Values (N, G) of mixtures of normals with log weights, means and log variances (N, K, G)."""
-    if weights.shape[1] == 1:
-        return draw(mean[:, 0], log_var[:, 0])
-    gumbel = -torch.empty_like(weights).exponential_().log()  # the largest sum is a draw from the weights
-    chosen = (weights + gumbel).argmax(1, keepdim=True)
-    return draw(mean.gather(1, chosen)[:, 0], log_var.gather(1, chosen)[:, 0])

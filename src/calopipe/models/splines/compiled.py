@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from calopipe.errors import NumericsError
-from calopipe.models import splines
-from calopipe.models.splines import Spline
+from calopipe.models.splines import eager
+from calopipe.models.splines.eager import Spline
 
 log = logging.getLogger(__name__)
 BACKENDS = ("auto", "eager", "compiled")
@@ -31,7 +31,7 @@ BACKENDS = ("auto", "eager", "compiled")
 def _runner():
     """The function that runs compiled jobs, or None (logged once) where numba does not work on this machine."""
     try:
-        from calopipe.models.rqs_jobs import run_job
+        from calopipe.models.splines.jobs import run_job
 
         x, params = torch.zeros(1, 1), torch.zeros(1, 5, 1)
         active, logdet = torch.zeros(1, dtype=torch.int64), torch.zeros(1).double()
@@ -124,7 +124,7 @@ def _eager_gradient(x, params, active, spline, inverse, gz, glogdet) -> tuple[Te
 
 
 def _couple_eager(x: Tensor, params: Tensor, active: Tensor, spline: Spline, inverse: bool) -> tuple[Tensor, Tensor]:
-    function = splines.inverse if inverse else splines.forward
+    function = eager.inverse if inverse else eager.forward
     y, log_slope = function(x[:, active], params.transpose(1, 2), *astuple(spline))
     return x.to(y.dtype).index_copy(1, active, y), log_slope.sum(1)
 
@@ -158,9 +158,9 @@ def transform(
     inverse: bool = False,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """y and log|dy/dx| (...) of x (...) with logits (..., 3K-1): `splines.forward` or `inverse` by either backend."""
+    """y and log|dy/dx| (...) of x (...) with logits (..., 3K-1): `eager.forward` or `inverse` by either backend."""
     if not uses_compiled(x, params, backend):
-        return (splines.inverse if inverse else splines.forward)(x, params, bounds, min_bin, min_derivative, heat)
+        return (eager.inverse if inverse else eager.forward)(x, params, bounds, min_bin, min_derivative, heat)
     flat = params.expand(*x.shape, params.shape[-1]).reshape(x.numel(), -1, 1)
     active, spline = torch.zeros(1, dtype=torch.int64), Spline(bounds, min_bin, min_derivative, heat)
     y, log_slope = couple(x.reshape(-1, 1), flat, active, spline, inverse, backend)

@@ -1,0 +1,87 @@
+"""What networks are built from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU, zero: bool = False) -> nn.Sequential:
+    """Linear layers of the given widths with an activation between them (none after the last).
+
+    zero: the last layer starts at zero, so that the network starts as the constant 0.
+    """
+    layers: list[nn.Module] = []
+    for i, (a, b) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        layers.append(nn.Linear(a, b))
+        if i < len(sizes) - 2:
+            layers.append(activation())
+    if zero:
+        start_at_zero(layers[-1])
+    return nn.Sequential(*layers)
+
+
+def start_at_zero(layer: nn.Linear) -> nn.Linear:
+    """`layer` with weights and biases of 0."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def wrap(x: Tensor, dim: int, cells: int = 1) -> Tensor:
+    """x continued periodically along `dim`, by so many cells at either end: padding for an index that is an angle."""
+    n = x.shape[dim]
+    return torch.cat([x.narrow(dim, n - cells, cells), x, x.narrow(dim, 0, cells)], dim=dim)
+
+
+def draw(mu: Tensor, logvar: Tensor) -> Tensor:
+    """One reparametrised draw from N(mu, exp(logvar))."""
+    return mu + (0.5 * logvar).exp() * torch.randn_like(mu)
+
+
+def draw_mixture(weights: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
+    """Values (N, G) of mixtures of normals with log weights, means and log variances (N, K, G)."""
+    if weights.shape[1] == 1:
+        return draw(mean[:, 0], log_var[:, 0])
+    gumbel = -torch.empty_like(weights).exponential_().log()  # the largest sum is a draw from the weights
+    chosen = (weights + gumbel).argmax(1, keepdim=True)
+    return draw(mean.gather(1, chosen)[:, 0], log_var.gather(1, chosen)[:, 0])
+
+
+class Standardisation(nn.Module):
+    """Zero mean and unit variance per column, kept in buffers; the identity until it is fitted."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("std", torch.ones(dim))
+
+    def fit(self, x: Tensor, floor: float = 1e-3) -> None:
+        """Take mean and standard deviation, of at least `floor`, from x (N, dim)."""
+        x = x.double()
+        self.set(x.mean(0), x.std(0).clamp(min=floor))
+
+    def set(self, mean: Tensor, std: Tensor) -> None:
+        """Take what was computed elsewhere, (dim,) each."""
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """x of standardised y."""
+        return y * self.std + self.mean
+
+
+def alpha_logit(x: Tensor, alpha: float) -> Tensor:
+    """logit of alpha + (1 - 2 alpha) x for x in [0, 1]; x outside is moved to the nearer end."""
+    k = (1 - 2 * alpha) * x.clamp(0, 1) + alpha
+    return torch.log(k) - torch.log1p(-k.clamp(max=1 - 1e-7))
+
+
+def alpha_sigmoid(y: Tensor, alpha: float) -> Tensor:
+    """The inverse of :func:`alpha_logit`; it may leave [0, 1] by alpha."""
+    return (torch.sigmoid(y) - alpha) / (1 - 2 * alpha)

@@ -1,0 +1,1 @@
+"""Normalizing flows: densities that can be evaluated and sampled."""
