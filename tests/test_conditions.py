@@ -104,7 +104,7 @@ def test_a_column_of_any_number_type(tmp_path: Path) -> None:
     ("values", "message"),
     [
         (None, "a: dataset 'theta' is missing, found incident_energies, showers"),
-        (np.ones((3, 2)), r"a: 'theta' must have shape \(3,\) or \(3, 1\), found \(3, 2\)"),
+        (np.ones((3, 2)), r"a: theta must have shape \(3,\) or \(3, 1\), found \(3, 2\)"),
         (np.ones(4), r"found \(4,\)"),
         (np.array([0, np.inf, 1]), "a: theta: values must be finite; row 1 is inf"),
         (np.array([b"x", b"y", b"z"]), "a: dataset 'theta' must hold numbers"),

@@ -5,7 +5,8 @@ from pathlib import Path
 from calopipe.scripting import stage
 
 with stage(snakemake):
-    from calopipe.sources import fetch
+    from calopipe.sources import fetch, looking
 
     role = {"source": "train", "reference": "reference"}[snakemake.wildcards.role]
-    fetch(snakemake.params.settings, Path(snakemake.output.manifest), role=role)
+    settings = dict(snakemake.params.settings)
+    fetch(settings.pop("source"), Path(snakemake.output.manifest), role=role, look=looking(**settings))

@@ -1,6 +1,6 @@
 """Typed configuration: what a study is made of, validated before anything runs (unknown keys are rejected)."""
 
-from calopipe.config.base import Section, validate
+from calopipe.config.base import Section, merge, validate
 from calopipe.config.datasets import Dataset, Source, Split
 from calopipe.config.evaluation import (
     CalomplificationConfig,
@@ -12,7 +12,8 @@ from calopipe.config.evaluation import (
     RegressionConfig,
     TimingConfig,
 )
-from calopipe.config.load import load_study, merge
+from calopipe.config.layouts import Layout
+from calopipe.config.load import load_study
 from calopipe.config.networks import AutoencoderStage, FlowStage, Model, RegressorStage, Training
 from calopipe.config.schema import Run, Study
 
@@ -26,6 +27,7 @@ __all__ = [
     "FlowStage",
     "Generation",
     "HistogramConfig",
+    "Layout",
     "Model",
     "RegressionConfig",
     "RegressorStage",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -29,6 +30,17 @@ def validate(cls: type[S], data: Any, where: str) -> S:
         if len(found) > MAX_PROBLEMS:
             lines.append(f"and {len(found) - MAX_PROBLEMS} more")
         raise ConfigError("; ".join(lines)) from None
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge `over` onto `base`: mappings key by key, anything else (lists too) replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def _line(cls: type[BaseModel], item: Any, where: str) -> str:

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from calopipe.config.base import Section
 from calopipe.config.bounds import DISTINCT, CellPair, Energy, Fraction, PositiveEnergy, Scale, Seed, Showers
+from calopipe.config.layouts import Layout
 from calopipe.config.texts import Checksum, Condition, FilePath, Name, Url
 
 
@@ -95,6 +96,11 @@ class Dataset(Section):
         None, description="separate files for the test split (CaloChallenge); else split off"
     )
     geometry: FilePath = Field(description="built-in geometry name, geometry YAML, or CaloChallenge binning XML")
+    layout: Layout | None = Field(
+        None,
+        description="how the files are laid out: the name of a preset, or a mapping (see Layout); null: the CaloChallenge's layout "
+        "or CaloGAN's, whichever is found",
+    )
     conditions: Annotated[list[Condition], Field(max_length=16), DISTINCT] = Field(
         default_factory=list,
         description="what the showers depend on beside the incident energy: names of columns (N,) or (N, 1) of the files, "
@@ -137,6 +143,11 @@ class Dataset(Section):
     )
     pool_by: Literal["mean", "sum"] = Field("mean", description="what pooling makes of the merged cells")
     split: Split = Field(default_factory=Split, description="how showers are split")
+
+    @field_validator("layout", mode="before", json_schema_input_type=Layout | str | None)
+    @classmethod
+    def _named_layout(cls, value: Any) -> Any:
+        return value
 
     @field_validator(
         "energies_MeV", mode="before", json_schema_input_type=EnergySelection | list[PositiveEnergy] | None

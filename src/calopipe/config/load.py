@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from calopipe.config.base import validate
+from calopipe.config.base import merge, validate
 from calopipe.config.evaluation import Evaluation
 from calopipe.config.networks import Model
 from calopipe.config.parts import METRICS, settings_of
@@ -17,17 +17,6 @@ from calopipe.yamlfile import load_yaml
 
 #: presets that name others that name others ...
 MAX_DEPTH = 30
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge `over` onto `base`: mappings key by key, anything else (lists too) replaced."""
-    merged = dict(base)
-    for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = merge(merged[key], value)
-        else:
-            merged[key] = value
-    return merged
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -46,6 +46,13 @@ def _condition(value: str) -> str:
     return value
 
 
+def _dataset_path(value: str) -> str:
+    parts = value.split("/")
+    if any(part in ("", ".", "..") for part in parts) or len(parts) > 20 or len(_path(value)) > 500:
+        raise ValueError(f"expected names of groups and a dataset, joined by /, found {value[:40]!r}")
+    return value
+
+
 def _path(value: str) -> str:
     if any(ord(c) < 32 or ord(c) == 127 for c in value):
         raise ValueError(f"expected a path without control characters, found {value!r}")
@@ -95,6 +102,8 @@ def checksum(value: str) -> str:
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64), AfterValidator(_name)]
 #: of a column of a file that showers depend on; the first one, the incident energy, is always there
 Condition = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64), AfterValidator(_condition)]
+#: of a dataset in an HDF5 file, maybe in groups
+DatasetPath = Annotated[str, Field(min_length=1), AfterValidator(_dataset_path)]
 #: an existing file
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 #: of a file to download

@@ -31,8 +31,10 @@ _ATTRIBUTE_BYTES = 2**24
 
 
 @contextmanager
-def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
+def open_hdf5(path: str | Path, sequences: bool = False) -> Iterator[h5py.File]:
     """Open a file for reading; what the body raises passes unchanged.
+
+    `sequences`: data of variable length will be read, so all of the file is searched for damaged heaps.
 
     Raises:
         DataError: missing, no plain file, not HDF5, truncated or damaged.
@@ -51,7 +53,7 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
     with at(path):
         # the real path: HDF5 looks for the sources of virtual datasets beside the name it was given
         real = os.path.realpath(path)
-        check_heaps(real)
+        check_heaps(real, everywhere=sequences)
         file = h5py.File(real, "r")
     try:
         yield file
@@ -122,6 +124,29 @@ def dataset(file: h5py.File, path: Path, key: str) -> h5py.Dataset:
     Raises:
         DataError: no such dataset; a link that leads nowhere, in a loop or out of the file; no dataset; not numbers.
     """
+    opened = _opened(file, path, key)
+    if opened.dtype.kind not in "fiu":
+        raise DataError(f"{path}: dataset '{key}' must hold numbers, found dtype {opened.dtype}")
+    return opened
+
+
+def sequences(file: h5py.File, path: Path, key: str) -> h5py.Dataset:
+    """The dataset `key` (N,) of number sequences of variable length; open the file with ``sequences=True``.
+
+    Raises:
+        DataError: as :func:`dataset`; another shape, or no sequences of numbers.
+    """
+    import h5py
+
+    opened = _opened(file, path, key)
+    inner = h5py.check_vlen_dtype(opened.dtype)
+    if not isinstance(inner, np.dtype) or inner.kind not in "fiu" or opened.ndim != 1:
+        found = f"dtype {opened.dtype} and shape {opened.shape}"
+        raise DataError(f"{path}: dataset '{key}' must hold N sequences of numbers of variable length, found {found}")
+    return opened
+
+
+def _opened(file: h5py.File, path: Path, key: str) -> h5py.Dataset:
     import h5py
 
     with at(path, f"dataset '{key}'"):
@@ -132,8 +157,7 @@ def dataset(file: h5py.File, path: Path, key: str) -> h5py.Dataset:
         opened = h5py.Dataset(found)
         if opened.shape is None:
             raise DataError(f"{path}: dataset '{key}' holds nothing (a null dataspace)")
-        if opened.dtype.kind not in "fiu":
-            raise DataError(f"{path}: dataset '{key}' must hold numbers, found dtype {opened.dtype}")
+        _ = opened.dtype  # raises where it is none that numpy knows
     return opened
 
 

@@ -19,21 +19,25 @@ _HEADER, _ALIGN = 16, 8
 _SEARCHED = 2**26
 
 
-def check_heaps(path: str) -> None:
-    """Raise ValueError when an object of a global heap does not fit into it."""
+def check_heaps(path: str, everywhere: bool = False) -> None:
+    """Raise ValueError when an object of a global heap does not fit into it.
+
+    `everywhere`: all of the file is searched. Data of variable length may lie anywhere; attributes lie near the ends.
+    """
     status = os.stat(path)
-    complaint = _complaint(path, status.st_ino, status.st_size, status.st_mtime_ns)
+    complaint = _complaint(path, everywhere, status.st_ino, status.st_size, status.st_mtime_ns)
     if complaint:
         raise ValueError(complaint)
 
 
 @functools.lru_cache(maxsize=256)
-def _complaint(path: str, inode: int, size: int, changed: int) -> str:
+def _complaint(path: str, everywhere: bool, inode: int, size: int, changed: int) -> str:
     """What is wrong with the heaps of a file; the other arguments tell whether it is still the same file."""
     if not size:
         return ""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for start, end in ((0, min(size, _SEARCHED)), (max(size - _SEARCHED, _SEARCHED), size)):
+        ends = ((0, min(size, _SEARCHED)), (max(size - _SEARCHED, _SEARCHED), size))
+        for start, end in ((0, size),) if everywhere else ends:
             place = data.find(_MAGIC, start, end)
             while place >= 0:
                 if not _walks(data, place):

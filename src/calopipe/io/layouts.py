@@ -1,5 +1,7 @@
 """The HDF5 layouts of shower files, behind one interface: open, know N and V, read rows in MeV.
 
+Two are recognised; for any other one settings say what stands where (:class:`calopipe.config.layouts.Layout`).
+
 ``calochallenge``: ``incident_energies`` (N, 1) and ``showers`` (N, V), MeV.
 ``calogan``: ``energy`` (N, 1) in GeV, ``layer_0``, ``layer_1``, ... (N, a, b) or (N, a, b, 1) in MeV; what else is there
 (``overflow``, ``layer_energies``, ...) is not read. The layers are flattened row-major, one after the other, which is the
@@ -20,11 +22,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calopipe.errors import DataError
+from calopipe.config.layouts import Column, Layout, VoxelArray
+from calopipe.errors import DataError, GeometryError, shown
+from calopipe.geometry import Geometry
+from calopipe.io.column import StoredColumn
 from calopipe.io.hdf5 import at, attributes, dataset, listed, names, open_hdf5
+from calopipe.io.points import PointArray
 from calopipe.io.showers import Showers, as_arrays, check_condition, checked, checked_conditions
-from calopipe.io.storage import check_stored, n_values
-from calopipe.units import GeV
+from calopipe.io.voxels import FlatArray, MappedArray, key_of
 
 if TYPE_CHECKING:
     import h5py
@@ -41,55 +46,96 @@ class ShowerFile:
     """An open shower file of any layout; use :func:`open_showers`.
 
     Attributes:
-        layout: "calochallenge" or "calogan".
+        layout: "calochallenge" or "calogan"; else the name of the layout that was given.
+        points: the point clouds, where the file holds such; else None.
         n_showers: number of rows N.
         n_voxels: number of voxels V.
         attributes: the file's attributes as plain Python values.
         chunk_rows: rows that HDF5 stores, and unpacks, together.
     """
 
-    def __init__(self, path: Path, file: h5py.File) -> None:
+    points: PointArray | None = None
+
+    def __init__(
+        self, path: Path, file: h5py.File, layout: Layout | None = None, geometry: Geometry | None = None
+    ) -> None:
         self.path, self._file = path, file
         self._conditions: dict[str, NDArray[np.float32]] = {}
+        self._places = {} if layout is None else layout.conditions
         self.attributes = attributes(file, path)
-        found = names(file, path)
-        if {"energy", "layer_0"} <= set(found):
-            self.layout, self._unit = "calogan", np.float32(GeV)
-            self._energy, self._parts = dataset(file, path, "energy"), _layers(file, path, found)
+        if layout is None:
+            self._recognise()
         else:
-            self.layout, self._unit = "calochallenge", np.float32(1)
+            self.layout, self._energy = layout.name, StoredColumn(file, path, layout.energies)
+            if layout.points is not None:
+                self.points = PointArray(file, path, layout.points, geometry)
+            self._parts = [self.points or MappedArray(file, path, _voxels(layout))]
+        with at(path):
+            self._check_sizes()
+        for part in (self._energy, *self._parts):
+            part.check_stored()
+
+    def _recognise(self) -> None:
+        """Energies and voxels of a file in the CaloChallenge's layout, or in CaloGAN's."""
+        found = names(self._file, self.path)
+        if {"energy", "layer_0"} <= set(found):
+            self.layout = "calogan"
+            self._energy = StoredColumn(self._file, self.path, Column(key="energy", unit="GeV"))
+            parts = _layers(self._file, self.path, found)
+        else:
+            self.layout = "calochallenge"
             for key in ("incident_energies", "showers"):
                 if key in found:
                     continue
                 raise DataError(
-                    f"{path}: dataset '{key}' is missing; expected incident_energies and showers "
+                    f"{self.path}: dataset '{key}' is missing; expected incident_energies and showers "
                     f"(or CaloGAN's energy and layer_0, layer_1, ...), found {listed(found)}"
                 )
-            self._energy, self._parts = dataset(file, path, "incident_energies"), [dataset(file, path, "showers")]
-        with at(path):
-            self._check_shapes()
-        check_stored(self._energy, path, _key(self._energy))
-        self._fills = [check_stored(part, path, _key(part)) - {0.0} for part in self._parts]
+            self._energy = StoredColumn(self._file, self.path, Column(key="incident_energies"))
+            parts = [dataset(self._file, self.path, "showers")]
+        with at(self.path):
+            for part in parts:
+                self._check_shape(part)
+        self._parts = [FlatArray(part, self.path) for part in parts]
 
-    def _check_shapes(self) -> None:
-        shape = self._energy.shape
-        if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
-            raise DataError(f"{self.path}: {_key(self._energy)} must have shape (N, 1), found {shape}")
+    def _check_shape(self, part: h5py.Dataset) -> None:
+        key, wanted = key_of(part), 2 if self.layout == "calochallenge" else 3
+        axes = "(N, V)" if wanted == 2 else "(N, first, second)"
+        found = part.shape[:-1] if wanted == 3 and part.ndim == 4 and part.shape[-1] == 1 else part.shape
+        if len(found) != wanted or 0 in found[1:]:
+            raise DataError(f"{self.path}: {key} must have shape {axes}, found {part.shape}")
+
+    def _check_sizes(self) -> None:
+        self.n_showers = self._energy.n_rows
         for part in self._parts:
-            key, wanted = _key(part), 2 if self.layout == "calochallenge" else 3
-            axes = "(N, V)" if wanted == 2 else "(N, first, second)"
-            found = part.shape[:-1] if wanted == 3 and part.ndim == 4 and part.shape[-1] == 1 else part.shape
-            if len(found) != wanted or 0 in found[1:]:
-                raise DataError(f"{self.path}: {key} must have shape {axes}, found {part.shape}")
-            if part.shape[0] != shape[0]:
-                found = f"{shape[0]} incident energies but {part.shape[0]} rows of {key}"
+            if part.n_rows != self.n_showers:
+                found = f"{self.n_showers} incident energies but {part.n_rows} rows of {part.key}"
                 raise DataError(f"{self.path}: {found}")
-        self.n_showers = int(shape[0])
-        self.n_voxels = sum(n_values(part.shape[1:]) for part in self._parts)
-        self.chunk_rows = max(part.chunks[0] if part.chunks else 1 for part in self._parts)
+        self.n_voxels = sum(part.n_voxels for part in self._parts)
+        self.chunk_rows = max(part.chunk_rows for part in self._parts)
         if self.n_showers > MAX_SHOWERS or self.n_voxels > MAX_VOXELS:
             limit = f"at most {MAX_SHOWERS} showers of {MAX_VOXELS} voxels"
             raise DataError(f"{self.path}: expected {limit}, found {self.n_showers} of {self.n_voxels}")
+
+    def check_geometry(self, geometry: Geometry) -> None:
+        """Raise GeometryError where number or arrangement of the voxels are not those of `geometry`."""
+        for part in self._parts:
+            part.check_geometry(geometry)
+        if self.n_voxels != geometry.n_voxels:
+            expected = f"geometry '{geometry.name}' has {geometry.n_voxels}"
+            raise GeometryError(f"{self.path}: {self.n_voxels} voxels per shower, but {expected}")
+        written = self.attributes.get("geometry_hash")
+        if written is not None and written != geometry.hash:
+            name = self.attributes.get("geometry", "?")
+            raise GeometryError(
+                f"{self.path}: written with geometry {shown(name)} (hash {shown(written)}), "
+                f"but '{geometry.name}' has hash {geometry.hash}"
+            )
+
+    def check_conditions(self, conditions: Sequence[str]) -> None:
+        """Raise DataError where a condition is missing, or has another number of rows; none is read."""
+        for key in conditions:
+            self._column(key)
 
     def read(self, rows: slice | NDArray[np.int64], validate: bool = True, conditions: Sequence[str] = ()) -> Showers:
         """The showers of a slice, or of row numbers in any order, with the `conditions` of these names.
@@ -115,56 +161,32 @@ class ShowerFile:
         columns = checked_conditions({key: self._condition(key) for key in conditions}, str(self.path))
         return np.column_stack([self.read_energies(), *columns.values()])
 
+    def _column(self, key: str) -> StoredColumn:
+        check_condition(key, str(self.path))
+        place = self._places[key] if key in self._places else Column(key=key)
+        return StoredColumn(self._file, self.path, place, self.n_showers)
+
     def _condition(self, key: str) -> NDArray[np.float32]:
         """A condition (N,) of all rows, float32, unchecked; it is read once."""
         if key not in self._conditions:
-            check_condition(key, str(self.path))
-            found = dataset(self._file, self.path, key)
-            if found.shape not in ((self.n_showers,), (self.n_showers, 1)):
-                n = self.n_showers
-                raise DataError(f"{self.path}: '{key}' must have shape ({n},) or ({n}, 1), found {found.shape}")
-            check_stored(found, self.path, key)
-            with at(self.path, f"dataset '{key}'"), np.errstate(over="ignore"):  # infinite: found later
-                self._conditions[key] = np.asarray(found[()], dtype=np.float32).reshape(-1)
+            column = self._column(key)
+            column.check_stored()
+            self._conditions[key] = column.load()
         return self._conditions[key]
 
     def read_energies(self) -> NDArray[np.float32]:
         """All incident energies (N, 1) in MeV, without the showers. Raises DataError like :meth:`read`."""
-        energies = self._energies(slice(None))
-        return checked(energies, np.zeros_like(energies), str(self.path))[0]
-
-    def _energies(self, rows: slice) -> NDArray[np.float32]:
-        with at(self.path, f"dataset '{_key(self._energy)}'"), np.errstate(over="ignore"):  # infinite: found later
-            return np.asarray(self._energy[rows], dtype=np.float32).reshape(-1, 1) * self._unit
+        energies = self._energy.load()
+        return checked(energies, np.zeros_like(energies)[:, None], str(self.path))[0]
 
     def _read_range(self, rows: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        energies, layers = self._energies(rows), []
-        for part, fills in zip(self._parts, self._fills, strict=True):
-            with at(self.path, f"dataset '{_key(part)}'"), np.errstate(over="ignore"):
-                values = np.asarray(part[rows], dtype=np.float32).reshape(len(energies), n_values(part.shape[1:]))
-            for fill in fills:  # a shower of one and the same energy in all voxels is none
-                filled = (values == np.float32(fill)).all(axis=1)
-                if filled.any():
-                    row = range(*rows.indices(self.n_showers))[int(filled.argmax())]
-                    raise DataError(
-                        f"{self.path}: dataset '{_key(part)}': row {row} holds the fill value {fill:g} in every voxel: "
-                        f"it was never written ({int(filled.sum())} such rows of {len(values)} read)"
-                    )
-            layers.append(values)
-        return energies, layers[0] if len(layers) == 1 else np.concatenate(layers, axis=1)
+        layers = [part.load(rows) for part in self._parts]
+        return self._energy.load(rows)[:, None], _side_by_side(layers)
 
     def read_stored(self, rows: slice) -> tuple[NDArray[Any], NDArray[Any]]:
         """Like :meth:`read`, in the type of the file (float64 where it is neither float32 nor float64), and unchecked."""
-        arrays = []
-        for part in (self._energy, *self._parts):
-            with at(self.path, f"dataset '{_key(part)}'"):
-                own = part.dtype.kind == "f" and part.dtype.itemsize in (4, 8)
-                values = part[rows].astype(part.dtype.newbyteorder("=") if own else np.float64, copy=False)
-                arrays.append(values.reshape(len(values), n_values(part.shape[1:])))
-        energies, *layers = arrays
-        return energies * energies.dtype.type(self._unit), layers[0] if len(layers) == 1 else np.concatenate(
-            layers, axis=1
-        )
+        layers = [part.stored(rows) for part in self._parts]
+        return self._energy.load(rows, None)[:, None], _side_by_side(layers)
 
     def _read_picked(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Pick rows in any order by reading contiguous pieces, much faster than HDF5's own point selection."""
@@ -196,8 +218,13 @@ class ShowerFile:
         return numbers.astype(np.int64)
 
 
-def _key(found: h5py.Dataset) -> str:
-    return str(found.name).lstrip("/")
+def _side_by_side(layers: list[NDArray[Any]]) -> NDArray[Any]:
+    return layers[0] if len(layers) == 1 else np.concatenate(layers, axis=1)
+
+
+def _voxels(layout: Layout) -> VoxelArray:
+    assert layout.showers is not None  # settings have one of showers and points
+    return layout.showers
 
 
 def _layers(file: h5py.File, path: Path, found: list[str]) -> list[h5py.Dataset]:
@@ -214,12 +241,19 @@ def _layers(file: h5py.File, path: Path, found: list[str]) -> list[h5py.Dataset]
 
 
 @contextmanager
-def open_showers(path: str | Path) -> Iterator[ShowerFile]:
-    """Open a shower file of any known layout for reading.
+def open_showers(
+    path: str | Path, layout: Layout | None = None, geometry: Geometry | None = None
+) -> Iterator[ShowerFile]:
+    """Open a shower file for reading.
+
+    Args:
+        path: the file.
+        layout: how it is laid out; None: the CaloChallenge's layout or CaloGAN's, whichever is found.
+        geometry: what point clouds are projected onto; without it they cannot be read.
 
     Raises:
         DataError: missing, a directory, not HDF5, truncated or damaged; a dataset missing, of the wrong shape, not
             completely written, or (partly) in places where it is not looked for.
     """
-    with open_hdf5(path) as file:
-        yield ShowerFile(Path(path), file)
+    with open_hdf5(path, sequences=layout is not None and layout.points is not None) as file:
+        yield ShowerFile(Path(path), file, layout, geometry)

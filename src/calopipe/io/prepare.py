@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from calopipe.config.base import validate
 from calopipe.config.datasets import EnergySelection
+from calopipe.config.layouts import Layout
 from calopipe.errors import DataError
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io.checksum import file_hash, repeated
@@ -101,6 +102,7 @@ def prepare(
     conditions: Sequence[str] = (),
     energies_MeV: Any = None,
     negative: Literal["refuse", "zero"] = "refuse",
+    layout: Any = None,
     reference_paths: Sequence[str | Path] = (),
     compression: int = 2,
 ) -> dict[str, Any]:
@@ -124,6 +126,8 @@ def prepare(
         energies_MeV: incident energies that are used, also of the reference: a list, {"low": ..., "high": ...}, or an
             :class:`~calopipe.config.datasets.EnergySelection`; None: all.
         negative: what negative voxels are: an error, or set to "zero" before anything else.
+        layout: how the raw files (and those of the reference) are laid out, where it is not recognised: the name of a preset, a
+            mapping or a :class:`~calopipe.config.layouts.Layout`.
         reference_paths: separate files for the test split (CaloChallenge); the raw files are then split into train and
             val alone, in the ratio of their fractions.
         compression: gzip level of the files written.
@@ -135,7 +139,7 @@ def prepare(
     Raises:
         DataError: a file listed twice, unreadable input, values that are not energies, no shower of the chosen energies,
             empty splits, a file that cannot be written.
-        ConfigError: `energies_MeV` is no selection.
+        ConfigError: `energies_MeV` is no selection, or `layout` no layout.
         GeometryError: the files do not fit the geometry, or it cannot be cropped, summed or pooled.
     """
     geometry = load_geometry(geometry)
@@ -145,7 +149,8 @@ def prepare(
     recipe = Recipe(geometry, threshold, float(energy_scale), window, sum_layers, kernels, pool_by)
     _check(recipe, fractions, outputs)
     chosen = energies_MeV if energies_MeV is None else validate(EnergySelection, energies_MeV, "energies_MeV")
-    reading = Reading(geometry, tuple(conditions), chosen, max_showers, negative)
+    mapping = layout if layout is None else validate(Layout, layout, "layout")
+    reading = Reading(geometry, tuple(conditions), chosen, max_showers, negative, mapping)
     paths = [raw_paths] if isinstance(raw_paths, str | Path) else raw_paths
     if twice := repeated([*paths, *reference_paths]):
         raise DataError(f"{twice}, and be among those trained on and those judged with")
@@ -169,7 +174,8 @@ def prepare(
             _scatter(raw, recipe, order, {s: parts[s] for s in ("train", "val")}, tallies)
             order = generator(seed, "split", "test").permutation(reference.n)
             _scatter(reference, recipe, order, {"test": parts["test"]}, tallies)
-        _tell(negative, tallies.values())
+        pools = [raw] if reference is None else [raw, reference]
+        _tell(negative, tallies.values(), pools)
         sources = {"raw": raw.describe(), "reference": [] if reference is None else reference.describe()}
         splits = _write(_Job(recipe, reading, files, sources, seed, compression), parts, tallies)
     return {
@@ -184,10 +190,12 @@ def prepare(
         "conditions": list(reading.conditions),
         "energies_MeV": None if chosen is None else chosen.model_dump(mode="json"),
         "negative": negative,
+        "layout": None if mapping is None else mapping.model_dump(mode="json"),
         "seed": seed,
         "fractions": list(fractions),
         "max_showers": max_showers,
         "sources": sources,
+        "points_outside_MeV": sum(pool.outside_MeV for pool in pools),
         "splits": splits,
     }
 
@@ -210,11 +218,14 @@ def _scatter(
         start += len(piece)
 
 
-def _tell(negative: str, tallies: Iterable[_Tally]) -> None:
-    """Log what the policy on negative voxels has cut off."""
+def _tell(negative: str, tallies: Collection[_Tally], pools: Collection[RawFiles]) -> None:
+    """Log what the policy on negative voxels has cut off, and what the projection of points has lost."""
     if negative != "refuse":
         number, total = sum(t.negative_voxels for t in tallies), sum(t.negative_MeV for t in tallies)
         log.info("%d negative voxels (%g MeV in all) are set to zero", number, total)
+    points, outside = sum(pool.points_MeV for pool in pools), sum(pool.outside_MeV for pool in pools)
+    if points:
+        log.info("%.2g %% of the points' energy lies outside the geometry", 100 * outside / points)
 
 
 def _check(recipe: Recipe, fractions: Sequence[float], outputs: Mapping[str, Any]) -> None:

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calopipe.config.datasets import EnergySelection
+from calopipe.config.layouts import Layout
 from calopipe.errors import DataError
 from calopipe.geometry import Geometry
 from calopipe.io.checksum import file_hash
 from calopipe.io.layouts import ShowerFile, open_showers
-from calopipe.io.read import check_geometry, file_info, row_parts
+from calopipe.io.read import file_info, row_parts
 from calopipe.io.selection import selected_rows
 from calopipe.io.showers import Showers, checked, checked_conditions
 
@@ -31,6 +32,7 @@ class Reading:
         energies: incident energies that are used; None: all.
         max_showers: use only the first so many of them; None: all.
         negative: voxels of negative energy are refused, or set to zero.
+        layout: how the files are laid out, where it is not recognised.
     """
 
     geometry: Geometry
@@ -38,6 +40,7 @@ class Reading:
     energies: EnergySelection | None = None
     max_showers: int | None = None
     negative: Literal["refuse", "zero"] = "refuse"
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,22 @@ class Cut:
 
 @dataclass
 class RawFiles:
-    """Raw files pooled in their order. Raises DataError where they hold no showers, or none of the chosen energies."""
+    """Raw files pooled in their order.
+
+    Attributes:
+        rows, counts: what is used of each file.
+        points_MeV, outside_MeV: of point clouds, energy of all points read, and of those outside the geometry.
+
+    Raises:
+        DataError: the files hold no showers, or none of the chosen energies.
+    """
 
     paths: list[Path]
     reading: Reading
     rows: list[slice | NDArray[np.int64]] = field(init=False)
     counts: list[int] = field(init=False)
+    points_MeV: float = field(init=False, default=0.0)
+    outside_MeV: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         if not self.paths:
@@ -72,9 +85,9 @@ class RawFiles:
 
     def _chosen(self) -> list[slice | NDArray[np.int64]]:
         if self.reading.energies is None:
-            return [slice(0, file_info(path).n_showers) for path in self.paths]
+            return [slice(0, file_info(path, self.reading.layout).n_showers) for path in self.paths]
         try:
-            return [*selected_rows(self.paths, self.reading.energies)]
+            return [*selected_rows(self.paths, self.reading.energies, self.reading.layout)]
         except DataError as error:
             raise DataError(f"prepare: energies_MeV: {error}") from None
 
@@ -91,10 +104,13 @@ class RawFiles:
     def pieces(self) -> Iterator[tuple[Showers, Cut | None]]:
         """The showers in pieces of bounded memory, with what was cut off where negative voxels are set to zero."""
         for path, rows in zip(self.paths, self.rows, strict=True):
-            with open_showers(path) as file:
-                check_geometry(file, self.reading.geometry)
+            with open_showers(path, self.reading.layout, self.reading.geometry) as file:
+                file.check_geometry(self.reading.geometry)
                 for part in row_parts(file, rows):
                     yield self._read(file, part)
+                if file.points is not None:
+                    self.points_MeV += file.points.read_MeV
+                    self.outside_MeV += file.points.outside_MeV
 
     def _read(self, file: ShowerFile, part: slice | NDArray[np.int64]) -> tuple[Showers, Cut | None]:
         if self.reading.negative == "refuse":

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from calopipe.errors import DataError, GeometryError, shown
+from calopipe.config.layouts import Layout
+from calopipe.errors import DataError
 from calopipe.geometry import Geometry
 from calopipe.io.layouts import ShowerFile, open_showers
 from calopipe.io.showers import Showers
@@ -28,7 +29,7 @@ class FileInfo:
         path: the file.
         n_showers: number of showers N.
         n_voxels: number of voxels V.
-        layout: "calochallenge" or "calogan".
+        layout: "calochallenge" or "calogan", or the name of the layout that was given.
         attributes: the file's attributes; calopipe writes geometry, geometry_hash, threshold_MeV, source,
             source_sha256, seed and calopipe_version, and into generated files the energies trained on; files of
             others may have none.
@@ -41,15 +42,30 @@ class FileInfo:
     attributes: dict[str, Any]
 
 
-def file_info(path: str | Path) -> FileInfo:
-    """Describe a shower file. Raises DataError like :func:`read_showers`."""
-    with open_showers(path) as file:
+def file_info(
+    path: str | Path, layout: Layout | None = None, geometry: Geometry | None = None, conditions: Sequence[str] = ()
+) -> FileInfo:
+    """Describe a shower file.
+
+    Args:
+        path: the file.
+        layout: how it is laid out, where it is not recognised.
+        geometry: when given, the file must fit it; what point clouds are projected onto.
+        conditions: names of columns that it must have.
+
+    Raises:
+        DataError, GeometryError: like :func:`read_showers`.
+    """
+    with open_showers(path, layout, geometry) as file:
+        if geometry is not None:
+            file.check_geometry(geometry)
+        file.check_conditions(conditions)
         return FileInfo(Path(path), file.n_showers, file.n_voxels, file.layout, file.attributes)
 
 
-def read_incident_energies(path: str | Path) -> np.ndarray:
+def read_incident_energies(path: str | Path, layout: Layout | None = None) -> np.ndarray:
     """All incident energies (N, 1) of a file, float32, in MeV, without reading the showers; errors as read_showers."""
-    with open_showers(path) as file:
+    with open_showers(path, layout) as file:
         return file.read_energies()
 
 
@@ -76,6 +92,7 @@ def read_showers(
     geometry: Geometry | None = None,
     validate: bool = True,
     conditions: Sequence[str] = (),
+    layout: Layout | None = None,
 ) -> Showers:
     """Read showers into memory.
 
@@ -85,6 +102,7 @@ def read_showers(
         geometry: when given, the number of voxels (and the geometry hash, where the file has one) must match.
         validate: check that every value is finite and not negative.
         conditions: names of further columns to read, e.g. ``("incident_theta",)``.
+        layout: how the file is laid out, where it is not recognised; point clouds need the `geometry` too.
 
     Returns:
         Showers with incident_energies (n, 1) and showers (n, V), float32, MeV, and the `conditions` (n,).
@@ -94,8 +112,9 @@ def read_showers(
             conditions that are not finite.
         GeometryError: the file does not fit `geometry`.
     """
-    with open_showers(path) as file:
-        check_geometry(file, geometry)
+    with open_showers(path, layout, geometry) as file:
+        if geometry is not None:
+            file.check_geometry(geometry)
         return file.read(file.row_selection(rows), validate, conditions)
 
 
@@ -111,7 +130,8 @@ def iter_showers(
     if chunk_rows is not None and chunk_rows < 1:
         raise DataError(f"{path}: chunk_rows must be >= 1, found {chunk_rows}")
     with open_showers(path) as file:
-        check_geometry(file, geometry)
+        if geometry is not None:
+            file.check_geometry(geometry)
         for part in row_parts(file, rows, chunk_rows):
             yield file.read(part, validate, conditions)
 
@@ -134,7 +154,8 @@ def iter_stored(path: str | Path, geometry: Geometry | None = None) -> Iterator[
     For what must be rounded as other programs round it: float32 and float64 stay what they are, all others become float64.
     """
     with open_showers(path) as file:
-        check_geometry(file, geometry)
+        if geometry is not None:
+            file.check_geometry(geometry)
         step = _piece_rows(file)
         for start in range(0, file.n_showers, step):
             yield file.read_stored(slice(start, min(start + step, file.n_showers)))
@@ -145,19 +166,3 @@ def _piece_rows(file: ShowerFile) -> int:
     row = 4 * file.n_voxels
     chunk = file.chunk_rows if file.chunk_rows * row <= 4 * CHUNK_BYTES else 1
     return max(1, CHUNK_BYTES // (row * chunk)) * chunk
-
-
-def check_geometry(file: ShowerFile, geometry: Geometry | None) -> None:
-    """Raise GeometryError when an open file does not fit `geometry`."""
-    if geometry is None:
-        return
-    if file.n_voxels != geometry.n_voxels:
-        expected = f"geometry '{geometry.name}' has {geometry.n_voxels}"
-        raise GeometryError(f"{file.path}: {file.n_voxels} voxels per shower, but {expected}")
-    written = file.attributes.get("geometry_hash")
-    if written is not None and written != geometry.hash:
-        name = file.attributes.get("geometry", "?")
-        raise GeometryError(
-            f"{file.path}: written with geometry {shown(name)} (hash {shown(written)}), "
-            f"but '{geometry.name}' has hash {geometry.hash}"
-        )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calopipe.config.datasets import EnergySelection
+from calopipe.config.layouts import Layout
 from calopipe.errors import DataError
 from calopipe.io.conditions import SAME
 from calopipe.io.read import read_incident_energies
@@ -17,13 +18,15 @@ from calopipe.io.read import read_incident_energies
 _LISTED = 12
 
 
-def selected_rows(paths: Sequence[Path], selection: EnergySelection) -> list[NDArray[np.int64]]:
+def selected_rows(
+    paths: Sequence[Path], selection: EnergySelection, layout: Layout | None = None
+) -> list[NDArray[np.int64]]:
     """Rows of each file whose incident energy is one of the chosen ones; the showers are not read.
 
     Raises:
         DataError: a file is unreadable; no shower is left, or none has one of the energies listed.
     """
-    energies = [read_incident_energies(path)[:, 0].astype(np.float64) for path in paths]
+    energies = [read_incident_energies(path, layout)[:, 0].astype(np.float64) for path in paths]
     chosen = [np.flatnonzero(_chosen(e, selection)) for e in energies]
     together = np.concatenate(energies)
     where = ", ".join(map(str, paths))

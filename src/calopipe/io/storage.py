@@ -54,7 +54,7 @@ def check_stored(found: h5py.Dataset, path: Path, key: str, depth: int = 0) -> s
                 _check_chunks(found, path, place)
             else:
                 _check_whole(found, path, place, layout == h5py.h5d.COMPACT)
-        return {float(found.fillvalue)}
+        return {float(found.fillvalue)} if found.dtype.kind in "fiu" else set()
 
 
 def _check_whole(found: h5py.Dataset, path: Path, place: str, compact: bool) -> None:
@@ -122,7 +122,7 @@ def unwritten(rows: list[tuple[int, int]], found: h5py.Dataset) -> str:
     total = sum(end - first for first, end in rows)
     return (
         f"{total} of {found.shape[0]} rows were never written (rows {', '.join(shown)}{more}); "
-        f"HDF5 would read them as {found.fillvalue:g}"
+        f"HDF5 would read them as {f'{found.fillvalue:g}' if found.dtype.kind in 'fiu' else 'empty'}"
     )
 
 

@@ -1,6 +1,6 @@
 """Where raw shower files come from: bundled samples, local files, downloads (registered datasets or explicit URLs)."""
 
-from calopipe.sources.fetching import FetchedFile, bundled, default_cache, fetch, read_manifest
+from calopipe.sources.fetching import FetchedFile, bundled, default_cache, fetch, looking, read_manifest
 from calopipe.sources.registered import (
     REFERENCE,
     REGISTERED,
@@ -27,6 +27,7 @@ __all__ = [
     "download",
     "fetch",
     "is_official_reference",
+    "looking",
     "read_manifest",
     "registered",
 ]

@@ -17,6 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from calopipe.config.base import validate
+from calopipe.config.layouts import Layout
 from calopipe.config.texts import address, checksum
 from calopipe.errors import ConfigError, DataError, DownloadError, nearest
 from calopipe.io import file_hash, file_info
@@ -27,6 +29,8 @@ from calopipe.sources.registered import TRAIN, RemoteFile, registered
 from calopipe.sources.transfer import Retry, download
 
 KINDS = ("bundled", "local", "download")
+#: opens a file and says how many rows it has, and values per row; raises DataError where it is none of the expected kind
+Look = Callable[[Path], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class FetchedFile:
     Attributes:
         path: absolute path.
         sha256: checksum of the content found.
-        n_bytes, n_showers, n_voxels: size of the file, and what it holds.
+        n_bytes, n_showers, n_voxels: size of the file, and what it holds (other data than showers: rows, values per row).
         url: where it was downloaded from; None for bundled and local files.
         checked: the checksum that was required ("md5:...", "sha256:..."), or None when there was none to compare with.
     """
@@ -68,6 +72,7 @@ def fetch(
     cache: str | Path | None = None,
     retry: Retry | None = None,
     log: Log = to_stderr,
+    look: Look | None = None,
 ) -> list[FetchedFile]:
     """Obtain the files of a source and write the manifest.
 
@@ -81,28 +86,31 @@ def fetch(
         cache: folder for downloads; see :func:`default_cache`.
         retry: patience of downloads.
         log: receives progress lines where there is no terminal.
+        look: opens each file and returns its numbers of rows and of values per row, or raises DataError; by default it must be
+            a shower file in a layout that is recognised.
 
     Returns:
         The files, in the order of the source.
 
     Raises:
         ConfigError: unknown kind, dataset, role or form of checksum.
-        DataError: a file is missing, has another checksum, or is not a shower file.
+        DataError: a file is missing, has another checksum, or is not what `look` expects.
         DownloadError: a file could not be downloaded; the message says where to put it by hand.
     """
+    look = look or looking()
     kind = _get(source, "kind")
     if kind not in KINDS:
         raise ConfigError(f"unknown kind of source '{kind}'{nearest(str(kind), KINDS)}; known: {', '.join(KINDS)}")
     if kind == "bundled":
-        files = [_bundled(str(_get(source, "name")), root)]
+        files = [_bundled(str(_get(source, "name")), root, look)]
     elif kind == "local":
         paths = [Path(path) for path in _get(source, "paths") or ()]
         checksums = _checksums(source, len(paths))
-        files = [_describe(path, checksum) for path, checksum in zip(paths, checksums, strict=True)]
+        files = [_describe(path, checksum, look) for path, checksum in zip(paths, checksums, strict=True)]
     else:
         folder, remote = _remote(source, role)
         place = (default_cache() if cache is None else Path(cache)).expanduser().resolve() / folder
-        files = [_download(file, place / file.name, retry, log) for file in remote]
+        files = [_download(file, place / file.name, retry, log, look) for file in remote]
     if not files:
         raise ConfigError(f"source of kind '{kind}' names no files")
     name = _get(source, "name")
@@ -144,9 +152,20 @@ def _checksum(text: str) -> str:
         raise ConfigError(f"checksum: {error}") from None
 
 
-def _describe(path: Path, checksum: str | None, url: str | None = None) -> FetchedFile:
-    """Check a file (shower file, checksum) and describe it."""
-    info = file_info(path)
+def looking(layout: Any = None) -> Look:
+    """What :func:`fetch` opens files with: shower files in the given layout (a mapping or its settings)."""
+    mapping = None if layout is None else validate(Layout, layout, "layout")
+
+    def look(path: Path) -> tuple[int, int]:
+        info = file_info(path, mapping)
+        return info.n_showers, info.n_voxels
+
+    return look
+
+
+def _describe(path: Path, checksum: str | None, look: Look, url: str | None = None) -> FetchedFile:
+    """Check a file (its contents, checksum) and describe it."""
+    rows, values = look(path)
     sha256 = file_hash(path)
     if checksum is not None:
         algorithm, _, wanted = checksum.partition(":")
@@ -154,7 +173,7 @@ def _describe(path: Path, checksum: str | None, url: str | None = None) -> Fetch
         if found != wanted:
             raise DataError(f"{path}: expected {algorithm} {wanted}, found {found}")
     size = path.stat().st_size
-    return FetchedFile(str(path.resolve()), sha256, size, info.n_showers, info.n_voxels, url, checksum)
+    return FetchedFile(str(path.resolve()), sha256, size, rows, values, url, checksum)
 
 
 def bundled(name: str, root: str | Path | None = None) -> Path:
@@ -167,14 +186,14 @@ def bundled(name: str, root: str | Path | None = None) -> Path:
     return folder / f"{name}.hdf5"
 
 
-def _bundled(name: str, root: str | Path | None) -> FetchedFile:
+def _bundled(name: str, root: str | Path | None, look: Look) -> FetchedFile:
     path, checksum = bundled(name, root), None
     listing = path.parent / "checksums.sha256"
     for line in listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else ():
         digest, _, file_name = line.partition("  ")
         if file_name == f"{name}.hdf5":
             checksum = _checksum(f"sha256:{digest}")
-    return _describe(path, checksum)
+    return _describe(path, checksum, look)
 
 
 def _remote(source: Any, role: str) -> tuple[str, list[RemoteFile]]:
@@ -198,24 +217,24 @@ def _cache_name(url: str) -> str:
     return f"{hashlib.sha256(url.encode()).hexdigest()[:10]}-{last}"
 
 
-def _download(file: RemoteFile, path: Path, retry: Retry | None, log: Log) -> FetchedFile:
-    download(file.url, path, file.checksum, verify=_verifier(file), retry=retry, log=log)
+def _download(file: RemoteFile, path: Path, retry: Retry | None, log: Log, look: Look) -> FetchedFile:
+    download(file.url, path, file.checksum, verify=_verifier(file, look), retry=retry, log=log)
     try:
-        fetched = _describe(path, None, file.url)
+        fetched = _describe(path, None, look, file.url)
     except DataError as error:
-        raise DownloadError(f"{file.url}: not a shower file ({error})") from error
+        raise DownloadError(f"{file.url}: not a file of this dataset ({error})") from error
     if file.checksum is None:
         log(f"{file.name}: no published checksum to compare with; it has sha256 {fetched.sha256}")
     return FetchedFile(**{**asdict(fetched), "checked": file.checksum})
 
 
-def _verifier(file: RemoteFile) -> Callable[[Path], None] | None:
+def _verifier(file: RemoteFile, look: Look) -> Callable[[Path], None] | None:
     """Without a checksum, the file must open as HDF5 (which notices a truncated file) and hold the expected showers."""
     if file.checksum is not None:
         return None
 
     def verify(path: Path) -> None:
-        found = file_info(path).n_showers
+        found, _ = look(path)
         if file.n_showers is not None and found != file.n_showers:
             raise DataError(f"{path}: expected {file.n_showers} showers, found {found}")
 

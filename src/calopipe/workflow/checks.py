@@ -14,7 +14,7 @@ from calopipe.config.chains import Columns, ModelSettings, latents, showers, wal
 from calopipe.config.parts import MODELS, STEPS, settings_of
 from calopipe.devices import gpu_visible
 from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError
-from calopipe.geometry import load_geometry
+from calopipe.geometry import Geometry, load_geometry
 from calopipe.workflow.parts import RunKey, StudyParts
 
 
@@ -100,7 +100,6 @@ class StudyChecks(StudyParts):
         source, geometry = getattr(self.dataset(dataset), role), load_geometry(self.dataset(dataset).geometry)
         if source.kind == "download":
             return None
-        from calopipe.io import file_info
         from calopipe.sources import bundled
 
         paths = [bundled(source.name)] if source.kind == "bundled" else [Path(path) for path in source.paths]
@@ -109,21 +108,29 @@ class StudyChecks(StudyParts):
             raise ConfigError(f"datasets.{dataset}.{role}.paths: expected files, found the folder or device {odd}")
         if not all(path.is_file() for path in paths):
             return None  # Snakemake names an input that is missing
-        total, selection = 0, self.dataset(dataset).energies_MeV
+        return self._rows_used(dataset, role, paths, geometry)
+
+    def _rows_used(self, dataset: str, role: str, paths: list[Path], geometry: Geometry) -> int:
+        """Showers that the files of a source hold, of the chosen energies; they fit geometry, layout and conditions."""
+        from calopipe.io import file_info
+        from calopipe.io.selection import selected_rows
+
+        settings, total = self.dataset(dataset), 0
         for path in paths:
-            info = file_info(path)
+            try:
+                info = file_info(path, settings.layout, geometry if settings.layout else None, settings.conditions)
+            except GeometryError as error:
+                raise ConfigError(f"datasets.{dataset}.layout: {error}") from None
             if info.n_voxels != geometry.n_voxels:
                 raise ConfigError(
                     f"datasets.{dataset}.geometry: '{geometry.name}' has {geometry.n_voxels} voxels, but the showers of "
                     f"{path} have {info.n_voxels}"
                 )
             total += info.n_showers
-        if selection is None:
+        if settings.energies_MeV is None:
             return total
-        from calopipe.io.selection import selected_rows
-
         try:
-            return sum(map(len, selected_rows(paths, selection)))
+            return sum(map(len, selected_rows(paths, settings.energies_MeV, settings.layout)))
         except DataError as error:
             raise ConfigError(f"datasets.{dataset}.energies_MeV: {role}: {error}") from None
 

@@ -18,7 +18,8 @@ class StageSettings(StudyParts):
         return getattr(self, f"_{stage}")(**wildcards)
 
     def _fetch(self, dataset: str, role: str, **_: Any) -> dict[str, Any]:
-        return plain(getattr(self.dataset(dataset), role))
+        settings = self.dataset(dataset)
+        return {"source": plain(getattr(settings, role)), "layout": plain(settings.layout)}
 
     def _prepare(self, dataset: str, **_: Any) -> dict[str, Any]:
         settings = plain(self.dataset(dataset))
