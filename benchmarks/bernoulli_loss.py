@@ -31,6 +31,7 @@ from torch import Tensor
 from calopipe.config import Generation, HistogramConfig, validate
 from calopipe.config.networks import AutoencoderStage, Training
 from calopipe.evaluation import evaluate_metrics, evaluate_observables
+from calopipe.evaluation.inputs import Readout
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, read_showers, write_showers
 from calopipe.models.autoencoders.bernoulli_vae import BernoulliVAE
@@ -92,9 +93,11 @@ def judge(out: Path, data: Path) -> dict[str, dict[str, float]]:
     """Scores of the reconstructions: value, error and floor."""
     samples = {"generated": out / "reconstructed.hdf5"}
     test, histograms, scores = data / "test.hdf5", out / "histograms.npz", out / "metrics.json"
-    evaluate_observables(test, samples, GEOMETRY, THRESHOLD, HistogramConfig(), histograms)
+    evaluate_observables(test, samples, Readout.of(GEOMETRY, THRESHOLD), config=HistogramConfig(), out=histograms)
     metrics = [{"metric": "separation_power"}]
-    evaluate_metrics(test, samples, histograms, GEOMETRY, THRESHOLD, metrics, SEED, scores)
+    evaluate_metrics(
+        test, samples, Readout.of(GEOMETRY, THRESHOLD), metrics=metrics, histograms=histograms, seed=SEED, out=scores
+    )
     found = {
         s.name: {"value": s.value, "error": s.error, "floor": s.floor}
         for s in load_scores(scores)

@@ -32,6 +32,7 @@ from calopipe.config import ClassifierConfig, Generation, HistogramConfig, Model
 from calopipe.config.load import read_yaml
 from calopipe.evaluation import evaluate_classifier, evaluate_metrics, evaluate_observables
 from calopipe.evaluation.generation_time import time_generation
+from calopipe.evaluation.inputs import Readout
 from calopipe.evaluation.power import measure_power
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, read_showers, write_showers
@@ -107,8 +108,9 @@ def classifiers(reference: Path, sample: Path, out: Path) -> dict[str, float]:
     found = {}
     for test in TESTS:
         scores, config = out / f"{sample.stem}_{test}.json", validate(ClassifierConfig, {"preset": test}, test)
-        args = (reference, sample, GEOMETRY, THRESHOLD, config, SEED, sample.stem, scores, scores.with_suffix(".npz"))
-        evaluate_classifier(*args, name=test)
+        about = {"config": config, "seed": SEED, "name": test, "sample": sample.stem}
+        written = {"scores": scores, "curves": scores.with_suffix(".npz")}
+        evaluate_classifier(reference, sample, Readout.of(GEOMETRY, THRESHOLD), **about, **written)
         score = next(s for s in load_scores(scores) if s.name.endswith("/auc"))
         found |= {test: score.value, f"{test} error": score.error}
     return found
@@ -119,7 +121,9 @@ def power(reference: Path, others: Path) -> dict[str, Any]:
     found = {}
     for test in TESTS:
         config = validate(ClassifierConfig, {"preset": test}, test)
-        found[f"power of {test}"] = measure_power(reference, others, 1, GEOMETRY, THRESHOLD, config, SEED, test)
+        found[f"power of {test}"] = measure_power(
+            reference, others, Readout.of(GEOMETRY, THRESHOLD), config=config, seed=SEED, name=test
+        )
     return found
 
 
@@ -144,9 +148,19 @@ def further_metrics(reference: Path, generated: Path, out: Path) -> dict[str, fl
     """Fidelity score (all, and of the activity), FPD, KPD (times 1000) and PRDC, with errors and floors."""
     histograms, scores = out / "histograms.npz", out / "metrics.json"
     bins = HistogramConfig(energy_ratio_range=(0.98, 1.005))
-    evaluate_observables(reference, {"generated": generated}, GEOMETRY, THRESHOLD, bins, histograms)
+    evaluate_observables(
+        reference, {"generated": generated}, Readout.of(GEOMETRY, THRESHOLD), config=bins, out=histograms
+    )
     metrics = [{"metric": "fidelity"}, {"metric": "fpd"}, {"metric": "kpd"}, {"metric": "prdc", "zero_MeV": THRESHOLD}]
-    evaluate_metrics(reference, {"generated": generated}, histograms, GEOMETRY, THRESHOLD, metrics, SEED, scores)
+    evaluate_metrics(
+        reference,
+        {"generated": generated},
+        Readout.of(GEOMETRY, THRESHOLD),
+        metrics=metrics,
+        histograms=histograms,
+        seed=SEED,
+        out=scores,
+    )
     wanted = ("fidelity", "fidelity/activity", "fpd", "kpd", "prdc/precision", "prdc/recall", "prdc/coverage")
     found = {}
     for score in load_scores(scores):
@@ -160,7 +174,7 @@ def further_metrics(reference: Path, generated: Path, out: Path) -> dict[str, fl
 def milliseconds(flow: Path, autoencoder: Path | None, out: Path, energies: Path) -> float:
     """Median generation time per shower in ms at batches of 10 000, on the threads of this run."""
     config = TimingConfig(batch_sizes=[10_000], repeats=3, device="cpu")
-    time_generation(flow, autoencoder, energies, config, out / "timing.json")
+    time_generation(flow, autoencoder, energies, config=config, out=out / "timing.json")
     return json.loads((out / "timing.json").read_text())["results"][0]["median_ms"]
 
 

@@ -11,6 +11,7 @@ from calopipe.config.base import validate
 from calopipe.config.evaluation import CalomplificationConfig
 from calopipe.errors import ConfigError, DataError, MetricUnavailable
 from calopipe.evaluation import evaluate_calomplification
+from calopipe.evaluation.inputs import Readout
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, write_showers
 from calopipe.metrics.amplification import equivalent_size, equivalent_size_with_error
@@ -194,7 +195,7 @@ def test_image_observables_of_known_showers():
     showers = np.zeros((3, GEOMETRY.n_voxels), dtype=np.float32)
     showers[0, 0], showers[0, 31], showers[0, 1] = 6, 2, 0.05  # x slow: both in the first row of x
     showers[1, 32 * 16 + 16] = 1
-    image = image_observables(showers, np.full(3, 800.0), GEOMETRY, 0.1, 1.5)
+    image = image_observables(showers, np.full(3, 800.0), GEOMETRY, 0.1, pixel_cut_MeV=1.5)
     np.testing.assert_allclose(image.columns["E_vis"], [8, 1, 0])
     np.testing.assert_allclose(image.columns["E_peak"], [6, 1, 0])
     np.testing.assert_allclose(image.columns["CG_x"], [-77.5, 2.5, 0])
@@ -229,14 +230,22 @@ def test_image_observables_of_summed_and_pooled_showers():
     showers[0, 5, 29, 0] = 0.2  # pixel (9, 0)
     showers[1, 0, 15, 15] = 4
     showers[1, 9, 15, 18] = 0.15  # a pixel below its own threshold
-    image = image_observables(showers.reshape(2, -1), np.full(2, 5e4), ild, 0.1, 0.25, (3, 3), 0.17)
+    image = image_observables(
+        showers.reshape(2, -1),
+        np.full(2, 5e4),
+        ild,
+        0.1,
+        pixel_cut_MeV=0.25,
+        image_pool=(3, 3),
+        image_threshold_MeV=0.17,
+    )
     np.testing.assert_allclose(image.columns["E_vis"], [1.0, 4], rtol=1e-6)
     np.testing.assert_allclose(image.columns["E_peak"], [0.8, 4], rtol=1e-6)
     np.testing.assert_allclose(image.columns["CG_x"], [-70 * 0.8 + 65 * 0.2, 5], rtol=1e-5)
     np.testing.assert_allclose(image.columns["CG_y"], [-70, 5], rtol=1e-5)
     np.testing.assert_allclose(image.pixels, [0.8, 4], rtol=1e-6)
     np.testing.assert_array_equal(image.offsets, [0, 1, 2])
-    every = image_observables(showers.reshape(2, -1), np.full(2, 5e4), ild, 0.0, 0.0, (3, 3))
+    every = image_observables(showers.reshape(2, -1), np.full(2, 5e4), ild, 0.0, image_pool=(3, 3))
     np.testing.assert_allclose(every.columns["E_vis"], [1.04, 4.15], rtol=1e-6)
     assert np.diff(every.offsets).tolist() == [2, 2]
 
@@ -291,9 +300,14 @@ def study(tmp_path_factory):
     ):
         write_showers(folder / f"{name}.hdf5", toy_showers(n, i, width), GEOMETRY)
     subjects = {"generated": [folder / "generated.hdf5"], "wide": [folder / "wide0.hdf5", folder / "wide1.hdf5"]}
-    arguments = (folder / "train.hdf5", folder / "test.hdf5", subjects, "electron_gun_32", 0.0, CONFIG, 0)
-    evaluate_calomplification(*arguments, folder / "scores.json", folder / "curves.npz")
-    return folder, arguments
+    judge(folder, subjects, CONFIG, folder)
+    return folder, subjects
+
+
+def judge(folder, subjects, config, out, **more):
+    files, readout = (folder / "train.hdf5", folder / "test.hdf5"), Readout.of("electron_gun_32", 0.0)
+    written = {"scores": out / "scores.json", "curves": out / "curves.npz"}
+    evaluate_calomplification(*files, subjects, readout, config=config, seed=0, **written, **more)
 
 
 def test_stage_writes_scores_of_generators_and_estimators(study):
@@ -330,37 +344,37 @@ def test_stage_writes_curves_up_to_a_tenth_of_the_showers(study):
 
 
 def test_several_trainings_on_sets_of_their_own(study, tmp_path):
-    folder, arguments = study
+    folder = study[0]
     config = CONFIG.model_copy(update={"observables": [["E_vis"]], "sizes": [1000], "estimators": ["histogram"]})
     several = {"generated": [folder / "wide0.hdf5", folder / "wide1.hdf5"]}
-    out = tmp_path / "scores.json", tmp_path / "curves.npz"
 
-    def judged(*showers):
-        evaluate_calomplification(*arguments[:2], several, *arguments[3:5], config, 0, *out, *showers)
-        scores = {(s.sample, s.name): s for s in load_scores(out[0])}
-        curves = {(c.kind, c.n): c for c in load_divergences(out[1])[0]}
+    def judged(showers):
+        judge(folder, several, config, tmp_path, training_showers=showers)
+        scores = {(s.sample, s.name): s for s in load_scores(tmp_path / "scores.json")}
+        curves = {(c.kind, c.n): c for c in load_divergences(tmp_path / "curves.npz")[0]}
         return scores["generated", "calomplification/E_vis/16/jsd"], curves
 
-    one_set, _ = judged()
+    one_set, _ = judged(None)
     own_sets, curves = judged(100)  # 200 showers to train on: two blocks
     assert own_sets.error == one_set.error and own_sets.value == one_set.value
     assert (one_set.extra["error_of"], one_set.extra["n_training"]) == ("trainings on one set", 200)
     assert (own_sets.extra["error_of"], own_sets.extra["n_training"]) == ("training sets", 100)
     assert own_sets.extra["trainings"] == 2 and curves["generator", 100].n_sets == 2
-    single = [judged_alone(folder / f"wide{i}.hdf5", arguments, config, out) for i in range(2)]
+    single = [judged_alone(folder, f"wide{i}.hdf5", config, tmp_path) for i in range(2)]
     assert own_sets.value == pytest.approx(np.mean(single)) and own_sets.error == pytest.approx(np.std(single, ddof=1))
     assert {kind for kind, n in curves if n == 100} == {"geant4", "generator", "histogram"}
 
 
-def judged_alone(path, arguments, config, out):
-    evaluate_calomplification(*arguments[:2], {"generated": [path]}, *arguments[3:5], config, 0, *out)
-    return next(s.value for s in load_scores(out[0]) if s.sample == "generated" and s.name.endswith("/16/jsd"))
+def judged_alone(folder, name, config, out):
+    judge(folder, {"generated": [folder / name]}, config, out)
+    return next(
+        s.value for s in load_scores(out / "scores.json") if s.sample == "generated" and s.name.endswith("/16/jsd")
+    )
 
 
 def test_stage_is_deterministic(study, tmp_path):
-    folder, arguments = study
-    single = CONFIG.model_copy(update={"observables": [["E_vis"]]})
-    evaluate_calomplification(*arguments[:5], single, 0, tmp_path / "scores.json", tmp_path / "curves.npz")
+    folder, subjects = study
+    judge(folder, subjects, CONFIG.model_copy(update={"observables": [["E_vis"]]}), tmp_path)
     every, alone = (load_scores(f / "scores.json") for f in (folder, tmp_path))
     assert alone and alone == [s for s in every if s.name.startswith("calomplification/E_vis/")]
 
@@ -397,16 +411,14 @@ def test_report_shows_the_study_and_the_generators_scores(study):
 
 
 def test_stage_says_what_it_cannot_judge(study, tmp_path):
-    _, arguments = study
+    folder, subjects = study
     write_showers(tmp_path / "few.hdf5", toy_showers(19, 5), GEOMETRY)
-    out = tmp_path / "scores.json", tmp_path / "curves.npz"
-    few = {"generated": [tmp_path / "few.hdf5"]}
-    evaluate_calomplification(*arguments[:2], few, *arguments[3:], *out)
-    scores = load_scores(out[0])
+    judge(folder, {"generated": [tmp_path / "few.hdf5"]}, CONFIG, tmp_path)
+    scores = load_scores(tmp_path / "scores.json")
     assert scores and all(s.value is None and "found 19" in s.missing for s in scores)
-    json.loads(out[0].read_text())
+    json.loads((tmp_path / "scores.json").read_text())
     greedy = CONFIG.model_copy(update={"truth": 6001})
     with pytest.raises(DataError, match="6000 showers, but the truth shall be 6001"):
-        evaluate_calomplification(*arguments[:5], greedy, 0, *out)
+        judge(folder, subjects, greedy, tmp_path)
     with pytest.raises(DataError, match="nothing"):
-        evaluate_calomplification(*arguments[:2], {"x": [tmp_path / "nothing.hdf5"]}, *arguments[3:], *out)
+        judge(folder, {"x": [tmp_path / "nothing.hdf5"]}, CONFIG, tmp_path)

@@ -12,17 +12,17 @@ import pytest
 from calopipe.cli import main
 from calopipe.config.evaluation import ClassifierConfig
 from calopipe.errors import ConfigError, DataError
-from calopipe.evaluation.challenge import MODES, Setup
 from calopipe.evaluation.challenge_inputs import (
     beam_energies,
     compare_energies,
     energy_slices,
     largest_difference,
 )
-from calopipe.evaluation.inputs import in_slice
+from calopipe.evaluation.challenge_setup import MODES, Setup
 from calopipe.io import Showers, joined_showers, read_incident_energies, read_showers, write_showers
 from calopipe.plots.style import read_provenance
 from calopipe.records.judgement import load_judgement
+from calopipe.records.slices import Slice
 from calopipe.submission import evaluate
 
 PHOTONS = "1-photons"
@@ -190,7 +190,7 @@ def test_modes():
     assert photons.modes(["all", "cls-resnet"]) == MODES
     with pytest.raises(ConfigError, match="unknown mode chi3"):
         photons.modes(["chi3"])
-    assert electrons.threshold_MeV == pytest.approx(0.5e-3 / 0.033) and photons.threshold_MeV == 1
+    assert electrons.readout.threshold_MeV == pytest.approx(0.5e-3 / 0.033) and photons.readout.threshold_MeV == 1
 
 
 def test_an_earlier_evaluation_is_replaced_as_a_whole(files, tmp_path):
@@ -244,14 +244,15 @@ def test_a_rare_energy_may_be_missing_by_chance():
 
 def test_slices():
     beams = np.repeat([256.0, 512.0], 50)
-    assert list(energy_slices(beams)) == [(256.0, 256.0), (512.0, 512.0)]
-    assert in_slice(beams, (512.0, 512.0)).sum() == 50
+    assert list(energy_slices(beams)) == [Slice.of_energies(e, e) for e in (256.0, 512.0)]
+    assert Slice.of_energies(512.0, 512.0).holds(beams).sum() == 50
     continuous = 10 ** np.linspace(3, 6, 1000)
     assert beam_energies(continuous) is None
     slices = list(energy_slices(continuous))
-    assert slices == [(1e3, 1e4), (1e4, 1e5), pytest.approx((1e5, 1e6))]
-    assert sum(in_slice(continuous, s).sum() for s in slices) == 1000
-    assert list(energy_slices(10 ** np.linspace(3, 4.2, 100))) == [(1e3, 1e4), pytest.approx((1e4, 1e5))]
+    assert [(s.low, s.high) for s in slices] == [(1e3, 1e4), (1e4, 1e5), pytest.approx((1e5, 1e6))]
+    assert sum(s.holds(continuous).sum() for s in slices) == 1000
+    decades = [(s.low, s.high) for s in energy_slices(10 ** np.linspace(3, 4.2, 100))]
+    assert decades == [(1e3, 1e4), pytest.approx((1e4, 1e5))]
 
 
 # ---- what it refuses ------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import torch
 from calopipe.config import ClassifierConfig, Evaluation, validate
 from calopipe.errors import ConfigError, DataError, MetricUnavailable, NumericsError
 from calopipe.evaluation import evaluate_classifier, evaluate_multiclass, evaluate_observables, evaluate_weights
+from calopipe.evaluation.inputs import Readout
 from calopipe.evaluation.weights import extreme_rows
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.geometry.layer import Layer
@@ -325,7 +326,9 @@ def test_multiclass_stage_writes_scores_and_matrix(files, geometry, tmp_path):
     samples = {"strong": files["strong"], "mild": files["mild"]}
     scores, matrix = tmp_path / "compare.json", tmp_path / "compare.npz"
     config = QUICK.model_copy(update={"standardise": True})
-    evaluate_multiclass(files["reference"], samples, geometry, None, config, 3, scores, matrix)
+    evaluate_multiclass(
+        files["reference"], samples, Readout.of(geometry), config=config, seed=3, scores=scores, confusion=matrix
+    )
     found = {(s.name, s.sample): s for s in load_scores(scores)}
     assert len(found) == 5 and ("multiclass/log_posterior", "reference") in found
     mild, strong = (found["multiclass/divergence", name] for name in ("mild", "strong"))
@@ -335,7 +338,9 @@ def test_multiclass_stage_writes_scores_and_matrix(files, geometry, tmp_path):
         assert data["names"].tolist() == ["reference", "strong", "mild"]
         assert data["confusion"].shape == (2, 3, 3) and (data["confusion"].sum(axis=2) == 80).all()
     with pytest.raises(ConfigError, match="'reference'"):
-        evaluate_multiclass(files["mild"], files, geometry, None, config, 3, scores, matrix)
+        evaluate_multiclass(
+            files["mild"], files, Readout.of(geometry), config=config, seed=3, scores=scores, confusion=matrix
+        )
 
 
 def test_stages_say_why_a_network_cannot_be_used(files, sample, tmp_path):
@@ -343,17 +348,30 @@ def test_stages_say_why_a_network_cannot_be_used(files, sample, tmp_path):
     path = tmp_path / "calogan.hdf5"
     write_showers(path, showers, load_geometry("calogan"))
     scores, matrix = tmp_path / "a.json", tmp_path / "a.npz"
-    evaluate_multiclass(path, {"inn": path, "vae": path}, "calogan", None, CNN, 0, scores, matrix)
+    evaluate_multiclass(
+        path, {"inn": path, "vae": path}, Readout.of("calogan"), config=CNN, seed=0, scores=scores, confusion=matrix
+    )
     assert all(s.value is None and "cartesian" in s.missing for s in load_scores(scores))
     assert np.load(matrix)["confusion"].size == 0
-    evaluate_classifier(path, path, "calogan", None, CNN, 0, "generated", scores, matrix)
+    evaluate_classifier(
+        path, path, Readout.of("calogan"), config=CNN, seed=0, scores=scores, curves=matrix, sample="generated"
+    )
     assert all(s.value is None and "cartesian" in s.missing for s in load_scores(scores))
 
 
 def test_resnet_runs_on_files(files, geometry, tmp_path):
     scores, curves = tmp_path / "cnn.json", tmp_path / "cnn.npz"
     config = CNN.model_copy(update={"features": "low_normed", "epochs": 8})
-    evaluate_classifier(files["reference"], files["strong"], geometry, None, config, 0, "generated", scores, curves)
+    evaluate_classifier(
+        files["reference"],
+        files["strong"],
+        Readout.of(geometry),
+        config=config,
+        seed=0,
+        scores=scores,
+        curves=curves,
+        sample="generated",
+    )
     assert next(s for s in load_scores(scores) if s.name == "classifier/cnn/auc").value > 0.8
 
 
@@ -363,11 +381,13 @@ def test_observables_of_showers_of_extreme_weight(files, geometry, tmp_path):
     config = HistogramConfig(bins=20, energy_ratio_range=(0.5, 1.5), brightest=1)
     everything, curves, out = (tmp_path / name for name in ("histograms.npz", "low.npz", "weights.npz"))
     samples = {"generated": files["mild"], "reconstructed": files["strong"]}
-    evaluate_observables(files["reference"], samples, geometry, None, config, everything)
+    evaluate_observables(files["reference"], samples, Readout.of(geometry), config=config, out=everything)
     rows = np.arange(100, 150)[::-1]
     weights = np.stack([np.linspace(0.1, 5, 50), np.linspace(0.2, 9, 50)])  # row 149 lowest, row 100 highest
     write_npz(curves, {"weights_generated": weights, "rows_generated": rows})
-    evaluate_weights(curves, everything, files["mild"], geometry, None, 1, 0.1, out)
+    evaluate_weights(
+        files["mild"], Readout.of(geometry), curves=curves, histograms=everything, brightest=1, fraction=0.1, out=out
+    )
     found = {h.name: h for h in load_histograms(out)[0]}
     before = {h.name: h for h in load_histograms(everything)[0]}
     assert found.keys() == before.keys() and "brightest/0/1" in found
@@ -384,11 +404,21 @@ def test_observables_of_showers_of_extreme_weight(files, geometry, tmp_path):
     np.testing.assert_array_equal(voxels.edges, before["voxels"].edges)
 
     write_npz(curves, {"weights_generated": np.empty((0, 0)), "rows_generated": np.empty(0, dtype=int)})
-    evaluate_weights(curves, everything, files["mild"], geometry, None, 1, 0.1, out)
+    evaluate_weights(
+        files["mild"], Readout.of(geometry), curves=curves, histograms=everything, brightest=1, fraction=0.1, out=out
+    )
     assert load_histograms(out)[0] == []
     write_npz(curves, {"weights_generated": np.ones((1, 1)), "rows_generated": np.array([10_000])})
     with pytest.raises(DataError, match="450 showers"):
-        evaluate_weights(curves, everything, files["mild"], geometry, None, 1, 0.1, out)
+        evaluate_weights(
+            files["mild"],
+            Readout.of(geometry),
+            curves=curves,
+            histograms=everything,
+            brightest=1,
+            fraction=0.1,
+            out=out,
+        )
     with pytest.raises(DataError, match="not the curves"):
         extreme_rows(everything, 0.1)
 

@@ -7,6 +7,7 @@ import pytest
 
 from calopipe.config import ClassifierConfig
 from calopipe.evaluation.features import features_of
+from calopipe.evaluation.inputs import Readout
 from calopipe.evaluation.power import measure_power
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.geometry.layer import Layer
@@ -91,11 +92,11 @@ def test_default_tests_rise_with_each_distortion(showers, name, key, strengths):
     n, rng = 1500, np.random.default_rng(2)
     config = ClassifierConfig(preset=name, repeats=1, device="cpu", folds=3, patience=10)
     layer = 1 if key == "hits" else None  # the middle one, of 12 x 12 cells
-    reference = features_of(x[:n], incident[:n], CALOGAN, THRESHOLD, config)
+    reference = features_of(x[:n], incident[:n], Readout.of(CALOGAN, THRESHOLD), config)
     aucs = []
     for strength in strengths:
         distorted = DISTORTIONS[key].apply(x[n : 2 * n], CALOGAN, rng, THRESHOLD, strength, layer)
-        other = features_of(distorted, incident[n : 2 * n], CALOGAN, THRESHOLD, config)
+        other = features_of(distorted, incident[n : 2 * n], Readout.of(CALOGAN, THRESHOLD), config)
         result = classifier_test(reference, other, config, 0, progress=lambda line: None)
         aucs.append((result.auc[0], result.errors["auc"]))
     (floor, error), mild, strong = aucs
@@ -107,17 +108,18 @@ def test_power_says_what_was_seen_at_which_size(showers, tmp_path):
     x, incident = showers
     for name, rows in (("test", slice(0, 400)), ("train", slice(400, 1400))):
         write_showers(tmp_path / f"{name}.hdf5", Showers(incident[rows], x[rows]), CALOGAN)
-    paths, where = (tmp_path / "test.hdf5", tmp_path / "train.hdf5"), (CALOGAN, THRESHOLD)
+    paths, readout = (tmp_path / "test.hdf5", tmp_path / "train.hdf5"), Readout.of(CALOGAN, THRESHOLD)
+    about = {"seed": 0, "name": "trees"}
     config = ClassifierConfig(preset="trees", folds=3, epochs=60)
-    found = measure_power(*paths, 2, *where, config, 0, "trees")
+    found = measure_power(*paths, readout, config=config, factor=2, **about)
     assert (found["n_reference"], found["n_distorted"]) == (400, 800)
     assert set(found["distortions"]) == set(DISTORTIONS)
     assert found["distortions"]["energy"]["seen"] and not found["floor"]["seen"]
     assert found["distortions"]["hits"]["text"] == "10 % more hits in layer 2"
-    half = measure_power(paths[0], None, 1, *where, config, 0, "trees")
+    half = measure_power(paths[0], None, readout, config=config, **about)
     assert (half["n_reference"], half["n_distorted"]) == (200, 200)
     few = config.model_copy(update={"max_per_class": 10})
-    assert "20 showers" in measure_power(*paths, 1, *where, few, 0, "trees")["missing"]
+    assert "20 showers" in measure_power(*paths, readout, config=few, **about)["missing"]
 
 
 @pytest.mark.parametrize("name", ["trees", "low_log"])
@@ -125,7 +127,7 @@ def test_the_error_of_two_geant4_samples_is_what_it_says(showers, name):
     x, incident = showers
     quick = {"folds": 3, "repeats": 1, "epochs": 12, "patience": 6, "device": "cpu"}
     config = ClassifierConfig(preset=name, **quick, **({"hidden": [32]} if name == "low_log" else {}))
-    features = features_of(x, incident, CALOGAN, THRESHOLD, config)
+    features = features_of(x, incident, Readout.of(CALOGAN, THRESHOLD), config)
     rng, n, pulls = np.random.default_rng(3), 150, []
     for pair in range(20):
         rows = rng.permutation(len(features))[: 2 * n]

@@ -17,7 +17,8 @@ from calopipe.evaluation import (
     evaluate_observables,
     measure_timing,
 )
-from calopipe.evaluation.metrics import load_sample
+from calopipe.evaluation.inputs import Readout
+from calopipe.evaluation.samples import load_sample
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, iter_showers, read_showers, write_showers
 from calopipe.metrics.features import features_high
@@ -25,9 +26,11 @@ from calopipe.observables import compute
 from calopipe.observables.challenge import challenge_histograms
 from calopipe.records.histograms import load_cross_sections, load_examples, load_histograms
 from calopipe.records.scores import load_scores
+from calopipe.records.slices import Slice
 from calopipe.records.tables import score_rows, write_table
 
 GEOMETRY = load_geometry("calogan")
+LOW = Slice.of_energies(1e3, 8e3)
 CONFIG = HistogramConfig(bins=30, energy_ratio_range=(0.9, 1.05), energy_slices=[(1e3, 8e3), (1e6, 2e6)], brightest=2)
 CLASSIFIER = ClassifierConfig(hidden=[24, 24], epochs=4, batch_size=200, lr=1e-3, repeats=2)
 
@@ -49,13 +52,13 @@ def files(sample, tmp_path_factory):
 def histograms(files, tmp_path_factory):
     out = tmp_path_factory.mktemp("histograms") / "histograms.npz"
     samples = {"generated": files["half"], "scaled": files["scaled"], "same": files["reference"]}
-    evaluate_observables(files["reference"], samples, "calogan", 0.01, CONFIG, out)
+    evaluate_observables(files["reference"], samples, Readout.of("calogan", 0.01), config=CONFIG, out=out)
     return out
 
 
 def test_histograms_hold_every_observable_of_every_sample(files, histograms):
     found, averages = load_histograms(histograms)
-    table = {(h.name, h.energy_slice): h for h in found}
+    table = {(h.name, h.part): h for h in found}
     showers = read_showers(files["half"])
     out = compute(showers.showers, showers.incident_energies, GEOMETRY, 0.01, 2)
     ratio = table["E_ratio", None]
@@ -68,13 +71,13 @@ def test_histograms_hold_every_observable_of_every_sample(files, histograms):
     assert voxels.totals["generated"] == (showers.showers >= np.float32(0.01)).sum() >= voxels.counts["generated"].sum()
     for h in found:  # equal samples fill equal bins
         np.testing.assert_array_equal(h.counts["same"], h.counts["reference"], err_msg=h.name)
-    assert {h.energy_slice for h in found} == {None, (1e3, 8e3)}  # a slice without reference showers is left out
-    sliced = table["E_ratio", (1e3, 8e3)]
+    assert {h.part for h in found} == {None, LOW}  # a slice without reference showers is left out
+    sliced = table["E_ratio", LOW]
     energies = showers.incident_energies[:, 0]
     assert sliced.totals["generated"] == ((energies >= 1e3) & (energies < 8e3)).sum()
     kept = np.where(showers.showers >= np.float32(0.01), showers.showers, 0)
     np.testing.assert_allclose(averages[0].mean["generated"], kept.mean(axis=0, dtype=np.float64))
-    assert averages[0].n["scaled"] == 1500 and averages[1].energy_slice == (1e3, 8e3)
+    assert averages[0].n["scaled"] == 1500 and averages[1].part == LOW
 
 
 def test_averages_have_spreads_and_cross_sections_with_errors(files, histograms):
@@ -116,7 +119,9 @@ def test_examples_are_the_same_rows_or_those_of_the_nearest_energy(files, histog
         assert np.abs(half.incident_energies[:, 0] - energy).argmin() == row
     out = tmp_path / "none.npz"
     config = CONFIG.model_copy(update={"examples": 0, "energy_slices": []})
-    evaluate_observables(files["reference"], {"generated": files["half"]}, GEOMETRY, 0.01, config, out)
+    evaluate_observables(
+        files["reference"], {"generated": files["half"]}, Readout.of(GEOMETRY, 0.01), config=config, out=out
+    )
     assert load_examples(out) is None
 
 
@@ -127,13 +132,19 @@ def test_response_at_each_of_a_few_incident_energies(files, tmp_path):
     out = tmp_path / "h.npz"
     for per_energy in (True, False):
         config = CONFIG.model_copy(update={"energy_slices": [], "per_energy": per_energy})
-        evaluate_observables(tmp_path / "few.hdf5", {"generated": tmp_path / "few.hdf5"}, GEOMETRY, 0.01, config, out)
+        evaluate_observables(
+            tmp_path / "few.hdf5",
+            {"generated": tmp_path / "few.hdf5"},
+            Readout.of(GEOMETRY, 0.01),
+            config=config,
+            out=out,
+        )
         histograms, averages = load_histograms(out)
         assert len(averages) == 1
-        found = {h.energy_slice: h for h in histograms if h.energy_slice}
-        assert set(found) == ({(e, e) for e in (512.0, 1024.0, 4096.0)} if per_energy else set())
-        for energy, h in found.items():
-            ratio = showers.showers[incident[:, 0] == energy[0]].sum(axis=1) / energy[0]
+        found = {h.part: h for h in histograms if h.part}
+        assert set(found) == ({Slice.of_energies(e, e) for e in (512.0, 1024.0, 4096.0)} if per_energy else set())
+        for part, h in found.items():
+            ratio = showers.showers[incident[:, 0] == part.low].sum(axis=1) / part.low
             assert h.name == "E_ratio" and h.totals == {"reference": 100, "generated": 100}
             assert h.edges[0] <= ratio.min() and h.counts["generated"].sum() == 100 and len(h.edges) == 16
 
@@ -144,11 +155,13 @@ def test_histograms_do_not_depend_on_how_files_are_read(files, histograms, tmp_p
 
     monkeypatch.setattr(inputs, "iter_showers", in_small_pieces)
     out = tmp_path / "histograms.npz"
-    evaluate_observables(files["reference"], {"generated": files["half"]}, GEOMETRY, 0.01, CONFIG, out)
-    whole = {(h.name, h.energy_slice): h for h in load_histograms(histograms)[0]}
+    evaluate_observables(
+        files["reference"], {"generated": files["half"]}, Readout.of(GEOMETRY, 0.01), config=CONFIG, out=out
+    )
+    whole = {(h.name, h.part): h for h in load_histograms(histograms)[0]}
     for h in load_histograms(out)[0]:
-        np.testing.assert_allclose(h.edges, whole[h.name, h.energy_slice].edges, rtol=1e-6, atol=1e-6)
-        moved = np.abs(h.counts["generated"] - whole[h.name, h.energy_slice].counts["generated"]).sum()
+        np.testing.assert_allclose(h.edges, whole[h.name, h.part].edges, rtol=1e-6, atol=1e-6)
+        moved = np.abs(h.counts["generated"] - whole[h.name, h.part].counts["generated"]).sum()
         assert moved <= 4, h.name  # an entry may change its bin where rounding moves an edge
     for a, b in zip(load_cross_sections(out), load_cross_sections(histograms), strict=True):
         np.testing.assert_allclose(a.width["generated"], b.width["generated"], rtol=1e-6, err_msg=f"{a.layer} {a.axis}")
@@ -158,21 +171,45 @@ def test_metrics_are_small_for_a_half_and_large_for_a_distortion(files, histogra
     out = tmp_path / "metrics.json"
     samples = {"generated": files["half"], "scaled": files["scaled"]}
     metrics = [{"metric": "separation_power"}, {"metric": "energy_response"}, {"metric": "kl_average", "layers": False}]
-    evaluate_metrics(files["reference"], samples, histograms, "calogan", 0.01, metrics, 3, out)
+    evaluate_metrics(
+        files["reference"],
+        samples,
+        Readout.of("calogan", 0.01),
+        metrics=metrics,
+        histograms=histograms,
+        seed=3,
+        out=out,
+    )
     scores = {(s.name, s.sample): s for s in load_scores(out)}
     half, scaled = (scores["separation_power/E_ratio", k] for k in samples)
     assert half.value < 3 * half.floor and scaled.value > 0.5 and half.n == 1500 and half.seed == 3
     assert scores["energy_response/mean_difference", "scaled"].value == pytest.approx(0.03, abs=0.002)
     assert abs(scores["kl_average/shower", "generated"].value) < 0.01
     again = tmp_path / "again.json"
-    evaluate_metrics(files["reference"], samples, histograms, "calogan", 0.01, metrics, 3, again)
+    evaluate_metrics(
+        files["reference"],
+        samples,
+        Readout.of("calogan", 0.01),
+        metrics=metrics,
+        histograms=histograms,
+        seed=3,
+        out=again,
+    )
     assert again.read_bytes() == out.read_bytes()
 
 
 def test_a_metric_that_is_not_defined_is_recorded_as_missing(files, histograms, tmp_path):
     out = tmp_path / "metrics.json"
     metrics = [{"metric": "separation_power", "observables": ["EC_r"]}, {"metric": "energy_response"}]
-    evaluate_metrics(files["reference"], {"generated": files["half"]}, histograms, GEOMETRY, None, metrics, 0, out)
+    evaluate_metrics(
+        files["reference"],
+        {"generated": files["half"]},
+        Readout.of(GEOMETRY),
+        metrics=metrics,
+        histograms=histograms,
+        seed=0,
+        out=out,
+    )
     missing, mean, _ = load_scores(out)
     assert missing.value is None and "EC_r" in missing.missing and mean.value is not None
 
@@ -188,15 +225,19 @@ def cylindrical(tmp_path_factory):
         incident = showers.sum(axis=1, keepdims=True) * rng.uniform(0.8, 1.2, (n, 1))
         write_showers(paths[name], Showers(incident, showers.astype(np.float32)), geometry)
     out = folder / "histograms.npz"
-    evaluate_observables(paths["reference"], {"generated": paths["generated"]}, geometry, None, CONFIG, out)
+    evaluate_observables(
+        paths["reference"], {"generated": paths["generated"]}, Readout.of(geometry), config=CONFIG, out=out
+    )
     return paths, geometry, out
 
 
 def test_streamed_samples_hold_what_a_computation_in_memory_gives(cylindrical, monkeypatch):
     paths, geometry, histograms = cylindrical
     monkeypatch.setattr(inputs, "iter_showers", lambda *a, chunk_rows=None, **k: iter_showers(*a, chunk_rows=101, **k))
-    base = load_sample("reference", paths["reference"], histograms, geometry, 1.0)
-    sample = load_sample("generated", paths["generated"], histograms, geometry, 1.0, base)
+    base = load_sample("reference", paths["reference"], Readout.of(geometry, 1.0), histograms=histograms)
+    sample = load_sample(
+        "generated", paths["generated"], Readout.of(geometry, 1.0), histograms=histograms, reference=base
+    )
     maxima = None
     for found, path in ((base, paths["reference"]), (sample, paths["generated"])):
         showers = read_showers(path)
@@ -219,14 +260,28 @@ def test_challenge_metrics_from_files_to_scores(cylindrical, files, histograms, 
     names = ["fpd", "kpd", "prdc", "challenge_separation"]
     metrics = [{"metric": name} for name in names]
     samples = {"generated": paths["generated"]}
-    evaluate_metrics(paths["reference"], samples, out, geometry, None, metrics, 0, tmp_path / "metrics.json")
+    evaluate_metrics(
+        paths["reference"],
+        samples,
+        Readout.of(geometry),
+        metrics=metrics,
+        histograms=out,
+        seed=0,
+        out=tmp_path / "metrics.json",
+    )
     scores = {s.name: s for s in load_scores(tmp_path / "metrics.json")}
     assert {"fpd", "kpd", "prdc/coverage", "challenge_separation/mean_layers/EC_eta"} <= set(scores)
     for score in scores.values():
         assert score.n == 630 and (score.missing or (np.isfinite(score.value) and score.error is not None)), score
     cartesian = tmp_path / "cartesian.json"
     evaluate_metrics(
-        files["reference"], {"generated": files["half"]}, histograms, GEOMETRY, None, metrics, 0, cartesian
+        files["reference"],
+        {"generated": files["half"]},
+        Readout.of(GEOMETRY),
+        metrics=metrics,
+        histograms=histograms,
+        seed=0,
+        out=cartesian,
     )
     found = {s.name: s for s in load_scores(cartesian)}
     assert "cylindrical geometry" in found["challenge_separation"].missing
@@ -237,7 +292,16 @@ def test_classifier_writes_scores_and_curves(files, tmp_path):
     scores, curves = tmp_path / "low.json", tmp_path / "low.npz"
     for features in ("low", "low_raw", "low_normed", "high"):
         config = CLASSIFIER.model_copy(update={"features": features, "max_per_class": 400})
-        evaluate_classifier(files["reference"], files["half"], "calogan", 0.01, config, 5, "generated", scores, curves)
+        evaluate_classifier(
+            files["reference"],
+            files["half"],
+            Readout.of("calogan", 0.01),
+            config=config,
+            seed=5,
+            scores=scores,
+            curves=curves,
+            sample="generated",
+        )
         auc, accuracy, jsd = load_scores(scores)
         assert [s.name for s in (auc, accuracy, jsd)] == [f"classifier/low/{k}" for k in ("auc", "accuracy", "jsd")]
         assert abs(auc.value - 0.5) < 5 * auc.extra["statistical_error"] and auc.floor == 0.5 and auc.n == 400
@@ -251,7 +315,16 @@ def test_classifier_on_too_few_showers_says_so(files, tmp_path):
     showers = read_showers(files["half"], slice(0, 7))
     write_showers(few, showers, GEOMETRY)
     scores, curves = tmp_path / "low.json", tmp_path / "low.npz"
-    evaluate_classifier(files["reference"], few, "calogan", 0.01, CLASSIFIER, 5, "generated", scores, curves)
+    evaluate_classifier(
+        files["reference"],
+        few,
+        Readout.of("calogan", 0.01),
+        config=CLASSIFIER,
+        seed=5,
+        scores=scores,
+        curves=curves,
+        sample="generated",
+    )
     assert all(s.value is None and "found 7" in s.missing for s in load_scores(scores))
     assert np.load(curves)["tpr"].shape[0] == 0
 
@@ -259,13 +332,17 @@ def test_classifier_on_too_few_showers_says_so(files, tmp_path):
 def test_samples_that_do_not_fit_are_one_clear_error(files, tmp_path):
     out = tmp_path / "out.npz"
     with pytest.raises(DataError, match=r"reference sample .*504 voxels.*'electron_gun_32'"):
-        evaluate_observables(files["reference"], {"a": files["half"]}, "electron_gun_32", None, CONFIG, out)
+        evaluate_observables(
+            files["reference"], {"a": files["half"]}, Readout.of("electron_gun_32"), config=CONFIG, out=out
+        )
     other = tmp_path / "other.hdf5"
     write_showers(other, Showers(np.full((30, 1), 800.0), np.ones((30, 1024))), "electron_gun_32")
     with pytest.raises(DataError, match="generated sample .*1024 voxels"):
-        evaluate_observables(files["reference"], {"generated": other}, "calogan", None, CONFIG, out)
+        evaluate_observables(files["reference"], {"generated": other}, Readout.of("calogan"), config=CONFIG, out=out)
     with pytest.raises(ConfigError, match="reference"):
-        evaluate_observables(files["reference"], {"reference": files["half"]}, "calogan", None, CONFIG, out)
+        evaluate_observables(
+            files["reference"], {"reference": files["half"]}, Readout.of("calogan"), config=CONFIG, out=out
+        )
     bad = tmp_path / "bad.hdf5"
     bad.write_bytes(files["half"].read_bytes())
     import h5py
@@ -273,7 +350,7 @@ def test_samples_that_do_not_fit_are_one_clear_error(files, tmp_path):
     with h5py.File(bad, "r+") as file:
         file["showers"][3, 5] = np.nan
     with pytest.raises(DataError, match=r"bad\.hdf5.*row 3"):
-        evaluate_observables(files["reference"], {"generated": bad}, "calogan", None, CONFIG, out)
+        evaluate_observables(files["reference"], {"generated": bad}, Readout.of("calogan"), config=CONFIG, out=out)
     assert not out.exists()
 
 
@@ -285,21 +362,23 @@ def test_timing_names_device_threads_and_spread(tmp_path):
         return np.zeros((len(energies), 3))
 
     config = TimingConfig(batch_sizes=[1, 7], repeats=3, device="cpu")
-    measure_timing(sampler, np.array([1e3, 2e3]), config, tmp_path / "timing.json", geant4_ms=10.0)
+    measure_timing(sampler, np.array([1e3, 2e3]), config=config, out=tmp_path / "timing.json", geant4_ms=10.0)
     record = json.loads((tmp_path / "timing.json").read_text())
     assert calls == [(1, 1)] * 4 + [(7, 1)] * 4 and record["device"] and record["threads"] >= 1
     assert record["geant4_ms"] == 10 and record["peak_memory_MiB"] > 10
     for entry in record["results"]:
         assert 0 < entry["low_ms"] <= entry["median_ms"] <= entry["high_ms"] and entry["n_repeats"] == 3
     with pytest.raises(DataError, match="asked for 1"):
-        measure_timing(lambda e: np.zeros((2, 3)), np.array([1e3]), config, tmp_path / "timing.json")
+        measure_timing(lambda e: np.zeros((2, 3)), np.array([1e3]), config=config, out=tmp_path / "timing.json")
 
 
 def test_slow_samplers_are_not_repeated(tmp_path):
     import time
 
     config = TimingConfig(batch_sizes=[1], repeats=5, max_seconds=0.01, device="cpu")
-    record = measure_timing(lambda e: time.sleep(0.02) or e, np.array([1e3]), config, tmp_path / "timing.json")
+    record = measure_timing(
+        lambda e: time.sleep(0.02) or e, np.array([1e3]), config=config, out=tmp_path / "timing.json"
+    )
     assert record["results"][0]["n_repeats"] == 1 and not record["results"][0]["warmed_up"]
 
 
@@ -308,12 +387,11 @@ def test_table_of_scores(files, histograms, tmp_path):
     evaluate_metrics(
         files["reference"],
         {"generated": files["half"]},
-        histograms,
-        GEOMETRY,
-        0.01,
-        [{"metric": "energy_response"}],
-        0,
-        out,
+        Readout.of(GEOMETRY, 0.01),
+        metrics=[{"metric": "energy_response"}],
+        histograms=histograms,
+        seed=0,
+        out=out,
     )
     write_table(tmp_path / "scores.csv", score_rows(load_scores(out), dataset="calogan", model="inn"))
     with (tmp_path / "scores.csv").open() as file:

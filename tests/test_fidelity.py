@@ -12,7 +12,8 @@ import torch
 from calopipe.config import HistogramConfig, validate
 from calopipe.errors import ConfigError, DataError, MetricUnavailable, NumericsError
 from calopipe.evaluation import evaluate_metrics, evaluate_observables
-from calopipe.evaluation.metrics import load_sample
+from calopipe.evaluation.inputs import Readout
+from calopipe.evaluation.samples import load_sample
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, read_showers, write_showers
 from calopipe.metrics.base import BinnedCounts, Sample
@@ -117,7 +118,11 @@ def files(sample: Path, tmp_path_factory) -> dict[str, Path]:
         write_showers(folder / f"{name}.hdf5", showers, "calogan")
     others = {name: folder / f"{name}.hdf5" for name in ("second", "a", "b")}
     evaluate_observables(
-        folder / "reference.hdf5", others, "calogan", 0.01, HistogramConfig(bins=20), folder / "histograms.npz"
+        folder / "reference.hdf5",
+        others,
+        Readout.of("calogan", 0.01),
+        config=HistogramConfig(bins=20),
+        out=folder / "histograms.npz",
     )
     return {**others, "reference": folder / "reference.hdf5", "histograms": folder / "histograms.npz"}
 
@@ -125,7 +130,7 @@ def files(sample: Path, tmp_path_factory) -> dict[str, Path]:
 def test_bins_of_the_showers_add_up_to_the_histograms(files):
     geometry = load_geometry("calogan")
     for name in ("reference", "a"):
-        loaded = load_sample(name, files[name], files["histograms"], geometry, 0.01)
+        loaded = load_sample(name, files[name], Readout.of(geometry, 0.01), histograms=files["histograms"])
         assert {"E_ratio", "E_layer/0", "activity/2"} <= set(loaded.shower_bins)
         for key, index in loaded.shower_bins.items():
             counts = np.bincount(index[index >= 0], minlength=len(loaded.histograms[key].counts))
@@ -138,7 +143,13 @@ def test_bins_of_the_showers_add_up_to_the_histograms(files):
 def test_fidelity_of_real_showers(files, tmp_path):
     samples = {name: files[name] for name in ("second", "a", "b")}
     evaluate_metrics(
-        files["reference"], samples, files["histograms"], "calogan", 0.01, [{"metric": "fidelity"}], 0, tmp_path / "m"
+        files["reference"],
+        samples,
+        Readout.of("calogan", 0.01),
+        metrics=[{"metric": "fidelity"}],
+        histograms=files["histograms"],
+        seed=0,
+        out=tmp_path / "m",
     )
     scores = {s["sample"]: s for s in json.loads((tmp_path / "m").read_text()) if s["name"] == "fidelity"}
     second = scores["second"]

@@ -20,6 +20,7 @@ from calopipe.evaluation.health import (
     check_health,
     check_pair_of_samples,
 )
+from calopipe.evaluation.inputs import Readout
 from calopipe.geometry import load_geometry
 from calopipe.io import iter_showers, repeated
 from calopipe.io.conditions import TrainedRange
@@ -52,7 +53,7 @@ def pair(tmp_path):
 
 
 def texts(path, generated, training=()):
-    found = check_health(path, {"generated": generated}, CALOGAN, 0.01, training)
+    found = check_health(path, {"generated": generated}, Readout.of(CALOGAN, 0.01), training=training)
     return {check: "; ".join(f.text for f in found if f.check == check) for check in {f.check for f in found}}
 
 
@@ -142,7 +143,7 @@ def test_test_showers_among_the_training_showers(tmp_path, pair):
 
 def test_the_file_of_a_health_check(tmp_path, pair):
     out = tmp_path / "health.json"
-    found = check_health(pair["ref"], {"generated": pair["ref"]}, CALOGAN, 0.01, out=out)
+    found = check_health(pair["ref"], {"generated": pair["ref"]}, Readout.of(CALOGAN, 0.01), out=out)
     assert load_findings(out) == found and warnings_of(out) == [f.text for f in found] and len(found) == 1
     assert json.loads(out.read_text())["samples"]["reference"]["n"] == 400
     out.write_text('{"findings": 5}')
@@ -175,7 +176,7 @@ def test_real_showers_have_no_findings(shared, name, geometry, threshold):
 
 
 def test_the_bundled_sample_has_no_findings(sample):
-    assert check_file(census("", sample, CALOGAN, 0.01)) == [] and "warning" not in summarise(sample)
+    assert check_file(census("", sample, Readout.of(CALOGAN, 0.01))) == [] and "warning" not in summarise(sample)
 
 
 # ---- where it is said ----------------------------------------------------------------------------------------------------
@@ -232,4 +233,4 @@ def test_a_reference_that_is_listed_twice_is_warned_about(tmp_path, pair, caplog
 
 
 def test_the_threshold_is_the_geometrys_where_none_is_given(pair):
-    assert check_health(pair["ref"], {"generated": pair["gen"]}, "calogan", None) == []
+    assert check_health(pair["ref"], {"generated": pair["gen"]}, Readout.of("calogan")) == []

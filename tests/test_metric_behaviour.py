@@ -16,7 +16,8 @@ from calopipe.config.evaluation import ClassifierConfig, HistogramConfig
 from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.evaluation import evaluate_observables
-from calopipe.evaluation.metrics import load_sample
+from calopipe.evaluation.inputs import Readout
+from calopipe.evaluation.samples import load_sample
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, read_showers, write_showers
 from calopipe.metrics.classifier import classifier_test
@@ -154,9 +155,14 @@ class Bench:
         histograms, config = folder / "histograms.npz", HistogramConfig(energy_ratio_range=(0.5, 1.5), brightest=0)
         threshold = self.geometry.threshold_MeV
         others = {k: v for k, v in paths.items() if k != "reference"}
-        evaluate_observables(paths["reference"], others, self.geometry, threshold, config, histograms)
-        base = load_sample("reference", paths["reference"], histograms, self.geometry, threshold)
-        self.samples = {k: load_sample(k, v, histograms, self.geometry, threshold, base) for k, v in others.items()}
+        evaluate_observables(
+            paths["reference"], others, Readout.of(self.geometry, threshold), config=config, out=histograms
+        )
+        base = load_sample("reference", paths["reference"], Readout.of(self.geometry, threshold), histograms=histograms)
+        self.samples = {
+            k: load_sample(k, v, Readout.of(self.geometry, threshold), histograms=histograms, reference=base)
+            for k, v in others.items()
+        }
         self.samples["reference"] = base
         self.judged: dict[tuple[str, str], dict[str, Score]] = {}
 

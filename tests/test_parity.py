@@ -11,7 +11,8 @@ import pytest
 from scipy.optimize import lsq_linear
 
 from calopipe.errors import MetricUnavailable
-from calopipe.evaluation.metrics import load_sample
+from calopipe.evaluation.inputs import Readout
+from calopipe.evaluation.samples import load_sample
 from calopipe.geometry import load_geometry
 from calopipe.metrics.base import BinnedCounts, Sample
 from calopipe.metrics.challenge_separation import ChallengeSeparationConfig, challenge_separation
@@ -170,8 +171,8 @@ def test_separation_powers_follow_the_script_in_the_type_of_the_file(shared, tmp
             samples.append((showers.astype(dtype[-2:]), incident.astype(dtype[-2:])))
             with h5py.File(path, "w") as out:
                 out["showers"], out["incident_energies"] = showers, incident
-    base = load_sample("reference", paths[0], tmp_path, geometry, threshold)
-    sample = load_sample("generated", paths[1], tmp_path, geometry, threshold, base)
+    base = load_sample("reference", paths[0], Readout.of(geometry, threshold), histograms=tmp_path)
+    sample = load_sample("generated", paths[1], Readout.of(geometry, threshold), histograms=tmp_path, reference=base)
     found = {
         name: separation_power(h.counts, sample.challenge_histograms[name].counts)
         for name, h in base.challenge_histograms.items()
@@ -260,7 +261,9 @@ def test_widths_of_one_ring_are_zero_and_move_no_distance(least, tmp_path, monke
     rng, energies = np.random.default_rng(0), np.full(600, 1e3)
     (_, a), (_, b) = one_ring(rng, 600, None), one_ring(rng, 600, least)
     assert (a["width_r"][:, 1] == 0).all() and (b["width_r"][:, 1] == 0).all() and (a["width_r"][:, 0] > 0).any()
-    value, _ = frechet_physics_distance(features_high(a, energies), features_high(b, energies), 200, 600)
+    value, _ = frechet_physics_distance(
+        features_high(a, energies), features_high(b, energies), min_samples=200, max_samples=600
+    )
     assert value < 0.2
 
 
@@ -279,22 +282,26 @@ def test_widths_of_one_hit_are_zero_and_tiny_energies_have_true_widths():
 
 def test_physics_distances_reach_known_values():
     value, error = frechet_physics_distance(
-        gaussian(40_000), gaussian(40_000, 1, shift=0.5), 5_000, 40_000, normalise=False
+        gaussian(40_000), gaussian(40_000, 1, shift=0.5), min_samples=5_000, max_samples=40_000, normalise=False
     )
     assert value == pytest.approx(1.0, abs=0.05) and 0 < error < 0.02
     one, two = np.full((50, 1), 1.0), np.full((50, 1), 2.0)
+    few = {"num_batches": 3, "batch_size": 40}
     # kernels of constants: k(1, 1) = 2^4, k(2, 2) = 5^4, k(1, 2) = 3^4
-    assert kernel_physics_distance(one, two, 3, 40, normalise=False) == pytest.approx((16 + 625 - 2 * 81, 0))
-    assert kernel_physics_distance(one, two, 3, 40)[0] == pytest.approx(16 + 625 - 2 * 81)  # already in units of 1
+    assert kernel_physics_distance(one, two, **few, normalise=False) == pytest.approx((16 + 625 - 2 * 81, 0))
+    assert kernel_physics_distance(one, two, **few)[0] == pytest.approx(16 + 625 - 2 * 81)  # already in units of 1
 
 
 def test_physics_distances_ignore_the_scale_of_features_and_are_deterministic():
     a, b = gaussian(400), gaussian(400, 1, shift=0.1)
-    for distance, settings in ((frechet_physics_distance, (100, 400)), (kernel_physics_distance, (5, 200))):
-        first = distance(a, b, *settings)
-        assert first == distance(a, b, *settings)
-        assert distance(a * [1, 10, 1e3, 1e-3], b * [1, 10, 1e3, 1e-3], *settings) == pytest.approx(first, rel=1e-6)
-        assert distance(a, b, *settings, seed=1) != first
+    for distance, settings in (
+        (frechet_physics_distance, {"min_samples": 100, "max_samples": 400}),
+        (kernel_physics_distance, {"num_batches": 5, "batch_size": 200}),
+    ):
+        first = distance(a, b, **settings)
+        assert first == distance(a, b, **settings)
+        assert distance(a * [1, 10, 1e3, 1e-3], b * [1, 10, 1e3, 1e-3], **settings) == pytest.approx(first, rel=1e-6)
+        assert distance(a, b, **settings, seed=1) != first
 
 
 @pytest.mark.parametrize(("metric", "config"), [(fpd, FpdConfig()), (kpd, KpdConfig())])

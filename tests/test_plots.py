@@ -41,6 +41,7 @@ from calopipe.plots.style import (
 from calopipe.plots.timing import timing_figure
 from calopipe.plots.training import epochs, losses_figure, read_losses
 from calopipe.records.histograms import Histogram
+from calopipe.records.slices import Slice
 
 PROVENANCE = {
     "run": "calogan/inn/0",
@@ -116,8 +117,8 @@ def test_colours_follow_the_order_of_models_and_never_repeat_a_look() -> None:
 def test_labels() -> None:
     assert unit_of("$E_{tot}$ [MeV]") == "MeV"
     assert unit_of("activity") is None
-    assert slice_label((1000.0, 5000.0)) == "1\N{EN DASH}5 GeV"
-    assert slice_label((256.0, 256.0)) == "256 MeV"
+    assert slice_label(Slice.of_energies(1000.0, 5000.0)) == "1\N{EN DASH}5 GeV"
+    assert slice_label(Slice.of_energies(256.0, 256.0)) == "256 MeV"
     assert slice_label(None) == ""
 
 

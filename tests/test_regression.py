@@ -14,6 +14,7 @@ from calopipe.config import RegressionConfig, RegressorStage, validate
 from calopipe.config.parts import MODELS
 from calopipe.errors import CheckpointError, GeometryError, MetricUnavailable
 from calopipe.evaluation import evaluate_regression
+from calopipe.evaluation.inputs import Readout
 from calopipe.evaluation.regression import load_regressor, untrained
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, write_showers
@@ -188,10 +189,12 @@ def test_training_is_repeatable(trained, tmp_path):
 
 def evaluate(trained, out: Path, samples: list[str], **settings) -> dict[tuple[str, str], dict]:
     config = validate(RegressionConfig, {"bins": 4, "bootstrap": 20, "untrained": 2, "device": "cpu", **settings}, "c")
-    evaluate_regression(
-        trained["test"], {name: trained[name] for name in samples}, trained["model"], trained["geometry"], None, config,
-        0, "net", out / "r.json", out / "r.npz",
-    )  # fmt: skip
+    compared = (trained["test"], {name: trained[name] for name in samples}, Readout.of(trained["geometry"]))
+    about, written = (
+        {"checkpoint": trained["model"], "name": "net"},
+        {"scores": out / "r.json", "curves": out / "r.npz"},
+    )
+    evaluate_regression(*compared, config=config, seed=0, **about, **written)
     return {(s["sample"], s["name"]): s for s in json.loads((out / "r.json").read_text())}
 
 

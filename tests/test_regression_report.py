@@ -11,6 +11,7 @@ import pytest
 from calopipe.config import EpochsConfig, HistogramConfig, RegressionConfig
 from calopipe.errors import DataError
 from calopipe.evaluation.epochs import best_epoch, score_epochs
+from calopipe.evaluation.inputs import Readout
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, write_showers
 from calopipe.plots.epochs import EpochScores, epochs_figure
@@ -62,14 +63,15 @@ def test_best_epoch_and_those_as_good():
 
 
 def test_no_kept_epochs_is_an_error(tmp_path: Path):
-    settings = EpochsConfig(), HistogramConfig(), RegressionConfig()
+    settings = {"config": EpochsConfig(), "histograms": HistogramConfig(), "regression": RegressionConfig()}
+    settings |= {"regressors": {}, "seed": 0, "out": tmp_path / "s.json"}
     with pytest.raises(DataError, match="no kept epochs"):
-        score_epochs(tmp_path, None, tmp_path, {}, "calogan", None, *settings, 0, tmp_path / "s.json")
+        score_epochs(tmp_path, None, tmp_path, Readout.of("calogan"), **settings)
     (tmp_path / "epoch-00002.pt").touch()
     empty = tmp_path / "val.hdf5"
     write_showers(empty, Showers(np.zeros((0, 1), "f4"), np.zeros((0, 504), "f4")), load_geometry("calogan"))
     with pytest.raises(DataError, match="no validation showers"):
-        score_epochs(tmp_path, None, empty, {}, "calogan", None, *settings, 0, tmp_path / "s.json")
+        score_epochs(tmp_path, None, empty, Readout.of("calogan"), **settings)
 
 
 def test_figures_show_every_known_point():

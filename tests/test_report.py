@@ -20,6 +20,7 @@ from calopipe.plots.style import read_provenance
 from calopipe.records.files import write_json, write_npz
 from calopipe.records.histograms import Examples, Histogram, save_histograms
 from calopipe.records.scores import Score, save_scores
+from calopipe.records.slices import Slice
 from calopipe.report import RunArtifacts, StudySummary, build_report, figures
 from calopipe.report.classifiers import verdict_tasks
 from calopipe.report.data import load_study_data
@@ -353,8 +354,8 @@ def test_a_section_is_one_line(
 def test_single_energies_share_a_page_and_slices_have_their_own(tmp_path: Path) -> None:
     run = _run(tmp_path, "ds1", "inn", 0, latent=False)
     counts, totals = {k: np.ones(2) for k in ("reference", "generated")}, {"reference": 2, "generated": 2}
-    slices = [None, (256.0, 256.0), (512.0, 512.0), (1e3, 2e3)]
-    found = [Histogram("E_ratio", "energies", "x", np.arange(3.0), counts, totals, energy_slice=s) for s in slices]
+    slices = [None, *map(Slice.of_energies, (256.0, 512.0, 1e3), (256.0, 512.0, 2e3))]
+    found = [Histogram("E_ratio", "energies", "x", np.arange(3.0), counts, totals, part=s) for s in slices]
     save_histograms(Path(run.histograms or ""), found)
     tasks = [t for t in dataset_tasks(load_study_data(StudySummary("x", (run,)))[0]) if t.section == "energies"]
     assert [t.wide for t in tasks] == [False, True, False], "a page of one panel is a single figure"
@@ -551,7 +552,7 @@ def test_datasets_of_the_challenge_are_placed_among_its_submissions(tmp_path: Pa
     assert "\N{DAGGER}" in table.note and "other" not in cells["AUC low"][2]
     qualities = ("classifier_low", "fpd", "challenge_separation_voxels")
     assert [task.name for task in standing_tasks(data)] == [f"photons_quality_speed_{q}" for q in qualities]
-    contenders = next(iter(standing_tasks(data))).args[0]
+    contenders = next(iter(standing_tasks(data))).kwargs["contenders"]
     assert [(c.name, c.other_data) for c in contenders if c.own] == [("inn", True), ("other", True)]
 
 

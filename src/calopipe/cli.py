@@ -247,7 +247,7 @@ def _show(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     """Compare a file of generated showers with a reference file as the CaloChallenge's script does, with errors."""
     from calopipe.config.evaluation import ClassifierConfig
-    from calopipe.evaluation.challenge import CLASSIFIERS, Setup, classifier_of
+    from calopipe.evaluation.challenge_setup import CLASSIFIERS, Setup, classifier_of
     from calopipe.submission import evaluate, printed_scores, printed_summary
 
     generated = [Path(path) for path in (*options.generated, *options.input_file)]

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 from calopipe import provenance
 from calopipe.config.evaluation import ClassifierConfig
 from calopipe.errors import DataError, printable
-from calopipe.evaluation.challenge import Findings, Setup, Summary, evaluate_modes, summarise
+from calopipe.evaluation.challenge import Findings, Summary, evaluate_modes, summarise
 from calopipe.evaluation.challenge_inputs import check_pair, energy_slices
+from calopipe.evaluation.challenge_setup import Setup
 from calopipe.evaluation.health import check_file, check_pair_of_samples, trained_range
 from calopipe.evaluation.outside import outside_warnings
 from calopipe.io import file_hash, file_info, joined_showers, repeated
@@ -72,9 +74,9 @@ def evaluate(
     _check_folder(out)
     if twice := repeated(generated):
         raise DataError(twice)
-    name = printable(name or generated[0].stem)
+    request = _Request(setup, tuple(modes), printable(name or generated[0].stem), seed)
     with _as_one(reference, "reference") as one, _as_one(generated, "generated") as other:
-        pair = check_pair(one, other, setup.geometry)
+        pair = check_pair(one, other, setup.readout.geometry)
         slices = list(energy_slices(pair.energies))
         summaries = tuple(summarise(p, what, setup, slices) for p, what in ((one, "reference"), (other, "generated")))
         inputs = [tuple(_describe(p) for p in paths) for paths in (reference, generated)]
@@ -83,17 +85,29 @@ def evaluate(
         for line in warnings:
             log.warning("warning: %s", line)
         with filling(out, SCORES, [*reference, *generated]) as folder:
-            found = evaluate_modes(one, other, setup, modes, summaries, seed, adjust, settings)
-            written = _draw(found, setup, modes, name, folder, dpi, [*reference, *generated])
+            chosen = {"modes": modes, "seed": seed, "adjust": adjust, "settings": settings}
+            found = evaluate_modes(one, other, setup, summaries=summaries, **chosen)
+            written = _draw(found, request, folder, dpi, [*reference, *generated])
             unseen = outside_warnings(found.scores)
             for line in unseen:
                 log.warning("warning: %s", line)
-            judgement = _judgement(found, setup, modes, seed, name, inputs, (*warnings, *unseen), [*written, TABLE])
-            labels = {"dataset": setup.dataset or setup.geometry.name, "generator": name}
+            files, remarks = (*written, TABLE), (*warnings, *unseen)
+            judgement = _judgement(found, request, inputs, warnings=remarks, files=files)
+            labels = {"dataset": setup.dataset or setup.readout.geometry.name, "generator": request.name}
             write_table(folder / TABLE, score_rows(judgement.scores, **labels))
             save_judgement(folder / SCORES, judgement)
             _remove_earlier(out)
     return judgement
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What was asked for: what is compared in what, how, under which name."""
+
+    setup: Setup
+    modes: tuple[str, ...]
+    name: str
+    seed: int
 
 
 def _check_folder(out: Path) -> None:
@@ -131,23 +145,22 @@ def _warnings(summaries: Sequence[Summary], inputs: Sequence[tuple[InputFile, ..
 
 def _judgement(
     found: Findings,
-    setup: Setup,
-    modes: Sequence[str],
-    seed: int,
-    name: str,
+    request: _Request,
     inputs: Sequence[tuple[InputFile, ...]],
+    *,
     warnings: tuple[str, ...],
-    files: Sequence[str],
+    files: tuple[str, ...],
 ) -> Judgement:
+    setup, readout = request.setup, request.setup.readout
     official = setup.dataset is not None and is_official_reference(SETS[setup.dataset], [f.md5 for f in inputs[0]])
     return Judgement(
         dataset=setup.dataset,
-        geometry=setup.geometry.name,
-        geometry_hash=setup.geometry.hash,
-        threshold_MeV=setup.threshold_MeV,
-        modes=tuple(modes),
-        seed=seed,
-        name=name,
+        geometry=readout.geometry.name,
+        geometry_hash=readout.geometry.hash,
+        threshold_MeV=readout.threshold_MeV,
+        modes=request.modes,
+        seed=request.seed,
+        name=request.name,
         reference=inputs[0],
         generated=inputs[1],
         official=official,
@@ -156,7 +169,7 @@ def _judgement(
         warnings=warnings,
         versions=provenance.versions(),
         hardware=provenance.hardware(),
-        files=tuple(files),
+        files=files,
     )
 
 
@@ -188,43 +201,36 @@ def _is_ours(out: Path, file: str) -> bool:
         return False
 
 
-def _draw(
-    found: Findings,
-    setup: Setup,
-    modes: Sequence[str],
-    name: str,
-    folder: Path,
-    dpi: int,
-    inputs: Sequence[Path],
-) -> list[str]:
+def _draw(found: Findings, request: _Request, folder: Path, dpi: int, inputs: Sequence[Path]) -> list[str]:
     """Save all figures; returns the names of the files."""
     from calopipe.plots.style import save_figure
 
-    settings = {"geometry": setup.geometry.to_dict(), "threshold_MeV": setup.threshold_MeV, "modes": list(modes)}
-    record = provenance.collect(f"{TITLE} {name}", settings, inputs)
+    readout = request.setup.readout
+    settings = {"geometry": readout.geometry.to_dict(), "threshold_MeV": readout.threshold_MeV}
+    record = provenance.collect(f"{TITLE} {request.name}", {**settings, "modes": list(request.modes)}, inputs)
     written = []
-    for file, figure in _figures(found, setup, modes, name):
+    for file, figure in _figures(found, request):
         written += [p.name for p in save_figure(figure, folder / f"{file}.png", record, dpi=dpi, pdf=False)]
     return written
 
 
-def _figures(found: Findings, setup: Setup, modes: Sequence[str], name: str) -> Iterator:
+def _figures(found: Findings, request: _Request) -> Iterator:
     from calopipe.plots import challenge as plots
     from calopipe.plots.scores import Dot
     from calopipe.plots.style import model_styles
 
-    style = model_styles([name])[name]
+    style, geometry = model_styles([request.name])[request.name], request.setup.readout.geometry
     known = {s.name: s for s in found.scores if s.value is not None}
     separations = {
         k.split("/", 1)[1]: s for k, s in known.items() if k.startswith(("challenge_separation/", "separation_power/"))
     }
-    yield from plots.average_figures(setup.geometry, found.averages, style)
+    yield from plots.average_figures(geometry, found.averages, style)
     texts = {k: f"S = {format_measurement(s.value or 0.0, s.error)}" for k, s in separations.items()}
     yield from plots.histogram_figures(found.histograms, texts, style)
-    if "hist" in modes:
+    if "hist" in request.modes:
         dots = {k: Dot(s.value or 0.0, s.error) for k, s in separations.items()}
         floors = {k: s.floor for k, s in separations.items() if s.floor is not None}
-        yield from plots.separation_figures(dots, floors, setup.geometry.n_layers, style)
+        yield from plots.separation_figures(dots, floors, geometry.n_layers, style)
     aucs = {n: known.get(f"classifier/{n}/auc") for n in found.curves}
     auc_texts = {n: format_measurement(s.value or 0.0, s.error) if s else "" for n, s in aucs.items()}
     yield from plots.classifier_figures(found.curves, auc_texts, model_styles(found.curves), style)

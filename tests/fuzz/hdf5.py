@@ -200,8 +200,9 @@ def _digest(*arrays: Any) -> list[Any]:
 def uses(path: Path) -> dict[str, Callable[[], Any]]:
     """What a file is used for: name -> function that returns what was read, as plain data: [shape, digest, attributes]."""
     from calopipe.cli import incident_energies
-    from calopipe.evaluation.challenge import Setup, summarise
+    from calopipe.evaluation.challenge import summarise
     from calopipe.evaluation.challenge_inputs import check_pair
+    from calopipe.evaluation.challenge_setup import Setup
     from calopipe.geometry import load_geometry
     from calopipe.io import file_info, iter_showers, joined_showers, read_showers
     from calopipe.io.prepare import prepare
@@ -232,7 +233,7 @@ def uses(path: Path) -> dict[str, Callable[[], Any]]:
     def evaluate() -> Any:
         setup = Setup.of(None, load_geometry("calogan"), 0.01)
         with joined_showers([path, path], out / "joined.hdf5") as two:
-            energies = check_pair(two, path, setup.geometry).energies
+            energies = check_pair(two, path, setup.readout.geometry).energies
         found = summarise(path, "fuzz", setup, [])
         return _digest(energies, *(found.mean[k] for k in found.mean))
 

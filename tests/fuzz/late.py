@@ -149,7 +149,9 @@ def _judge(
     from calopipe.sampling import generate
     from calopipe.training import train_regressor
 
-    out, where = folder / "generated.hdf5", [plan.where(run.dataset)[k] for k in ("geometry", "threshold_MeV")]
+    out = folder / "generated.hdf5"
+    readout = judge.Readout.of(*(plan.where(run.dataset)[k] for k in ("geometry", "threshold_MeV")))
+    compared = (data["test"], {"generated": out}, readout)
     generation = {**plan.settings("generate", **keys), "epoch": "final"}
     generate(
         *networks, data["test"], out, Generation(**{**generation, "factor": min(2, generation["factor"])}), run.seed
@@ -159,25 +161,26 @@ def _judge(
     for name, config in list(settings.tests.items())[:2]:
         plain = config.model_dump(mode="json")
         quick = ClassifierConfig(**{**plain, **_narrow(plain), **few})
-        judge.evaluate_classifier(data["test"], out, *where, quick, settings.seed, "generated",
-                                  folder / f"{name}.json", folder / f"{name}.npz")  # fmt: skip
+        written = {"scores": folder / f"{name}.json", "curves": folder / f"{name}.npz"}
+        judge.evaluate_classifier(data["test"], out, readout, config=quick, seed=settings.seed, **written)
     table = folder / "histograms.npz"
     histograms = HistogramConfig(**plan.settings("observables", **keys)["histograms"])
-    judge.evaluate_observables(data["test"], {"generated": out}, *where, histograms, table)
-    metrics = plan.settings("metrics", **keys)
-    judge.evaluate_metrics(data["test"], {"generated": out}, table, *where, metrics["metrics"], metrics["seed"],
-                           folder / "metrics.json", latent=metrics["latent"])  # fmt: skip
+    judge.evaluate_observables(*compared, config=histograms, out=table)
+    metrics = {k: v for k, v in plan.settings("metrics", **keys).items() if k in ("metrics", "seed", "latent")}
+    judge.evaluate_metrics(*compared, histograms=table, out=folder / "metrics.json", **metrics)
     timing = TimingConfig(**{**plan.settings("timing", **keys)["timing"], "max_seconds": 1.0})
-    time_generation(*networks, data["test"], timing, folder / "timing.json", None)
+    time_generation(*networks, data["test"], config=timing, out=folder / "timing.json")
     for name in plan.regressors(run)[:1]:
         stage = plan.settings("train_regressor", dataset=run.dataset, regressor=name)["regressor"]
         job = _job(plan, keys, data, folder, "regressor", None)
         train_regressor(RegressorStage(**_small(stage)), job)
         config = RegressionConfig(**plan.settings("regression", regressor=name, **keys)["regression"])
-        judge.evaluate_regression(data["test"], {"generated": out}, job.checkpoint, *where, config, settings.seed, name,
-                                  folder / "regression.json", folder / "regression.npz")  # fmt: skip
+        about = {"checkpoint": job.checkpoint, "config": config, "seed": settings.seed, "name": name}
+        written = {"scores": folder / "regression.json", "curves": folder / "regression.npz"}
+        judge.evaluate_regression(*compared, **about, **written)
     if settings.calomplification is not None and settings.calomplification.truth is None:
         config = CalomplificationConfig(**settings.calomplification.model_dump(mode="json"))
         if not config.subjects:
-            judge.evaluate_calomplification(data["train"], data["test"], {"generated": [out]}, *where, config, settings.seed,
-                                            folder / "calomplification.json", folder / "calomplification.npz")  # fmt: skip
+            files = (data["train"], data["test"], {"generated": [out]})
+            written = {"scores": folder / "calomplification.json", "curves": folder / "calomplification.npz"}
+            judge.evaluate_calomplification(*files, readout, config=config, seed=settings.seed, **written)

@@ -6,20 +6,19 @@ from calopipe.scripting import stage
 
 with stage(snakemake):
     from calopipe.config import CalomplificationConfig
-    from calopipe.evaluation import evaluate_calomplification
+    from calopipe.evaluation import Readout, evaluate_calomplification
 
     settings = snakemake.params.settings
     config = CalomplificationConfig(**settings["calomplification"])
-    subjects = {"generated": [Path(path) for path in snakemake.input.generated]}
+    subjects = {"generated": snakemake.input.generated, **config.subjects}
     evaluate_calomplification(
         Path(snakemake.input.train),
         Path(snakemake.input.test),
-        {**subjects, **{name: [Path(path) for path in paths] for name, paths in config.subjects.items()}},
-        settings["geometry"],
-        settings["threshold_MeV"],
-        config,
-        settings["seed"],
-        Path(snakemake.output.scores),
-        Path(snakemake.output.curves),
-        settings["training_showers"],
+        {name: [Path(path) for path in paths] for name, paths in subjects.items()},
+        Readout.of(settings["geometry"], settings["threshold_MeV"]),
+        config=config,
+        seed=settings["seed"],
+        scores=Path(snakemake.output.scores),
+        curves=Path(snakemake.output.curves),
+        training_showers=settings["training_showers"],
     )

@@ -6,18 +6,17 @@ from calopipe.scripting import stage
 
 with stage(snakemake):
     from calopipe.config import ClassifierConfig
-    from calopipe.evaluation import evaluate_classifier
+    from calopipe.evaluation import Readout, evaluate_classifier
 
     settings, sample = snakemake.params.settings, Path(snakemake.input.sample)
     evaluate_classifier(
         Path(snakemake.input.reference),
         sample,
-        settings["geometry"],
-        settings["threshold_MeV"],
-        ClassifierConfig(**settings["classifier"]),
-        settings["seed"],
-        sample.stem,  # generated or reconstructed
-        Path(snakemake.output.scores),
-        Path(snakemake.output.curves),
+        Readout.of(settings["geometry"], settings["threshold_MeV"]),
+        config=ClassifierConfig(**settings["classifier"]),
+        seed=settings["seed"],
+        scores=Path(snakemake.output.scores),
+        curves=Path(snakemake.output.curves),
+        sample=sample.stem,  # generated or reconstructed
         power=Path(snakemake.input.power) if "power" in snakemake.input.keys() else None,
     )

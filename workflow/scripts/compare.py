@@ -6,16 +6,15 @@ from calopipe.scripting import stage
 
 with stage(snakemake):
     from calopipe.config import ClassifierConfig
-    from calopipe.evaluation import evaluate_multiclass
+    from calopipe.evaluation import Readout, evaluate_multiclass
 
     settings = snakemake.params.settings
     evaluate_multiclass(
         Path(snakemake.input.reference),
         dict(zip(settings["samples"], map(Path, snakemake.input.samples), strict=True)),
-        settings["geometry"],
-        settings["threshold_MeV"],
-        ClassifierConfig(**settings["classifier"]),
-        settings["seed"],
-        Path(snakemake.output.scores),
-        Path(snakemake.output.confusion),
+        Readout.of(settings["geometry"], settings["threshold_MeV"]),
+        config=ClassifierConfig(**settings["classifier"]),
+        seed=settings["seed"],
+        scores=Path(snakemake.output.scores),
+        confusion=Path(snakemake.output.confusion),
     )

@@ -6,7 +6,7 @@ from calopipe.scripting import stage
 
 with stage(snakemake):
     from calopipe.config import EpochsConfig, HistogramConfig, RegressionConfig
-    from calopipe.evaluation import score_epochs
+    from calopipe.evaluation import Readout, score_epochs
 
     settings = snakemake.params.settings
     autoencoder = snakemake.input.get("autoencoder")
@@ -15,12 +15,11 @@ with stage(snakemake):
         Path(snakemake.input.epochs),
         Path(autoencoder) if autoencoder else None,
         Path(snakemake.input.reference),
-        {k.removeprefix(prefix): Path(v) for k, v in snakemake.input.items() if k.startswith(prefix)},
-        settings["geometry"],
-        settings["threshold_MeV"],
-        EpochsConfig(**settings["epochs"]),
-        HistogramConfig(**settings["histograms"]),
-        RegressionConfig(**settings["regression"]),
-        settings["seed"],
-        Path(snakemake.output.scores),
+        Readout.of(settings["geometry"], settings["threshold_MeV"]),
+        config=EpochsConfig(**settings["epochs"]),
+        histograms=HistogramConfig(**settings["histograms"]),
+        regression=RegressionConfig(**settings["regression"]),
+        regressors={k.removeprefix(prefix): Path(v) for k, v in snakemake.input.items() if k.startswith(prefix)},
+        seed=settings["seed"],
+        out=Path(snakemake.output.scores),
     )

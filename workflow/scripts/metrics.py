@@ -5,17 +5,16 @@ from pathlib import Path
 from calopipe.scripting import stage
 
 with stage(snakemake):
-    from calopipe.evaluation import evaluate_metrics
+    from calopipe.evaluation import Readout, evaluate_metrics
 
     settings = snakemake.params.settings
     evaluate_metrics(
         Path(snakemake.input.reference),
         {name: Path(path) for name, path in snakemake.input.items() if name not in ("raw", "reference", "histograms")},
-        Path(snakemake.input.histograms),
-        settings["geometry"],
-        settings["threshold_MeV"],
-        settings["metrics"],
-        settings["seed"],
-        Path(snakemake.output.scores),
+        Readout.of(settings["geometry"], settings["threshold_MeV"]),
+        metrics=settings["metrics"],
+        histograms=Path(snakemake.input.histograms),
+        seed=settings["seed"],
+        out=Path(snakemake.output.scores),
         latent=settings["latent"],
     )

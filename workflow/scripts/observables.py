@@ -6,14 +6,13 @@ from calopipe.scripting import stage
 
 with stage(snakemake):
     from calopipe.config import HistogramConfig
-    from calopipe.evaluation import evaluate_observables
+    from calopipe.evaluation import Readout, evaluate_observables
 
     settings = snakemake.params.settings
     evaluate_observables(
         Path(snakemake.input.reference),
         {name: Path(path) for name, path in snakemake.input.items() if name not in ("raw", "reference")},
-        settings["geometry"],
-        settings["threshold_MeV"],
-        HistogramConfig(**settings["histograms"]),
-        Path(snakemake.output.histograms),
+        Readout.of(settings["geometry"], settings["threshold_MeV"]),
+        config=HistogramConfig(**settings["histograms"]),
+        out=Path(snakemake.output.histograms),
     )

@@ -6,17 +6,16 @@ from calopipe.scripting import stage
 
 with stage(snakemake):
     from calopipe.config import ClassifierConfig
-    from calopipe.evaluation import evaluate_power
+    from calopipe.evaluation import Readout, evaluate_power
 
     settings = snakemake.params.settings
     evaluate_power(
         Path(snakemake.input.reference),
         Path(snakemake.input.others),
-        settings["factor"],
-        settings["geometry"],
-        settings["threshold_MeV"],
-        ClassifierConfig(**settings["classifier"]),
-        settings["seed"],
-        snakemake.wildcards.classifier,
+        Readout.of(settings["geometry"], settings["threshold_MeV"]),
+        config=ClassifierConfig(**settings["classifier"]),
+        seed=settings["seed"],
+        name=snakemake.wildcards.classifier,
         out=Path(snakemake.output[0]),
+        factor=settings["factor"],
     )

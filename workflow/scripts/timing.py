@@ -13,7 +13,7 @@ with stage(snakemake):
         Path(snakemake.input.flow),
         Path(autoencoder) if autoencoder else None,
         Path(snakemake.input.energies),
-        TimingConfig(**snakemake.params.settings["timing"]),
-        Path(snakemake.output.times),
-        snakemake.params.settings["geant4_ms_per_GeV"],
+        config=TimingConfig(**snakemake.params.settings["timing"]),
+        out=Path(snakemake.output.times),
+        geant4_ms_per_GeV=snakemake.params.settings["geant4_ms_per_GeV"],
     )

@@ -5,16 +5,15 @@ from pathlib import Path
 from calopipe.scripting import stage
 
 with stage(snakemake):
-    from calopipe.evaluation import evaluate_weights
+    from calopipe.evaluation import Readout, evaluate_weights
 
     settings = snakemake.params.settings
     evaluate_weights(
-        Path(snakemake.input.curves),
-        Path(snakemake.input.histograms),
         Path(snakemake.input.sample),
-        settings["geometry"],
-        settings["threshold_MeV"],
-        settings["brightest"],
-        settings["fraction"],
-        Path(snakemake.output.histograms),
+        Readout.of(settings["geometry"], settings["threshold_MeV"]),
+        curves=Path(snakemake.input.curves),
+        histograms=Path(snakemake.input.histograms),
+        brightest=settings["brightest"],
+        fraction=settings["fraction"],
+        out=Path(snakemake.output.histograms),
     )

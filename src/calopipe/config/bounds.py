@@ -86,6 +86,13 @@ PositiveEnergy = Annotated[float, Field(ge=1e-12, le=1e9)]
 #: both ends belong to it: [50000, 50000] is one of several discrete energies
 EnergySlice = Annotated[tuple[Energy, Energy], Field(strict=False), AfterValidator(_not_falling)]
 EnergySlices = Annotated[list[EnergySlice], Field(max_length=100), DISTINCT]
+#: of a condition other than the incident energy: an angle in rad, for example
+ConditionSlice = Annotated[
+    tuple[Annotated[float, Field(ge=-1e9, le=1e9)], Annotated[float, Field(ge=-1e9, le=1e9)]],
+    Field(strict=False),
+    AfterValidator(_not_falling),
+]
+ConditionSlices = Annotated[list[ConditionSlice], Field(min_length=1, max_length=100), DISTINCT]
 RatioRange = Annotated[
     tuple[Annotated[float, Field(ge=-1e6, le=1e6)], Annotated[float, Field(ge=-1e6, le=1e6)]],
     Field(strict=False),

@@ -13,6 +13,7 @@ from calopipe.config.bounds import (
     Bins,
     CellPair,
     Channels,
+    ConditionSlices,
     Dropout,
     Energy,
     EnergySlices,
@@ -32,7 +33,7 @@ from calopipe.config.bounds import (
 from calopipe.config.classifiers import ALWAYS, PRESETS
 from calopipe.config.datasets import Split
 from calopipe.config.parts import METRICS, metrics, part
-from calopipe.config.texts import FilePath, Name
+from calopipe.config.texts import Condition, FilePath, Name
 from calopipe.errors import nearest, shown
 
 Quantiles = Annotated[int, Field(ge=2, le=2**20)]
@@ -150,7 +151,15 @@ class HistogramConfig(Section):
     energy_ratio_range: RatioRange = Field((0.0, 1.1), description="range of E_tot / E_inc")
     layer_ratio_bins: Bins = Field(50, description="bins of E_layer / E_inc, between the reference's extremes")
     brightest: Few = Field(3, description="N of the N-th brightest voxel per layer")
-    energy_slices: EnergySlices = Field(default_factory=list, description="incident-energy slices in MeV")
+    energy_slices: EnergySlices = Field(
+        default_factory=list,
+        description="slices of the incident energy, MeV, lower end included: observables, average showers and the scores of "
+        "metrics with `sliced: true` of each",
+    )
+    slices: dict[Condition, ConditionSlices] = Field(
+        default_factory=dict,
+        description="the same of further conditions, in their unit: {incident_theta: [[0.5, 1.0], [1.0, 1.57]]}",
+    )
     per_energy: bool = Field(
         True, description="fill E_tot / E_inc for every incident energy, where the reference has at most 20 of them"
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from pydantic import Field
+
 from calopipe.config.base import Section
 
 #: observables that have histograms: those of :data:`calopipe.observables.SPECS`, and the spectrum of voxel energies
@@ -22,6 +24,10 @@ Observable = Literal[
 class MetricSettings(Section):
     """Base of the settings of metrics."""
 
+    sliced: bool = Field(
+        False, description="also in every slice of the evaluation's histograms (`energy_slices`, `slices`)"
+    )
+
     def score_names(self) -> tuple[str, ...]:
         """Patterns (as of files: ``*``) of the names of the scores, without the metric's own in front; "" is that alone."""
         return ("", "*")
@@ -31,4 +37,6 @@ def gives(metric: str, settings: Section | None, score: str) -> bool:
     """Whether a metric gives a score of this name, as far as its settings tell."""
     own, _, rest = score.partition("/")
     patterns = settings.score_names() if isinstance(settings, MetricSettings) else ("", "*")
+    if isinstance(settings, MetricSettings) and settings.sliced:
+        patterns = (*patterns, *(f"{p}/*" if p else "*" for p in patterns))
     return own == metric and (bool(rest) or "/" not in score) and any(fnmatchcase(rest, p) for p in patterns)

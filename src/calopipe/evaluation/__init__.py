@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _WHERE = {
+    "Readout": "inputs",
     "evaluate_calomplification": "calomplification",
     "evaluate_classifier": "classifier",
     "evaluate_metrics": "metrics",

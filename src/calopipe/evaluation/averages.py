@@ -11,6 +11,7 @@ from calopipe.geometry import Geometry
 from calopipe.io import read_showers
 from calopipe.observables import central_rows, row_moments
 from calopipe.records.histograms import AverageShowers, CrossSections, Examples
+from calopipe.records.slices import Slice
 
 #: blocks of showers whose means are kept for jackknife errors
 BLOCKS = 20
@@ -74,13 +75,13 @@ class Sums:
         return (self.first.sum(axis=0) - self.first[kept]) / (self.n - self.counts[kept, None])
 
 
-def average_showers(sums: Mapping[str, Sums], bounds: tuple[float, float] | None) -> AverageShowers:
+def average_showers(sums: Mapping[str, Sums], part: Slice | None) -> AverageShowers:
     """Mean showers; of a sample without showers there is none."""
     used = {name: s for name, s in sums.items() if s.n}
     return AverageShowers(
         mean={name: s.mean() for name, s in used.items()},
         n={name: s.n for name, s in used.items()},
-        energy_slice=bounds,
+        part=part,
         std={name: s.std() for name, s in used.items()},
     )
 

@@ -17,15 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from calopipe.config.classifiers import ALWAYS
 from calopipe.config.evaluation import ClassifierConfig, HistogramConfig
-from calopipe.errors import ConfigError
 from calopipe.evaluation.averages import Sums
+from calopipe.evaluation.challenge_setup import CLASSIFIERS, Setup, classifier_of
 from calopipe.evaluation.health import Census
-from calopipe.evaluation.inputs import Slice, in_slice, stream
-from calopipe.evaluation.metrics import load_sample, measure_metrics
+from calopipe.evaluation.inputs import Readout, rows_of, stream
+from calopipe.evaluation.metrics import measure_metrics
 from calopipe.evaluation.observables import evaluate_observables
-from calopipe.geometry import Geometry, load_geometry
+from calopipe.evaluation.samples import load_sample
 from calopipe.io.stored import read_npz
 from calopipe.io.temporary import scratch
 from calopipe.metrics.base import BinnedCounts, Sample
@@ -34,82 +33,9 @@ from calopipe.observables.spectrum import LABEL as VOXEL_LABEL
 from calopipe.records.histograms import AverageShowers, Histogram, load_histograms
 from calopipe.records.samples import GENERATED, REFERENCE
 from calopipe.records.scores import Score, load_scores
-from calopipe.sources import SETS
+from calopipe.records.slices import Slice
 
 log = logging.getLogger("calopipe")
-
-#: modes that train a classifier, and what it is called: two of ours, with their power, and those of the challenge
-CLASSIFIERS: Mapping[str, str] = {
-    "trees": "trees",
-    "low-log": "low_log",
-    "cls-low": "low",
-    "cls-low-normed": "low-normed",
-    "cls-high": "high",
-    "cls-resnet": "resnet",
-}
-MODES = ("avg", "avg-E", "hist", "chi2", *CLASSIFIERS, "fpd", "kpd", "prdc")
-#: names of the challenge's script, and short names of several modes
-ALIASES: Mapping[str, tuple[str, ...]] = {
-    "all": MODES,
-    "no-cls": tuple(m for m in MODES if m not in CLASSIFIERS),
-    "hist-p": ("hist",),
-    "hist-chi": ("chi2",),
-}
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What two files are compared in.
-
-    Attributes:
-        dataset: a key of :data:`calopipe.sources.SETS`; None for another calorimeter.
-        geometry: the voxelisation.
-        threshold_MeV: the minimum readout: voxels below are zero.
-    """
-
-    dataset: str | None
-    geometry: Geometry
-    threshold_MeV: float
-
-    @classmethod
-    def of(cls, dataset: str | None, geometry: str | Path | None, threshold_MeV: float | None = None) -> Setup:
-        """The setup of a set, or of any other geometry; the threshold is the geometry's unless given.
-
-        Raises:
-            ConfigError: neither or both are given, an unknown set, or a negative threshold.
-            GeometryError: unknown geometry.
-        """
-        if (dataset is None) == (geometry is None):
-            raise ConfigError("give either --dataset (1-photons, 1-pions, 2 or 3) or --geometry")
-        if dataset is not None and dataset not in SETS:
-            raise ConfigError(f"unknown dataset '{dataset}'; there are {', '.join(SETS)}")
-        found = load_geometry(SETS[dataset] if dataset is not None else geometry)  # type: ignore[arg-type]
-        threshold = found.threshold_MeV if threshold_MeV is None else threshold_MeV
-        if not threshold >= 0:
-            raise ConfigError(f"the threshold must be at least 0 MeV, found {threshold}")
-        return cls(dataset, found, threshold)
-
-    def modes(self, wanted: Sequence[str]) -> tuple[str, ...]:
-        """`wanted` with aliases resolved, in the order of :data:`MODES`; ``all`` leaves out what is not defined here."""
-        found = {mode for name in wanted for mode in ALIASES.get(name, (name,))}
-        unknown = sorted(found - set(MODES))
-        if unknown:
-            raise ConfigError(f"unknown mode {unknown[0]}; there are {', '.join((*MODES, *ALIASES))}")
-        if "all" in wanted and "cls-resnet" not in wanted and not self._is_regular():
-            found.discard("cls-resnet")
-        return tuple(m for m in MODES if m in found)
-
-    def _is_regular(self) -> bool:
-        """Whether all layers are voxelised alike, as the three-dimensional classifier needs."""
-        return len({self.geometry.layer_shape(i) for i in range(self.geometry.n_layers)}) == 1
-
-
-def classifier_of(mode: str) -> ClassifierConfig:
-    """Settings of the classifier that a mode of :data:`CLASSIFIERS` trains."""
-    from calopipe.metrics.classifier_presets import challenge_classifier
-
-    name = CLASSIFIERS[mode]
-    return ClassifierConfig(preset=name) if name in ALWAYS else challenge_classifier(name)
 
 
 @dataclass
@@ -119,7 +45,7 @@ class Findings:
     Attributes:
         scores: all scores, in the order of the modes.
         histograms: with counts of ``reference`` and ``generated``.
-        averages: mean showers over all energies (``energy_slice`` None) and per energy.
+        averages: mean showers over all energies (``part`` None) and per energy.
         curves: classifier name -> the arrays of :func:`calopipe.evaluation.evaluate_classifier`.
         classifiers: classifier name -> its settings.
     """
@@ -137,15 +63,15 @@ class Summary:
     """Sums over one file.
 
     Attributes:
-        n: showers per slice of incident energy (None: all).
+        n: showers per slice of incident energy (None: all of them).
         mean: slice -> (V,) mean energy in MeV of each voxel, after the threshold.
         response: slice -> histogram of E_tot / E_inc in the challenge's bins for one energy; set 1 only.
         census: what the health check looks at.
     """
 
-    n: Mapping[Slice, int]
-    mean: Mapping[Slice, np.ndarray]
-    response: Mapping[Slice, BinnedCounts]
+    n: Mapping[Slice | None, int]
+    mean: Mapping[Slice | None, np.ndarray]
+    response: Mapping[Slice | None, BinnedCounts]
     census: Census
 
 
@@ -155,18 +81,18 @@ def summarise(path: Path, what: str, setup: Setup, slices: Sequence[Slice]) -> S
     Raises:
         DataError: the file is unreadable, or a value is not an energy (names the row).
     """
-    every: list[Slice] = [None, *slices]
-    sums = {s: Sums(setup.geometry.n_voxels) for s in every}
-    edges = {s: _response_edges(setup.dataset, s) for s in slices if s is not None and s[0] == s[1]}
+    every: list[Slice | None] = [None, *slices]
+    readout = setup.readout
+    sums = {s: Sums(readout.geometry.n_voxels) for s in every}
+    edges = {s: _response_edges(setup.dataset, s) for s in slices if s.single}
     counts = {s: np.zeros(len(e) - 1, dtype=np.int64) for s, e in edges.items()}
-    found = Census(what, setup.geometry, setup.threshold_MeV)
-    for chunk in stream(path, setup.geometry, f"checking the {what} file"):
-        incident = chunk.incident_energies[:, 0].astype(np.float64)
-        kept = np.where(chunk.showers >= np.float32(setup.threshold_MeV), chunk.showers, np.float32(0))
-        ratio = kept.sum(axis=1, dtype=np.float64) / incident
+    found = Census(what, readout.geometry, readout.threshold_MeV)
+    for chunk in stream(path, readout.geometry, f"checking the {what} file"):
+        kept = readout.kept(chunk.showers)
+        ratio = kept.sum(axis=1, dtype=np.float64) / chunk.incident_energies[:, 0].astype(np.float64)
         found.add(chunk)
         for s in every:
-            rows = in_slice(incident, s)
+            rows = rows_of(chunk, s)
             sums[s].add(kept if s is None else kept[rows])
             if s in edges:
                 counts[s] += np.histogram(ratio[rows], edges[s])[0]
@@ -175,9 +101,9 @@ def summarise(path: Path, what: str, setup: Setup, slices: Sequence[Slice]) -> S
     return Summary(n, mean, response, found)
 
 
-def _response_edges(dataset: str | None, bounds: tuple[float, float]) -> np.ndarray:
+def _response_edges(dataset: str | None, energy: Slice) -> np.ndarray:
     """The challenge's bins of E_tot / E_inc at one energy: [0.9, 1.1] for photons from 4096 MeV on, else [0.4, 1.4]."""
-    narrow = dataset == "1-photons" and bounds[0] > 4000
+    narrow = dataset == "1-photons" and energy.low > 4000
     return np.linspace(0.9, 1.1, 21) if narrow else np.linspace(0.4, 1.4, 21)
 
 
@@ -186,6 +112,7 @@ def evaluate_modes(
     reference: Path,
     generated: Path,
     setup: Setup,
+    *,
     modes: Sequence[str],
     summaries: tuple[Summary, Summary],
     seed: int,
@@ -216,7 +143,12 @@ def evaluate_modes(
             metrics = [{"metric": name, **settings.get(name, {})} for name in _metrics_of(mode, modes, setup)]
             found.scores += measure_metrics(*samples, GENERATED, metrics, seed)
             if mode in CLASSIFIERS:
-                _classify(mode, reference, generated, setup, seed, adjust, folder, found)
+                name, config = CLASSIFIERS[mode], adjust(classifier_of(mode))
+                found.classifiers[name] = config
+                scores, found.curves[name] = _classify(
+                    name, config, (reference, generated), setup.readout, seed, folder
+                )
+                found.scores += scores
             log.info("mode %s: %.1f s", mode, time.monotonic() - start)
     return found
 
@@ -235,17 +167,17 @@ def _samples(reference: Path, generated: Path, setup: Setup, folder: Path, histo
     path = folder / "histograms.npz"
     if setup.dataset is None and histograms:
         config = HistogramConfig(brightest=0)
-        evaluate_observables(reference, {GENERATED: generated}, setup.geometry, setup.threshold_MeV, config, path)
-    base = load_sample(REFERENCE, reference, path, setup.geometry, setup.threshold_MeV)
-    return base, load_sample(GENERATED, generated, path, setup.geometry, setup.threshold_MeV, base)
+        evaluate_observables(reference, {GENERATED: generated}, setup.readout, config=config, out=path)
+    base = load_sample(REFERENCE, reference, setup.readout, histograms=path)
+    return base, load_sample(GENERATED, generated, setup.readout, histograms=path, reference=base)
 
 
 def _averages(summaries: tuple[Summary, Summary], whole: bool, sliced: bool) -> Iterator[AverageShowers]:
     reference, generated = summaries
-    for bounds in reference.mean:
-        if (whole if bounds is None else sliced) and bounds in generated.mean:
-            mean = {REFERENCE: reference.mean[bounds], GENERATED: generated.mean[bounds]}
-            yield AverageShowers(mean, {REFERENCE: reference.n[bounds], GENERATED: generated.n[bounds]}, bounds)
+    for part in reference.mean:
+        if (whole if part is None else sliced) and part in generated.mean:
+            mean = {REFERENCE: reference.mean[part], GENERATED: generated.mean[part]}
+            yield AverageShowers(mean, {REFERENCE: reference.n[part], GENERATED: generated.n[part]}, part)
 
 
 def _histograms(
@@ -259,7 +191,7 @@ def _histograms(
     return found + [_histogram("E_ratio", h, second[s], s) for s, h in first.items() if h.total and second[s].total]
 
 
-def _histogram(name: str, reference: BinnedCounts, generated: BinnedCounts, bounds: Slice = None) -> Histogram:
+def _histogram(name: str, reference: BinnedCounts, generated: BinnedCounts, part: Slice | None = None) -> Histogram:
     """One of the challenge's histograms, with our labels."""
     family, _, layer = name.partition("/")
     if family == "voxels":
@@ -277,31 +209,21 @@ def _histogram(name: str, reference: BinnedCounts, generated: BinnedCounts, boun
         totals={REFERENCE: reference.total, GENERATED: generated.total},
         log_x=family in ("E_layer", "voxels"),
         log_y=family not in ("E_ratio", "sparsity"),
-        energy_slice=bounds,
+        part=part,
     )
 
 
 def _classify(
-    mode: str,
-    reference: Path,
-    generated: Path,
-    setup: Setup,
-    seed: int,
-    adjust: Callable[[ClassifierConfig], ClassifierConfig],
-    folder: Path,
-    found: Findings,
-) -> None:
+    name: str, config: ClassifierConfig, paths: tuple[Path, Path], readout: Readout, seed: int, folder: Path
+) -> tuple[list[Score], dict[str, np.ndarray]]:
+    """Scores and curves of a classifier that learns to tell the reference from the generated file, `paths`."""
     from calopipe.evaluation.classifier import evaluate_classifier
     from calopipe.evaluation.power import evaluate_power
 
-    name = CLASSIFIERS[mode]
-    config = adjust(classifier_of(mode))
     scores, curves = folder / f"{name}.json", folder / f"{name}.npz"
-    where = (setup.geometry, setup.threshold_MeV)
     power = folder / f"{name}-power.json" if config.power else None
+    about = {"config": config, "seed": seed, "name": name}
     if power is not None:
-        evaluate_power(reference, None, 1, *where, config, seed, name, out=power)
-    evaluate_classifier(reference, generated, *where, config, seed, GENERATED, scores, curves, name, power)
-    found.scores += load_scores(scores)
-    found.classifiers[name] = config
-    found.curves[name] = read_npz(curves)
+        evaluate_power(paths[0], None, readout, out=power, **about)
+    evaluate_classifier(*paths, readout, scores=scores, curves=curves, power=power, **about)
+    return load_scores(scores), read_npz(curves)

@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from calopipe.errors import DataError
-from calopipe.evaluation.inputs import SAME_ENERGY, Slice, check_samples
+from calopipe.evaluation.inputs import check_samples
 from calopipe.geometry import Geometry
 from calopipe.io import read_incident_energies
+from calopipe.io.conditions import SAME
 from calopipe.metrics.base import MAX_ENERGIES
 from calopipe.records.scores import SMALL_SAMPLE
+from calopipe.records.slices import Slice
 
 REFUSED_P, REFUSED_D = 1e-6, 0.02
 WARNED_P = 1e-3
@@ -113,7 +115,7 @@ def beam_energies(energies: np.ndarray) -> np.ndarray | None:
     ordered = np.unique(energies)
     if len(ordered) == 0:
         return None
-    first = np.concatenate([[True], np.diff(ordered) > SAME_ENERGY * ordered[1:]])
+    first = np.concatenate([[True], np.diff(ordered) > SAME * ordered[1:]])
     beams = ordered[first]
     return beams if len(beams) <= min(MAX_ENERGIES, max(1, len(energies) // 5)) else None
 
@@ -127,21 +129,21 @@ def largest_difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def energy_slices(energies: np.ndarray) -> Iterator[Slice]:
-    """(E, E) for each beam energy, or the decades that a continuous spectrum covers, in MeV (as in the challenge)."""
+    """One for each beam energy, or for the decades that a continuous spectrum covers (as in the challenge)."""
     beams = beam_energies(energies)
     if beams is not None:
-        yield from ((float(e), float(e)) for e in beams)
+        yield from (Slice.of_energies(float(e), float(e)) for e in beams)
         return
     low, high = (int(np.floor(np.log10(e) + 1e-9)) for e in (energies.min(), energies.max() * (1 - 1e-6)))
     edges = 10.0 ** np.arange(low, high + 2)
     edges[-1] *= 1 + 1e-6  # the last range holds its upper end
-    yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    yield from map(Slice.of_energies, edges[:-1].tolist(), edges[1:].tolist())
 
 
 def _snapped(energies: np.ndarray, beams: np.ndarray) -> np.ndarray:
     """Each energy replaced by the beam energy it is equal to within the tolerance; others stay."""
     nearest = beams[np.abs(energies[:, None] - beams[None, :]).argmin(axis=1)]
-    return np.where(np.abs(energies - nearest) <= SAME_ENERGY * nearest, nearest, energies)
+    return np.where(np.abs(energies - nearest) <= SAME * nearest, nearest, energies)
 
 
 def _critical(a: np.ndarray, b: np.ndarray, p: float) -> float:

@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from calopipe.config.evaluation import ClassifierConfig
 from calopipe.errors import MetricUnavailable
 from calopipe.evaluation.features import feature_table, thinned_rows, voxel_grid
-from calopipe.evaluation.inputs import check_samples
-from calopipe.geometry import Geometry, load_geometry
+from calopipe.evaluation.inputs import Readout, check_samples
 from calopipe.metrics.classifier import ROC_GRID, ClassifierResult, classifier_test
 from calopipe.records.files import write_npz
 from calopipe.records.power import load_power
+from calopipe.records.samples import GENERATED, REFERENCE
 from calopipe.records.scores import Score, save_scores
 
 log = logging.getLogger("calopipe")
 
-SCORES = ("auc", "accuracy", "jsd")
+#: scores, and their values for two independent samples of the reference
+FLOORS = {"auc": 0.5, "accuracy": 0.5, "jsd": 0.0}
 
 
 def evaluate_classifier(
     reference: Path,
     generated: Path,
-    geometry: Geometry | str | Path,
-    threshold_MeV: float | None,
+    readout: Readout,
+    *,
     config: ClassifierConfig,
     seed: int,
-    sample_name: str,
-    out_json: Path,
-    out_npz: Path,
+    scores: Path,
+    curves: Path,
     name: str | None = None,
+    sample: str = GENERATED,
     power: Path | None = None,
 ) -> None:
     """Train the classifiers and write their scores and curves.
@@ -45,43 +48,40 @@ def evaluate_classifier(
 
     Args:
         reference, generated: shower files.
-        geometry: voxelisation, or its name or file.
-        threshold_MeV: voxels below are zero; None: the geometry's threshold.
+        readout: what they are compared in.
+        config: the classifier.
         seed: seed of the trainings.
-        sample_name: what `generated` is called in the scores.
-        name: what the classifier is called; by default the stem of `out_json`.
+        scores, curves: JSON and NPZ file to write.
+        name: what the classifier is called; by default the stem of `scores`.
+        sample: what `generated` is called in the scores.
         power: file of :func:`calopipe.evaluation.power.evaluate_power`, which the score of the AUC then holds.
 
     Raises:
         DataError: a file does not fit the geometry or holds values that are not energies.
         NumericsError: a training diverged.
     """
-    geometry = load_geometry(geometry)
-    sizes = check_samples({"reference": reference, sample_name: generated}, geometry)
-    rows = [thinned_rows(n, config, what) for n, what in zip(sizes.values(), ("reference", "generated"), strict=True)]
-    name = name or out_json.stem
+    paths = {REFERENCE: reference, sample: generated}
+    sizes = list(check_samples(paths, readout.geometry).values())
+    rows = [thinned_rows(n, config, what) for n, what in zip(sizes, (REFERENCE, GENERATED), strict=True)]
+    prefix, about = f"classifier/{name or scores.stem}", {"seed": seed, "sample": sample}
     try:
-        grid = voxel_grid(geometry, config)
-        features = [
-            feature_table(path, geometry, threshold_MeV, config, r, what)
-            for path, r, what in zip((reference, generated), rows, sizes, strict=True)
-        ]
-        partners = common_energies(features[0][:, 0], features[1][:, 0]) if config.folds else None
-        result = classifier_test(features[0], features[1], config, seed, grid=grid, partners=partners)
+        grid = voxel_grid(readout.geometry, config)
+        first, second = (
+            feature_table(path, readout, config, rows=r, what=what)
+            for (what, path), r in zip(paths.items(), rows, strict=True)
+        )
+        partners = common_energies(first[:, 0], second[:, 0]) if config.folds else None
+        result = classifier_test(first, second, config, seed, grid=grid, partners=partners)
     except MetricUnavailable as error:
-        log.warning("classifier %s: %s", name, error)
-        _write_missing(name, str(error), min(sizes.values()), seed, sample_name, out_json, out_npz)
+        log.warning("%s: %s", prefix.replace("/", " "), error)
+        save_scores(scores, [Score.absent(f"{prefix}/{key}", min(sizes), error, **about) for key in FLOORS])
+        write_npz(curves, _no_curves())
         return
-    scores = _scores(result, name, sample_name)
+    found = list(_scores(result, prefix, about))
     if power is not None:
-        scores[0].extra["power"] = load_power(power)
-    save_scores(out_json, scores)
-    curves = {k: getattr(result, k) for k in ("fpr", "tpr", "weights_reference", "weights_generated")}
-    curves |= {
-        "rows_reference": rows[0][result.rows_reference],
-        "rows_generated": rows[1][result.rows_generated],
-    }
-    write_npz(out_npz, curves)
+        found[0].extra["power"] = load_power(power)
+    save_scores(scores, found)
+    write_npz(curves, _curves(result, rows))
 
 
 def common_energies(reference: np.ndarray, generated: np.ndarray) -> np.ndarray | None:
@@ -95,7 +95,7 @@ def common_energies(reference: np.ndarray, generated: np.ndarray) -> np.ndarray 
     return np.repeat(np.arange(len(reference)), factor)
 
 
-def _scores(result: ClassifierResult, name: str, sample_name: str) -> list[Score]:
+def _scores(result: ClassifierResult, prefix: str, about: dict[str, Any]) -> Iterator[Score]:
     facts = {
         "auc": {
             "calibrated": result.auc_calibrated.tolist(),
@@ -105,36 +105,30 @@ def _scores(result: ClassifierResult, name: str, sample_name: str) -> list[Score
         "accuracy": {"calibrated": result.accuracy_calibrated.tolist()},
         "jsd": {"uncalibrated": result.jsd_uncalibrated.tolist()},
     }
-    floors = {"auc": 0.5, "accuracy": 0.5, "jsd": 0.0}
-    scores = []
-    for key in SCORES:
+    for key, floor in FLOORS.items():
         values = getattr(result, key)
-        scores.append(
-            Score(
-                name=f"classifier/{name}/{key}",
-                value=float(values.mean()),
-                error=result.errors[key],
-                n=result.n,
-                seed=result.seed,
-                sample=sample_name,
-                floor=floors[key],
-                extra={
-                    "repeats": values.tolist(),
-                    "statistical_error": result.statistical[key],
-                    "best_epoch": result.best_epoch.tolist(),
-                    "n_test": len(result.rows_reference),
-                    "n_test_generated": len(result.rows_generated),
-                    **facts[key],
-                },
-            )
-        )
-    return scores
+        extra = {
+            "repeats": values.tolist(),
+            "statistical_error": result.statistical[key],
+            "best_epoch": result.best_epoch.tolist(),
+            "n_test": len(result.rows_reference),
+            "n_test_generated": len(result.rows_generated),
+            **facts[key],
+        }
+        value, error = float(values.mean()), result.errors[key]
+        yield Score(f"{prefix}/{key}", value, error, result.n, floor=floor, extra=extra, **about)
 
 
-def _write_missing(name: str, reason: str, n: int, seed: int, sample_name: str, out_json: Path, out_npz: Path) -> None:
-    scores = [Score.absent(f"classifier/{name}/{key}", n, reason, seed=seed, sample=sample_name) for key in SCORES]
-    save_scores(out_json, scores)
+def _curves(result: ClassifierResult, rows: list[np.ndarray]) -> dict[str, np.ndarray]:
+    curves = {k: getattr(result, k) for k in ("fpr", "tpr", "weights_reference", "weights_generated")}
+    return curves | {
+        "rows_reference": rows[0][result.rows_reference],
+        "rows_generated": rows[1][result.rows_generated],
+    }
+
+
+def _no_curves() -> dict[str, np.ndarray]:
     nothing, no_rows = np.empty((0, 0)), np.empty(0, dtype=np.int64)
     curves = {"fpr": ROC_GRID, "tpr": np.empty((0, len(ROC_GRID)))}
     curves |= {"weights_reference": nothing, "weights_generated": nothing}
-    write_npz(out_npz, {**curves, "rows_reference": no_rows, "rows_generated": no_rows})
+    return curves | {"rows_reference": no_rows, "rows_generated": no_rows}

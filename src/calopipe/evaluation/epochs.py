@@ -22,10 +22,11 @@ import numpy as np
 
 from calopipe.config.evaluation import EpochsConfig, HistogramConfig, RegressionConfig
 from calopipe.errors import DataError
+from calopipe.evaluation.inputs import Readout
 from calopipe.evaluation.metrics import evaluate_metrics
 from calopipe.evaluation.observables import evaluate_observables
 from calopipe.evaluation.regression import evaluate_regression
-from calopipe.geometry import Geometry, load_geometry
+from calopipe.geometry import Geometry
 from calopipe.io import file_info, read_showers, write_showers
 from calopipe.io.temporary import scratch
 from calopipe.records.files import write_json
@@ -41,12 +42,12 @@ def score_epochs(
     epochs: Path,
     autoencoder: Path | None,
     reference: Path,
-    regressors: Mapping[str, Path],
-    geometry: Geometry | str | Path,
-    threshold_MeV: float | None,
+    readout: Readout,
+    *,
     config: EpochsConfig,
     histograms: HistogramConfig,
     regression: RegressionConfig,
+    regressors: Mapping[str, Path],
     seed: int,
     out: Path,
 ) -> None:
@@ -59,8 +60,8 @@ def score_epochs(
         epochs: folder of checkpoints ``epoch-<number>.pt``.
         autoencoder: the decoder of a latent flow.
         reference: validation showers; a random part of them is used.
+        readout, histograms, regression: as in the evaluation of the final sample.
         regressors: name -> checkpoint of an energy regressor.
-        geometry, threshold_MeV, histograms, regression: as in the evaluation of the final sample.
         seed: seed of the choice of showers, of the generation and of bootstraps.
 
     Raises:
@@ -71,21 +72,19 @@ def score_epochs(
         raise DataError(f"{epochs}: no kept epochs (training.keep_every is not set, or larger than training.epochs)")
     if not file_info(reference).n_showers:
         raise DataError(f"{reference}: no validation showers to judge epochs with (split.val of the dataset is 0)")
-    geometry = load_geometry(geometry)
     out.parent.mkdir(parents=True, exist_ok=True)
     with scratch("epochs", out.parent) as folder:
-        base = _part(reference, geometry, config.showers, seed, folder / "reference.hdf5")
+        base = _part(reference, readout.geometry, config.showers, seed, folder / "reference.hdf5")
         samples = _generate(checkpoints, autoencoder, base, seed, regression.device)
-        table = folder / "histograms.npz"
-        evaluate_observables(base, samples, geometry, threshold_MeV, histograms, table)
-        files = [folder / "metrics.json"]
-        evaluate_metrics(base, samples, table, geometry, threshold_MeV, config.metrics, seed, files[0])
+        compared = (base, samples, readout)
+        table, files = folder / "histograms.npz", [folder / "metrics.json"]
+        evaluate_observables(*compared, config=histograms, out=table)
+        evaluate_metrics(*compared, metrics=config.metrics, histograms=table, seed=seed, out=files[0])
+        about = {"config": regression, "seed": seed}
         for name, checkpoint in regressors.items():
             files.append(folder / f"{name}.json")
-            curves = files[-1].with_suffix(".npz")
-            evaluate_regression(
-                base, samples, checkpoint, geometry, threshold_MeV, regression, seed, name, files[-1], curves
-            )
+            written = {"scores": files[-1], "curves": folder / f"{name}.npz"}
+            evaluate_regression(*compared, checkpoint=checkpoint, name=name, **written, **about)
         scores = [score for file in files for score in load_scores(file)]
     rows = [
         {"epoch": epoch, "scores": [asdict(s) for s in scores if s.sample == name]}

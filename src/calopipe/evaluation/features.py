@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from calopipe.config.evaluation import ClassifierConfig
-from calopipe.evaluation.inputs import stream
+from calopipe.evaluation.inputs import Readout, stream
 from calopipe.geometry import Geometry
 from calopipe.metrics.features import (
     features_high,
@@ -40,14 +40,10 @@ def thinned_rows(n: int, config: ClassifierConfig, what: str) -> np.ndarray:
 
 
 def features_of(
-    showers: np.ndarray,
-    incident_energies: np.ndarray,
-    geometry: Geometry,
-    threshold_MeV: float | None,
-    config: ClassifierConfig,
+    showers: np.ndarray, incident_energies: np.ndarray, readout: Readout, config: ClassifierConfig
 ) -> np.ndarray:
     """(N, D) float32 features of showers (N, V) at incident energies (N, 1) in MeV, as `config.features` names them."""
-    threshold = geometry.threshold_MeV if threshold_MeV is None else threshold_MeV
+    geometry, threshold = readout.geometry, readout.threshold_MeV
     if config.features == "high":
         return features_high(compute(showers, incident_energies, geometry, threshold, brightest=0), incident_energies)
     if config.features == "observables":
@@ -63,9 +59,9 @@ def features_of(
 
 def feature_table(
     path: Path,
-    geometry: Geometry,
-    threshold_MeV: float | None,
+    readout: Readout,
     config: ClassifierConfig,
+    *,
     rows: np.ndarray,
     what: str,
     transform: Callable[[np.ndarray], np.ndarray] | None = None,
@@ -74,9 +70,9 @@ def feature_table(
     table: np.ndarray | None = None
     start = 0
     everything = len(rows) == rows[-1] + 1
-    for chunk in stream(path, geometry, f"features of {what}", rows=None if everything else rows):
+    for chunk in stream(path, readout.geometry, f"features of {what}", rows=None if everything else rows):
         showers = chunk.showers if transform is None else transform(chunk.showers)
-        part = features_of(showers, chunk.incident_energies, geometry, threshold_MeV, config)
+        part = features_of(showers, chunk.incident_energies, readout, config)
         if table is None:
             table = np.empty((len(rows), part.shape[1]), dtype=np.float32)
         keep = part[: len(rows) - start]  # a head of the file is read as a whole

@@ -15,6 +15,7 @@ def time_generation(
     flow: Path,
     autoencoder: Path | None,
     energies: Path,
+    *,
     config: TimingConfig,
     out: Path,
     geant4_ms_per_GeV: float | None = None,
@@ -26,4 +27,4 @@ def time_generation(
     generator = Generator.load(flow, autoencoder, config.device)
     incident = next(iter_showers(energies, chunk_rows=100_000, validate=False)).incident_energies
     geant4_ms = None if geant4_ms_per_GeV is None else geant4_ms_per_GeV * float(incident.mean()) / GeV
-    measure_timing(generator.sample, incident, config, out, geant4_ms=geant4_ms)
+    measure_timing(generator.sample, incident, config=config, out=out, geant4_ms=geant4_ms)

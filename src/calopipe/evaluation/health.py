@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from calopipe.evaluation.challenge_inputs import energies_differ
-from calopipe.evaluation.inputs import stream
-from calopipe.geometry import Geometry, load_geometry
+from calopipe.evaluation.inputs import Readout, stream
+from calopipe.geometry import Geometry
 from calopipe.io import Showers, file_info
 from calopipe.io.conditions import TrainedRange
 from calopipe.records.findings import Finding, save_findings
-from calopipe.records.samples import RECONSTRUCTED
+from calopipe.records.samples import RECONSTRUCTED, REFERENCE
 
 log = logging.getLogger("calopipe")
 
@@ -104,12 +104,10 @@ class Census:
         return np.concatenate(self.hashes) if self.hashes else np.empty(0, dtype=np.uint64)
 
 
-def census(
-    name: str, path: Path, geometry: Geometry, threshold_MeV: float, read: Callable[..., Iterable[Showers]] = stream
-) -> Census:
+def census(name: str, path: Path, readout: Readout, read: Callable[..., Iterable[Showers]] = stream) -> Census:
     """Read a file once. Raises DataError like :func:`calopipe.evaluation.inputs.stream`."""
-    found = Census(name, geometry, threshold_MeV, trained=trained_range([path]))
-    for chunk in read(path, geometry, f"health of {name}"):
+    found = Census(name, readout.geometry, readout.threshold_MeV, trained=trained_range([path]))
+    for chunk in read(path, readout.geometry, f"health of {name}"):
         found.add(chunk)
     return found
 
@@ -253,8 +251,8 @@ def _incident(reference: Census, generated: Census) -> Iterator[Finding]:
 def check_health(
     reference: Path,
     samples: Mapping[str, Path],
-    geometry: Geometry | str | Path,
-    threshold_MeV: float | None,
+    readout: Readout,
+    *,
     training: Sequence[Path] = (),
     out: Path | None = None,
 ) -> list[Finding]:
@@ -263,23 +261,20 @@ def check_health(
     Args:
         reference: shower file of the test split.
         samples: name -> shower file.
-        geometry: voxelisation, or its name or file.
-        threshold_MeV: voxels below are zero; None: the geometry's threshold.
+        readout: what they are compared in.
         training: shower files of the training and validation splits.
         out: JSON file to write; None: none.
 
     Raises:
         DataError: a file is unreadable, or does not fit the geometry.
     """
-    geometry = load_geometry(geometry)
-    threshold_MeV = geometry.threshold_MeV if threshold_MeV is None else threshold_MeV
-    base = census("reference", reference, geometry, threshold_MeV)
+    base = census(REFERENCE, reference, readout)
     found = check_file(base)
-    others = [census(name, path, geometry, threshold_MeV) for name, path in samples.items()]
+    others = [census(name, path, readout) for name, path in samples.items()]
     for one in others:
         found += check_file(one, alone=False) + check_pair_of_samples(base, one)
     for i, path in enumerate(training):
-        split = census("training" if i == 0 else "validation", path, geometry, threshold_MeV)
+        split = census("training" if i == 0 else "validation", path, readout)
         found += shared_showers(base, split)
         found += [f for one in others if one.name != RECONSTRUCTED for f in shared_showers(one, split)]
     for finding in found:

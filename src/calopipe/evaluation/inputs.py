@@ -1,30 +1,61 @@
-"""Reading the samples that are compared: one check, one message, streamed in pieces of bounded memory."""
+"""The samples that are compared and what they are compared in: one check, one message, read in pieces of bounded memory."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from calopipe.errors import DataError, GeometryError, shown
-from calopipe.geometry import Geometry
-from calopipe.io import Showers, file_info, iter_showers
+from calopipe.errors import ConfigError, DataError, GeometryError, shown
+from calopipe.geometry import Geometry, load_geometry
+from calopipe.io import Showers, file_info, iter_showers, read_conditions
+from calopipe.records.samples import REFERENCE
+from calopipe.records.slices import INCIDENT_ENERGY, Slice
 
 log = logging.getLogger("calopipe")
 
-Slice = tuple[float, float] | None
-"""Incident energies in MeV: from the first to the second (excluded), equal ends one energy, None all."""
-
-#: relative difference up to which two beam energies are the same
-SAME_ENERGY = 1e-3
-
 #: seconds between progress lines when there is no terminal for a bar
 LOG_EVERY_S = 30.0
+
+
+@dataclass(frozen=True)
+class Readout:
+    """What showers are compared in.
+
+    Attributes:
+        geometry: the voxelisation.
+        threshold_MeV: voxels below are zero.
+    """
+
+    geometry: Geometry
+    threshold_MeV: float
+
+    @classmethod
+    def of(cls, geometry: Geometry | str | Path, threshold_MeV: float | None = None) -> Readout:
+        """That of a geometry, or of its name or file; the threshold is the geometry's unless given.
+
+        Raises:
+            GeometryError: unknown geometry.
+        """
+        found = load_geometry(geometry)
+        return cls(found, found.threshold_MeV if threshold_MeV is None else threshold_MeV)
+
+    def kept(self, showers: np.ndarray) -> np.ndarray:
+        """Showers (n, V), float32, with voxels below the threshold set to zero."""
+        return np.where(showers >= np.float32(self.threshold_MeV), showers, np.float32(0))
+
+
+def with_reference(reference: Path, samples: Mapping[str, Path]) -> dict[str, Path]:
+    """All samples by name, the reference first. Raises ConfigError when another is called like it."""
+    if REFERENCE in samples:
+        raise ConfigError(f"a sample cannot be called '{REFERENCE}'")
+    return {REFERENCE: reference, **samples}
 
 
 def check_samples(paths: Mapping[str, Path], geometry: Geometry) -> dict[str, int]:
@@ -53,20 +84,36 @@ def check_samples(paths: Mapping[str, Path], geometry: Geometry) -> dict[str, in
     return sizes
 
 
-def in_slice(energies: np.ndarray, bounds: Slice) -> np.ndarray:
-    """(N,) which incident energies (N,) in MeV belong to a slice; the lower end belongs to it."""
-    if bounds is None:
-        return np.ones(len(energies), dtype=bool)
-    low, high = bounds
-    if low == high:
-        return np.abs(energies - low) <= SAME_ENERGY * low
-    return (energies >= low) & (energies < high)
+def rows_of(showers: Showers, part: Slice | None) -> np.ndarray:
+    """(N,) which showers belong to a slice; None: all."""
+    if part is None:
+        return np.ones(len(showers), dtype=bool)
+    if part.condition == INCIDENT_ENERGY:
+        return part.holds(showers.incident_energies[:, 0])
+    return part.holds(showers.conditions[part.condition])
+
+
+def conditions_of(path: Path, condition: str) -> np.ndarray:
+    """(N,) values of a condition of all showers of a file. Raises DataError when the file has none of that name."""
+    return read_conditions(path, [] if condition == INCIDENT_ENERGY else [condition])[:, -1]
 
 
 def stream(
-    path: Path, geometry: Geometry, what: str, chunk_rows: int | None = None, rows: np.ndarray | None = None
+    path: Path,
+    geometry: Geometry,
+    what: str,
+    *,
+    chunk_rows: int | None = None,
+    rows: np.ndarray | None = None,
+    conditions: Sequence[str] = (),
 ) -> Iterator[Showers]:
     """Yield the showers of a file piece by piece, with a progress bar on a terminal and log lines elsewhere.
+
+    Args:
+        what: what is being done, for people.
+        chunk_rows: rows of a piece; None: as many as make about 64 MiB.
+        rows: row numbers; None: all.
+        conditions: names of the conditions that are read beside the incident energy.
 
     Raises:
         DataError: the file is unreadable, a value is not an energy (NaN, negative), or it does not fit `geometry`.
@@ -75,7 +122,7 @@ def stream(
     done, last = 0, time.monotonic()
     try:
         with tqdm(total=total, desc=what, unit="shower", disable=not sys.stderr.isatty(), leave=False) as bar:
-            for chunk in iter_showers(path, chunk_rows=chunk_rows, rows=rows, geometry=geometry):
+            for chunk in iter_showers(path, chunk_rows=chunk_rows, rows=rows, geometry=geometry, conditions=conditions):
                 yield chunk
                 done += len(chunk)
                 bar.update(len(chunk))

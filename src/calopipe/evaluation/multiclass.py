@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import log as ln
 from pathlib import Path
 
 import numpy as np
 
 from calopipe.config.evaluation import ClassifierConfig
-from calopipe.errors import ConfigError, MetricUnavailable
+from calopipe.errors import MetricUnavailable
 from calopipe.evaluation.features import feature_table, thinned_rows, voxel_grid
-from calopipe.evaluation.inputs import check_samples
-from calopipe.geometry import Geometry, load_geometry
+from calopipe.evaluation.inputs import Readout, check_samples, with_reference
 from calopipe.metrics.multiclass import MulticlassResult, multiclass_test
 from calopipe.records.files import write_npz
-from calopipe.records.samples import REFERENCE
 from calopipe.records.scores import Score, save_scores
 
 log = logging.getLogger("calopipe")
 
 
+#: scores of each sample
+KINDS = ("log_posterior", "divergence")
+
+
 def evaluate_multiclass(
     reference: Path,
     samples: Mapping[str, Path],
-    geometry: Geometry | str | Path,
-    threshold_MeV: float | None,
+    readout: Readout,
+    *,
     config: ClassifierConfig,
     seed: int,
-    out_json: Path,
-    out_npz: Path,
+    scores: Path,
+    confusion: Path,
 ) -> None:
     """Train a classifier of all samples and the reference, and write scores and confusion matrices.
 
@@ -43,48 +46,47 @@ def evaluate_multiclass(
     Args:
         reference: shower file.
         samples: name -> shower file of each generator.
-        geometry: voxelisation, or its name or file.
-        threshold_MeV: voxels below are zero; None: the geometry's threshold.
+        readout: what they are compared in.
+        config: the classifier.
         seed: seed of the trainings.
+        scores, confusion: JSON and NPZ file to write.
 
     Raises:
         ConfigError: a sample is called ``reference``.
         DataError: a file does not fit the geometry or holds values that are not energies.
         NumericsError: a training diverged.
     """
-    if REFERENCE in samples:
-        raise ConfigError(f"a sample cannot be called '{REFERENCE}'")
-    geometry = load_geometry(geometry)
-    paths = {REFERENCE: reference, **samples}
-    sizes = check_samples(paths, geometry)
+    paths = with_reference(reference, samples)
+    sizes = check_samples(paths, readout.geometry)
     # no file gives more showers than the smallest: what is beyond would be read in vain
     smallest = min(sizes.values())
     few = config.model_copy(update={"max_per_class": min(config.max_per_class or smallest, smallest)})
     try:
-        grid = voxel_grid(geometry, config)
+        grid = voxel_grid(readout.geometry, config)
         tables = {
-            name: feature_table(path, geometry, threshold_MeV, few, thinned_rows(sizes[name], few, name), name)
+            name: feature_table(path, readout, few, rows=thinned_rows(sizes[name], few, name), what=name)
             for name, path in paths.items()
         }
         result = multiclass_test(tables, few, seed, grid=grid)
     except MetricUnavailable as error:
         log.warning("multi-class test: %s", error)
-        save_scores(out_json, _missing(list(samples), str(error), smallest, seed))
+        every = itertools.product(samples, KINDS)
+        missing = [Score.absent(f"multiclass/{k}", smallest, error, seed=seed, sample=name) for name, k in every]
+        save_scores(scores, missing)
         none = np.empty((0, 0, 0))
-        write_npz(out_npz, {"names": np.array(list(paths)), "confusion": none, "log_posterior": none})
+        write_npz(confusion, {"names": np.array(list(paths)), "confusion": none, "log_posterior": none})
         return
-    save_scores(out_json, _scores(result))
+    save_scores(scores, list(_scores(result)))
     arrays = {"confusion": result.confusion, "log_posterior": result.log_posterior}
-    write_npz(out_npz, {"names": np.array(result.names), **arrays})
+    write_npz(confusion, {"names": np.array(result.names), **arrays})
 
 
-def _scores(result: MulticlassResult) -> list[Score]:
+def _scores(result: MulticlassResult) -> Iterator[Score]:
     ranks = {name: rank for rank, name in enumerate(result.ranking, start=1)}
     kinds = {
         "log_posterior": (result.log_posterior[:, 0], result.log_posterior_error, None),
         "divergence": (result.divergence, result.divergence_error, 0.0),
     }
-    scores = []
     for k, name in enumerate(result.names):
         for kind, (values, statistical, floor) in kinds.items():
             if k == 0 and kind == "divergence":  # of the reference from itself
@@ -100,15 +102,5 @@ def _scores(result: MulticlassResult) -> list[Score]:
                 "rank": ranks.get(name),
             }
             error = float(mine.std(ddof=1)) if len(mine) > 1 else None
-            where = f"multiclass/{kind}"
-            scores.append(
-                Score(
-                    where, float(mine.mean()), error, result.n, seed=result.seed, sample=name, floor=floor, extra=extra
-                )
-            )
-    return scores
-
-
-def _missing(names: list[str], reason: str, n: int, seed: int) -> list[Score]:
-    kinds = ("log_posterior", "divergence")
-    return [Score.absent(f"multiclass/{kind}", n, reason, seed=seed, sample=name) for name in names for kind in kinds]
+            about = {"seed": result.seed, "sample": name, "floor": floor, "extra": extra}
+            yield Score(f"multiclass/{kind}", float(mine.mean()), error, result.n, **about)

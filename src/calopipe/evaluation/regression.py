@@ -8,9 +8,10 @@ control, the distances that networks with fresh weights find.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +19,8 @@ import torch
 from calopipe.config.evaluation import RegressionConfig
 from calopipe.devices import pick_device
 from calopipe.errors import CheckpointError, MetricUnavailable, NumericsError
-from calopipe.evaluation.inputs import check_samples, stream
-from calopipe.geometry import Geometry, load_geometry
+from calopipe.evaluation.inputs import Readout, check_samples, stream, with_reference
+from calopipe.geometry import Geometry
 from calopipe.metrics.frechet import FrechetEstimate, frechet_estimate
 from calopipe.metrics.resolution import Response, energy_bins, mean_differences, response
 from calopipe.models.base import EnergyRegressor
@@ -47,18 +48,23 @@ class Reading:
     predicted: np.ndarray
     features: list[np.ndarray]
 
+    @property
+    def n(self) -> int:
+        """Number of showers."""
+        return len(self.incident)
+
 
 def evaluate_regression(
     reference: Path,
     samples: Mapping[str, Path],
+    readout: Readout,
+    *,
     checkpoint: Path,
-    geometry: Geometry | str | Path,
-    threshold_MeV: float | None,
     config: RegressionConfig,
     seed: int,
     name: str,
-    out_json: Path,
-    out_npz: Path,
+    scores: Path,
+    curves: Path,
 ) -> None:
     """Apply a regressor to all samples; write scores, and linearity and resolution against the incident energy.
 
@@ -69,36 +75,33 @@ def evaluate_regression(
     Args:
         reference: shower file of the reference.
         samples: name -> shower file.
+        readout: what they are compared in.
         checkpoint: a trained regressor.
-        geometry: voxelisation, or its name or file.
-        threshold_MeV: voxels below are zero; None: the geometry's threshold.
         seed: seed of splits, bootstraps and untrained networks.
         name: what the regressor is called in the scores.
+        scores, curves: JSON and NPZ file to write.
 
     Raises:
         CheckpointError: no regressor, or one of another geometry.
         DataError: a file does not fit the geometry, or holds values that are not energies.
         NumericsError: a network's output is not finite.
     """
-    geometry = load_geometry(geometry)
-    threshold = geometry.threshold_MeV if threshold_MeV is None else threshold_MeV
-    check_samples({REFERENCE: reference, **samples}, geometry)
-    network = load_regressor(checkpoint, geometry, config.device)
+    check_samples(with_reference(reference, samples), readout.geometry)
+    network = load_regressor(checkpoint, readout.geometry, config.device)
     networks = [network, *(untrained(network, derive(seed, "untrained", i)) for i in range(config.untrained))]
 
     def read(what: str, path: Path) -> Reading:
-        return apply_networks(networks, path, geometry, threshold, config.max_showers, seed, what)
+        return apply_networks(networks, path, readout, max_showers=config.max_showers, seed=seed, what=what)
 
-    base = read(REFERENCE, reference)
-    curves, judged = _responses(base, config, seed)
-    scores: list[Score] = []
+    judge = _Judge(read(REFERENCE, reference), config, seed, name)
+    found: list[Score] = []
     for sample, path in samples.items():
         reading = read(sample, path)
-        scores += judged(sample, reading, name)
-        scores += _frechet_scores(base, reading, config, seed, sample, name)
+        found += judge.responses(sample, reading)
+        found += judge.distances(sample, reading)
         log.info("energy regression of %s by %s: done", sample, name)
-    save_scores(out_json, scores)
-    write_npz(out_npz, curves)
+    save_scores(scores, found)
+    write_npz(curves, judge.curves)
 
 
 def load_regressor(checkpoint: Path, geometry: Geometry, device: str = "auto") -> Network:
@@ -131,22 +134,16 @@ def untrained(network: Network, seed: int) -> Network:
 
 @torch.no_grad()
 def apply_networks(
-    networks: Sequence[Network],
-    path: Path,
-    geometry: Geometry,
-    threshold_MeV: float,
-    max_showers: int | None,
-    seed: int,
-    what: str,
+    networks: Sequence[Network], path: Path, readout: Readout, *, max_showers: int | None, seed: int, what: str
 ) -> Reading:
     """Energies and features of the showers in a file (a random `max_showers` of them), streamed."""
-    n = check_samples({what: path}, geometry)[what]
+    n = check_samples({what: path}, readout.geometry)[what]
     rows = None
     if max_showers is not None and n > max_showers:
         rows = np.sort(generator(seed, "regression rows", what).choice(n, max_showers, replace=False))
     incident, predicted, features = [], [], [[] for _ in networks]
-    for chunk in stream(path, geometry, f"regression of {what}", chunk_rows=ROWS, rows=rows):
-        x = torch.from_numpy(np.where(chunk.showers >= np.float32(threshold_MeV), chunk.showers, np.float32(0)))
+    for chunk in stream(path, readout.geometry, f"regression of {what}", chunk_rows=ROWS, rows=rows):
+        x = torch.from_numpy(readout.kept(chunk.showers))
         incident.append(chunk.incident_energies[:, 0].astype(np.float64))
         for i, network in enumerate(networks):
             model = network.model
@@ -161,75 +158,72 @@ def apply_networks(
     return reading
 
 
-Judge = Callable[[str, Reading, str], list[Score]]
+class _Judge:
+    """Judges readings of samples against that of the reference, and collects the curves of all of them.
 
+    Args:
+        base: of the reference.
+        name: of the regressor.
+    """
 
-def _responses(base: Reading, config: RegressionConfig, seed: int) -> tuple[dict[str, np.ndarray], Judge]:
-    """The curves (the reference's, and those of every sample judged) and the function that judges a sample."""
-    curves: dict[str, np.ndarray] = {}
-    reason, edges, reference = None, np.zeros(0), None
-    try:
-        edges = energy_bins(base.incident, config.bins)
-        reference = _response(base, edges, config, seed, REFERENCE)
-        curves |= {"edges": edges, **_curves(REFERENCE, reference)}
-    except MetricUnavailable as error:
-        reason = str(error)
-
-    def judge(sample: str, reading: Reading, name: str) -> list[Score]:
-        n = min(len(base.incident), len(reading.incident))
-        names = {k: f"energy_regression/{name}/{k}" for k in ("linearity", "resolution")}
-        judged = {"seed": seed, "sample": sample}
+    def __init__(self, base: Reading, config: RegressionConfig, seed: int, name: str) -> None:
+        self.base, self.config, self.seed, self.name = base, config, seed, name
+        self.curves: dict[str, np.ndarray] = {}
+        self.reference: Response | MetricUnavailable
         try:
-            if reference is None:
-                raise MetricUnavailable(reason)
-            found = _response(reading, edges, config, seed, sample)
-            curves.update(_curves(sample, found))
-            differences = mean_differences(reference, found)
+            self.edges = energy_bins(base.incident, config.bins)
+            self.reference = self._response(REFERENCE, base)
+            self.curves["edges"] = self.edges
         except MetricUnavailable as error:
-            return [Score.absent(full, n, error, **judged) for full in names.values()]
-        error = np.abs(base.predicted / base.incident - 1).mean()
-        facts = {"bins": len(edges) - 1, "mean_relative_error_on_reference": float(error)}
+            self.reference = error
+
+    def _response(self, sample: str, reading: Reading) -> Response:
+        """Linearity and resolution of a sample, whose curves are kept."""
+        rng = generator(self.seed, "response", sample)
+        found = response(reading.predicted, reading.incident, self.edges, rng, self.config.bootstrap)
+        self.curves |= {f"{sample}/{k}": getattr(found, k) for k in CURVES}
+        return found
+
+    def responses(self, sample: str, reading: Reading) -> list[Score]:
+        """How far linearity and resolution are from the reference's."""
+        n, about = min(self.base.n, reading.n), {"seed": self.seed, "sample": sample}
+        prefix = f"energy_regression/{self.name}"
+        try:
+            if isinstance(self.reference, MetricUnavailable):
+                raise self.reference
+            differences = mean_differences(self.reference, self._response(sample, reading))
+        except MetricUnavailable as error:
+            return [Score.absent(f"{prefix}/{k}", n, error, **about) for k in ("linearity", "resolution")]
+        error = np.abs(self.base.predicted / self.base.incident - 1).mean()
+        facts = {"bins": len(self.edges) - 1, "mean_relative_error_on_reference": float(error)}
         return [
-            Score(names[k], value, spread, n, floor=0.0, extra=facts, **judged)
+            Score(f"{prefix}/{k}", value, spread, n, floor=0.0, extra=facts, **about)
             for k, (value, spread) in differences.items()
         ]
 
-    return curves, judge
+    def distances(self, sample: str, reading: Reading) -> list[Score]:
+        """FRD by the trained network, and its mean and standard deviation over the untrained ones."""
+        about = {"seed": self.seed, "sample": sample}
+        names = [f"frd/{self.name}"] + [f"frd/{self.name}/untrained"] * bool(self.config.untrained)
+        try:
+            found = [
+                frechet_estimate(
+                    a, b, generator(self.seed, "frd", sample, i), self.config.splits, self.config.bootstrap
+                )
+                for i, (a, b) in enumerate(zip(self.base.features, reading.features, strict=True))
+            ]
+        except MetricUnavailable as error:
+            return [Score.absent(full, min(self.base.n, reading.n), error, **about) for full in names]
+        first, control = found[0], found[1:]
+        size = self.base.features[0].shape[1]
+        facts = {"whole_samples": first.whole, "floor_error": first.floor_error, "features": size}
+        scores = [Score(names[0], first.value, first.error, first.n, floor=first.floor, extra=facts, **about)]
+        return scores + [_control(name, control, about) for name in names[1:]]
 
 
-def _response(reading: Reading, edges: np.ndarray, config: RegressionConfig, seed: int, sample: str) -> Response:
-    rng = generator(seed, "response", sample)
-    return response(reading.predicted, reading.incident, edges, rng, config.bootstrap)
-
-
-def _curves(sample: str, found: Response) -> dict[str, np.ndarray]:
-    return {f"{sample}/{k}": getattr(found, k) for k in CURVES}
-
-
-def _frechet_scores(
-    base: Reading, reading: Reading, config: RegressionConfig, seed: int, sample: str, name: str
-) -> list[Score]:
-    """FRD by the trained network, and its mean and standard deviation over the untrained ones."""
-    n = min(len(base.incident), len(reading.incident))
-    names = [f"frd/{name}"] + [f"frd/{name}/untrained"] * bool(config.untrained)
-    try:
-        found = [
-            frechet_estimate(a, b, generator(seed, "frd", sample, i), config.splits, config.bootstrap)
-            for i, (a, b) in enumerate(zip(base.features, reading.features, strict=True))
-        ]
-    except MetricUnavailable as error:
-        return [Score.absent(full, n, error, seed=seed, sample=sample) for full in names]
-    first, control = found[0], found[1:]
-    facts = {"whole_samples": first.whole, "floor_error": first.floor_error, "features": base.features[0].shape[1]}
-    scores = [
-        Score(names[0], first.value, first.error, first.n, seed=seed, sample=sample, floor=first.floor, extra=facts)
-    ]
-    return scores + ([_control(names[1], control, seed, sample)] if control else [])
-
-
-def _control(name: str, found: Sequence[FrechetEstimate], seed: int, sample: str) -> Score:
+def _control(name: str, found: Sequence[FrechetEstimate], about: Mapping[str, Any]) -> Score:
     values = [f.value for f in found]
     error = float(np.std(values, ddof=1)) if len(values) > 1 else found[0].error
     facts = {"values": values, "floors": [f.floor for f in found]}
     floor = float(np.mean(facts["floors"]))
-    return Score(name, float(np.mean(values)), error, found[0].n, seed=seed, sample=sample, floor=floor, extra=facts)
+    return Score(name, float(np.mean(values)), error, found[0].n, floor=floor, extra=facts, **about)

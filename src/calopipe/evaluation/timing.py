@@ -26,6 +26,7 @@ Sampler = Callable[[np.ndarray], np.ndarray]
 def measure_timing(
     sampler: Sampler,
     energies: np.ndarray,
+    *,
     config: TimingConfig,
     out: Path,
     device: str | None = None,

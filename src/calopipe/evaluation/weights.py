@@ -7,15 +7,15 @@ the generator makes too rarely (Ernst 2023, sections 3.3.4 and 4.3.2, figure 29)
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from calopipe.errors import DataError
-from calopipe.evaluation.inputs import check_samples, stream
-from calopipe.geometry import Geometry, load_geometry
+from calopipe.evaluation.inputs import Readout, check_samples, stream
+from calopipe.io import Showers
 from calopipe.io.stored import read_npz
 from calopipe.observables import SPECS, Column, columns, compute, voxel_spectrum
 from calopipe.records.histograms import Histogram, load_histograms, save_histograms
@@ -30,11 +30,11 @@ MIN_BINS = 10
 
 
 def evaluate_weights(
+    generated: Path,
+    readout: Readout,
+    *,
     curves: Path,
     histograms: Path,
-    generated: Path,
-    geometry: Geometry | str | Path,
-    threshold_MeV: float | None,
     brightest: int,
     fraction: float,
     out: Path,
@@ -47,11 +47,10 @@ def evaluate_weights(
     these are few. Where the classifier test could not be made the file holds no histogram.
 
     Args:
+        generated: shower file that the classifier judged.
+        readout: what it is compared in.
         curves: NPZ of :func:`calopipe.evaluation.classifier.evaluate_classifier`.
         histograms: NPZ of :func:`calopipe.evaluation.observables.evaluate_observables` with the sample ``generated``.
-        generated: shower file that the classifier judged.
-        geometry: voxelisation, or its name or file.
-        threshold_MeV: voxels below are zero; None: the geometry's threshold.
         brightest: number of brightest voxels per layer in `histograms`.
         fraction: of the tested showers that are lowest, and highest; at least one shower each.
         out: NPZ file of :func:`calopipe.records.histograms.save_histograms`.
@@ -59,29 +58,30 @@ def evaluate_weights(
     Raises:
         DataError: a file is not what it should be, or `generated` has fewer showers than the classifier saw.
     """
-    geometry = load_geometry(geometry)
-    threshold = geometry.threshold_MeV if threshold_MeV is None else threshold_MeV
-    n = check_samples({GENERATED: generated}, geometry)[GENERATED]
+    n = check_samples({GENERATED: generated}, readout.geometry)[GENERATED]
     chosen = extreme_rows(curves, fraction)
-    if chosen and max(rows.max() for rows in chosen.values()) >= n:
+    if not chosen:
+        save_histograms(out, [])
+        return
+    if max(rows.max() for rows in chosen.values()) >= n:
         raise DataError(f"{curves}: weights of rows that {generated} with its {n} showers does not have")
-    found = (
-        [h for h in load_histograms(histograms)[0] if h.energy_slice is None and GENERATED in h.counts]
-        if chosen
-        else []
-    )
-    by_name = {c.key: c for c in columns(geometry, list(SPECS), brightest)}
+    by_name = {c.key: c for c in columns(readout.geometry, list(SPECS), brightest)}
+    found = [h for h in load_histograms(histograms)[0] if h.part is None and GENERATED in h.counts]
     found = [h for h in found if h.name in by_name or h.name == "voxels"]
-    new = {
-        name: _filled(generated, rows, found, by_name, geometry, threshold, brightest) for name, rows in chosen.items()
-    }
-    filled = []
+    filled = {name: [_Filled(h, by_name.get(h.name), readout) for h in found] for name in chosen}
+    for name, rows in chosen.items():
+        for chunk in stream(generated, readout.geometry, "showers of extreme weights", rows=rows):
+            incident = chunk.incident_energies[:, 0]
+            observables = compute(chunk.showers, incident, readout.geometry, readout.threshold_MeV, brightest)
+            for one in filled[name]:
+                one.add(chunk, observables)
+    size = min(len(rows) for rows in chosen.values())
+    together = []
     for i, h in enumerate(found):
-        counts = {s: h.counts[s] for s in (REFERENCE, GENERATED)} | {name: new[name][0][i] for name in new}
-        totals = {s: h.totals[s] for s in (REFERENCE, GENERATED)} | {name: new[name][1][i] for name in new}
-        size = min((len(rows) for rows in chosen.values()), default=0)
-        filled.append(_coarser(replace(h, counts=counts, totals=totals), size))
-    save_histograms(out, filled)
+        counts = {s: h.counts[s] for s in (REFERENCE, GENERATED)} | {name: f[i].counts for name, f in filled.items()}
+        totals = {s: h.totals[s] for s in (REFERENCE, GENERATED)} | {name: f[i].total for name, f in filled.items()}
+        together.append(_coarser(replace(h, counts=counts, totals=totals), size))
+    save_histograms(out, together)
 
 
 def _coarser(histogram: Histogram, showers: int) -> Histogram:
@@ -115,29 +115,21 @@ def extreme_rows(curves: Path, fraction: float) -> dict[str, np.ndarray]:
     return {f"lowest {text}": np.sort(rows[order[:k]]), f"highest {text}": np.sort(rows[order[-k:]])}
 
 
-def _filled(
-    path: Path,
-    rows: np.ndarray,
-    histograms: Sequence[Histogram],
-    by_name: Mapping[str, Column],
-    geometry: Geometry,
-    threshold: float,
-    brightest: int,
-) -> tuple[list[np.ndarray], list[int]]:
-    """Counts and totals of each histogram for some rows of a file."""
-    counts = [np.zeros(len(h.edges) - 1, dtype=np.int64) for h in histograms]
-    totals = [0] * len(histograms)
-    for chunk in stream(path, geometry, "showers of extreme weights", rows=rows):
-        observables = compute(chunk.showers, chunk.incident_energies[:, 0], geometry, threshold, brightest)
-        kept = np.where(chunk.showers >= np.float32(threshold), chunk.showers, np.float32(0))
-        for i, h in enumerate(histograms):
-            if h.name == "voxels":
-                counts[i] += voxel_spectrum(kept, h.edges)
-                totals[i] += int(np.count_nonzero(kept))
-                continue
-            column = by_name[h.name]
-            values = observables[column.name].reshape(len(chunk), -1)[:, column.index]
-            # float32 as the bins' own values: an entry on an edge falls on the same side
-            counts[i] += np.histogram(values.astype(np.float32).astype(np.float64), h.edges)[0]
-            totals[i] += len(chunk)
-    return counts, totals
+class _Filled:
+    """Counts and total of some showers in the bins of a histogram; `column` is its observable, None for voxels."""
+
+    def __init__(self, histogram: Histogram, column: Column | None, readout: Readout) -> None:
+        self.edges, self.column, self.readout = histogram.edges, column, readout
+        self.counts, self.total = np.zeros(len(histogram.edges) - 1, dtype=np.int64), 0
+
+    def add(self, showers: Showers, observables: Mapping[str, np.ndarray]) -> None:
+        """Add showers with their observables."""
+        if self.column is None:
+            kept = self.readout.kept(showers.showers)
+            self.counts += voxel_spectrum(kept, self.edges)
+            self.total += int(np.count_nonzero(kept))
+            return
+        values = observables[self.column.name].reshape(len(showers), -1)[:, self.column.index]
+        # float32 as the bins' own values: an entry on an edge falls on the same side
+        self.counts += np.histogram(values.astype(np.float32).astype(np.float64), self.edges)[0]
+        self.total += len(showers)

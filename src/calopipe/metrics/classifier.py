@@ -46,6 +46,7 @@ def classifier_test(
     generated_features: np.ndarray,
     config: ClassifierConfig,
     seed: int,
+    *,
     progress: Callable[[str], None] = log.info,
     grid: Grid | None = None,
     partners: np.ndarray | None = None,

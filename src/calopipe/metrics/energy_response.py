@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
-from pydantic import Field
 
-from calopipe.config.bounds import EnergySlices
 from calopipe.config.parts import METRICS
 from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Sample
 from calopipe.records.scores import Score
 
+#: scores: differences of these
+NAMES = ("mean_difference", "width_difference")
+
 
 class EnergyResponseConfig(MetricSettings):
     """Differences of mean and standard deviation of E_tot / E_inc."""
 
-    energy_slices: EnergySlices = Field(default_factory=list, description="also in these slices of E_inc, MeV")
-
     def score_names(self) -> tuple[str, ...]:
-        suffixes = ["", *(f"/{a:g}-{b:g}MeV" for a, b in self.energy_slices)]
-        return tuple(f"{name}{suffix}" for name in ("mean_difference", "width_difference") for suffix in suffixes)
+        return NAMES
 
 
 def response_differences(reference: np.ndarray, generated: np.ndarray) -> dict[str, tuple[float, float]]:
@@ -55,24 +53,15 @@ def response_differences(reference: np.ndarray, generated: np.ndarray) -> dict[s
 def energy_response(
     reference: Sample, generated: Sample, rng: np.random.Generator, config: EnergyResponseConfig
 ) -> list[Score]:
-    """Differences over all incident energies, and in slices (``energy_response/mean_difference/1000-2000MeV``)."""
-    out = []
-    for bounds in [None, *config.energy_slices]:
-        picked = [s.observables["E_ratio"][_selection(s.incident_energies, bounds)] for s in (reference, generated)]
-        suffix = "" if bounds is None else f"/{bounds[0]:g}-{bounds[1]:g}MeV"
-        n = min(map(len, picked))
-        try:
-            differences = response_differences(*picked)
-        except MetricUnavailable as error:
-            names = ("mean_difference", "width_difference")
-            out += [Score.absent(f"energy_response/{k}{suffix}", n, error) for k in names]
-            continue
-        facts = {"reference": picked[0], "generated": picked[1]}
-        extra = {k: {"mean": float(v.mean()), "width": float(v.std(ddof=1))} for k, v in facts.items()}
-        for name, (value, error) in differences.items():
-            out.append(Score(f"energy_response/{name}{suffix}", value, error, n, floor=0.0, extra=extra))
-    return out
-
-
-def _selection(incident: np.ndarray, bounds: tuple[float, float] | None) -> np.ndarray:
-    return np.ones(len(incident), dtype=bool) if bounds is None else (incident >= bounds[0]) & (incident < bounds[1])
+    """``energy_response/mean_difference`` and ``/width_difference``, generated less reference."""
+    picked = {"reference": reference.observables["E_ratio"], "generated": generated.observables["E_ratio"]}
+    n = min(map(len, picked.values()))
+    try:
+        differences = response_differences(*picked.values())
+    except MetricUnavailable as error:
+        return [Score.absent(f"energy_response/{name}", n, error) for name in NAMES]
+    extra = {k: {"mean": float(v.mean()), "width": float(v.std(ddof=1))} for k, v in picked.items()}
+    return [
+        Score(f"energy_response/{name}", value, error, n, floor=0.0, extra=extra)
+        for name, (value, error) in differences.items()
+    ]

@@ -55,6 +55,7 @@ class FpdConfig(MetricSettings):
 def frechet_physics_distance(
     reference: np.ndarray,
     generated: np.ndarray,
+    *,
     min_samples: int = 20_000,
     max_samples: int = 50_000,
     num_batches: int = 20,
@@ -165,7 +166,7 @@ def fpd(reference: Sample, generated: Sample, rng: np.random.Generator, config: 
 
     def estimate(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
         low, high = batch_range(min(len(a), len(b)), config)
-        return frechet_physics_distance(a, b, low, high, **{**settings, "normalise": False})
+        return frechet_physics_distance(a, b, min_samples=low, max_samples=high, **{**settings, "normalise": False})
 
     x, y = prepared(reference.high_features, generated.high_features, config.normalise)
     value, error = estimate(x, y)

@@ -45,6 +45,7 @@ class KpdConfig(MetricSettings):
 def kernel_physics_distance(
     reference: np.ndarray,
     generated: np.ndarray,
+    *,
     num_batches: int = 10,
     batch_size: int = 5_000,
     normalise: bool = True,

@@ -101,30 +101,25 @@ def separation_powers(
         raise MetricUnavailable(f"no histograms of {', '.join(missing)}; there are {', '.join(sorted(families))}")
     wanted = set(config.observables or families)
     names = [name for name in found if name.split("/")[0] in wanted and name in generated.histograms]
-    each = [
-        _measure(name, found[name], generated.histograms[name], rng, config, reference, generated) for name in names
-    ]
+    pairs = {name: (found[name], generated.histograms[name]) for name in names}
+    sizes = reference.n, generated.n
+    each = [_measure(name, pair, sizes, rng, config.bootstrap) for name, pair in pairs.items()]
     return each + _means(each)
 
 
 def _measure(
-    name: str,
-    h1: BinnedCounts,
-    h2: BinnedCounts,
-    rng: np.random.Generator,
-    config: SeparationPowerConfig,
-    reference: Sample,
-    generated: Sample,
+    name: str, pair: tuple[BinnedCounts, BinnedCounts], sizes: tuple[int, int], rng: np.random.Generator, bootstrap: int
 ) -> Score:
-    n, full = min(reference.n, generated.n), f"separation_power/{name}"
-    extra = entries(h1, h2, reference.n, generated.n)
+    """The score of one pair of histograms, of samples of these sizes."""
+    n, full, counts = min(sizes), f"separation_power/{name}", [h.counts for h in pair]
+    extra = entries(*pair, *sizes)
     try:
-        value = separation_power(h1.counts, h2.counts)
+        value = separation_power(*counts)
     except MetricUnavailable as error:
         return Score.absent(full, n, error, extra=extra)
-    error = separation_error(h1.counts, h2.counts, rng, config.bootstrap)
+    error = separation_error(*counts, rng, bootstrap)
     # voxels of one shower are correlated: the floor of independent entries would be too low
-    floor = None if name == "voxels" else separation_floor(h1.counts, h2.counts)
+    floor = None if name == "voxels" else separation_floor(*counts)
     return Score(full, value, error, n, floor=floor, extra=extra)
 
 

@@ -83,6 +83,7 @@ def image_observables(
     incident_energies: np.ndarray,
     geometry: Geometry,
     threshold_MeV: float | None = None,
+    *,
     pixel_cut_MeV: float = 0.0,
     image_pool: Sequence[int] | None = None,
     image_threshold_MeV: float | None = None,

@@ -40,11 +40,11 @@ def average_figures(geometry: Geometry, averages: Sequence[AverageShowers], styl
     """Average showers over all energies (with every layer, and the longitudinal profile) and at each energy."""
     for average in averages:
         reference, generated = average.mean[REFERENCE], average.mean[GENERATED]
-        label = slice_label(average.energy_slice)
+        label = slice_label(average.part)
         title = f"Average shower{', ' + label if label else ''}"
         name = "average" + ("_" + file_label(label) if label else "")
         yield name, average_figure(geometry, reference, {style.label: generated}, title)
-        if average.energy_slice is not None:
+        if average.part is not None:
             continue
         if geometry.n_layers > 1:
             yield "average_profile", profile_figure(geometry, reference, [(style, generated)])
@@ -68,7 +68,7 @@ def histogram_figures(histograms: Sequence[Histogram], notes: Mapping[str, str],
     pages: dict[str, list[Histogram]] = {}
     for h in histograms:
         family = h.name.partition("/")[0]
-        if h.energy_slice is not None:
+        if h.part is not None:
             family += "_energies"
         elif "/" not in h.name:
             family = "overview"
@@ -78,7 +78,7 @@ def histogram_figures(histograms: Sequence[Histogram], notes: Mapping[str, str],
         for number, part in enumerate(parts, start=1):
             suffix = f"_{number}" if len(parts) > 1 else ""
             title = _TITLES.get(family, family) + (f" ({number}/{len(parts)})" if suffix else "")
-            texts = [notes.get(h.name, "") if h.energy_slice is None else "" for h in part]
+            texts = [notes.get(h.name, "") if h.part is None else "" for h in part]
             series = [[Series(style, (h,), GENERATED)] for h in part]
             yield f"histograms_{family}{suffix}", histogram_page(series, title, notes=texts)
 

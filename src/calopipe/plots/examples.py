@@ -46,7 +46,7 @@ def gallery_figure(
             _dress(
                 axes, geometry, label if column == 0 else "", _head(geometry, incident, k, layer) if row == 0 else ""
             )
-    _bar(figure, rows[0][0], rows[-1][0], norm, ENERGY_CMAP, "Voxel energy [MeV]")
+    _bar(figure, (rows[0][0], rows[-1][0]), norm, ENERGY_CMAP, "Voxel energy [MeV]")
     return figure
 
 
@@ -79,8 +79,8 @@ def reconstruction_figure(
             _dress(
                 axes, geometry, label if column == 0 else "", _head(geometry, incident, k, layer) if row == 0 else ""
             )
-    _bar(figure, rows[0][0], rows[1][0], norm, ENERGY_CMAP, "Voxel energy [MeV]")
-    _bar(figure, rows[2][0], rows[2][0], signed, RATIO_CMAP, "difference [MeV]", _signed_ticks(largest))
+    _bar(figure, (rows[0][0], rows[1][0]), norm, ENERGY_CMAP, "Voxel energy [MeV]")
+    _bar(figure, (rows[2][0], rows[2][0]), signed, RATIO_CMAP, "difference [MeV]", _signed_ticks(largest))
     return figure
 
 
@@ -142,9 +142,10 @@ def _signed_ticks(largest: float) -> list[float]:
 
 
 def _bar(
-    figure: Figure, top: Axes, bottom: Axes, norm: Normalize, cmap: str, label: str, ticks: list[float] | None = None
+    figure: Figure, rows: tuple[Axes, Axes], norm: Normalize, cmap: str, label: str, ticks: list[float] | None = None
 ) -> None:
-    """A colour bar right of the grid, as high as the rows from `top` to `bottom`."""
+    """A colour bar right of the grid, as high as from the first to the last of `rows`."""
+    top, bottom = rows
     width = figure.get_size_inches()[0]
     right = max(axes.get_position().x1 for axes in figure.axes if axes.get_label() != "<colorbar>")
     low, high = bottom.get_position().y0, top.get_position().y1

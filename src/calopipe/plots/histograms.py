@@ -34,6 +34,7 @@ from calopipe.plots.style import (
 )
 from calopipe.records.histograms import Histogram
 from calopipe.records.samples import REFERENCE
+from calopipe.records.slices import INCIDENT_ENERGY
 
 Array = NDArray[np.float64]
 #: ratios are drawn in bins with at least this many reference entries (an error of 50 % or better)
@@ -220,9 +221,9 @@ def draw_histogram(
     top.tick_params(labelbottom=False, which="both")
     if not first.log_x:
         top.xaxis.set_major_locator(MaxNLocator(nbins=5 if short else 7))
-    energies = slice_label(first.energy_slice)
-    if energies:
-        text = rf"$E_\mathrm{{inc}}$: {energies}"
+    if first.part is not None:
+        text = slice_label(first.part)
+        text = rf"$E_\mathrm{{inc}}$: {text}" if first.part.condition == INCIDENT_ENERGY else text
         top.text(0.97, 0.955, text, transform=top.transAxes, ha="right", va="top", fontsize=8.5)
     unit = unit_of(first.label)
     name = "Density" if short else "Normalised density"

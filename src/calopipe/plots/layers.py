@@ -39,7 +39,7 @@ def energy_norm(*energies: Array, decades: float = 4.0) -> LogNorm:
 
 
 def draw_layer(
-    axes: Axes, geometry: Geometry, layer: int, values: Array, norm: Normalize, cmap: str, small: bool = False
+    axes: Axes, geometry: Geometry, layer: int, values: Array, norm: Normalize, cmap: str, *, small: bool = False
 ) -> QuadMesh:
     """Draw one layer.
 

@@ -44,6 +44,7 @@ def quality_speed_figure(
     label: str,
     goal: Value | None,
     title: str,
+    *,
     linear: bool,
     devices: Sequence[str] = ("GPU", "CPU"),
     batch_sizes: Sequence[int] = (1, 100, 10000),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from calopipe.errors import printable
 from calopipe.io.output import replacing
 from calopipe.io.stored import writing
+from calopipe.records.slices import INCIDENT_ENERGY, Slice
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -181,15 +182,24 @@ def unit_of(label: str) -> str | None:
     return label[start + 1 : end].strip() or None if 0 <= start < end else None
 
 
-def slice_label(energy_slice: Sequence[float] | None) -> str:
-    """Text for a range of incident energies in MeV, e.g. ``1-5 GeV``; empty for all energies."""
-    if energy_slice is None:
+#: conditions with a symbol of their own, and their unit
+_CONDITIONS = {
+    "incident_theta": ("\N{GREEK SMALL LETTER THETA}", " rad"),
+    "incident_phi": ("\N{GREEK SMALL LETTER PHI}", " rad"),
+}
+
+
+def slice_label(part: Slice | None) -> str:
+    """Text for a slice: ``1-5 GeV`` of the incident energy, ``θ 0.5-1 rad`` of another condition; empty for all showers."""
+    if part is None:
         return ""
-    low, high = energy_slice
-    factor, unit = (1e-3, "GeV") if high >= 1000 else (1.0, "MeV")
-    if low == high:
-        return f"{low * factor:g} {unit}"
-    return f"{low * factor:g}\N{EN DASH}{high * factor:g} {unit}"
+    symbol, unit = _CONDITIONS.get(part.condition, (literal(part.condition.replace("_", " ")), ""))
+    factor = 1.0
+    if part.condition == INCIDENT_ENERGY:
+        factor, unit = (1e-3, " GeV") if part.high >= 1000 else (1.0, " MeV")
+    ends = [f"{end * factor:g}" for end in dict.fromkeys((part.low, part.high))]
+    text = "\N{EN DASH}".join(ends) + unit
+    return text if part.condition == INCIDENT_ENERGY else f"{symbol} {text}"
 
 
 def plain_number(value: float, _: int | None = None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ import numpy as np
 from calopipe.io.stored import read_npz, reading
 from calopipe.records.files import write_npz
 from calopipe.records.scores import is_number
+from calopipe.records.slices import Slice
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ class Histogram:
         counts: sample name -> (B,) counts inside the range; the reference is called ``reference``.
         totals: sample name -> entries in total, inside the range or not.
         log_x, log_y: suggested axis scales.
-        energy_slice: incident energies selected, in MeV, or None for all.
+        part: the slice of the samples that it is of, or None for all of them.
     """
 
     name: str
@@ -41,23 +42,23 @@ class Histogram:
     totals: Mapping[str, int]
     log_x: bool = False
     log_y: bool = False
-    energy_slice: tuple[float, float] | None = None
+    part: Slice | None = None
 
 
 @dataclass(frozen=True)
 class AverageShowers:
-    """Average showers of each sample, over all energies or one slice of them.
+    """Average showers of each sample, over all showers or one slice of them.
 
     Attributes:
         mean: sample name -> (V,) mean energy per voxel in MeV.
         n: sample name -> showers in the mean.
-        energy_slice: incident energies selected, in MeV, or None for all.
+        part: the slice of the samples that it is of, or None for all of them.
         std: sample name -> (V,) standard deviation between showers of the energy per voxel in MeV.
     """
 
     mean: Mapping[str, np.ndarray]
     n: Mapping[str, int]
-    energy_slice: tuple[float, float] | None = None
+    part: Slice | None = None
     std: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -148,6 +149,8 @@ def _pack(item: Any, key: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         elif isinstance(value, Mapping) and all(isinstance(v, np.ndarray) for v in value.values()):
             arrays |= {f"{key}/{name}/{sample}": v for sample, v in value.items()}
             entry[name] = {"arrays": {sample: f"{key}/{name}/{sample}" for sample in value}}
+        elif isinstance(value, Slice):
+            entry[name] = asdict(value)
         else:
             entry[name] = dict(value) if isinstance(value, Mapping) else value
     return entry
@@ -174,14 +177,10 @@ def _check_histogram(item: Histogram) -> None:
 
 
 def _unpack(name: str, value: Any, data: Mapping[str, np.ndarray]) -> Any:
-    if name == "energy_slice":
-        return _pair(value)
+    if name == "part":
+        return None if value is None else Slice(**value)
     if isinstance(value, dict) and set(value) == {"array"}:
         return data[value["array"]]
     if isinstance(value, dict) and set(value) == {"arrays"}:
         return {sample: data[key] for sample, key in value["arrays"].items()}
     return value
-
-
-def _pair(value: Sequence[float] | None) -> tuple[float, float] | None:
-    return None if value is None else (float(value[0]), float(value[1]))

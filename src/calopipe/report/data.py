@@ -27,11 +27,12 @@ from calopipe.records.histograms import (
     load_histograms,
 )
 from calopipe.records.scores import Score, load_scores
+from calopipe.records.slices import Slice
 from calopipe.report.artifacts import RunArtifacts, StudySummary
 from calopipe.report.tables import Column
 
 T = TypeVar("T")
-Key = tuple[str, tuple[float, float] | None]  # observable, energy slice
+Key = tuple[str, Slice | None]  # observable, slice
 
 
 @dataclass
@@ -40,7 +41,7 @@ class SeedData:
 
     run: RunArtifacts
     histograms: dict[Key, Histogram] = field(default_factory=dict)
-    averages: dict[tuple[float, float] | None, AverageShowers] = field(default_factory=dict)
+    averages: dict[Slice | None, AverageShowers] = field(default_factory=dict)
     cross_sections: dict[tuple[int, str], CrossSections] = field(default_factory=dict)
     examples: Examples | None = None
     health: list[str] = field(default_factory=list)
@@ -128,8 +129,8 @@ def _load_seed(run: RunArtifacts, config: Mapping[str, Any], notes: list[str]) -
     data = SeedData(run)
     loaded = _try(load_histograms, _path(run.histograms), notes)
     if loaded:
-        data.histograms = {(h.name, h.energy_slice): h for h in loaded[0]}
-        data.averages = {a.energy_slice: a for a in loaded[1]}
+        data.histograms = {(h.name, h.part): h for h in loaded[0]}
+        data.averages = {a.part: a for a in loaded[1]}
         found = _try(load_cross_sections, _path(run.histograms), notes) or []
         data.cross_sections = {(c.layer, c.axis): c for c in found}
         data.examples = _try(load_examples, _path(run.histograms), notes)

@@ -74,7 +74,7 @@ def file_name(*parts: str) -> str:
 
 
 def draw(
-    tasks: Sequence[Task], out: Path, provenance: dict[str, str], dpi: int, pdf: bool, workers: int = 1
+    tasks: Sequence[Task], out: Path, provenance: dict[str, str], *, dpi: int, pdf: bool, workers: int = 1
 ) -> list[Drawn]:
     """Draw and save all tasks into the folder `out`, with several processes when `workers` > 1; in the order given."""
     jobs = [(task, out, {**provenance, "title": task.caption}, dpi, pdf) for task in tasks]

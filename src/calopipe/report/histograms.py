@@ -51,10 +51,10 @@ def histogram_tasks(data: DatasetData, group: str) -> Iterator[Task]:
         caption = f"{data.name}: {key[0]}"
         name = file_name(data.name, group, key[0])
         yield Task(group, name, caption, histogram_figure, (series_of(data.models, key),))
-    points = sorted(key for key in found if key[1] and key[1][0] == key[1][1])
-    yield from _pages(data, group, points, "single incident energies")
-    for energies in sorted({key[1] for key in found if key[1] and key[1][0] < key[1][1]}):
-        yield from _pages(data, group, [key for key in found if key[1] == energies], slice_label(energies))
+    points = sorted(key for key in found if key[1] and key[1].single)
+    yield from _pages(data, group, points, "single incident energies", "energies")
+    for part in sorted({key[1] for key in found if key[1] and not key[1].single}):
+        yield from _pages(data, group, [key for key in found if key[1] == part], slice_label(part), str(part))
 
 
 def other_histogram_tasks(data: DatasetData) -> Iterator[Task]:
@@ -69,12 +69,13 @@ def drawn_histograms(data: DatasetData) -> dict[Key, Histogram]:
     return {key: h for key, h in found.items() if is_drawn(h.name, data.geometry)}
 
 
-def _pages(data: DatasetData, group: str, keys: Sequence[Key], energies: str) -> Iterator[Task]:
+def _pages(data: DatasetData, group: str, keys: Sequence[Key], which: str, short: str) -> Iterator[Task]:
+    """Pages of the histograms `keys`; `which` of them in words, `short` in the file's name."""
     parts = [keys[i : i + PANELS_PER_PAGE] for i in range(0, len(keys), PANELS_PER_PAGE)]
     for number, part in enumerate(parts, start=1):
-        title = f"{data.name}: {group}, {energies}"
+        title = f"{data.name}: {group}, {which}"
         title += f" ({number}/{len(parts)})" if len(parts) > 1 else ""
-        name = file_name(data.name, group, energies, "page", str(number))
+        name = file_name(data.name, group, short, "page", str(number))
         panels = [series_of(data.models, key) for key in part]
         if len(panels) == 1:
             yield Task(group, name, title, histogram_figure, (panels[0],))

@@ -93,7 +93,7 @@ def _dataset(data: DatasetData, summary: StudySummary, out: Path, workers: int) 
     """Everything the template shows of one dataset."""
     runs = [seed.run for model in data.models for seed in model.seeds]
     record = provenance.collect(f"{summary.study}: {data.name}", summary.config, input_files(runs))
-    drawn = draw(dataset_tasks(data), out / "plots", record, summary.dpi, summary.pdf, workers)
+    drawn = draw(dataset_tasks(data), out / "plots", record, dpi=summary.dpi, pdf=summary.pdf, workers=workers)
     columns = data.score_columns()
     groups = score_groups(columns)
     return {

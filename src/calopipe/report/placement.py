@@ -150,10 +150,10 @@ def write_leaderboard(board: Leaderboard, out: Path, dpi: int = 150) -> list[Pat
 
 def quality_speed_figures(board: Leaderboard) -> Iterator[tuple[str, Figure]]:
     """File name and figure of quality against time, for each quality that an own row has."""
-    yield from ((file, quality_speed_figure(*arguments)) for file, arguments in quality_speed_plots(board))
+    yield from ((file, quality_speed_figure(**arguments)) for file, arguments in quality_speed_plots(board))
 
 
-def quality_speed_plots(board: Leaderboard) -> Iterator[tuple[str, tuple[Any, ...]]]:
+def quality_speed_plots(board: Leaderboard) -> Iterator[tuple[str, dict[str, Any]]]:
     """File name and arguments of :func:`quality_speed_figure`, for each quality that an own row has."""
     for key in DRAWN:
         metric = next((m for m in board.metrics if m.key == key), None)
@@ -166,7 +166,8 @@ def quality_speed_plots(board: Leaderboard) -> Iterator[tuple[str, tuple[Any, ..
         linear = metric.group == "classifiers"
         label = metric.label.replace("x 1e3", r"$\times 10^3$")
         file = "quality_speed_" + metric.score.replace("/auc", "").replace("/", "_") if metric.score else key
-        yield file, (contenders, label, goal, title, linear)
+        drawn = {"contenders": contenders, "label": label, "goal": goal, "title": title, "linear": linear}
+        yield file, drawn
 
 
 def _contender(board: Leaderboard, index: int, metric: Metric) -> Contender:

@@ -20,7 +20,7 @@ def score_tasks(data: DatasetData) -> Iterator[Task]:
     for model in data.models:
         for sample in model.samples():
             dots: dict[str, Dot] = {}
-            scores = [s for seed in model.seeds for s in seed.scores if s.sample == sample]
+            scores = [s for seed in model.seeds for s in seed.scores if s.sample == sample and "slice" not in s.extra]
             for name in dict.fromkeys(s.name for s in scores if s.name.startswith(prefix)):
                 same = [s for s in scores if s.name == name]
                 combined = combine(same)

@@ -10,6 +10,7 @@ from calopipe.geometry import Geometry
 from calopipe.plots.layers import pick_layers
 from calopipe.plots.showers import average_figure, layers_figure, profile_figure
 from calopipe.plots.style import REFERENCE_LABEL, LineStyle, sample_style, slice_label
+from calopipe.records.slices import Slice
 from calopipe.report.data import DatasetData
 from calopipe.report.drawing import Task, file_name
 
@@ -20,28 +21,28 @@ def average_tasks(data: DatasetData) -> Iterator[Task]:
     if geometry is None:
         return
     slices = {key: None for model in data.models for seed in model.seeds for key in seed.averages}
-    for energies in sorted(slices, key=lambda s: (s is not None, s or (0, 0))):
-        reference, samples = _averages(data, energies, geometry)
+    for part in (None, *sorted(s for s in slices if s is not None)):
+        reference, samples = _averages(data, part, geometry)
         if reference is None or not samples:
             continue
-        text = slice_label(energies)
+        text, short = slice_label(part), "" if part is None else str(part)
         title = f"{data.name}: average showers" + (f", {text}" if text else "")
         some = ""
         if geometry.n_layers > 6:
             some = f" (layers {', '.join(str(geometry.layer_ids[i]) for i in pick_layers(geometry))})"
         means = {style.label: mean for style, mean in samples}
-        name = file_name(data.name, "average", text)
+        name = file_name(data.name, "average", short)
         yield Task("averages", name, title + some, average_figure, (geometry, reference, means, title), wide=True)
         if geometry.n_layers > 1:
             caption = f"{data.name}: mean energy per layer" + (f", {text}" if text else "")
             yield Task(
                 "averages",
-                file_name(data.name, "profile", text),
+                file_name(data.name, "profile", short),
                 caption,
                 profile_figure,
                 (geometry, reference, samples),
             )
-        if geometry.n_layers > 6 and energies is None:
+        if geometry.n_layers > 6 and part is None:
             yield from _all_layers(data.name, geometry, reference, samples)
 
 
@@ -55,12 +56,12 @@ def _all_layers(
 
 
 def _averages(
-    data: DatasetData, energies: tuple[float, float] | None, geometry: Geometry
+    data: DatasetData, part: Slice | None, geometry: Geometry
 ) -> tuple[np.ndarray | None, list[tuple[LineStyle, np.ndarray]]]:
     """Reference mean (V,) and the mean over seeds of every sample; samples of another geometry are left out."""
     reference, found = None, []
     for model in data.models:
-        averages = [seed.averages[energies] for seed in model.seeds if energies in seed.averages]
+        averages = [seed.averages[part] for seed in model.seeds if part in seed.averages]
         averages = [a for a in averages if all(len(m) == geometry.n_voxels for m in a.mean.values())]
         if averages and reference is None:
             reference = averages[0].mean.get("reference")

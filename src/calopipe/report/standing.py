@@ -30,9 +30,9 @@ def standing_tasks(data: DatasetData) -> Iterator[Task]:
     if table is None or not own:
         return
     for name, arguments in quality_speed_plots(place(table, own)):
-        label = arguments[1].replace("$\\times 10^3$", "\N{MULTIPLICATION SIGN} 1000")
+        label = arguments["label"].replace("$\\times 10^3$", "\N{MULTIPLICATION SIGN} 1000")
         caption = f"{data.name}: {label} against time per shower, with published submissions"
-        yield Task("standing", file_name(data.name, name), caption, quality_speed_figure, arguments, wide=True)
+        yield Task("standing", file_name(data.name, name), caption, quality_speed_figure, (), arguments, wide=True)
 
 
 def standing_tables(data: DatasetData) -> Iterator[Table]:

@@ -117,7 +117,7 @@ def _aucs(model: ModelData) -> list[Score]:
 # ---- observables ------------------------------------------------------------------------------------------------------
 def _farthest(model: ModelData) -> list[FarObservable]:
     """The farthest observables of which there is a histogram."""
-    drawn = {name for seed in model.seeds for name, bounds in seed.histograms if bounds is None}
+    drawn = {name for seed in model.seeds for name, part in seed.histograms if part is None}
     scores = [s for seed in model.seeds for s in seed.scores if s.sample == GENERATED]
     return farthest(s for s in scores if s.name.split("/", 1)[-1] in drawn)
 
