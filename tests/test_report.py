@@ -587,7 +587,11 @@ def test_the_summary_names_the_strongest_test_what_is_far_and_what_is_not_seen(t
     (verdict,) = verdicts(data, [])
     assert (verdict.test, verdict.auc, verdict.floor) == ("trees", "0.800 ± 0.010", "0.498 ± 0.010")
     assert "80 of 100" in verdict.reading and "0.600 ± 0.010" in verdict.sees and not verdict.blind
-    assert [f.name for f in verdict.far] == ["E_ratio", "E_layer/0"], "activity is at its floor"
+    assert [(f.name, f.clear) for f in verdict.far] == [
+        ("E_ratio", True),
+        ("E_layer/0", True),
+        ("activity/0", False),
+    ], "activity is at its floor"
     assert verdict.far[1].text == "energy, layer 0" and verdict.far[0].errors.startswith("29 errors")
     assert any("within 0.04 of 0.5" in w for w in verdict.warnings)
     rows = {r.name: r for g in score_groups(data.score_columns()) for r in g.rows}

@@ -41,9 +41,12 @@ def sample(seed, lost=(), empty_showers=0, both=()):
         energies = np.where(alive, rng.lognormal(3, 0.5, N), 0) * (layer not in lost)
         out[f"E_layer/{layer}"] = binned(energies, readout)
         out[f"EC_eta/{layer}"] = binned(rng.normal(1e3 if layer in both else 0, 1, N), shape)
-    voxels = rng.lognormal(3, 0.5, 20 * alive.sum())
-    out["voxels"] = binned(voxels, readout)
-    loaders = {k: lambda: out for k in ("histograms", "challenge_histograms")}
+    voxels = rng.lognormal(3, 0.5, (alive.sum(), 20))
+    out["voxels"] = binned(voxels.ravel(), readout)
+    per_shower = np.array([np.histogram(v, readout)[0] for v in voxels])
+    counts = np.zeros((N, len(readout)), dtype=np.int32)
+    counts[alive, :-1], counts[alive, -1] = per_shower, 20 - per_shower.sum(axis=1)
+    loaders = {k: lambda: out for k in ("histograms", "challenge_histograms")} | {"voxel_counts": lambda: counts}
     return Sample(N, 1.0, {}, loaders)
 
 

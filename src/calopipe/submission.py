@@ -248,7 +248,7 @@ def printed_summary(judgement: Judgement) -> str:
         lines.append(f"  {reading(value, error)}")
         lines += [f"  it sees {text}" for text in seen_spots(scores)]
         lines += [f"  it is blind to {text}" for text in blind_spots(scores)]
-    for far in farthest(judgement.scores):
+    for far in (f for f in farthest(judgement.scores) if f.clear):
         errors = "" if far.errors is None else f", {format_value(far.errors, 2)} errors from the reference"
         lines.append(f"far from the reference: {in_words(far.name)}, separation {format_value(far.size, 2)}{errors}")
     return "\n".join(lines)

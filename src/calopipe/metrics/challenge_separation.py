@@ -22,11 +22,16 @@ from calopipe.config.parts import METRICS
 from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import BinnedCounts, Sample
-from calopipe.metrics.separation_power import entries, mean_of_layers, separation_power, separations
+from calopipe.metrics.separation_power import (
+    entries,
+    floor_of_halves,
+    halves_of,
+    mean_of_layers,
+    separation_power,
+    separations,
+    spread,
+)
 from calopipe.records.scores import Score
-
-#: halvings of the reference whose mean is the floor
-HALVINGS = 20
 
 
 class ChallengeSeparationConfig(MetricSettings):
@@ -49,8 +54,7 @@ def challenge_separation(
     """
     a, b = reference.challenge_histograms, generated.challenge_histograms
     weights = [rng.poisson(1.0, (config.bootstrap, len(_blocks(h)))) for h in (a, b)]
-    halves = _halvings(len(_blocks(a)), rng)
-    scale = (1 / reference.n + 1 / generated.n) / (4 / reference.n)
+    halves = halves_of(len(_blocks(a)), rng)
     n, out = min(reference.n, generated.n), []
     draws: dict[str, np.ndarray] = {}
     for name, h in a.items():
@@ -61,10 +65,8 @@ def challenge_separation(
             out.append(Score.absent(full, n, problem, extra=extra))
             continue
         draws[name] = separations(weights[0] @ h.blocks, weights[1] @ b[name].blocks)
-        known = separations(halves @ h.blocks, (1 - halves) @ h.blocks)
-        known = known[np.isfinite(known)]
-        floor = float(known.mean()) * scale if len(known) else None
-        out.append(Score(full, value, _spread(draws[name]), n, floor=floor, extra=extra))
+        floor = floor_of_halves(h.blocks, halves, reference.n, generated.n)
+        out.append(Score(full, value, spread(draws[name]), n, floor=floor, extra=extra))
     return out + _means(out, draws, {name for name, h in a.items() if h.edges[0] > 0})
 
 
@@ -73,18 +75,6 @@ def _blocks(histograms: Mapping[str, BinnedCounts]) -> np.ndarray:
     if found is None:
         raise MetricUnavailable("the challenge's histograms were filled without blocks of showers")
     return found
-
-
-def _halvings(blocks: int, rng: np.random.Generator) -> np.ndarray:
-    """(HALVINGS, K) 1 for the blocks of the first half, 0 for those of the second."""
-    chosen = np.zeros((HALVINGS, blocks), dtype=np.int64)
-    chosen[:, : blocks // 2] = 1
-    return rng.permuted(chosen, axis=1)
-
-
-def _spread(draws: np.ndarray) -> float | None:
-    known = draws[np.isfinite(draws)]
-    return float(known.std(ddof=1)) if len(known) > 1 else None
 
 
 def _means(each: list[Score], draws: Mapping[str, np.ndarray], from_readout: set[str]) -> list[Score]:
@@ -101,7 +91,7 @@ def _means(each: list[Score], draws: Mapping[str, np.ndarray], from_readout: set
     for family, members in families.items():
         names = [m.name.split("/", 1)[1] for m in members]
         drawn = [draws[name] for name in names if name in draws]
-        error = _spread(np.mean(drawn, axis=0)) if drawn else None
+        error = spread(np.mean(drawn, axis=0)) if drawn else None
         equal = set(names) <= from_readout
         out.append(mean_of_layers(f"challenge_separation/mean_layers/{family}", members, error, equal))
     return out

@@ -5,6 +5,9 @@ S = 1/2 sum_i (h1_i - h2_i)^2 / (h1_i + h2_i + 1e-16) of histograms normalised t
 away as can be. Entries outside the range do not enter, so their shares are told beside every value, with the entries that
 a shower has inside on average. Two samples of n and m showers of one distribution give not 0 but, with
 B filled bins, about (B - 1)/4 (1/n + 1/m), which is reported as the floor.
+
+The voxel spectrum has many entries of each shower, which belong together: its error is of showers that are drawn anew,
+and its floor that of random halves of the reference, scaled with 1/n + 1/m.
 """
 
 from __future__ import annotations
@@ -20,6 +23,11 @@ from calopipe.config.scores import MetricSettings, Observable
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import BinnedCounts, Sample
 from calopipe.records.scores import Score
+
+#: blocks of showers that are drawn anew together
+BLOCKS = 100
+#: halvings of the reference whose mean is the floor
+HALVINGS = 20
 
 
 class SeparationPowerConfig(MetricSettings):
@@ -80,6 +88,33 @@ def separation_floor(h1: np.ndarray, h2: np.ndarray) -> float | None:
     return float(0.25 * max(filled - 1, 0) * (1 / h1.sum() + 1 / h2.sum()))
 
 
+def deal(showers: np.ndarray, rng: np.random.Generator, blocks: int = BLOCKS) -> np.ndarray:
+    """Counts (K, B) of random blocks of showers, of the counts (N, B) of each shower."""
+    out = np.zeros((min(blocks, len(showers)), showers.shape[1]), dtype=np.int64)
+    np.add.at(out, rng.permutation(len(showers)) % len(out), showers)
+    return out
+
+
+def halves_of(blocks: int, rng: np.random.Generator, n: int = HALVINGS) -> np.ndarray:
+    """(n, K) 1 for the blocks of a random half, 0 for the others."""
+    chosen = np.zeros((n, blocks), dtype=np.int64)
+    chosen[:, : blocks // 2] = 1
+    return rng.permuted(chosen, axis=1)
+
+
+def floor_of_halves(blocks: np.ndarray, halves: np.ndarray, n: int, m: int) -> float | None:
+    """Expected separation power of two samples of n and m showers like those in the blocks (K, B) of a reference of n."""
+    known = separations(halves @ blocks, (1 - halves) @ blocks)
+    known = known[np.isfinite(known)]
+    return float(known.mean()) * (1 / n + 1 / m) / (4 / n) if len(known) else None
+
+
+def spread(draws: np.ndarray) -> float | None:
+    """Standard deviation of separation powers, without those that are not known."""
+    known = draws[np.isfinite(draws)]
+    return float(known.std(ddof=1)) if len(known) > 1 else None
+
+
 def separation_of_values(values1: np.ndarray, values2: np.ndarray, edges: np.ndarray) -> float:
     """Separation power of two samples of values (N,) and (M,) filled into bins with these edges (B + 1,)."""
     return separation_power(np.histogram(values1, edges)[0], np.histogram(values2, edges)[0])
@@ -101,26 +136,33 @@ def separation_powers(
         raise MetricUnavailable(f"no histograms of {', '.join(missing)}; there are {', '.join(sorted(families))}")
     wanted = set(config.observables or families)
     names = [name for name in found if name.split("/")[0] in wanted and name in generated.histograms]
-    pairs = {name: (found[name], generated.histograms[name]) for name in names}
-    sizes = reference.n, generated.n
-    each = [_measure(name, pair, sizes, rng, config.bootstrap) for name, pair in pairs.items()]
+    each = [_measure(name, (reference, generated), rng, config.bootstrap) for name in names]
     return each + _means(each)
 
 
-def _measure(
-    name: str, pair: tuple[BinnedCounts, BinnedCounts], sizes: tuple[int, int], rng: np.random.Generator, bootstrap: int
-) -> Score:
-    """The score of one pair of histograms, of samples of these sizes."""
+def _measure(name: str, samples: tuple[Sample, Sample], rng: np.random.Generator, bootstrap: int) -> Score:
+    """The score of one histogram of reference and generated showers."""
+    pair, sizes = [s.histograms[name] for s in samples], [s.n for s in samples]
     n, full, counts = min(sizes), f"separation_power/{name}", [h.counts for h in pair]
     extra = entries(*pair, *sizes)
     try:
         value = separation_power(*counts)
     except MetricUnavailable as error:
         return Score.absent(full, n, error, extra=extra)
-    error = separation_error(*counts, rng, bootstrap)
-    # voxels of one shower are correlated: the floor of independent entries would be too low
-    floor = None if name == "voxels" else separation_floor(*counts)
+    if name == "voxels":
+        error, floor = _of_showers(*samples, rng, bootstrap)
+    else:
+        error, floor = separation_error(*counts, rng, bootstrap), separation_floor(*counts)
     return Score(full, value, error, n, floor=floor, extra=extra)
+
+
+def _of_showers(
+    reference: Sample, generated: Sample, rng: np.random.Generator, bootstrap: int
+) -> tuple[float | None, float | None]:
+    """Error and floor of the voxel spectrum; entries outside the range stay outside."""
+    a, b = (deal(sample.voxel_counts[:, :-1], rng) for sample in (reference, generated))
+    draws = separations(*(rng.poisson(1.0, (bootstrap, len(x))) @ x for x in (a, b)))
+    return spread(draws), floor_of_halves(a, halves_of(len(a), rng), reference.n, generated.n)
 
 
 def entries(h1: BinnedCounts, h2: BinnedCounts, n: int, m: int) -> dict[str, float]:

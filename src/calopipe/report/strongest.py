@@ -12,18 +12,22 @@ from calopipe.report.tables import combine
 
 #: observables that are named
 FARTHEST = 5
-#: distances from the floor below so many errors are no finding
+#: distances from the floor below so many errors are no finding: of a hundred observables some are 2 errors off by chance
 CLEAR = 3.0
 _SEPARATIONS = ("separation_power/", "challenge_separation/")
 
 
 @dataclass(frozen=True)
 class FarObservable:
-    """An observable, its separation power, and how many errors that is above the floor (None: not known)."""
+    """An observable, its separation power, and how many errors that is above the floor (None: not known).
+
+    `clear`: it is far by more than its errors; one that is not would look so in another sample of Geant4 too.
+    """
 
     name: str
     size: float
     errors: float | None
+    clear: bool = True
 
 
 def strongest(scores: Iterable[Score]) -> tuple[list[Score], float, float] | None:
@@ -62,7 +66,7 @@ def reading(auc: float, error: float) -> str:
 
 
 def farthest(scores: Iterable[Score]) -> list[FarObservable]:
-    """The observables with the largest separation powers above the floor, where that is clear, largest first.
+    """The FARTHEST observables with the largest separation powers above the floor, largest first, clear ones before others.
 
     Args:
         scores: of one sample; those of one name are of its seeds.
@@ -76,9 +80,11 @@ def farthest(scores: Iterable[Score]) -> list[FarObservable]:
         floors = [s.floor for s in same if s.floor is not None]
         excess = combined[0] - (float(np.mean(floors)) if floors else 0.0)
         errors = excess / combined[1] if combined[1] else None
-        if excess > 0 and (errors is None or errors >= CLEAR):
-            found.append((excess, FarObservable(name.removeprefix(prefix), combined[0], errors)))
-    unique = {far.name: far for _, far in sorted(found, key=lambda pair: -pair[0])}
+        clear = excess > 0 and (errors is None or errors >= CLEAR)
+        found.append((excess, FarObservable(name.removeprefix(prefix), combined[0], errors, clear)))
+    unique: dict[str, FarObservable] = {}
+    for _, far in sorted(found, key=lambda pair: (not pair[1].clear, -pair[0])):
+        unique.setdefault(far.name, far)
     return list(unique.values())[:FARTHEST]
 
 

@@ -1,7 +1,8 @@
 """What a group leader reads first: of each model the strongest test, what is farthest from Geant4, time, and warnings.
 
 Nothing is judged here that the evaluation did not: the strongest test is the classifier test with the largest distance from
-0.5 after one error is taken off, and the farthest observables are those with the largest separation power above the floor.
+0.5 after one error is taken off, and the farthest observables are those with the largest separation power above the floor;
+of these, what lies within its errors is marked as such.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Far:
         name: of the histogram, e.g. ``activity/2``.
         text: what it is, in words.
         size: its separation power: 0 the same distribution, 1 nothing in common.
-        errors: how many errors that is above the floor.
+        errors: how many errors that is above the floor, which is what two samples of Geant4 have.
+        clear: whether these are more than chance explains; the others are muted on the page.
         shift: how far the mean is off, in percent of Geant4's, or empty.
         picture: its plot, where there is one.
     """
@@ -45,6 +47,7 @@ class Far:
     text: str
     size: str
     errors: str
+    clear: bool
     shift: str
     picture: Drawn | None = None
 
@@ -131,7 +134,8 @@ def _far(data: DatasetData, model: ModelData, item: FarObservable, pictures: dic
         name=name,
         text=in_words(name),
         size=format_value(size, 2),
-        errors="" if errors is None else f"{format_value(errors, 2)} errors from Geant4",
+        errors="" if errors is None else f"{format_value(max(errors, 0.0), 2)} errors from Geant4",
+        clear=item.clear,
         shift=_shift(histograms),
         picture=picture,
     )
