@@ -16,6 +16,7 @@ from PIL import ExifTags, Image
 from calopipe.errors import ConfigError, DataError
 from calopipe.evaluation.averages import Sums, average_showers, cross_sections
 from calopipe.geometry import load_geometry
+from calopipe.observables import SPECS
 from calopipe.plots.style import read_provenance
 from calopipe.records.files import write_json, write_npz
 from calopipe.records.histograms import Examples, Histogram, save_histograms
@@ -30,6 +31,7 @@ from calopipe.report.numbers import format_bytes, format_measurement, format_val
 from calopipe.report.pictures import cross_section_tasks, reconstruction_tasks
 from calopipe.report.published import published_table
 from calopipe.report.standing import standing_tables, standing_tasks
+from calopipe.report.strongest import in_words
 from calopipe.report.summary import verdicts
 from calopipe.report.tables import (
     SINGLE,
@@ -592,11 +594,16 @@ def test_the_summary_names_the_strongest_test_what_is_far_and_what_is_not_seen(t
         ("E_layer/0", True),
         ("activity/0", False),
     ], "activity is at its floor"
-    assert verdict.far[1].text == "energy, layer 0" and verdict.far[0].errors.startswith("29 errors")
+    assert verdict.far[1].text == "energy, layer 0" and verdict.far[0].errors == "29 errors from Geant4"
+    assert verdict.far[2].errors == "0.10 errors from Geant4: may be chance"
     assert any("within 0.04 of 0.5" in w for w in verdict.warnings)
     rows = {r.name: r for g in score_groups(data.score_columns()) for r in g.rows}
     assert rows["classifier/low/auc"].note == "blind to: 10 % more hits in layer 2 (0.503 ± 0.010)"
     assert rows["classifier/trees/auc"].note == "" and rows["classifier/trees/auc"].floor == "0.498 ± 0.010"
+
+
+def test_every_observable_has_a_name_in_words() -> None:
+    assert not [name for name in SPECS if not name.startswith("brightest") and in_words(name) == name.replace("_", " ")]
 
 
 def test_a_test_that_sees_nothing_crowns_nobody() -> None:

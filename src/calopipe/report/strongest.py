@@ -108,6 +108,8 @@ _WORDS = {
     "voxels": "energies of single cells",
     "EC_eta_difference": "distance of centres in eta",
     "EC_phi_difference": "distance of centres in phi",
+    "width_eta_difference": "difference of widths in eta",
+    "width_phi_difference": "difference of widths in phi",
 }
 
 

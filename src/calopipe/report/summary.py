@@ -126,7 +126,7 @@ def _farthest(model: ModelData) -> list[FarObservable]:
 
 
 def _far(data: DatasetData, model: ModelData, item: FarObservable, pictures: dict[str, Drawn]) -> Far:
-    name, size, errors = item.name, item.size, item.errors
+    name, size = item.name, item.size
     histograms = [h for seed in model.seeds if (h := seed.histograms.get((name, None))) is not None]
     group = drawn_histograms(data).get((name, None), histograms[0]).group
     picture = pictures.get(file_name(data.name, group, name)) or pictures.get(file_name(data.name, SECTION, name))
@@ -134,11 +134,19 @@ def _far(data: DatasetData, model: ModelData, item: FarObservable, pictures: dic
         name=name,
         text=in_words(name),
         size=format_value(size, 2),
-        errors="" if errors is None else f"{format_value(max(errors, 0.0), 2)} errors from Geant4",
+        errors=_errors(item),
         clear=item.clear,
         shift=_shift(histograms),
         picture=picture,
     )
+
+
+def _errors(item: FarObservable) -> str:
+    if item.errors is None:
+        return ""
+    if item.errors <= 0:
+        return "no farther than two Geant4 samples"
+    return f"{format_value(item.errors, 2)} errors from Geant4" + ("" if item.clear else ": may be chance")
 
 
 def _shift(histograms: Sequence[Histogram]) -> str:
