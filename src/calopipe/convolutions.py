@@ -31,16 +31,21 @@ _NUMBERS = 2**18  # of the input and output that a gradient is checked with
 _right: set[tuple[Any, ...]] = set()  # convolutions that have passed in this process
 
 
-class _Fitting(nn.Module):
+#: any convolution of torch
+Convolution = nn.modules.conv._ConvNd
+
+
+class _Fitting(Convolution):
     """For convolutions with zeros as padding: makes the padding part of the input where a kernel is longer than an axis."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  torch's name
+        assert not isinstance(self.padding, str)
         sizes = input.shape[2:]
         reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
         if self.padding_mode != "zeros" or all(r <= n for r, n in zip(reach, sizes, strict=True)):
             return super()._conv_forward(input, weight, bias)
         ends = [p for p in reversed(self.padding) for _ in range(2)]
-        convolve = {3: functional.conv1d, 4: functional.conv2d, 5: functional.conv3d}[input.ndim]
+        convolve: Callable[..., Tensor] = functional.conv2d if input.ndim == 4 else functional.conv3d
         return convolve(functional.pad(input, ends), weight, bias, self.stride, 0, self.dilation, self.groups)
 
 
@@ -73,7 +78,7 @@ def check_gradients(network: nn.Module, run: Callable[[], object]) -> None:
         )
 
 
-def gradient_error(convolution: nn.Module, shape: torch.Size) -> float:
+def gradient_error(convolution: Convolution, shape: torch.Size) -> float:
     """Largest error of the gradients of a convolution for inputs (n, channels, ...), relative to the largest exact one."""
     generator = torch.Generator().manual_seed(0)
     size = max(convolution.in_channels, convolution.out_channels) * shape[2:].numel()
@@ -95,8 +100,9 @@ def _gradients(convolution: nn.Module, x: Tensor, weights: list[Tensor], kind: t
     with torch.enable_grad():
         out = module(given)
         combination = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
-        (out * combination.to(device, kind)).sum().backward()
-    return [part.grad.double().cpu() for part in (given, *module.parameters())]
+        total = (out * combination.to(device, kind)).sum()
+        gradients = torch.autograd.grad(total, (given, *module.parameters()))
+    return [gradient.double().cpu() for gradient in gradients]
 
 
 def _wrong(network: nn.Module, run: Callable[[], object]) -> str:
@@ -115,11 +121,10 @@ def _wrong(network: nn.Module, run: Callable[[], object]) -> str:
     return "; ".join(found[:3])
 
 
-def _shapes(network: nn.Module, run: Callable[[], object]) -> list[tuple[nn.Module, torch.Size]]:
+def _shapes(network: nn.Module, run: Callable[[], object]) -> list[tuple[Convolution, torch.Size]]:
     """Convolutions of a network with the shapes of their inputs in ``run()``."""
-    seen: list[tuple[nn.Module, torch.Size]] = []
-    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-    convolutions = [m for m in network.modules() if isinstance(m, kinds)]
+    seen: list[tuple[Convolution, torch.Size]] = []
+    convolutions = [m for m in network.modules() if isinstance(m, Convolution)]
     if convolutions:
         hooks = [c.register_forward_pre_hook(lambda m, args: seen.append((m, args[0].shape))) for c in convolutions]
         with _unchanged(network):

@@ -69,8 +69,8 @@ class Columns:
 
     def mapped(self, part: str = "all") -> Columns:
         """After a map to all real numbers, of all columns or of the extras."""
-        kept = {"energies": False, "fractions": False} if part == "all" else {}
-        return replace(self, unit_extras=False, **kept)
+        some = part != "all"
+        return replace(self, unit_extras=False, energies=some and self.energies, fractions=some and self.fractions)
 
 
 def showers(layer_shapes: Sequence[tuple[int, int]], threshold_MeV: float) -> Columns:

@@ -66,9 +66,10 @@ def _choice(registry: Registry[Any], key: str, definitions: Schema, complete: bo
 
 def _part(registry: Registry[Any], key: str, name: str, definitions: Schema, complete: bool) -> Schema:
     """Schema of one part: its settings beside the key that names it."""
+    own: Schema = {"type": "object", "additionalProperties": False}
     found = registry.config_class(name)
-    is_section = isinstance(found, type) and issubclass(found, BaseModel)
-    own: Schema = found.model_json_schema() if is_section else {"type": "object", "additionalProperties": False}
+    if isinstance(found, type) and issubclass(found, BaseModel):
+        own = found.model_json_schema()
     definitions.update(own.pop("$defs", {}))
     required = [key, *own.pop("required", [])]
     own["properties"] = {key: {"const": name}, **own.get("properties", {})}

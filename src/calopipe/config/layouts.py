@@ -94,7 +94,7 @@ class VoxelArray(Section):
 
     key: DatasetPath = Field(description="dataset (N, ...); `a/b` lies in the group a")
     axes: list[Axis] = Field(
-        default_factory=lambda: ["voxel"],
+        ["voxel"],
         description="what the array's axes after the first are: [voxel] (flat, in calopipe's order), [layer, cell], or layer, "
         "alpha, r or layer, x, y in any order (without layer for a single one)",
     )

@@ -61,12 +61,13 @@ def load_geometry(name_or_path: str | Path | Geometry, particle: str | None = No
     """
     if isinstance(name_or_path, Geometry):
         return name_or_path
-    text, steps = str(name_or_path), []
+    text = str(name_or_path)
+    steps: list[tuple[str, int, int]] = []
     if len(text) > MAX_NAME:
         raise GeometryError(f"expected a name or path of at most {MAX_NAME} characters, found {shown(text)}")
-    while step := _STEP.search(text, max(0, len(text) - 20)):
-        text = text[: step.start()]
-        steps.append((step[1] or step[4], int(step[2] or 0), int(step[3] or 0)))
+    while found := _STEP.search(text, max(0, len(text) - 20)):
+        text = text[: found.start()]
+        steps.append((found[1] or found[4], int(found[2] or 0), int(found[3] or 0)))
     if len(steps) > MAX_STEPS:
         raise GeometryError(f"expected at most {MAX_STEPS} steps of pooling, cropping or summing, found {len(steps)}")
     geometry = _from_file(text, particle) if files else None

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from calopipe.geometry import Geometry
 
+Axis = Literal["eta", "phi", "r"]
 #: rows on each axis, the middle ones
 MAX_ROWS = 12
 
@@ -34,7 +35,7 @@ class Rows:
     """
 
     layer: int
-    axis: Literal["eta", "phi", "r"]
+    axis: Axis
     voxels: NDArray[np.int64]
     edges: NDArray[np.float64]
     offsets: NDArray[np.float64]
@@ -51,10 +52,10 @@ def central_rows(geometry: Geometry, at_most: int = MAX_ROWS) -> Iterator[Rows]:
         if geometry.kind == "cylindrical":
             found = [_diameters(layer, grid, first, second)]
         else:
-            along_first, along_second = ("eta", "phi") if geometry.eta_axis == 0 else ("phi", "eta")
+            along: tuple[Axis, Axis] = ("eta", "phi") if geometry.eta_axis == 0 else ("phi", "eta")
             found = [
-                Rows(layer, along_first, grid.T, first, _middles(second)),
-                Rows(layer, along_second, grid, second, _middles(first)),
+                Rows(layer, along[0], grid.T, first, _middles(second)),
+                Rows(layer, along[1], grid, second, _middles(first)),
             ]
         yield from (_cut(rows, at_most) for rows in found if rows.voxels.shape[1] > 1)
 

@@ -114,6 +114,7 @@ def _columns(name: str, spec: ObservableSpec, geometry: Geometry, brightest: int
     ids = list(geometry.layer_ids)
     if spec.axes.startswith("alpha"):
         ids = [ids[i] for i in geometry.alpha_layers]
+    entries: list[tuple[str, dict[str, int]]]
     if spec.axes == "shower":
         entries = [("", {})]
     elif spec.axes == "layer_rank":

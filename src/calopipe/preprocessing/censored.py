@@ -58,6 +58,15 @@ class Censored(Step):
     have none.
     """
 
+    probit: Tensor
+    probit_slope: Tensor
+    mean: Tensor
+    mean_slope: Tensor
+    std: Tensor
+    energy_mean: Tensor
+    energy_std: Tensor
+    quantiles: Tensor
+
     def __init__(self, config: CensoredConfig, layout: Layout, dim: int, cond_dim: int) -> None:
         super().__init__(config, layout, dim, cond_dim)
         require_at_least("censored", dim, layout.n_voxels)

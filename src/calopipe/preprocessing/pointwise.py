@@ -114,6 +114,8 @@ class Standardise(Step):
     """Zero mean and unit variance per column, fixed on the training split."""
 
     bijective: ClassVar[bool] = True
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: StandardiseConfig, layout: Layout, dim: int, cond_dim: int) -> None:
         super().__init__(config, layout, dim, cond_dim)
@@ -181,6 +183,8 @@ class LogCondition(Step):
     """log of the incident energy in GeV, standardised on the training split; other columns of the condition unchanged."""
 
     bijective: ClassVar[bool] = True
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: None, layout: Layout, dim: int, cond_dim: int) -> None:
         super().__init__(config, layout, dim, cond_dim)
