@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from calopipe.errors import DataError
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.plots import histograms
 from calopipe.plots.classifier import RocCurve, roc_figure, weights_figure
@@ -39,7 +38,6 @@ from calopipe.plots.style import (
     unit_of,
 )
 from calopipe.plots.timing import timing_figure
-from calopipe.plots.training import epochs, losses_figure, read_losses
 from calopipe.records.histograms import Histogram
 from calopipe.records.slices import Slice
 
@@ -273,28 +271,6 @@ def test_scales_and_choices() -> None:
 
 
 # ---- training, classifier, timing, scores -------------------------------------------------------------------------
-def test_losses(tmp_path: Path) -> None:
-    log = tmp_path / "history.csv"
-    log.write_text("epoch,step,train_loss,val_loss,lr\n0,0,5.0,,0.001\n0,9,,4.0,\n1,10,3.0,,0.0005\n1,19,,2.5,\n")
-    columns = read_losses(log)
-    np.testing.assert_array_equal(np.isfinite(columns["val_loss"]), [False, True, False, True])
-    np.testing.assert_allclose(epochs(columns), [0.1, 1.0, 1.1, 2.0])
-    figure = losses_figure({"seed 0": columns, "seed 1": columns}, model_styles(["inn"])["inn"], "inn: flow")
-    assert "validation (seed 0, seed 1)" in _texts(figure) and "Learning rate" in _texts(figure)
-    save_figure(figure, tmp_path / "loss", PROVENANCE, dpi=40, pdf=False)
-
-
-def test_losses_refuse_other_files(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="nothing.csv: not a training log .No such file"):
-        read_losses(tmp_path / "nothing.csv")
-    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match="expected the columns"):
-        read_losses(tmp_path / "other.csv")
-    (tmp_path / "words.csv").write_text("epoch,step,train_loss\n1,2,low\n")
-    with pytest.raises(DataError, match="not a training log"):
-        read_losses(tmp_path / "words.csv")
-
-
 def test_classifier_and_timing(tmp_path: Path) -> None:
     style = model_styles(["inn"])["inn"]
     grid = np.linspace(0, 1, 11)

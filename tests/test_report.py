@@ -97,19 +97,20 @@ def _run(folder: Path, dataset: str, model: str, seed: int, latent: bool, geomet
     results = [{"batch_size": 100, "median_ms": 2.0, "low_ms": 1.8, "high_ms": 2.5, "n_repeats": 5}]
     timing = {"device": "AMD", "threads": 2, "results": results, "geant4_ms": 100.0, "peak_memory_MiB": 512.0}
     write_json(folder / "timing.json", timing)
-    for stage in ("flow", "autoencoder"):
-        (folder / f"{stage}.csv").write_text(
-            "epoch,step,train_loss,val_loss,lr\n0,0,2,,0.1\n0,9,,1.5,\n1,19,1,1.2,0.1\n"
-        )
+    networks = []
+    for name in ("autoencoder", "flow") if latent else ("flow",):
+        log = folder / f"{name}.csv"
+        log.write_text("epoch,step,train_loss,val_loss,lr,grad_norm,seconds\n0,9,2,1.5,0.1,3,60\n1,19,1,1.2,0.1,2,65\n")
+        facts = {"learns": "autoencoder" if latent and name == "flow" else "showers", "given": [], "role": name}
+        files = {"checkpoint": str(folder / "nothing.pt"), "history": str(log)}
+        networks.append({"name": name, "model": "inn" if name == "flow" else "bernoulli_vae", **facts, **files})
     (folder / "generated.hdf5").write_bytes(b"0" * 2000)
     return RunArtifacts(
         dataset, model, seed, geometry, f"about {model} <b>",
         histograms=str(folder / "histograms.npz"), metrics=str(folder / "metrics.json"),
         classifiers={"low": {"scores": str(folder / "low.json"), "curves": str(folder / "low.npz"),
                              "weights": str(folder / "weights.npz")}},
-        timing=str(folder / "timing.json"), loss_flow=str(folder / "flow.csv"),
-        loss_autoencoder=str(folder / "autoencoder.csv") if latent else None,
-        checkpoint_flow=str(folder / "nothing.pt"), generated=str(folder / "generated.hdf5"),
+        timing=str(folder / "timing.json"), networks=networks, generated=str(folder / "generated.hdf5"),
     )  # fmt: skip
 
 
@@ -167,7 +168,7 @@ def page(study: tuple[Path, StudySummary]) -> _Page:
 def test_all_sections_are_there(page: _Page) -> None:
     for heading in (
         "What was run", "Table of scores", "Scores", "Energies", "Activity", "Average showers", "Cross sections",
-        "Single showers", "Reconstructions", "Training", "Classifier tests", "Generation time", "Files", "Provenance", "Configuration",
+        "Single showers", "Reconstructions", "Networks and their training", "Classifier tests", "Generation time", "Files", "Provenance", "Configuration",
     ):  # fmt: skip
         assert heading in page.text, heading
     assert "published" in page.text and "lr: 0.001" in page.text and "numpy" in page.text
@@ -249,7 +250,7 @@ def test_unreadable_files_become_notes(study: tuple[Path, StudySummary], tmp_pat
     data = load_study_data(StudySummary("x", (run,)))[0]
     assert data.geometry is None and len(data.notes) == 3
     assert "broken.npz" in " ".join(data.notes) and "none.json" in " ".join(data.notes)
-    assert {task.section for task in dataset_tasks(data)} == {"scores", "losses", "classifiers"}
+    assert {task.section for task in dataset_tasks(data)} == {"scores", "training", "classifiers"}
 
 
 def test_no_report_without_all_of_its_files(study: tuple[Path, StudySummary], tmp_path: Path) -> None:
@@ -265,12 +266,13 @@ def test_no_report_without_all_of_its_files(study: tuple[Path, StudySummary], tm
 
 
 def test_a_cut_history_is_noticed(study: tuple[Path, StudySummary], tmp_path: Path) -> None:
-    whole = Path(study[1].runs[0].loss_flow).read_text()
+    whole = Path(study[1].runs[0].networks[-1]["history"]).read_text()
     path = tmp_path / "flow" / "history.csv"
     path.parent.mkdir()
     lines = whole.splitlines(keepends=True)
     config = {"models": {study[1].runs[0].model: {"flow": {"training": {"epochs": len(lines) - 1}}}}}
-    run = dataclasses.replace(study[1].runs[0], loss_flow=str(path))
+    run = study[1].runs[0]
+    run = dataclasses.replace(run, networks=[{**run.networks[-1], "history": str(path)}])
     for text, words in [
         (whole, None),
         (whole[:-1], "ends in the middle of a line"),

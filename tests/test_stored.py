@@ -16,9 +16,9 @@ import pytest
 from calopipe.errors import DataError
 from calopipe.evaluation.weights import extreme_rows
 from calopipe.io.stored import STAGES, read_json, read_npz, remedy
-from calopipe.plots.training import read_losses
 from calopipe.records.divergences import load_divergences
 from calopipe.records.histograms import Histogram, load_histograms, save_histograms
+from calopipe.records.history import read_history
 from calopipe.records.judgement import load_judgement
 from calopipe.records.scores import Score, load_scores, save_scores
 from calopipe.report.placement import read_scores
@@ -78,7 +78,7 @@ READERS: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Any], str]] = {
     "scores_by_epoch.json": (plain_json, best, "epochs"),
     "raw/source.json": (plain_json, read_manifest, "fetch"),
     "classifiers/low.npz": (curves, lambda path: extreme_rows(path, 0.5), "classify"),
-    "flow/history.csv": (history, read_losses, "train_flow"),
+    "flow/history.csv": (history, read_history, "train_flow"),
     "latents/train.hdf5": (latents, load_latents, "encode"),
 }
 

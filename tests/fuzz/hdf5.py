@@ -206,8 +206,8 @@ def uses(path: Path) -> dict[str, Callable[[], Any]]:
     from calopipe.geometry import load_geometry
     from calopipe.io import file_info, iter_showers, joined_showers, read_showers
     from calopipe.io.prepare import prepare
-    from calopipe.plots.training import read_losses
     from calopipe.records.histograms import load_cross_sections, load_histograms
+    from calopipe.records.history import read_history
     from calopipe.records.scores import load_scores
     from calopipe.show import summarise as show
     from calopipe.sources import fetch, read_manifest
@@ -250,7 +250,7 @@ def uses(path: Path) -> dict[str, Callable[[], Any]]:
     if path.suffix == ".json":
         return {"scores": lambda: repr(load_scores(path))}
     if path.suffix == ".csv":
-        return {"losses": lambda: repr(read_losses(path, rows=20))}
+        return {"losses": lambda: repr(read_history(path, rows=20))}
     return {
         "info": info,
         "read": read,

@@ -1,126 +1,196 @@
-"""Loss curves of a training, read from its CSV log."""
+"""How a network was trained: its named losses, learning rates and gradient norms against the epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from io import StringIO
-from pathlib import Path
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
-from numpy.typing import NDArray
 
-from calopipe.errors import DataError
-from calopipe.io.stored import reading
-from calopipe.plots.style import REFERENCE_LINE, LineStyle, new_figure, styled
+from calopipe.plots.style import DASHES, REFERENCE_LINE, LineStyle, literal, new_figure, power_of_ten, styled
+from calopipe.records.history import Array, History
 
-Array = NDArray[np.float64]
-COLUMNS = ("epoch", "step", "train_loss", "val_loss", "lr")
+#: heights in inches of the panel of the loss and of all others, and of title and legend
+_MAIN, _SMALL, _HEAD = 2.35, 1.12, 0.32
+#: inches left of a panel, and from it to its label
+_LEFT, _TO_LABEL = 0.9, 0.55
+#: words in names of losses that are written in capitals
+_ACRONYMS = ("kl", "bce", "mse", "mmd", "gp")
+#: more panels than this beside that of the loss stand in two columns
+_ONE_COLUMN = 3
+#: the axis of gradient norms and losses is logarithmic where they span more than this
+_LOGARITHMIC = 20.0
 
 
-def read_losses(path: str | Path, rows: int | None = None) -> dict[str, Array]:
-    """Read a training log: columns epoch, step, train_loss, val_loss and lr, each (rows,), NaN where left empty.
+@dataclass(frozen=True)
+class _Panel:
+    """One panel: its axis label, and what draws it and returns the values that its axis must show."""
 
-    Args:
-        path: CSV file.
-        rows: how many it must have, where that is known: the epochs of the training.
-
-    Raises:
-        DataError: the file is missing, cut, lacks the column `step`, or holds something that is no number.
-    """
-    with reading(path, "not a training log"):
-        text = Path(path).read_text(encoding="utf-8")
-        if not text.endswith("\n"):
-            raise ValueError("it ends in the middle of a line" if text else "it is empty")
-        lines = text.splitlines()
-        short = next((i for i, line in enumerate(lines, 1) if line.count(",") != lines[0].count(",")), None)
-        if short is not None:
-            raise ValueError(f"line {short} has another number of columns than the first")
-        if rows is not None and len(lines) - 1 != rows:
-            raise ValueError(f"expected {rows} rows, one per epoch, found {len(lines) - 1}")
-        table = pd.read_csv(StringIO(text))
-    if "step" not in table:
-        raise DataError(
-            f"{path}: expected the columns {', '.join(COLUMNS)}, found {', '.join(map(str, table.columns))}"
-        )
-    with reading(path, "not a training log"):
-        return {name: table.reindex(columns=[name])[name].to_numpy(dtype=float) for name in COLUMNS}
+    label: str
+    draw: Callable[[Axes], list[Array]]
 
 
 @styled
-def losses_figure(curves: Mapping[str, Mapping[str, Array]], style: LineStyle, title: str = "") -> Figure:
-    """Training and validation loss against the epoch, and the learning rate below.
+def training_figure(histories: Mapping[str, History], style: LineStyle, title: str = "") -> Figure:
+    """Training and validation losses by name, learning rates and gradient norms, against the epoch.
 
     Args:
-        curves: name of each training (its seed) -> columns of :func:`read_losses`.
-        style: colour of the model; several trainings share it, in fading shades.
+        histories: name of each training (its seed) -> its history.
+        style: colour of the model; several trainings share it, in fading shades; several objectives of a network have
+            dashes of their own.
         title: heading.
 
-    The loss axis shows the validation losses and the training losses after the first twentieth of the training, so that
-    the steep start does not flatten the rest; it is logarithmic where they still span more than a factor of 20.
+    The loss that is minimised has the large panel. Axes show the validation losses and the training losses after the first
+    twentieth of the training, so that the steep start does not flatten the rest; they are logarithmic where the values still
+    span more than a factor of 20.
     """
-    figure = new_figure(5.2, 4.2)
-    grid = figure.add_gridspec(2, 1, height_ratios=(3, 1), hspace=0.07, left=0.16, right=0.97, top=0.925, bottom=0.115)
-    top = figure.add_subplot(grid[0])
-    bottom = figure.add_subplot(grid[1], sharex=top)
-    shown: list[Array] = []
-    for i, columns in enumerate(curves.values()):
-        alpha = 1.0 - 0.6 * i / max(len(curves), 2)
-        time = epochs(columns)
-        train, val = columns["train_loss"], columns["val_loss"]
-        ok = np.isfinite(train)
-        top.plot(time[ok], train[ok], color=REFERENCE_LINE, linewidth=0.8, alpha=0.75 * alpha)
-        seen = np.isfinite(val)
-        marker = "o" if seen.sum() <= 60 else ""
-        top.plot(time[seen], val[seen], color=style.color, alpha=alpha, marker=marker, markersize=2.6)
-        rate = np.isfinite(columns["lr"])
-        bottom.plot(time[rate], columns["lr"][rate], color=style.color, alpha=alpha, linewidth=1.1)
-        last = np.nanmax(time) if len(time) else 0.0
-        shown += [train[ok & (time > 0.05 * last)], val[seen & (time > 0.05 * last)]]
-    _limits(top, np.concatenate([*shown, np.zeros(0)]))
-    suffix = f" ({', '.join(curves)})" if len(curves) > 1 else ""
-    top.legend(
-        handles=[
-            Line2D([], [], color=REFERENCE_LINE, linewidth=0.8, label="training"),
-            Line2D([], [], color=style.color, marker="o", markersize=2.6, label=f"validation{suffix}"),
-        ]
-    )
-    top.set_title(title, loc="left", fontweight="bold")
-    top.set_ylabel("Loss")
-    top.tick_params(labelbottom=False, which="both")
-    bottom.set_ylabel("Learning rate")
-    bottom.set_ylim(0, None)
-    bottom.yaxis.set_major_locator(MaxNLocator(3))
-    bottom.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    bottom.set_xlabel("Epoch")
-    for axes in (top, bottom):
-        axes.yaxis.set_label_coords(-0.135, 0.5)
+    panels = list(_panels(histories, style))
+    main = [p for p in panels if p.label == "Loss"]
+    small = [p for p in panels if p.label != "Loss"]
+    columns = 1 if len(small) <= _ONE_COLUMN else 2
+    rows = math.ceil(len(small) / columns)
+    gap = 0.08 if columns == 1 else 0.2
+    width = 5.2 if columns == 1 else 6.6
+    height = _HEAD + _MAIN * len(main) + _SMALL * rows + gap * max(rows - (not main), 0) + 0.44
+    figure = new_figure(width, height)
+    left, right = _LEFT / width, 1 - 0.15 / width
+    top = 1 - _HEAD / height
+    every: list[tuple[Axes, bool]] = []
+    if main:
+        axes = figure.add_axes((left, top - _MAIN / height, right - left, _MAIN / height))
+        _fill(axes, main[0])
+        every.append((axes, not small))
+        top -= (_MAIN + gap) / height
+    beside = _LEFT / width if columns == 2 else 0.0
+    wide = (right - left - beside * (columns - 1)) / columns
+    for i, panel in enumerate(small):
+        row, column = divmod(i, columns)
+        place = left + column * (wide + beside), top - (_SMALL + row * (_SMALL + gap)) / height
+        axes = figure.add_axes((*place, wide, _SMALL / height), sharex=every[0][0] if every else None)
+        _fill(axes, panel)
+        every.append((axes, i + columns >= len(small)))
+    for axes, lowest in every:
+        axes.tick_params(labelbottom=lowest, which="both")
+        axes.set_xlabel("Epoch" if lowest else "")
+        axes.yaxis.set_label_coords(-_TO_LABEL / (axes.get_position().width * width), 0.5)
+    _dress(figure, histories, style, title)
     return figure
 
 
-def epochs(columns: Mapping[str, Array]) -> Array:
-    """Time of each row in epochs, (rows,): steps over steps per epoch, or the epoch column where steps are missing."""
-    epoch, step = columns["epoch"], columns["step"]
-    both = np.isfinite(epoch) & np.isfinite(step)
-    if not both.any() or step[both].max() <= 0:
-        return epoch
-    per_epoch = (step[both].max() + 1) / (epoch[both].max() + 1)
-    return (step + 1) / per_epoch
+def _dress(figure: Figure, histories: Mapping[str, History], style: LineStyle, title: str) -> None:
+    """Heading and legend, above the panels."""
+    height, width = figure.get_size_inches()[1], figure.get_size_inches()[0]
+    figure.text(0.1 / width, 1 - 0.08 / height, title, fontsize=9.5, fontweight="bold", va="top")
+    suffix = f" ({', '.join(histories)})" if len(histories) > 1 else ""
+    handles = [
+        Line2D([], [], color=REFERENCE_LINE, linewidth=0.8, label="training"),
+        Line2D([], [], color=style.color, marker="o", markersize=2.6, label=f"validation{suffix}"),
+    ]
+    place = {"loc": "upper right", "bbox_to_anchor": (1 - 0.12 / width, 1 - 0.02 / height), "ncols": 2}
+    figure.legend(handles=handles, borderaxespad=0, fontsize=8, columnspacing=1.2, handletextpad=0.5, **place)
 
 
-def _limits(axes: Axes, values: Array) -> None:
+def _panels(histories: Mapping[str, History], style: LineStyle) -> Iterator[_Panel]:
+    """The panels that have anything to show: losses by name, learning rates, gradient norms."""
+    for name in dict.fromkeys(name for history in histories.values() for name in history.losses):
+        label = "Loss" if name == "loss" else _label(name)
+        yield _Panel(label, lambda axes, name=name: _draw_loss(axes, histories, name, style))
+    if any(h.rates for h in histories.values()):
+        yield _Panel("Learning rate", lambda axes: _draw_rates(axes, histories, style))
+    if any(h.norms for h in histories.values()):
+        yield _Panel("Gradient norm", lambda axes: _draw_norms(axes, histories, style))
+
+
+def _label(name: str) -> str:
+    """The name of a loss as an axis label, in two lines where it is long."""
+    words = " ".join(word.upper() if word in _ACRONYMS else word for word in literal(name).split("_"))
+    if len(words) <= 16 or " " not in words:
+        return words
+    middle = min((i for i, c in enumerate(words) if c == " "), key=lambda i: abs(i - len(words) / 2))
+    return f"{words[:middle]}\n{words[middle + 1 :]}"
+
+
+def _fill(axes: Axes, panel: _Panel) -> None:
+    shown = panel.draw(axes)
+    _limits(axes, np.concatenate([*shown, np.zeros(0)]), from_zero=panel.label == "Learning rate")
+    label, large = panel.label, panel.label == "Loss"
+    if label == "Learning rate" and (power := power_of_ten(axes, axes.get_ylim()[1])):
+        label = rf"{label}{chr(10)}[$10^{{{power}}}$]"
+    axes.set_ylabel(label, fontsize=9.5 if large else 8.5, linespacing=0.95)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+
+
+def _shade(i: int, n: int) -> float:
+    """Opacity of the i-th of n trainings."""
+    return 1.0 - 0.6 * i / max(n, 2)
+
+
+def _late(history: History) -> Array:
+    """Which rows are after the first twentieth of the training."""
+    time = history.time
+    return time > 0.05 * (np.nanmax(time) if np.isfinite(time).any() else 0.0)
+
+
+def _draw_loss(axes: Axes, histories: Mapping[str, History], name: str, style: LineStyle) -> list[Array]:
+    shown = []
+    for i, history in enumerate(histories.values()):
+        time, alpha, late = history.time, _shade(i, len(histories)), _late(history)
+        train, val = history.of("train", name), history.of("val", name)
+        ok, seen = np.isfinite(train), np.isfinite(val)
+        axes.plot(time[ok], train[ok], color=REFERENCE_LINE, linewidth=0.8, alpha=0.75 * alpha)
+        marker = "o" if seen.sum() <= 60 else ""
+        axes.plot(time[seen], val[seen], color=style.color, alpha=alpha, marker=marker, markersize=2.6)
+        shown += [train[ok & late], val[seen & late]]
+    return shown
+
+
+def _draw_rates(axes: Axes, histories: Mapping[str, History], style: LineStyle) -> list[Array]:
+    return _draw_lines(axes, [h.rates for h in histories.values()], list(histories.values()), style)
+
+
+def _draw_norms(axes: Axes, histories: Mapping[str, History], style: LineStyle) -> list[Array]:
+    return _draw_lines(axes, [h.norms for h in histories.values()], list(histories.values()), style)
+
+
+def _draw_lines(
+    axes: Axes, by_objective: list[dict[str, Array]], histories: list[History], style: LineStyle
+) -> list[Array]:
+    """One line per objective, told apart by dashes and named where there are several."""
+    names = list(dict.fromkeys(name for found in by_objective for name in found))
+    shown = []
+    for i, (found, history) in enumerate(zip(by_objective, histories, strict=True)):
+        for name, values in found.items():
+            ok, dash = np.isfinite(values), DASHES[names.index(name) % len(DASHES)]
+            look = {"color": style.color, "alpha": _shade(i, len(histories)), "linewidth": 1.1, "linestyle": dash}
+            axes.plot(history.time[ok], values[ok], label=literal(name) if i == 0 else None, **look)
+            shown.append(values[ok & _late(history)])
+    if len(names) > 1:
+        axes.legend(loc="upper right", fontsize=7.5, handlelength=2.4, borderaxespad=0.3, labelspacing=0.25)
+    return shown
+
+
+def _tick(value: float, _: int | None = None) -> str:
+    return f"{value:g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _limits(axes: Axes, values: Array, from_zero: bool = False) -> None:
+    """Limits of the vertical axis that show `values`, and ticks without a common factor."""
     values = values[np.isfinite(values)]
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
+    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     if not len(values):
         return
     low, high = np.quantile(values, [0.0, 0.995])
-    if low > 0 and high / low > 20:
+    if from_zero:
+        axes.set_ylim(0, 1.08 * max(high, 1e-12))
+    elif low > 0 and high / low > _LOGARITHMIC:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(_tick))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(low / 1.2, high * 1.2)
     else:

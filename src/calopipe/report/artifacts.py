@@ -33,8 +33,8 @@ class RunArtifacts:
         timing: JSON with device, threads, results, geant4_ms and peak_memory_MiB.
         calomplification: JSON list of scores of the amplification study, one for all seeds of the model.
         divergences: its NPZ, see :func:`calopipe.records.divergences.save_divergences`.
-        loss_autoencoder, loss_flow: CSV logs with columns epoch, step, train_loss, val_loss, lr.
-        checkpoint_autoencoder, checkpoint_flow: trained models.
+        networks: the chain, one mapping per network: name, learns, given, role, model (its registered name),
+            "checkpoint": trained network, "history": CSV log of losses, rates and gradient norms.
         generated, reconstructed, reference: shower files; linked, never opened.
     """
 
@@ -56,10 +56,7 @@ class RunArtifacts:
     timing: str | None = None
     calomplification: str | None = None
     divergences: str | None = None
-    loss_autoencoder: str | None = None
-    loss_flow: str | None = None
-    checkpoint_autoencoder: str | None = None
-    checkpoint_flow: str | None = None
+    networks: list[dict[str, Any]] = field(default_factory=list)
     generated: str | None = None
     reconstructed: str | None = None
     reference: str | None = None
@@ -75,10 +72,6 @@ class RunArtifacts:
             "generated showers": self.generated,
             "reconstructed showers": self.reconstructed,
             "reference showers": self.reference,
-            "autoencoder": self.checkpoint_autoencoder,
-            "flow": self.checkpoint_flow,
-            "autoencoder losses": self.loss_autoencoder,
-            "flow losses": self.loss_flow,
             "histograms": self.histograms,
             "health check": self.health,
             "scores": self.metrics,
@@ -89,6 +82,8 @@ class RunArtifacts:
             "amplification": self.calomplification,
             "divergences in quantiles": self.divergences,
         }
+        for network in self.networks:
+            named |= {network["name"]: network["checkpoint"], f"{network['name']} losses": network["history"]}
         for name, paths in self.classifiers.items():
             named |= {f"classifier {name}: {kind}": path for kind, path in paths.items()}
         for name, paths in self.regression.items():

@@ -14,7 +14,6 @@ from calopipe.errors import CalopipeError
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io.stored import read_json, read_npz
 from calopipe.plots.style import LineStyle, model_styles
-from calopipe.plots.training import read_losses
 from calopipe.records.divergences import DivergenceCurve, load_divergences
 from calopipe.records.findings import warnings_of
 from calopipe.records.histograms import (
@@ -26,6 +25,7 @@ from calopipe.records.histograms import (
     load_examples,
     load_histograms,
 )
+from calopipe.records.history import History, read_history
 from calopipe.records.scores import Score, load_scores
 from calopipe.records.slices import Slice
 from calopipe.report.artifacts import RunArtifacts, StudySummary
@@ -53,7 +53,7 @@ class SeedData:
     regression: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     epochs: dict[str, Any] | None = None
     timing: dict[str, Any] | None = None
-    losses: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    histories: dict[str, History] = field(default_factory=dict)
 
 
 @dataclass
@@ -85,12 +85,13 @@ class ModelData:
 
 @dataclass
 class DatasetData:
-    """All models of one dataset."""
+    """All models of one dataset; `conditions` are the names of those besides the incident energy."""
 
     name: str
     geometry: Geometry | None
     models: list[ModelData]
     notes: list[str]
+    conditions: tuple[str, ...] = ()
 
     def score_columns(self) -> dict[Column, list[list[Score]]]:
         """Columns of the score table: (model, sample) -> scores of each seed."""
@@ -109,8 +110,16 @@ def load_study_data(summary: StudySummary) -> list[DatasetData]:
         for model in dict.fromkeys(run.model for run in runs):
             seeds = sorted((run for run in runs if run.model == model), key=lambda run: run.seed)
             models.append(_load_model(model, styles[model], seeds, summary.config, notes))
-        found.append(DatasetData(dataset, geometry, models, notes))
+        found.append(DatasetData(dataset, geometry, models, notes, _conditions(summary.config, dataset)))
     return found
+
+
+def _conditions(config: Mapping[str, Any], dataset: str) -> tuple[str, ...]:
+    """Conditions of a dataset according to the study's settings."""
+    try:
+        return tuple(config["datasets"][dataset]["conditions"])
+    except (KeyError, TypeError):
+        return ()
 
 
 def _load_model(
@@ -155,12 +164,12 @@ def _load_seed(run: RunArtifacts, config: Mapping[str, Any], notes: list[str]) -
             data.regression[name] = curves
     data.epochs = _try(read_json, _path(run.epochs), notes)
     data.timing = _try(read_json, _path(run.timing), notes)
-    logs = {"autoencoder": run.loss_autoencoder, "flow": run.loss_flow}
+    logs = {network["name"]: network["history"] for network in run.networks}
     logs |= {f"regressor {name}": paths.get("loss") for name, paths in run.regression.items()}
     for stage, path in logs.items():
-        losses = _try(partial(read_losses, rows=_epochs(config, run.model, stage)), _path(path), notes)
-        if losses and len(losses["step"]):
-            data.losses[stage] = losses
+        history = _try(partial(read_history, rows=_epochs(config, run.model, stage)), _path(path), notes)
+        if history is not None and len(history):
+            data.histories[stage] = history
     return data
 
 
@@ -195,7 +204,7 @@ def input_files(runs: Sequence[RunArtifacts]) -> list[Path]:
     found: dict[Path, None] = {}
     for run in runs:
         paths = [run.histograms, run.health, run.metrics, run.comparison, run.confusion, run.epochs, run.timing]
-        paths += [run.calomplification, run.divergences, run.loss_autoencoder, run.loss_flow]
+        paths += [run.calomplification, run.divergences, *(network["history"] for network in run.networks)]
         paths += [p for item in run.classifiers.values() for p in item.values()]
         paths += [p for item in run.regression.values() for kind, p in item.items() if kind != "checkpoint"]
         found |= {Path(p): None for p in paths if p and Path(p).is_file()}

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from calopipe.report.calomplification import amplification_tasks
 from calopipe.report.classifiers import classifier_tasks
@@ -25,11 +26,12 @@ from calopipe.report.showers import average_tasks
 from calopipe.report.standing import standing_tables, standing_tasks
 from calopipe.report.summary import summary_tasks
 from calopipe.report.tables import Table
-from calopipe.report.training import loss_tasks, timing_tables, timing_tasks
+from calopipe.report.timing import timing_tables, timing_tasks
+from calopipe.report.training import Drawing, chain_drawings, network_tables, training_tasks
 
 
-def nothing(data: DatasetData) -> Iterable[Table]:
-    """The tables of a section that has none."""
+def nothing(data: DatasetData) -> Iterable[Any]:
+    """The tables, or drawings, of a section that has none."""
     return ()
 
 
@@ -42,12 +44,14 @@ class Section:
         title: its heading.
         tasks: the figures of a dataset.
         tables: the tables of a dataset, shown above the figures.
+        drawings: drawings of a dataset that stand in the page itself, shown above the tables.
     """
 
     name: str
     title: str
     tasks: Callable[[DatasetData], Iterable[Task]]
     tables: Callable[[DatasetData], Iterable[Table]] = nothing
+    drawings: Callable[[DatasetData], Iterable[Drawing]] = nothing
 
 
 #: every section of every dataset, in the order of the page
@@ -61,7 +65,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("cross_sections", "Cross sections", cross_section_tasks),
     Section("examples", "Single showers", example_tasks),
     Section("reconstructions", "Reconstructions", reconstruction_tasks),
-    Section("losses", "Training", loss_tasks),
+    Section("training", "Networks and their training", training_tasks, network_tables, chain_drawings),
     Section("classifiers", "Classifier tests", classifier_tasks),
     Section("regression", "Energy regression", regression_tasks),
     Section("epochs", "Scores by epoch", epoch_tasks, epoch_tables),

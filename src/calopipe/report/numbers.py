@@ -57,3 +57,23 @@ def format_bytes(size: int) -> str:
             break
         amount /= 1000
     return f"{amount:.3g} {unit}"
+
+
+def format_duration(seconds: float) -> str:
+    """``42 s``, ``7.5 min``, ``2.4 h``."""
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def format_count(number: int) -> str:
+    """``812``, ``15.4 k``, ``2.31 M``: three significant digits."""
+    if number < 1000:
+        return str(number)
+    amount = float(number)
+    for unit in ("", "k", "M", "G"):
+        if float(f"{amount:.3g}") < 1000 or unit == "G":
+            break
+        amount /= 1000
+    return f"{amount:.3g} {unit}".rstrip()

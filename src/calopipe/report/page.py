@@ -27,16 +27,18 @@ from calopipe.report.figures import SECTIONS, dataset_tasks
 from calopipe.report.numbers import format_bytes
 from calopipe.report.summary import verdicts
 from calopipe.report.tables import Column, Group, Table, main_groups, score_groups, small_sample_note
+from calopipe.report.training import Drawing
 
 log = logging.getLogger("calopipe")
 
 
 @dataclass(frozen=True)
 class Part:
-    """What stands under one heading: tables, then figures in order, in blocks of full-width or of single ones."""
+    """What stands under one heading: drawings, tables, then figures in order, in blocks of full-width or of single ones."""
 
     name: str
     title: str
+    drawings: list[Drawing]
     tables: list[Table]
     blocks: list[tuple[bool, list[Drawn]]]
 
@@ -121,9 +123,9 @@ def _parts(data: DatasetData, drawn: Sequence[Drawn]) -> list[Part]:
     for section in SECTIONS:
         figures = [d for d in drawn if d.section == section.name]
         blocks = [(wide, list(block)) for wide, block in groupby(figures, key=lambda d: d.wide)]
-        tables = list(section.tables(data))
-        if figures or tables:
-            found.append(Part(section.name, section.title, tables, blocks))
+        drawings, tables = list(section.drawings(data)), list(section.tables(data))
+        if figures or tables or drawings:
+            found.append(Part(section.name, section.title, drawings, tables, blocks))
     return found
 
 

@@ -1,66 +1,106 @@
-"""Loss curves, and generation times as figure and table."""
+"""The networks of each model: their chain as a drawing, what they are as a table, and how they were trained as figures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from calopipe.plots.style import REFERENCE_LINE, LineStyle
-from calopipe.plots.timing import timing_figure
-from calopipe.plots.training import losses_figure
-from calopipe.report.data import DatasetData
+from calopipe.plots.training import training_figure
+from calopipe.records.history import History
+from calopipe.records.slices import INCIDENT_ENERGY
+from calopipe.report.chain import Network, chain_svg, in_order
+from calopipe.report.data import DatasetData, ModelData
 from calopipe.report.drawing import Task, file_name
-from calopipe.report.tables import Table, timing_rows
+from calopipe.report.numbers import format_count, format_duration, format_value
+from calopipe.report.tables import Table
+
+#: titles of the regressors' histories begin with it
+_REGRESSOR = "regressor "
 
 
-def loss_tasks(data: DatasetData) -> Iterator[Task]:
-    """Losses of every network, a curve per seed."""
+@dataclass(frozen=True)
+class Drawing:
+    """A drawing that stands in the page itself, and the line below it."""
+
+    svg: Markup
+    caption: str
+
+
+def chain_drawings(data: DatasetData) -> Iterator[Drawing]:
+    """The chain of networks of each model."""
     for model in data.models:
-        for stage in ("autoencoder", "flow"):
-            curves = {f"seed {s.run.seed}": s.losses[stage] for s in model.seeds if stage in s.losses}
-            if curves:
-                title = f"{model.name}: {stage}"
-                name = file_name(data.name, model.name, stage, "losses")
-                yield Task(
-                    "losses", name, f"{data.name}: losses of {title}", losses_figure, (curves, model.style, title)
-                )
+        networks = _networks(model)
+        if networks:
+            text = f"{model.name}: {model.description}" if model.description else model.name
+            yield Drawing(chain_svg(networks, (INCIDENT_ENERGY, *data.conditions), model.style.color), text)
+
+
+def network_tables(data: DatasetData) -> Iterator[Table]:
+    """What each network is, and where its training ended (first seed of each model)."""
+    rows = [_row(model, network) for model in data.models for network in in_order(_networks(model))]
+    if rows:
+        yield Table(
+            columns=(
+                "Model",
+                "Network",
+                "Learns",
+                "Given",
+                "Parameters",
+                "Epochs",
+                "Training time",
+                "Loss",
+                "Validation loss",
+            ),
+            rows=tuple(rows),
+            text_columns=4,
+            note="First seed of each model. Every network is given the conditions. Losses: those of the last epoch that "
+            "has one; those of different kinds of networks do not compare.",
+        )
+
+
+def _networks(model: ModelData) -> list[Network]:
+    return [Network.of(record) for seed in model.seeds[:1] for record in seed.run.networks]
+
+
+def _row(model: ModelData, network: Network) -> tuple[str, ...]:
+    history = next((s.histories[network.name] for s in model.seeds[:1] if network.name in s.histories), None)
+    learns = f"latents of {network.learns}" if network.learns in {n.name for n in _networks(model)} else network.learns
+    size = "" if network.parameters is None else format_count(network.parameters)
+    given = ", ".join(network.given)
+    named = (model.name, f"{network.name}\n{network.model}", learns.replace("_", " "), given.replace("_", " "), size)
+    return (*named, *(("", "", "", "") if history is None else _end(history)))
+
+
+def _end(history: History) -> tuple[str, str, str, str]:
+    """Epochs, time, and the last training and validation loss."""
+    values = [history.last(kind, "loss") for kind in ("train", "val")]
+    losses = ["" if value is None else format_value(value, 4) for value in values]
+    time = "" if history.seconds is None else format_duration(history.seconds)
+    return (str(len(history)), time, *losses)
+
+
+def training_tasks(data: DatasetData) -> Iterator[Task]:
+    """Losses, rates and gradient norms of every network of every model, a curve per seed; and of the regressors."""
+    for model in data.models:
+        for network in in_order(_networks(model)):
+            name = network.name
+            seeds = {f"seed {s.run.seed}": s.histories[name] for s in model.seeds if name in s.histories}
+            if seeds:
+                title = f"{model.name}: {name}"
+                file = file_name(data.name, model.name, name, "training")
+                caption = f"{data.name}: training of {title}"
+                yield Task("training", file, caption, training_figure, (seeds, model.style, title))
     for name in _regressors(data):  # all runs share it
-        losses = next(s.losses for m in data.models for s in m.seeds if f"regressor {name}" in s.losses)
-        title, style = f"regressor {name}", LineStyle(name, REFERENCE_LINE)
-        caption, file = f"{data.name}: losses of the {title}", file_name(data.name, title, "losses")
-        yield Task("losses", file, caption, losses_figure, ({name: losses[title]}, style, title))
+        history = next(s.histories[name] for m in data.models for s in m.seeds if name in s.histories)
+        caption, file = f"{data.name}: training of the {name}", file_name(data.name, name, "training")
+        style = LineStyle(name, REFERENCE_LINE)
+        yield Task("training", file, caption, training_figure, ({name: history}, style, name))
 
 
 def _regressors(data: DatasetData) -> list[str]:
-    """Names of the energy regressors whose training log is known."""
-    found = (stage for m in data.models for s in m.seeds for stage in s.losses)
-    return list(dict.fromkeys(s.removeprefix("regressor ") for s in found if s.startswith("regressor ")))
-
-
-def timing_tasks(data: DatasetData) -> Iterator[Task]:
-    """Generation time per shower of every model."""
-    timings = []
-    for model in data.models:
-        record = next((s.timing for s in model.seeds if s.timing and s.timing.get("results")), None)
-        if record:
-            timings.append((model.style, record))
-    if timings:
-        caption = f"{data.name}: generation time per shower"
-        yield Task("timing", file_name(data.name, "timing"), caption, timing_figure, (timings, data.name))
-
-
-def timing_tables(data: DatasetData) -> Iterator[Table]:
-    """Time per shower of every model (its first seed) and batch size, beside Geant4's where that is known."""
-    timings = [(m.name, s.timing) for m in data.models for s in m.seeds[:1] if s.timing and s.timing.get("results")]
-    if not timings:
-        return
-    geant4 = next((t["geant4_ms"] for _, t in timings if t.get("geant4_ms")), None)
-    known = f"{geant4:.3g} ms per shower (one core)." if geant4 else "time not known for this dataset."
-    yield Table(
-        columns=("Model", "Device", "Batch size", "ms per shower", "range", "repeats", "Geant4 / model", "peak MiB"),
-        rows=tuple(
-            (r.model, r.device, str(r.batch_size), r.time, r.span, r.repeats, r.ratio, r.memory)
-            for r in timing_rows(timings)
-        ),
-        text_columns=2,
-        note=f"Median over repeats after a warm-up; range: 16 to 84 % of the repeats. Geant4: {known}",
-    )
+    """Titles of the energy regressors whose history is known."""
+    found = (name for m in data.models for s in m.seeds for name in s.histories)
+    return list(dict.fromkeys(name for name in found if name.startswith(_REGRESSOR)))

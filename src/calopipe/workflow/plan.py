@@ -113,9 +113,12 @@ class Plan(StageSettings, StudyChecks):
         if evaluation.calomplification is not None:  # one study for all seeds of the model
             study = f"{self.study.results}/{run.dataset}/{run.model}/calomplification"
             found |= {"calomplification": f"{study}.json", "divergences": f"{study}.npz"}
-        for network in ("autoencoder", "flow") if model.is_latent else ("flow",):
-            found[f"loss_{network}"] = f"{folder}/{network}/history.csv"
-            found[f"checkpoint_{network}"] = f"{folder}/{network}/model.pt"
+        found["networks"] = []
+        for name in ("autoencoder", "flow") if model.is_latent else ("flow",):
+            files = {"checkpoint": f"{folder}/{name}/model.pt", "history": f"{folder}/{name}/history.csv"}
+            learns = "autoencoder" if model.is_latent and name == "flow" else "showers"
+            facts = {"name": name, "learns": learns, "given": [], "role": name}
+            found["networks"].append({**facts, "model": getattr(model, name).model["name"], **files})
         for sample, other in self.compared(run.dataset, run.evaluation).items():
             if other == run:
                 files = f"{self.study.results}/compare/{run.dataset}/{run.evaluation}"

@@ -1,0 +1,40 @@
+"""Generation times as figure and table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from calopipe.plots.timing import timing_figure
+from calopipe.report.data import DatasetData
+from calopipe.report.drawing import Task, file_name
+from calopipe.report.tables import Table, timing_rows
+
+
+def timing_tasks(data: DatasetData) -> Iterator[Task]:
+    """Generation time per shower of every model."""
+    timings = []
+    for model in data.models:
+        record = next((s.timing for s in model.seeds if s.timing and s.timing.get("results")), None)
+        if record:
+            timings.append((model.style, record))
+    if timings:
+        caption = f"{data.name}: generation time per shower"
+        yield Task("timing", file_name(data.name, "timing"), caption, timing_figure, (timings, data.name))
+
+
+def timing_tables(data: DatasetData) -> Iterator[Table]:
+    """Time per shower of every model (its first seed) and batch size, beside Geant4's where that is known."""
+    timings = [(m.name, s.timing) for m in data.models for s in m.seeds[:1] if s.timing and s.timing.get("results")]
+    if not timings:
+        return
+    geant4 = next((t["geant4_ms"] for _, t in timings if t.get("geant4_ms")), None)
+    known = f"{geant4:.3g} ms per shower (one core)." if geant4 else "time not known for this dataset."
+    yield Table(
+        columns=("Model", "Device", "Batch size", "ms per shower", "range", "repeats", "Geant4 / model", "peak MiB"),
+        rows=tuple(
+            (r.model, r.device, str(r.batch_size), r.time, r.span, r.repeats, r.ratio, r.memory)
+            for r in timing_rows(timings)
+        ),
+        text_columns=2,
+        note=f"Median over repeats after a warm-up; range: 16 to 84 % of the repeats. Geant4: {known}",
+    )
