@@ -29,7 +29,8 @@ import torch
 from torch import Tensor
 
 from calopipe.config import Generation, HistogramConfig, validate
-from calopipe.config.networks import AutoencoderStage, Training
+from calopipe.config.networks import NetworkStage
+from calopipe.config.training import Training
 from calopipe.evaluation import evaluate_metrics, evaluate_observables
 from calopipe.evaluation.inputs import Readout
 from calopipe.geometry import load_geometry
@@ -39,7 +40,7 @@ from calopipe.models.base import Autoencoder
 from calopipe.records.files import write_json
 from calopipe.records.scores import load_scores
 from calopipe.sampling import reconstruct
-from calopipe.training import TrainingJob, train_autoencoder
+from calopipe.training import TrainingJob, train_network
 
 GEOMETRY, THRESHOLD, SEED = "calochallenge1_photons", 2e-3, 0
 ROWS = {"train": slice(0, 15_000), "val": slice(15_000, 16_000), "test": slice(16_000, 21_000)}
@@ -54,16 +55,17 @@ def split(data: Path, out: Path) -> None:
         write_showers(out / f"{name}.hdf5", Showers(showers.incident_energies[rows], x[rows]), GEOMETRY)
 
 
-def settings(epochs: int) -> AutoencoderStage:
+def settings(epochs: int) -> NetworkStage:
     """The published card with a smaller network, a larger rate and fewer epochs."""
     step = {"step": "layer_normalise", "extras": "condition", "scale": 0.9, "ratio_scale": 0.45, "extras_scale": 0.9}
     training = Training(epochs=epochs, lr=5e-4, weight_decay=1e-7, weights="last", device="cpu")
     card = {
+        "learns": "showers",
         "preprocessing": [step],
         "model": {"name": "bernoulli_vae", "hidden": [1000, 500, 250]},
         "training": training.model_dump(mode="json"),
     }
-    return validate(AutoencoderStage, card, "autoencoder")
+    return validate(NetworkStage, card, "autoencoder")
 
 
 @contextmanager
@@ -127,7 +129,8 @@ def main() -> None:
         job = TrainingJob(data / "train.hdf5", data / "val.hdf5", GEOMETRY, out / "autoencoder.pt", out / "history.csv",
                           out / "rolling", SEED, args.threads, THRESHOLD)  # fmt: skip
         with variant(name):
-            train_autoencoder(settings(args.epochs), job)
+            stage = settings(args.epochs)
+            train_network(stage, stage.link("autoencoder"), job)
             seconds = time.process_time() - start
             reconstruct(job.checkpoint, data / "test.hdf5", out / "reconstructed.hdf5", Generation(device="cpu"), SEED)
         table[name] = judge(out, data) | {"processor seconds": {"value": seconds}}

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from calopipe.config import ClassifierConfig, Generation, HistogramConfig, Model, TimingConfig, validate
+from calopipe.config import ClassifierConfig, Generation, HistogramConfig, Model, NetworkStage, TimingConfig, validate
 from calopipe.config.load import read_yaml
 from calopipe.evaluation import evaluate_classifier, evaluate_metrics, evaluate_observables
 from calopipe.evaluation.generation_time import time_generation
@@ -39,8 +39,9 @@ from calopipe.io import Showers, read_showers, write_showers
 from calopipe.metrics.separation_power import separation_of_values
 from calopipe.records.files import write_json
 from calopipe.records.scores import load_scores
-from calopipe.sampling import encode, generate, reconstruct
-from calopipe.training import TrainingJob, train_autoencoder, train_flow
+from calopipe.sampling import generate, reconstruct
+from calopipe.sampling.whole import train_model
+from calopipe.training import TrainingJob
 
 ROOT = Path(__file__).parents[1]
 GEOMETRY, THRESHOLD, SEED, HELD_OUT = "calogan", 0.01, 1, slice(22_100, 30_000)
@@ -79,28 +80,17 @@ def _copy(data: Path, out: Path, rows: slice) -> None:
 def train(model: Model, data: Path, out: Path, threads: int) -> dict[str, float]:
     """Train what has no checkpoint yet; return processor minutes of what was trained here."""
     minutes: dict[str, float] = {}
+    job = TrainingJob(
+        data / "train.hdf5", data / "val.hdf5", GEOMETRY, out, out, out, SEED, threads, THRESHOLD,
+    )  # fmt: skip
 
-    def job(name: str, source: Path) -> TrainingJob:
-        return TrainingJob(
-            source / "train.hdf5", source / "val.hdf5", GEOMETRY, out / f"{name}.pt", out / f"{name}.csv",
-            out / "rolling", SEED, threads, THRESHOLD,
-        )  # fmt: skip
+    def begin(name: str, stage: NetworkStage) -> NetworkStage:
+        minutes[name] = time.process_time()
+        return stage
 
-    source = data
-    if model.autoencoder is not None:
-        ae, start = job("autoencoder", data), time.process_time()
-        if not ae.checkpoint.exists():
-            train_autoencoder(model.autoencoder, ae)
-            minutes["autoencoder"] = (time.process_time() - start) / 60
-        source = out / "latents"
-        for name in ("train", "val"):
-            if not (source / f"{name}.hdf5").exists():
-                encode(ae.checkpoint, data / f"{name}.hdf5", source / f"{name}.hdf5")
-    flow, start = job("flow", source), time.process_time()
-    if not flow.checkpoint.exists():
-        train_flow(model.flow, flow, model.is_latent)
-        minutes["flow"] = (time.process_time() - start) / 60
-    return minutes
+    train_model(model, job, out, begin)
+    ends = [*list(minutes.values())[1:], time.process_time()]
+    return {name: (end - minutes[name]) / 60 for name, end in zip(minutes, ends, strict=False)}
 
 
 def classifiers(reference: Path, sample: Path, out: Path) -> dict[str, float]:
@@ -171,23 +161,24 @@ def further_metrics(reference: Path, generated: Path, out: Path) -> dict[str, fl
     return found
 
 
-def milliseconds(flow: Path, autoencoder: Path | None, out: Path, energies: Path) -> float:
+def milliseconds(networks: list[Path], out: Path, energies: Path) -> float:
     """Median generation time per shower in ms at batches of 10 000, on the threads of this run."""
     config = TimingConfig(batch_sizes=[10_000], repeats=3, device="cpu")
-    time_generation(flow, autoencoder, energies, config=config, out=out / "timing.json")
+    time_generation(networks, energies, config=config, out=out / "timing.json")
     return json.loads((out / "timing.json").read_text())["results"][0]["median_ms"]
 
 
 def judge(model: Model, test: Path, out: Path) -> dict[str, float]:
     """Generate, reconstruct where there is an autoencoder, and score."""
-    ae, generated = (out / "autoencoder.pt" if model.is_latent else None), out / "generated.hdf5"
-    generate(out / "flow.pt", ae, test, generated, Generation(), SEED)
+    networks, generated = [out / name / "model.pt" for name in model.networks], out / "generated.hdf5"
+    generate(networks, test, generated, Generation(), SEED)
     scores = classifiers(test, generated, out) | shapes(test, generated) | further_metrics(test, generated, out)
-    if ae is not None:
-        reconstruct(ae, test, out / "reconstructed.hdf5", Generation(), SEED)
+    if model.chain.autoencoder is not None:
+        checkpoint = out / model.chain.maker.name / "model.pt"
+        reconstruct(checkpoint, test, out / "reconstructed.hdf5", Generation(), SEED)
         found = classifiers(test, out / "reconstructed.hdf5", out)
         scores |= {f"reconstructed {k}": v for k, v in found.items()}
-    scores["ms per shower"] = milliseconds(out / "flow.pt", ae, out, test)
+    scores["ms per shower"] = milliseconds(networks, out, test)
     return scores
 
 

@@ -17,7 +17,7 @@ from calopipe.config import Model, validate
 from calopipe.errors import CheckpointError, DataError
 from calopipe.models.splines.jobs import run_job
 from calopipe.sampling import Generator, encode
-from calopipe.training import TrainingJob, train_autoencoder, train_flow
+from calopipe.training import TrainingJob, train_network
 from calopipe.training.checkpoint import load_network, save_network
 from calopipe.training.sealed import read_sealed, write_sealed
 
@@ -25,11 +25,13 @@ STEPS = [{"step": "layer_normalise", "extras": "condition"}, {"step": "log_condi
 TRAINING = {"epochs": 1, "batch_size": 32}
 LATENT = {
     "autoencoder": {
+        "learns": "showers",
         "preprocessing": STEPS,
         "model": {"name": "bernoulli_vae", "hidden": [16], "latent": 4},
         "training": TRAINING,
     },
     "flow": {
+        "learns": "autoencoder",
         "preprocessing": [{"step": "standardise"}, {"step": "log_condition"}],
         "model": {"name": "inn", "blocks": 2, "hidden": [8], "bins": 4},
         "training": TRAINING,
@@ -52,7 +54,7 @@ def refusal(path: Path, content: dict | None = None) -> str:
     if content is not None:
         write_sealed(path, content)
     with pytest.raises(CheckpointError) as error:
-        Generator.load(path, device="cpu")
+        Generator.load([path], device="cpu")
     message = str(error.value)
     assert message.startswith(f"{path}: ") and "\n" not in message
     return message.removeprefix(f"{path}: ")
@@ -61,28 +63,37 @@ def refusal(path: Path, content: dict | None = None) -> str:
 def test_a_sealed_copy_is_the_checkpoint(flow, content, tmp_path):
     write_sealed(tmp_path / "copy.pt", content)
     assert (tmp_path / "copy.pt").read_bytes() == flow.read_bytes()
-    assert load_network(tmp_path / "copy.pt", "flow").digest() == load_network(flow).digest()
+    assert load_network(tmp_path / "copy.pt", "GenerativeModel").digest() == load_network(flow).digest()
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
         ("dim", None, "dim: input should be a valid integer (found None)"),
-        ("threshold_MeV", float("nan"), "threshold_MeV: input should be a finite number (found nan)"),
-        ("threshold_MeV", -1.0, "threshold_MeV: input should be greater than or equal to 0 (found -1.0)"),
-        ("layer_shapes", [[504.5, 1]], "layer_shapes.0.0: input should be a valid integer (found 504.5)"),
-        ("layer_shapes", [[5, 100]], "dim: expected 500, the cells of layer_shapes, found 504"),
-        ("geometry", {"name": "calogan"}, "geometry.hash: required key is missing"),
-        ("kind", "vae", "kind: input should be 'autoencoder', 'flow', 'latent_flow' or 'regressor' (found 'vae')"),
-        ("kind", "regressor", "model 'inn' is no EnergyRegressor, but is used as regressor"),
-        ("kind", "latent_flow", "extra: latents and latent_dim expected of kind latent_flow"),
-        ("format", 1, "expected a calopipe checkpoint of format 3, found 1; train it again"),
+        ("data.threshold_MeV", float("nan"), "data.threshold_MeV: input should be a finite number (found nan)"),
+        ("data.threshold_MeV", -1.0, "data.threshold_MeV: input should be greater than or equal to 0 (found -1.0)"),
+        ("data.geometry", {"name": "calogan"}, "data.geometry: not the content of a geometry: 'layers'"),
+        (
+            "data.geometry.layers",
+            [{"id": 0, "first_edges": [0, 1], "second_edges": [0, 1], "z": None}],
+            "dim: expected 1, the ",
+        ),
+        ("data.conditions", [5], "data.conditions.0: input should be a valid string (found 5)"),
+        ("link.contract", "vae", "link.contract: input should be 'GenerativeModel', 'Autoencoder', 'Refiner' or "),
+        ("link.contract", "EnergyRegressor", "model 'inn' is no EnergyRegressor, but is used as regressor"),
+        ("link.learns", "autoencoder", "latent_dim: expected of a network that learns latents"),
+        ("latent_dim", 4, "latent_dim: expected of a network that learns latents, and of no other, found 4"),
+        ("format", 2, "expected a calopipe checkpoint of format 3, found 2; train it again"),
         ("more", 1, "more: unknown key"),
         ("chain", {}, "chain: 'steps.3.mean' is missing; weights do not fit the settings"),
     ],
 )
 def test_keys_of_a_checkpoint_are_checked(content, tmp_path, key, value, message):
-    content[key] = value
+    *path, last = key.split(".")
+    inner = content
+    for name in path:
+        inner = inner[name]
+    inner[last] = value
     assert message in refusal(tmp_path / "m.pt", content)
 
 
@@ -149,7 +160,8 @@ def test_files_that_are_no_checkpoint_are_told_in_words(content, tmp_path):
     assert "the file is empty" in refusal(path)
     path.write_bytes(fuzz.unsealed(content))
     assert "carries no checksum" in refusal(path)
-    assert "not a regular file" in refusal(tmp_path)
+    with pytest.raises(CheckpointError, match="expected the folder of a run"):
+        Generator.load(tmp_path)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.pt")
         assert "not a regular file" in refusal(tmp_path / "pipe.pt")
@@ -196,28 +208,31 @@ def test_damaged_checkpoints_are_refused_by_a_process_that_lives(flow, tmp_path)
 def latent(flow: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two seeds of an autoencoder, latents by both, and a flow of those of the first."""
     folder = tmp_path_factory.mktemp("latent")
-    showers, settings = flow.parent / "showers.hdf5", validate(Model, LATENT, "model")
+    showers, settings = flow.parent / "showers.hdf5", validate(Model, {"networks": LATENT}, "model")
 
     def job(name: str, train: Path, val: Path, seed: int = 0) -> TrainingJob:
         outputs = (folder / f"{name}.pt", folder / f"{name}.csv", folder / "rolling")
         return TrainingJob(train, val, "calogan", *outputs, seed, threads=1)
 
     for seed in (0, 1):
-        train_autoencoder(settings.autoencoder, job(f"ae{seed}", showers, showers, seed))
+        train_network(
+            settings.networks["autoencoder"], settings.chain["autoencoder"], job(f"ae{seed}", showers, showers, seed)
+        )
         encode(folder / f"ae{seed}.pt", showers, folder / f"latents{seed}.hdf5")
-    train_flow(settings.flow, job("flow", folder / "latents0.hdf5", folder / "latents0.hdf5"), latent=True)
+    flow = settings.networks["flow"], settings.chain["flow"]
+    train_network(*flow, job("flow", folder / "latents0.hdf5", folder / "latents0.hdf5"))
     with pytest.raises(DataError, match="latents of different autoencoders"):
-        train_flow(settings.flow, job("mixed", folder / "latents0.hdf5", folder / "latents1.hdf5"), latent=True)
+        train_network(*flow, job("mixed", folder / "latents0.hdf5", folder / "latents1.hdf5"))
     return folder
 
 
 def test_a_latent_flow_knows_its_autoencoder(latent, flow):
-    drawn = Generator.load(latent / "flow.pt", latent / "ae0.pt", "cpu").sample(np.full(2, 5e3, np.float32))
+    drawn = Generator.load([latent / "flow.pt", latent / "ae0.pt"], "cpu").sample(np.full(2, 5e3, np.float32))
     assert drawn.shape == (2, 504)
-    with pytest.raises(CheckpointError, match=r"flow.pt: learned latents of another training .*ae1.pt"):
-        Generator.load(latent / "flow.pt", latent / "ae1.pt", "cpu")
-    with pytest.raises(CheckpointError, match="needs no autoencoder, but .*ae0.pt was given"):
-        Generator.load(flow, latent / "ae0.pt", "cpu")
+    with pytest.raises(CheckpointError, match=r"flow.pt: learned the output of another training .*ae1.pt"):
+        Generator.load([latent / "flow.pt", latent / "ae1.pt"], "cpu")
+    with pytest.raises(CheckpointError, match="expected one network that makes showers .*, found flow, autoencoder"):
+        Generator.load([flow, latent / "ae0.pt"], "cpu")
 
 
 def test_damage_of_a_latent_models_networks_is_refused(latent, tmp_path):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from calopipe.cli import incident_energies, main
+from calopipe.cli import main
 from calopipe.errors import ConfigError
+from calopipe.generate import incident_energies
 
 
 def test_energies_of_a_list_a_range_and_a_file(sample):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from calopipe.config import AutoencoderStage, FlowStage, Study, load_study, merge
+from calopipe.config import NetworkStage, Study, load_study, merge
 from calopipe.config.load import read_yaml
 from calopipe.errors import ConfigError, GeometryError
 from calopipe.workflow import Plan
@@ -63,7 +63,7 @@ def test_runs_of_one_evaluation_are_compared_where_it_asks_for_it():
 
 def test_demo_study_is_valid():
     plan = Plan.load(read_yaml(ROOT / "config.yaml"), PRESETS)
-    assert {plan.model(run.model).is_latent for run in plan.runs} == {False, True}
+    assert {plan.model(run.model).chain.latents is None for run in plan.runs} == {False, True}
 
 
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda p: p.stem)
@@ -81,21 +81,21 @@ def test_every_preset_is_valid_beside_a_study(path):
         (("dataset",), {}, "dataset: unknown key (did you mean 'datasets'?)"),
         (("datasets", "eplus", "treshold_MeV"), 1, "did you mean 'threshold_MeV'?"),
         (
-            ("models", "inn", "flow", "training", "learning_rate"),
+            ("models", "inn", "networks", "flow", "training", "learning_rate"),
             1,
-            "models.inn.flow.training.learning_rate: unknown key",
+            "models.inn.networks.flow.training.learning_rate: unknown key",
         ),
-        (("models", "inn", "flow", "model", "name"), "in", "unknown model 'in' (did you mean 'inn'?)"),
-        (("models", "inn", "flow", "model", "block"), 3, "did you mean 'blocks'?"),
+        (("models", "inn", "networks", "flow", "model", "name"), "in", "unknown model 'in' (did you mean 'inn'?)"),
+        (("models", "inn", "networks", "flow", "model", "block"), 3, "did you mean 'blocks'?"),
         (
-            ("models", "inn", "flow", "preprocessing"),
+            ("models", "inn", "networks", "flow", "preprocessing"),
             ["logitt"],
             "unknown preprocessing step 'logitt' (did you mean 'logit'?)",
         ),
         (
-            ("models", "inn", "flow", "training", "lr"),
+            ("models", "inn", "networks", "flow", "training", "lr"),
             -1,
-            "models.inn.flow.training.lr: input should be greater than 0",
+            "models.inn.networks.flow.training.lr: input should be greater than 0",
         ),
         (("datasets", "eplus", "split"), {"train": 0.9}, "train + val + test must be 1"),
         (("datasets", "eplus", "source"), {"kind": "local"}, "a local source needs 'paths'"),
@@ -110,18 +110,18 @@ def test_mistakes_are_named(keys, value, expected):
 
 
 def test_presets_lie_beneath_the_study(tmp_path):
-    (tmp_path / "a.yaml").write_text("models: {inn: {description: from a, flow: {training: {lr: 0.5}}}}")
+    (tmp_path / "a.yaml").write_text("models: {inn: {description: from a, networks: {flow: {training: {lr: 0.5}}}}}")
     (tmp_path / "b.yaml").write_text("models: {inn: {description: from b}}")
     study = load_study({**copy.deepcopy(TINY), "presets": ["a", "b"]}, tmp_path)
     assert study.models["inn"].description == "tiny INN"
-    assert study.models["inn"].flow.training.lr == 0.5
+    assert study.models["inn"].networks["flow"].training.lr == 0.5
 
 
 def test_preset_may_name_presets_that_lie_beneath_it(tmp_path):
-    (tmp_path / "a.yaml").write_text("models: {inn: {flow: {training: {lr: 0.5, weight_decay: 0.25}}}}")
-    (tmp_path / "b.yaml").write_text("presets: [a]\nmodels: {inn: {flow: {training: {lr: 0.125}}}}")
+    (tmp_path / "a.yaml").write_text("models: {inn: {networks: {flow: {training: {lr: 0.5, weight_decay: 0.25}}}}}")
+    (tmp_path / "b.yaml").write_text("presets: [a]\nmodels: {inn: {networks: {flow: {training: {lr: 0.125}}}}}")
     study = load_study({**copy.deepcopy(TINY), "presets": ["b"]}, tmp_path)
-    training = study.models["inn"].flow.training
+    training = study.models["inn"].networks["flow"].training
     assert (training.lr, training.weight_decay) == (0.125, 0.25) and study.presets == ["b"]
     (tmp_path / "a.yaml").write_text("presets: [b]")
     with pytest.raises(ConfigError, match="presets: 'b' names itself, by way of b -> a -> b"):
@@ -166,8 +166,8 @@ VAE = {"dataset": "eplus", "model": "vae_inn", "seed": "0"}
 STAGES = (
     "fetch",
     "prepare",
-    "train_autoencoder",
-    "train_flow",
+    "train autoencoder",
+    "train flow",
     "generate",
     "classify",
     "observables",
@@ -180,21 +180,27 @@ STAGES = (
 )
 
 
-def affected(study) -> set[str]:
-    """Stages of the latent run whose own settings differ from those of the tiny study."""
-    before, after = Plan(load_study(TINY, PRESETS)), Plan(load_study(study, PRESETS))
+def settings_of(plan, stage):
+    """Settings of a stage of the latent run; trainings with the name of the network behind them."""
     keys = {**VAE, "classifier": "low", "regressor": "net", "role": "source"}
-    return {s for s in STAGES if before.settings(s, **keys) != after.settings(s, **keys)}
+    name, _, network = stage.partition(" ")
+    return plan.settings(name, **keys, **({"network": network} if network else {}))
+
+
+def affected(study, base=TINY) -> set[str]:
+    """Stages of the latent run whose own settings differ from those of the tiny study."""
+    before, after = Plan(load_study(base, PRESETS)), Plan(load_study(study, PRESETS))
+    return {s for s in STAGES if settings_of(before, s) != settings_of(after, s)}
 
 
 @pytest.mark.parametrize(
     ("keys", "value", "expected"),
     [
-        (("datasets", "eplus", "threshold_MeV"), 0.02, {"prepare", "train_autoencoder", "train_flow", "classify", "observables", "metrics", "train_regressor", "regression", "epochs", "calomplification"}),
+        (("datasets", "eplus", "threshold_MeV"), 0.02, {"prepare", "train autoencoder", "train flow", "classify", "observables", "metrics", "train_regressor", "regression", "epochs", "calomplification"}),
         (("datasets", "eplus", "split"), {"seed": 1}, {"prepare"}),
-        (("models", "vae_inn", "autoencoder", "training", "lr"), 0.5, {"train_autoencoder"}),
-        (("models", "vae_inn", "flow", "training", "lr"), 0.5, {"train_flow"}),
-        (("models", "vae_inn", "training_showers"), 100, {"train_autoencoder", "train_flow", "calomplification"}),
+        (("models", "vae_inn", "networks", "autoencoder", "training", "lr"), 0.5, {"train autoencoder"}),
+        (("models", "vae_inn", "networks", "flow", "training", "lr"), 0.5, {"train flow"}),
+        (("models", "vae_inn", "training_showers"), 100, {"train autoencoder", "train flow", "calomplification"}),
         (("models", "vae_inn", "description"), "new", set()),
         (("evaluations", "default", "generation", "factor"), 2, {"generate"}),
         (("evaluations", "default", "epochs", "select"), "frd/net", {"epochs"}),
@@ -216,18 +222,18 @@ def test_settings_of_a_stage_hold_what_it_depends_on(keys, value, expected):
 def test_settings_are_plain_data():
     plan = Plan(load_study(TINY, PRESETS))
     for stage in STAGES:
-        json.dumps(plan.settings(stage, classifier="low", regressor="net", role="source", **VAE))
+        json.dumps(settings_of(plan, stage))
     json.dumps(plan.settings("report"))
 
 
 def test_rolling_folder_follows_everything_upstream():
     def folders(study):
         plan = Plan(load_study(study, PRESETS))
-        return plan.rolling("autoencoder", **VAE), plan.rolling("flow", **VAE), plan.rolling("flow", **INN)
+        return [plan.rolling(network=n, **run) for n, run in (("autoencoder", VAE), ("flow", VAE), ("flow", INN))]
 
     base = folders(TINY)
-    flow = folders(changed("models", "vae_inn", "flow", "training", "lr", value=0.5))
-    autoencoder = folders(changed("models", "vae_inn", "autoencoder", "training", "lr", value=0.5))
+    flow = folders(changed("models", "vae_inn", "networks", "flow", "training", "lr", value=0.5))
+    autoencoder = folders(changed("models", "vae_inn", "networks", "autoencoder", "training", "lr", value=0.5))
     split = folders(changed("datasets", "eplus", "split", value={"seed": 1}))
     blocks = folders(changed("models", "vae_inn", "training_showers", value=100))
     assert [a == b for a, b in zip(base, flow, strict=True)] == [True, False, True]
@@ -242,18 +248,17 @@ def test_regressors_are_checked_before_anything_runs():
     without_grid = changed("regressors", "net", "model", value={"name": "regressor"})
     with pytest.raises(ConfigError, match=r"regressors.net: not for dataset 'eplus'.*no regular grid"):
         Plan.load(without_grid, PRESETS)
-    for network in (("models", "vae_inn", "autoencoder"), ("regressors", "net")):
-        with pytest.raises(ConfigError, match="only the epochs of a flow are kept"):
-            load_study(changed(*network, "training", "keep_every", value=1), PRESETS)
+    with pytest.raises(ConfigError, match="the epochs of a regressor are not kept"):
+        load_study(changed("regressors", "net", "training", "keep_every", value=1), PRESETS)
 
 
 @pytest.mark.parametrize(("model", "network"), [("vae_inn", "autoencoder"), ("inn", "flow")])
 def test_reflections_are_checked_before_anything_runs(model, network):
-    study = changed("models", model, network, "training", "reflections", value=True)
+    study = changed("models", model, "networks", network, "training", "reflections", value=True)
     assert Plan.load(study, PRESETS).runs  # the tiny study is cartesian
     study["datasets"]["eplus"] |= {"geometry": "calochallenge1_photons", "source": {"kind": "local", "paths": ["none"]}}
     del study["evaluations"]["default"]["regression"]
-    key = f"models.{model}.{network}.training.reflections"
+    key = f"models.{model}.networks.{network}.training.reflections"
     with pytest.raises(ConfigError, match=rf"{key}: need a cartesian geometry.*'eplus' is cylindrical"):
         Plan.load(study, PRESETS)
 
@@ -263,15 +268,14 @@ def picked(epoch, keep_every=1, **epochs):
     study = changed("evaluations", "default", "generation", value={"epoch": epoch})
     study["evaluations"]["default"]["epochs"].update(epochs)
     for name in ("inn", "vae_inn"):
-        study["models"][name]["flow"]["training"]["keep_every"] = keep_every
+        study["models"][name]["networks"]["flow"]["training"]["keep_every"] = keep_every
     return study
 
 
 @pytest.mark.parametrize("epoch", ["best", 2])
 def test_only_generation_depends_on_the_sampled_epoch(epoch):
-    before, after = Plan(load_study(picked("final"), PRESETS)), Plan(load_study(picked(epoch), PRESETS))
-    keys = {**VAE, "classifier": "low", "regressor": "net", "role": "source"}
-    assert {s for s in STAGES if before.settings(s, **keys) != after.settings(s, **keys)} == {"generate"}
+    after = Plan(load_study(picked(epoch), PRESETS))
+    assert affected(picked(epoch), picked("final")) == {"generate"}
     assert after.sampled_epoch(**VAE) == epoch and after.artifacts(after.runs[1])["sampled_epoch"] == epoch
 
 
@@ -281,7 +285,9 @@ def test_epoch_that_cannot_be_sampled_is_found_at_once():
         message = problem(changed("evaluations", "default", "generation", value={"epoch": epoch}))
         kept = r"keeps none \(models" if epoch == "best" else "keeps 4, 8"
         assert re.search(f"{where}: '{epoch}' needs a kept epoch of model '.*inn', but its training {kept}", message)
-    assert "inn.flow.training.keep_every: expected at most the number of epochs (8), found 9" in problem(picked(2, 9))
+    assert "inn.networks.flow.training.keep_every: expected at most the number of epochs (8), found 9" in problem(
+        picked(2, 9)
+    )
     for epoch in (0, "last", True, 2.5):
         message = problem(picked(epoch))
         assert f"{where}: expected final, best or the number of a kept epoch, found {epoch!r}" in message
@@ -295,19 +301,18 @@ def test_epoch_that_cannot_be_sampled_is_found_at_once():
 
 def test_regressor_continues_from_its_own_checkpoints_only():
     def folder(study):
-        return Plan(load_study(study, PRESETS)).rolling("regressor", dataset="eplus", regressor="net")
+        return Plan(load_study(study, PRESETS)).regressor_rolling(dataset="eplus", regressor="net")
 
     assert folder(TINY) != folder(changed("regressors", "net", "seed", value=1))
-    assert folder(TINY) == folder(changed("models", "vae_inn", "flow", "training", "lr", value=0.5))
+    assert folder(TINY) == folder(changed("models", "vae_inn", "networks", "flow", "training", "lr", value=0.5))
 
 
 def test_settings_of_trainings_are_complete_stages():
     plan = Plan(load_study(TINY, PRESETS))
-    settings = plan.settings("train_autoencoder", **VAE)
-    assert AutoencoderStage(**settings["autoencoder"]) == plan.model("vae_inn").autoencoder
-    for wildcards, name, latent in ((VAE, "vae_inn", True), (INN, "inn", False)):
-        settings = plan.settings("train_flow", **wildcards)
-        assert FlowStage(**settings["flow"]) == plan.model(name).flow and settings["latent"] is latent
+    for wildcards, name, network in ((VAE, "vae_inn", "autoencoder"), (VAE, "vae_inn", "flow"), (INN, "inn", "flow")):
+        settings = plan.settings("train", network=network, **wildcards)
+        assert NetworkStage(**settings["network"]) == plan.model(name).networks[network]
+        assert settings["link"]["name"] == network
 
 
 def test_plan_refuses_what_it_cannot_run():
@@ -379,7 +384,7 @@ def test_amplification_study_is_one_for_all_seeds_of_a_model():
 
 
 def test_gpus_follow_the_device():
-    study = changed("models", "inn", "flow", "training", "device", value="cpu")
+    study = changed("models", "inn", "networks", "flow", "training", "device", value="cpu")
     plan = Plan(load_study(study, PRESETS))
-    assert plan.gpus("train_flow", **INN) == 0 and plan.gpus("train_flow", **VAE) == 1
+    assert plan.gpus("train", network="flow", **INN) == 0 and plan.gpus("train", network="flow", **VAE) == 1
     assert plan.gpus("generate", **INN) == 1

@@ -21,6 +21,10 @@ def test_page_is_up_to_date() -> None:
 def test_presets_are_valid(preset: str) -> None:
     dataset = {"source": {"kind": "bundled", "name": "calogan_eplus_sample"}, "geometry": "calogan"}
     base = {"presets": [preset], "datasets": {"mine": dataset}, "runs": [{"dataset": "mine", "model": "placeholder"}]}
-    models = {"placeholder": {"flow": {"model": {"name": "inn"}, "training": {"epochs": 1}}}}
+    models = {
+        "placeholder": {
+            "networks": {"flow": {"learns": "showers", "model": {"name": "inn"}, "training": {"epochs": 1}}}
+        }
+    }
     study = load_study({**base, "models": models}, ROOT / "presets")
     assert len(study.models) > 1 or study.regressors

@@ -17,7 +17,7 @@ from calopipe.config.parts import MODELS, STEPS
 from calopipe.errors import CalopipeError, ConfigError
 from calopipe.workflow import Plan
 
-INN, VAE = ("models", "inn", "flow"), ("models", "vae_inn", "autoencoder")
+INN, VAE = ("models", "inn", "networks", "flow"), ("models", "vae_inn", "networks", "autoencoder")
 STEP = {"step": "standardise"}
 
 
@@ -30,14 +30,14 @@ def refused(study: dict, match: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "value", "message"),
     [
-        ((*INN, "model"), {"name": 5}, r"models.inn.flow.model: unknown model 5; known"),
+        ((*INN, "model"), {"name": 5}, r"models.inn.networks.flow.model: unknown model 5; known"),
         ((*INN, "model"), {"name": ["inn"]}, r"unknown model \['inn'\]"),
-        ((*INN, "model"), "bernoulli_vae", r"models.inn.flow.model: name: expected a model of the kind GenerativeModel \(inn"),
-        ((*VAE, "model"), "inn", "expected a model of the kind Autoencoder .bernoulli_vae, hurdle_vae"),
+        ((*INN, "model"), "regressor", r"models.inn.networks.flow.model: name: expected a model of the kind GenerativeModel or Auto"),
+        ((*VAE, "model"), "inn", "flow.learns: expected one of showers, .*or an autoencoder before it .none., found 'autoencoder'"),
         (("regressors", "net", "model"), "inn", "expected a model of the kind EnergyRegressor"),
-        ((*INN, "model", "hidden"), [16, -1], r"models.inn.flow.model.hidden.1: input should be greater"),
+        ((*INN, "model", "hidden"), [16, -1], r"models.inn.networks.flow.model.hidden.1: input should be greater"),
         ((*INN, "model", "hidden"), [32768] * 3, r"model.hidden: expected at most 1e\+09 weights"),
-        ((*INN, "preprocessing"), [{"step": ["a"]}], r"models.inn.flow.preprocessing.0: unknown preprocessing step \['a'\]"),
+        ((*INN, "preprocessing"), [{"step": ["a"]}], r"models.inn.networks.flow.preprocessing.0: unknown preprocessing step \['a'\]"),
         ((*INN, "preprocessing"), [{"step": "logit", "alpha": 0.6}], r"preprocessing.0.alpha: input should be less"),
         ((*INN, "preprocessing"), [{"step": "logit", "alpha": 0.4, "alpha_1": 0.6}], r"preprocessing.0: expected alpha \+"),
         (("evaluations", "default", "metrics"), [True], r"evaluations.default.metrics.0: expected a mapping"),
@@ -133,8 +133,8 @@ def test_results_are_one_path_however_written(tmp_path):
         (INN, ["layer_normalise", {"step": "fill_empty"}], "1: step 'fill_empty' needs voxel energies"),
         (INN, ["standardise", {"step": "noise", "width": 0.1}], "1: step 'noise' needs removal 'none'"),
         (INN, [{"step": "layer_normalise", "extras": "condition"}], "expected layer_normalise with extras: data"),
-        (("models", "vae_inn", "flow"), ["layer_normalise"], "0: step 'layer_normalise' needs"),
-        (("models", "vae_inn", "flow"), ["log"], "needs values that are not negative"),
+        (("models", "vae_inn", "networks", "flow"), ["layer_normalise"], "0: step 'layer_normalise' needs"),
+        (("models", "vae_inn", "networks", "flow"), ["log"], "needs values that are not negative"),
         (VAE, ["standardise"], "model: 'bernoulli_vae' needs layer fractions alone .*found other values"),
         (VAE, ["layer_normalise"], "needs layer fractions alone .*found ratios u"),
     ],

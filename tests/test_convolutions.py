@@ -152,7 +152,7 @@ def train_regressor(folder: Path) -> None:
     stage = {"model": {"name": "regressor", "grid": [6, 7, 12]}, "training": {"epochs": 1, "device": "cpu"}}
     paths = (folder / "m.pt", folder / "m.csv", folder / "roll")
     job = training.TrainingJob(folder / "train", folder / "val", "calogan", *paths)
-    training.train_regressor(validate(RegressorStage, stage, "r"), job)
+    training.train_regressor(validate(RegressorStage, stage, "r"), "net", job)
 
 
 def test_no_convolution_is_made_elsewhere() -> None:

@@ -41,6 +41,7 @@ LEVELS = {
     "report": 6,
     "provenance": 6,
     "show": 6,
+    "generate": 6,
     "arguments": 6,
     "submission": 6,
     "cli": 6,
@@ -83,7 +84,7 @@ def test_building_the_dag_imports_no_heavy_package():
         "import sys, pathlib, calopipe.workflow as w\n"
         "from calopipe.config.load import read_yaml\n"
         "plan = w.Plan.load(read_yaml(pathlib.Path('config.yaml')), pathlib.Path('presets'))\n"
-        "[plan.settings('train_flow', dataset=r.dataset, model=r.model, seed=r.seed) for r in plan.runs]\n"
+        "[plan.settings('train', network='flow', dataset=r.dataset, model=r.model, seed=r.seed) for r in plan.runs]\n"
         "print([m for m in ('torch', 'lightning', 'sklearn', 'matplotlib', 'numba') if m in sys.modules])\n"
     )
     root = Path(__file__).resolve().parents[1]

@@ -9,14 +9,16 @@ import pytest
 import torch
 
 from calopipe.config import Model, validate
+from calopipe.config.links import Link
 from calopipe.config.load import read_yaml
 from calopipe.config.parts import MODELS
-from calopipe.geometry import load_geometry
+from calopipe.geometry import Geometry, load_geometry
+from calopipe.geometry.layer import Layer
 from calopipe.models.base import Autoencoder, EnergyRegressor, Inputs
 from calopipe.models.building import draw
 from calopipe.models.latent_target import LatentTarget
-from calopipe.preprocessing import Layout
 from calopipe.training.checkpoint import Network, build_network, load_network, save_network
+from calopipe.training.facts import DataFacts
 
 ROOT = Path(__file__).parents[1]
 SMALL = {
@@ -44,6 +46,12 @@ def inputs(n: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.where(x < 0.01, torch.zeros_like(x), x), 0.1 + 0.8 * torch.rand(n, 3, generator=generator)
 
 
+def small(threshold: float, conditions: tuple[str, ...] = ()) -> DataFacts:
+    """Showers of two layers of 2 x 3 and 2 x 2 cells."""
+    layers = tuple(Layer(i, (0, 1, 2), tuple(range(n + 1))) for i, n in enumerate((3, 2)))
+    return DataFacts.of(Geometry("small", "cartesian", layers), threshold, conditions)
+
+
 def test_every_model_is_tested() -> None:
     assert set(SMALL) == set(MODELS.names())
 
@@ -55,14 +63,16 @@ def test_every_model_is_tested() -> None:
 def test_published_parameter_counts(preset: str, model: str, published: int) -> None:
     settings = validate(Model, read_yaml(ROOT / "presets" / f"{preset}.yaml")["models"][preset], preset)
     geometry = load_geometry(model)
-    layout = Layout.of(geometry, 1e-3)
-    assert settings.autoencoder is not None
-    facts = {"name": geometry.name, "hash": geometry.hash}
-    vae = build_network("autoencoder", settings.autoencoder.model_dump(), facts, layout, geometry.n_voxels, 1, 0)
+    data = DataFacts.of(geometry, 1e-3)
+
+    def built(name: str, dim: int) -> Network:
+        stage = settings.networks[name]
+        return build_network(settings.chain[name], stage.model_dump(), data, dim=dim, seed=0, n_train=1)
+
+    vae = built("autoencoder", geometry.n_voxels)
     assert isinstance(vae.model, Autoencoder)
-    target = LatentTarget(settings.flow.latents, vae.model.latent_dim)
-    columns = target.columns(geometry.n_layers)
-    flow = build_network("latent_flow", settings.flow.model_dump(), facts, layout, columns, 1, 0)
+    target = LatentTarget(settings.networks["flow"].latents, vae.model.latent_dim)
+    flow = built("flow", target.columns(geometry.n_layers))
     assert sum(p.numel() for n in (vae, flow) for p in n.model.parameters()) == published
 
 
@@ -111,9 +121,8 @@ def fitted_vae(steps: list[dict], threshold: float) -> tuple[Network, torch.Tens
     incident = 10 * x.sum(1, keepdim=True).clamp(min=0.1)
     torch.manual_seed(0)
     settings = {"preprocessing": steps, "model": {"name": "bernoulli_vae", **SMALL["bernoulli_vae"]}}
-    network = build_network(
-        "autoencoder", settings, {"name": "g", "hash": "h"}, Layout(((2, 3), (2, 2)), threshold), 10, 1, 0
-    )
+    link = Link("vae", "showers", contract="Autoencoder")
+    network = build_network(link, settings, small(threshold), dim=10, seed=0, n_train=len(x))
     with torch.no_grad():
         network.chain.fit(x, incident)
         network.model.fit_input(*network.chain(x, incident)[:2])
@@ -211,7 +220,7 @@ def test_dropout_acts_in_training_only(coupling: str) -> None:
 
 def test_thesis_card_has_its_dropout_and_its_size() -> None:
     """Table 1: 5 %, 12 blocks, three linear layers of 256; of 504 voxels and 3 ratios each block transforms 253."""
-    stage = read_yaml(ROOT / "presets" / "calogan_inn_thesis.yaml")["models"]["calogan_inn_thesis"]["flow"]
+    stage = read_yaml(ROOT / "presets" / "calogan_inn_thesis.yaml")["models"]["calogan_inn_thesis"]["networks"]["flow"]
     assert stage["model"]["dropout"] == 0.05
     config = {k: v for k, v in stage["model"].items() if k != "name"}
     model = MODELS.get("inn")(validate(MODELS.config_class("inn"), config, "inn"), inputs_of(507, 1))
@@ -246,14 +255,14 @@ def test_latent_target(mode: str) -> None:
 
 def test_network_saves_and_loads(tmp_path: Path) -> None:
     settings = {"preprocessing": [{"step": "standardise"}], "model": {"name": "inn", **SMALL["inn"]}}
-    network = build_network("flow", settings, {"name": "g", "hash": "h"}, Layout(((2, 3), (2, 2)), 0.1), 10, 3, 7)
+    network = build_network(Link("flow", "showers"), settings, small(0.1, ("a", "b")), dim=10, seed=7, n_train=5)
     x, cond = inputs()
     network.chain.fit(x, cond)
     save_network(tmp_path / "m.pt", network, [{"epoch": 0, "loss": 1.0}])
-    loaded = load_network(tmp_path / "m.pt", "flow")
+    loaded = load_network(tmp_path / "m.pt", "GenerativeModel")
     assert torch.equal(loaded.chain(x, cond)[0], network.chain(x, cond)[0])
     assert torch.equal(loaded.model.log_prob(x, cond), network.model.log_prob(x, cond))
-    assert loaded.layout == network.layout and loaded.seed == 7
+    assert loaded.layout == network.layout and loaded.seed == 7 and loaded.data == network.data
 
 
 def test_hurdle_vae_smooths_cells_with_few_hits():

@@ -7,7 +7,7 @@ import torch
 
 from calopipe.config.parts import STEPS
 from calopipe.errors import CheckpointError, ConfigError
-from calopipe.preprocessing import Layout, build_chain
+from calopipe.preprocessing import Chain, Layout, build_chain
 from calopipe.preprocessing.layers import energies_of, ratios_of
 
 LAYOUT = Layout(((2, 3), (2, 2), (1, 3)), 0.01)
@@ -43,6 +43,9 @@ CHAINS = {
         {"step": "layer_normalise", "extras": "condition", "ratio_scale": 0.9, "fill_layers": True},
         "log_condition",
     ],
+    "ratios": [{"step": "energy_ratios", "ratio_scale": 0.9}, {"step": "logit"}, "standardise", "log_condition"],
+    "ratios_given": [{"step": "energy_ratios", "of": "condition", "ratio_scale": 0.9}, "standardise", "log_condition"],
+    "normalise_given": [{"step": "layer_normalise", "extras": "given", "ratio_scale": 0.9}, "log_condition"],
     "split_logit": [{"step": "layer_normalise", "ratio_scale": 0.9}, {"step": "logit", "alpha": 1e-8, "alpha_1": 0.1}],
 }
 
@@ -56,14 +59,28 @@ def showers(n: int = 64, dtype: torch.dtype = torch.float64) -> tuple[torch.Tens
     return 0.9 * incident * x / x.sum(1, keepdim=True), incident
 
 
+def start(steps: list, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a chain begins with: showers or their layer energies, which may be given too."""
+    x, cond = showers(dtype=dtype)
+    first, energies = as_items(steps)[0], LAYOUT.energies(x)
+    if first.get("of") == "condition" or first.get("extras") == "given":
+        return x, torch.cat([cond, energies], dim=1)
+    return (energies, cond) if first["step"] == "energy_ratios" else (x, cond)
+
+
+def built(steps: list) -> tuple[Chain, torch.Tensor, torch.Tensor]:
+    """A chain in float64, with x and condition for it."""
+    x, cond = start(steps)
+    return build_chain(as_items(steps), LAYOUT, x.shape[1], cond.shape[1]).double(), x, cond
+
+
 def as_items(settings: list) -> list[dict]:
     return [{"step": s} if isinstance(s, str) else s for s in settings]
 
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_inverse(name: str) -> None:
-    x, cond = showers()
-    chain = build_chain(as_items(CHAINS[name]), LAYOUT, 13, 1).double()
+    chain, x, cond = built(CHAINS[name])
     chain.fit(x, cond)
     y, c, logdet = chain(x, cond)
     assert y.shape[1] == chain.dim_out and c.shape[1] == chain.cond_dim_out and logdet.shape == (64,)
@@ -194,10 +211,9 @@ def test_noise_is_drawn_in_every_call_and_removed() -> None:
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_state_reloads(name: str) -> None:
-    x, cond = showers()
-    chain = build_chain(as_items(CHAINS[name]), LAYOUT, 13, 1).double()
+    chain, x, cond = built(CHAINS[name])
     chain.fit(x, cond)
-    fresh = build_chain(as_items(CHAINS[name]), LAYOUT, 13, 1).double()
+    fresh = built(CHAINS[name])[0]
     fresh.load_state_dict(chain.state_dict())
     torch.manual_seed(1)
     expected = chain(x, cond)[0]
@@ -214,11 +230,11 @@ def test_every_step_is_tested() -> None:
 def test_marks_of_steps_are_true(name: str) -> None:
     """What settings read in the source is what the class says, and what it does."""
     settings = next((i for c in CHAINS.values() for i in as_items(c) if i["step"] == name), {"step": name})
-    step = build_chain([settings], LAYOUT, 13, 1).steps[0]
+    step = built([settings])[0].steps[0]
     assert STEPS.marked(name, "learnable") == step.learnable == any(p.requires_grad for p in step.parameters())
     assert STEPS.marked(name, "bijective") == step.bijective
     if step.bijective:
-        step.fit(*showers(dtype=torch.float32))
+        step.float().fit(*showers(dtype=torch.float32))
         x = torch.linspace(-50, 50, 13)[None].repeat(3, 1) * torch.tensor([[1.0], [-1.0], [0.1]])
         y = step(x, torch.full((3, 1), 1e3))[0]
         torch.testing.assert_close(step.inverse(y, torch.ones(3, 1))[0], x, rtol=1e-4, atol=1e-4)
@@ -231,3 +247,31 @@ def test_wrong_settings_and_widths_are_named() -> None:
         build_chain([{"step": "standardize"}], LAYOUT, 13, 1)
     with pytest.raises(CheckpointError, match="expected 13 columns, found 12"):
         build_chain([{"step": "layer_normalise"}], LAYOUT, 12, 1)
+
+
+@pytest.mark.parametrize("steps", [CHAINS["ratios_given"], CHAINS["normalise_given"]])
+def test_given_energies_become_ratios_with_and_without_showers(steps: list) -> None:
+    chain, x, cond = built(steps)
+    chain.fit(x, cond)
+    names = chain.conditions(("incident_energy", "energy_0", "energy_1", "energy_2"))
+    assert names == ("incident_energy", "u_0", "u_1", "u_2")
+    torch.testing.assert_close(chain.condition(cond), chain(x, cond)[1])
+    torch.testing.assert_close(chain.condition(cond)[:, 1], 0.9 * x.sum(1) / cond[:, 0])
+
+
+def test_normalised_layers_get_the_energies_that_are_given() -> None:
+    chain, x, cond = built(CHAINS["normalise_given"])
+    chain.fit(x, cond)
+    energies = cond[:, 1:] * torch.tensor([1.1, 0.5, 2.0])
+    y, _, _ = chain(x, cond)
+    back, _ = chain.inverse(y, chain.condition(torch.cat([cond[:, :1], energies], dim=1)))
+    torch.testing.assert_close(LAYOUT.energies(back), energies, rtol=1e-6, atol=1e-6)
+
+
+def test_layers_below_the_threshold_come_back_empty() -> None:
+    steps = [{"step": "energy_ratios", "fill_layers": True}]
+    x, cond = torch.tensor([[5.0, 0.0, 3.0], [0.0, 0.0, 2.0]]), torch.full((2, 1), 10.0)
+    chain = build_chain(steps, LAYOUT, 3, 1)
+    y, c, _ = chain(x, cond)
+    assert (y > 0).all()
+    torch.testing.assert_close(chain.inverse(y, c)[0], x, rtol=1e-2, atol=0.0)

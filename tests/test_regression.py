@@ -146,7 +146,7 @@ STAGE = {
 
 def train(paths, checkpoint: Path, history: Path) -> None:
     files = (paths["train"], paths["val"], str(paths["geometry"]), checkpoint, history, checkpoint.parent / "rolling")
-    train_regressor(validate(RegressorStage, STAGE, "r"), TrainingJob(*files, threads=1))
+    train_regressor(validate(RegressorStage, STAGE, "r"), "net", TrainingJob(*files, threads=1))
 
 
 @pytest.fixture(scope="module")

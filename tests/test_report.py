@@ -270,7 +270,8 @@ def test_a_cut_history_is_noticed(study: tuple[Path, StudySummary], tmp_path: Pa
     path = tmp_path / "flow" / "history.csv"
     path.parent.mkdir()
     lines = whole.splitlines(keepends=True)
-    config = {"models": {study[1].runs[0].model: {"flow": {"training": {"epochs": len(lines) - 1}}}}}
+    training = {"epochs": len(lines) - 1, "patience": None}
+    config = {"models": {study[1].runs[0].model: {"networks": {"flow": {"training": training}}}}}
     run = study[1].runs[0]
     run = dataclasses.replace(run, networks=[{**run.networks[-1], "history": str(path)}])
     for text, words in [
@@ -286,7 +287,7 @@ def test_a_cut_history_is_noticed(study: tuple[Path, StudySummary], tmp_path: Pa
         if words is None:
             assert notes == []
         else:
-            assert len(notes) == 1 and words in notes[0] and "stage train_flow writes it anew" in notes[0]
+            assert len(notes) == 1 and words in notes[0] and "stage train writes it anew" in notes[0]
 
 
 def test_no_runs_is_an_error(tmp_path: Path) -> None:

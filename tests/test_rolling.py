@@ -18,10 +18,11 @@ from checkpoints import Runs, sealed, small_flow, unsealed
 
 from calopipe.config import Model, validate
 from calopipe.errors import DataError, TrainingError
-from calopipe.training import TrainingJob, train_flow
+from calopipe.training import TrainingJob, train_network
 from calopipe.training import fit as fit_module
 
 FLOW = {
+    "learns": "showers",
     "preprocessing": [{"step": "layer_normalise"}, {"step": "standardise"}, {"step": "log_condition"}],
     "model": {"name": "inn", "blocks": 2, "hidden": [8], "bins": 4},
     "training": {"epochs": 5, "batch_size": 32, "ema_decay": 0.9, "keep_every": 2, "lr": 3e-2},
@@ -37,7 +38,8 @@ def showers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(showers: Path, out: Path) -> Path:
     outputs = (out / "m.pt", out / "m.csv", out / "rolling")
     job = TrainingJob(showers, showers, "calogan", *outputs, threads=1, epochs=out / "epochs")
-    train_flow(validate(Model, {"flow": FLOW}, "model").flow, job)
+    model = validate(Model, {"networks": {"flow": FLOW}}, "model")
+    train_network(model.networks["flow"], model.chain["flow"], job)
     assert not list(out.glob("rolling/*"))
     return out / "m.pt"
 

@@ -54,7 +54,7 @@ def test_latent_study_runs_on_slurm(slurm, tmp_path):
     assert done.returncode == 0, done.stdout[-6000:] + logs[-4000:]
     assert (folder / "results/report/tiny/index.html").is_file()
     assert (folder / VAE / "generated.hdf5").is_file()
-    trained = next((folder / ".snakemake/slurm_logs/rule_train_flow").rglob("*.log")).read_text()
+    trained = next((folder / ".snakemake/slurm_logs/rule_train").rglob("*.log")).read_text()
     assert "gpu=1" in trained and "cpus_per_task=4" in trained
     jobs = subprocess.run(["scontrol", "show", "job"], stdout=subprocess.PIPE, text=True).stdout
     assert "gres:gpu:1" in jobs or "gres/gpu=1" in jobs

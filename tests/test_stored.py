@@ -15,11 +15,12 @@ import pytest
 
 from calopipe.errors import DataError
 from calopipe.evaluation.weights import extreme_rows
-from calopipe.io.stored import STAGES, read_json, read_npz, remedy
+from calopipe.io.stored import read_json, read_npz, remedy
 from calopipe.records.divergences import load_divergences
 from calopipe.records.histograms import Histogram, load_histograms, save_histograms
 from calopipe.records.history import read_history
 from calopipe.records.judgement import load_judgement
+from calopipe.records.paths import FILES
 from calopipe.records.scores import Score, load_scores, save_scores
 from calopipe.report.placement import read_scores
 from calopipe.sampling.stages import kept_epoch
@@ -53,7 +54,7 @@ def curves(path: Path) -> None:
 
 
 def latents(path: Path) -> None:
-    widths = {"mu": 3, "logvar": 3, "extras": 2, "incident_energies": 1}
+    widths = {"mu": 3, "logvar": 3, "extras": 2, "conditions": 1, "layer_energies": 3}
     with h5py.File(path, "w") as file:
         for key, width in widths.items():
             file.create_dataset(key, data=np.ones((50, width), "f4"), fletcher32=True)
@@ -78,7 +79,7 @@ READERS: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Any], str]] = {
     "scores_by_epoch.json": (plain_json, best, "epochs"),
     "raw/source.json": (plain_json, read_manifest, "fetch"),
     "classifiers/low.npz": (curves, lambda path: extreme_rows(path, 0.5), "classify"),
-    "flow/history.csv": (history, read_history, "train_flow"),
+    "flow/history.csv": (history, read_history, "train"),
     "latents/train.hdf5": (latents, load_latents, "encode"),
 }
 
@@ -215,6 +216,8 @@ def test_a_judgement_that_is_none(tmp_path: Path) -> None:
 
 def test_stages_are_rules_of_the_workflow(repository: Path) -> None:
     text = "".join(path.read_text() for path in (repository / "workflow" / "rules").glob("*.smk"))
-    assert set(STAGES.values()) <= set(re.findall(r"^rule (\w+):", text, re.MULTILINE))
+    assert {file.rule for file in FILES.values()} <= set(
+        re.findall(r"^(?:use rule \w+ as|rule) (\w+)(?::| with:)", text, re.MULTILINE)
+    )
     assert remedy("results/a/b/seed0/metrics.json") == remedy("metrics.json") != ""
     assert remedy("somewhere/table.csv") == ""

@@ -20,7 +20,7 @@ from calopipe.io import Showers, read_showers, write_showers
 from calopipe.io.conditions import TrainedRange
 from calopipe.sampling import Generator, encode, generate, reconstruct
 from calopipe.sampling.stages import sample_to_file
-from calopipe.training import TrainingJob, train_autoencoder, train_flow
+from calopipe.training import TrainingJob, train_network
 from calopipe.training import fit as fit_module
 from calopipe.training.data import Batches, reflections
 from calopipe.training.module import make_schedule
@@ -28,6 +28,7 @@ from calopipe.training.module import make_schedule
 TRAINING = {"epochs": 4, "batch_size": 32, "optimizer": "adamw", "lr": 1e-3, "schedule": "cosine", "warmup": 0.1}
 DIRECT = {
     "flow": {
+        "learns": "showers",
         "preprocessing": [
             {"step": "fill_empty"},
             {"step": "layer_normalise", "ratio_scale": 0.9},
@@ -41,11 +42,13 @@ DIRECT = {
 }
 LATENT = {
     "autoencoder": {
+        "learns": "showers",
         "preprocessing": [{"step": "layer_normalise", "extras": "condition", "ratio_scale": 0.9}, "log_condition"],
         "model": {"name": "hurdle_vae", "hidden": [32], "latent": 4},
         "training": TRAINING,
     },
     "flow": {
+        "learns": "autoencoder",
         "latents": "mu_sigma",
         "preprocessing": [{"step": "logit", "columns": "extras"}, {"step": "standardise"}, "log_condition"],
         "model": {"name": "inn", "blocks": 2, "hidden": [8], "bins": 4},
@@ -69,8 +72,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return paths
 
 
-def model(settings: dict) -> Model:
-    return validate(Model, settings, "model")
+def model(networks: dict) -> Model:
+    return validate(Model, {"networks": networks}, "model")
+
+
+def train(settings: Model, network: str, job: TrainingJob) -> None:
+    """Train a network of a model."""
+    train_network(settings.networks[network], settings.chain[network], job)
 
 
 def job(train: Path, val: Path, out: Path, seed: int = 1, name: str = "m", epochs: Path | None = None) -> TrainingJob:
@@ -79,7 +87,7 @@ def job(train: Path, val: Path, out: Path, seed: int = 1, name: str = "m", epoch
 
 
 def run_flow(files: dict[str, Path], out: Path, seed: int = 1, settings: dict = DIRECT) -> dict[str, torch.Tensor]:
-    train_flow(model(settings).flow, job(files["train"], files["val"], out, seed))
+    train(model(settings), "flow", job(files["train"], files["val"], out, seed))
     return torch.load(out / "m.pt", weights_only=True)["model"]
 
 
@@ -90,29 +98,29 @@ def test_seeds_learn_blocks_of_their_own_in_all_networks(files, tmp_path, latent
 
     seen = []
 
-    def kept(kind, settings, geometry, job, tensors, *args, **kwargs):
-        seen.append((kind, tensors[0][-1][:, 0], tensors[1][-1][:, 0], tensors[0][0].shape[0]))
+    def kept(link, settings, data, job, material):
+        seen.append((link.role, material.train[-1][:, 0], material.val[-1][:, 0], len(material.train[0])))
 
     settings = model({**LATENT, "flow": {**LATENT["flow"], "latents": latents}})
     jobs = [replace(job(files["train"], files["val"], tmp_path, seed), showers=50) for seed in (0, 2)]
-    train_autoencoder(settings.autoencoder, replace(jobs[0], checkpoint=tmp_path / "ae.pt"))
+    train(settings, "autoencoder", replace(jobs[0], checkpoint=tmp_path / "ae.pt"))
     for split in ("train", "val"):
         encode(tmp_path / "ae.pt", files[split], tmp_path / f"{split}.latents")
     monkeypatch.setattr(stages, "_train", kept)
     incident = torch.from_numpy(read_showers(files["train"]).incident_energies[:, 0])
     for one in jobs:
-        train_flow(model(DIRECT).flow, one)
-        train_autoencoder(settings.autoencoder, one)
-        train_flow(settings.flow, replace(one, train=tmp_path / "train.latents", val=tmp_path / "val.latents"), True)
+        train(model(DIRECT), "flow", one)
+        train(settings, "autoencoder", one)
+        train(settings, "flow", replace(one, train=tmp_path / "train.latents", val=tmp_path / "val.latents"))
         rows = slice(50 * one.seed, 50 * one.seed + 50)
         for _kind, learned, validated, n in seen[-3:]:
             assert torch.equal(learned, incident[rows]) and n == 50 and len(validated) == 64
     assert [kind for kind, *_ in seen] == 2 * ["flow", "autoencoder", "latent_flow"]
     beyond = replace(jobs[0], seed=3)  # 160 showers: three blocks of 50
     with pytest.raises(ConfigError, match="160 showers, 3 blocks of 50; seed 3 needs block 3"):
-        train_flow(model(DIRECT).flow, beyond)
+        train(model(DIRECT), "flow", beyond)
     with pytest.raises(ConfigError, match="seed 3 needs block 3"):
-        train_flow(settings.flow, replace(beyond, train=tmp_path / "train.latents", val=tmp_path / "val.latents"), True)
+        train(settings, "flow", replace(beyond, train=tmp_path / "train.latents", val=tmp_path / "val.latents"))
 
 
 def test_training_on_a_block_is_training_on_its_showers(files, tmp_path):
@@ -120,7 +128,7 @@ def test_training_on_a_block_is_training_on_its_showers(files, tmp_path):
     own = Showers(whole.incident_energies[60:120], whole.showers[60:120])
     write_showers(tmp_path / "own.hdf5", own, "calogan")
     for name, path, showers in (("block", files["train"], 60), ("own", tmp_path / "own.hdf5", None)):
-        train_flow(model(DIRECT).flow, replace(job(path, files["val"], tmp_path, 1, name), showers=showers))
+        train(model(DIRECT), "flow", replace(job(path, files["val"], tmp_path, 1, name), showers=showers))
     block, alone = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("block", "own"))
     assert_same(block["model"], alone["model"])
     assert_same(block["chain"], alone["chain"])
@@ -164,7 +172,7 @@ def test_interrupted_training_ends_at_the_same_model(files, whole, tmp_path: Pat
 @pytest.mark.parametrize("ema", [0.9, None])
 def test_kept_epochs_are_what_training_would_have_ended_with(files, tmp_path: Path, ema: float | None) -> None:
     settings = {**DIRECT["flow"], "training": {**DIRECT["flow"]["training"], "ema_decay": ema, "keep_every": 2}}
-    train_flow(model({"flow": settings}).flow, job(files["train"], files["val"], tmp_path, epochs=tmp_path / "epochs"))
+    train(model({"flow": settings}), "flow", job(files["train"], files["val"], tmp_path, epochs=tmp_path / "epochs"))
     kept = sorted((tmp_path / "epochs").glob("*"))
     assert [p.name for p in kept] == ["epoch-00002.pt", "epoch-00004.pt"]
     last, final = (torch.load(p, weights_only=True) for p in (kept[1], tmp_path / "m.pt"))
@@ -172,19 +180,19 @@ def test_kept_epochs_are_what_training_would_have_ended_with(files, tmp_path: Pa
     earlier = torch.load(kept[0], weights_only=True)
     assert len(earlier["history"]) == 2 and not list(tmp_path.glob("roll/*"))
     assert any(not torch.equal(earlier["model"][k], v) for k, v in final["model"].items())
-    assert Generator.load(kept[0], device="cpu").sample(np.array([5e3], dtype=np.float32)).shape == (1, 504)
+    assert Generator.load([kept[0]], device="cpu").sample(np.array([5e3], dtype=np.float32)).shape == (1, 504)
 
 
 def test_generation_from_a_kept_epoch(files, tmp_path: Path) -> None:
     settings = {**DIRECT["flow"], "training": {**DIRECT["flow"]["training"], "keep_every": 2}}
     folder, scores = tmp_path / "epochs", tmp_path / "scores_by_epoch.json"
-    train_flow(model({"flow": settings}).flow, job(files["train"], files["val"], tmp_path, epochs=folder))
+    train(model({"flow": settings}), "flow", job(files["train"], files["val"], tmp_path, epochs=folder))
 
     def drawn(epoch, flow: Path, best: dict | None = None) -> tuple[np.ndarray, str]:
         if best is not None:
             scores.write_text(json.dumps({"epochs": [], "best": {"score": "fidelity", **best}}))
         out = tmp_path / "g.hdf5"
-        generate(flow, None, files["test"], out, _generation(epoch=epoch), 1, None if best is None else scores)
+        generate([flow], files["test"], out, _generation(epoch=epoch), 1, None if best is None else scores)
         with h5py.File(out) as file:
             return file["showers"][:], file.attrs["source"]
 
@@ -209,13 +217,13 @@ def test_other_settings_do_not_continue_from_an_old_rolling_checkpoint(files, tm
 
 def test_latent_pipeline(files, tmp_path: Path) -> None:
     m, ae = model(LATENT), tmp_path / "ae.pt"
-    train_autoencoder(m.autoencoder, job(files["train"], files["val"], tmp_path, name="ae"))
+    train(m, "autoencoder", job(files["train"], files["val"], tmp_path, name="ae"))
     for part in ("train", "val"):
         encode(ae, files[part], tmp_path / f"{part}.h5")
     flow = tmp_path / "flow.pt"
-    train_flow(m.flow, job(tmp_path / "train.h5", tmp_path / "val.h5", tmp_path, name="flow"), latent=True)
+    train(m, "flow", job(tmp_path / "train.h5", tmp_path / "val.h5", tmp_path, name="flow"))
     evaluation = _generation()
-    generate(flow, ae, files["test"], tmp_path / "gen.hdf5", evaluation, 1)
+    generate([ae, flow], files["test"], tmp_path / "gen.hdf5", evaluation, 1)
     reconstruct(ae, files["test"], tmp_path / "rec.hdf5", evaluation, 1)
     truth = read_showers(files["test"])
     for name in ("gen", "rec"):
@@ -224,14 +232,14 @@ def test_latent_pipeline(files, tmp_path: Path) -> None:
         assert not ((showers.showers > 0) & (showers.showers < 0.01)).any()
     ratio = read_showers(tmp_path / "rec.hdf5").showers.sum(1) / truth.showers.sum(1)
     assert np.allclose(ratio, 1, atol=1e-3)
-    with pytest.raises(CheckpointError, match="needs the checkpoint of its autoencoder"):
-        Generator.load(flow)
-    with pytest.raises(CheckpointError, match="an autoencoder alone cannot generate"):
-        Generator.load(ae)
+    with pytest.raises(CheckpointError, match="flow.pt: these checkpoints make no generator: .* found 'autoencoder'"):
+        Generator.load([flow])
+    with pytest.raises(CheckpointError, match="condition holds u_0, ... of the showers cannot generate alone"):
+        Generator.load([ae])
 
 
 def test_generation_is_repeatable_and_checks_energies(files, whole, tmp_path: Path) -> None:
-    generator = Generator.load(whole[0] / "m.pt", device="cpu")
+    generator = Generator.load([whole[0] / "m.pt"], device="cpu")
     energies = np.array([1e3, 5e3, 2e4], dtype=np.float32)
     torch.manual_seed(5)
     first = generator.sample(energies)
@@ -239,7 +247,7 @@ def test_generation_is_repeatable_and_checks_energies(files, whole, tmp_path: Pa
     assert np.array_equal(first, generator.sample(energies[:, None])) and first.shape == (3, 504)
     with pytest.raises(DataError, match="finite and > 0"):
         generator.sample(np.array([1e3, -1.0]))
-    generate(whole[0] / "m.pt", None, files["test"], tmp_path / "g.hdf5", _generation(factor=2), 1)
+    generate([whole[0] / "m.pt"], files["test"], tmp_path / "g.hdf5", _generation(factor=2), 1)
     assert len(read_showers(tmp_path / "g.hdf5")) == 100
 
 
@@ -260,7 +268,7 @@ def test_non_finite_loss_stops_with_a_message(files, tmp_path: Path, monkeypatch
     loss = kind.loss
     monkeypatch.setattr(kind, "loss", lambda *given: {k: v * float("inf") for k, v in loss(*given).items()})
     with pytest.raises(TrainingError, match=r"loss is (nan|inf).*epoch"):
-        train_autoencoder(m.autoencoder, job(files["train"], files["val"], tmp_path))
+        train(m, "autoencoder", job(files["train"], files["val"], tmp_path))
     assert not (tmp_path / "m.pt").exists()
 
 
@@ -270,12 +278,12 @@ def test_non_finite_loss_stops_with_a_message(files, tmp_path: Path, monkeypatch
         (
             "autoencoder",
             ["affine"],
-            r"model.autoencoder.preprocessing: .*'affine' .* likelihood only; .* \(inn\), found 'hurdle_vae'",
+            r"model.networks.autoencoder.preprocessing: .*'affine' .* likelihood only; .* \(inn\), found 'hurdle_vae'",
         ),
         (
             "flow",
             ["affine", "layer_normalise"],
-            r"model.flow.preprocessing: .*'affine'.* \(affine, .*\); found 'layer_normalise' after it",
+            r"model.networks.flow.preprocessing: .*'affine'.* \(affine, .*\); found 'layer_normalise' after it",
         ),
         ("flow", ["affine", "standardise", {"step": "logit", "columns": "extras"}], "found 'logit' after it"),
     ],
@@ -284,10 +292,13 @@ def test_learnable_steps_only_where_their_log_det_belongs(files, tmp_path: Path,
     settings = {**LATENT, stage: {**LATENT[stage], "preprocessing": steps}}
     with pytest.raises(ConfigError, match=message):
         model(settings)
-    bypassed = getattr(model(LATENT), stage).model_copy(update={"preprocessing": [as_step(s) for s in steps]})
-    train = train_autoencoder if stage == "autoencoder" else train_flow
+    whole, networks = (
+        model(LATENT if stage == "autoencoder" else DIRECT),
+        {"preprocessing": [as_step(s) for s in steps]},
+    )
+    bypassed = whole.networks[stage].model_copy(update=networks)
     with pytest.raises(ConfigError, match="is learned through its log-det"):
-        train(bypassed, job(files["train"], files["val"], tmp_path))
+        train_network(bypassed, whole.chain[stage], job(files["train"], files["val"], tmp_path))
     assert not (tmp_path / "m.pt").exists()
 
 
@@ -349,11 +360,11 @@ def test_energies_outside_the_trained_range_are_noticed(files, whole, tmp_path: 
     energies = read_showers(files["train"]).incident_energies
     assert (content["low"], content["high"], content["n"]) == (energies.min(), energies.max(), len(energies))
     flow, out = whole[0] / "m.pt", tmp_path / "g.hdf5"
-    generate(flow, None, files["test"], out, _generation(), 1)
+    generate([flow], files["test"], out, _generation(), 1)
     assert "trained on" not in caplog.text
     with h5py.File(out) as file:
         assert TrainedRange.from_attributes(file.attrs) == TrainedRange(**content)
-    sample_to_file(Generator.load(flow, device="cpu"), np.linspace(1, 100, 20, dtype="f4")[:, None], out, 20, 0)
+    sample_to_file(Generator.load([flow], device="cpu"), np.linspace(1, 100, 20, dtype="f4")[:, None], out, 20, 0)
     assert "20 of 20 incident energies (1 to 100 MeV) are outside" in caplog.text and "are they in GeV?" in caplog.text
 
 

@@ -19,6 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 import h5py
+import numpy as np
 import psutil
 import pytest
 import yaml
@@ -122,7 +123,8 @@ def test_every_stage_leaves_its_files(finished):
         if run == "inn":
             names += ["scores_by_epoch.json", "flow/epochs/epoch-00004.pt", "flow/epochs/epoch-00008.pt"]
         if run == "vae_inn":
-            names += ["autoencoder/model.pt", "autoencoder/history.csv", "latents/train.hdf5", "reconstructed.hdf5"]
+            names += ["autoencoder/model.pt", "autoencoder/history.csv", "autoencoder/latents/train.hdf5"]
+            names += ["reconstructed.hdf5"]
         expected += [f"eplus/{run}/seed0/{name}" for name in names]
         expected += [f"eplus/{run}/calomplification.json", f"eplus/{run}/calomplification.npz"]
     missing = [name for name in expected if not (finished / "results" / name).is_file()]
@@ -160,19 +162,19 @@ def test_every_job_has_a_log_and_a_benchmark(finished):
 def test_trained_checkpoints_generate_outside_the_workflow(finished, tmp_path, run):
     from calopipe.cli import main
 
-    command = ["generate", str(finished / run / "flow/model.pt"), "--energies", "1000:9000", "--number", "7"]
-    if run == VAE:
-        command += ["--autoencoder", str(finished / run / "autoencoder/model.pt")]
-    assert main([*command, "--out", str(tmp_path / "drawn.hdf5")]) == 0
-    with h5py.File(tmp_path / "drawn.hdf5") as file:
-        assert file["showers"].shape == (7, 504)
+    files = sorted(map(str, finished.glob(f"{run}/*/model.pt")))
+    for networks, out in (([str(finished / run)], tmp_path / "a.hdf5"), (files, tmp_path / "b.hdf5")):
+        command = ["generate", *networks, "--energies", "1000:9000", "--number", "7"]
+        assert main([*command, "--out", str(out)]) == 0
+    with h5py.File(tmp_path / "a.hdf5") as one, h5py.File(tmp_path / "b.hdf5") as other:
+        assert one["showers"].shape == (7, 504) and np.array_equal(one["showers"], other["showers"])
 
 
 def test_history_has_a_row_per_epoch(finished):
     with (finished / INN / "flow/history.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == TINY["models"]["inn"]["flow"]["training"]["epochs"]
-    assert {"epoch", "step", "train_loss", "val_loss", "lr"} <= set(rows[0])
+    assert len(rows) == TINY["models"]["inn"]["networks"]["flow"]["training"]["epochs"]
+    assert {"epoch", "step", "train_loss", "val_loss", "lr", "grad_norm"} <= set(rows[0])
 
 
 def test_kept_epochs_are_scored_and_the_last_one_is_the_model(finished):
@@ -245,21 +247,20 @@ ONE_TEST = {"classify": 2, "classify_reconstructed": 1, "weights": 2, "report": 
         (("evaluations", "default", "regression", "bins"), 2, {"regression": 2, "epochs": 1, "report": 1}),
         (("evaluations", "default", "epochs", "showers"), 50, {"epochs": 1, "report": 1}),
         (("evaluations", "default", "calomplification", "sets"), 3, {"calomplification": 2, "report": 1}),
-        (("models", "vae_inn", "flow", "training", "lr"), 2e-3, {"train_flow": 1, "generate": 1, **JUDGED}),
+        (("models", "vae_inn", "networks", "flow", "training", "lr"), 2e-3, {"train": 1, "generate": 1, **JUDGED}),
         (
-            ("models", "vae_inn", "autoencoder", "training", "lr"),
+            ("models", "vae_inn", "networks", "autoencoder", "training", "lr"),
             2e-3,
             {
-                "train_autoencoder": 1,
+                "train": 2,
                 "encode": 2,
-                "train_flow": 1,
                 "generate": 1,
                 "reconstruct": 1,
                 "classify_reconstructed": 2,
                 **JUDGED,
             },
         ),
-        (("models", "inn", "training_showers"), 200, {"train_flow": 1, "generate": 1, "epochs": 1, **JUDGED}),
+        (("models", "inn", "training_showers"), 200, {"train": 1, "generate": 1, "epochs": 1, **JUDGED}),
     ],
     ids=[
         "plots",
@@ -317,7 +318,7 @@ def test_best_epoch_is_scored_before_it_is_sampled(second):
 
 def test_new_seed_trains_that_seed_only(tree):
     change(tree, "runs", value=[{"dataset": "eplus", "model": "inn", "seeds": [0, 1]}, TINY["runs"][1]])
-    assert planned(tree) == {"train_flow": 1, "generate": 1, "epochs": 1, **JUDGED}
+    assert planned(tree) == {"train": 1, "generate": 1, "epochs": 1, **JUDGED}
 
 
 @pytest.mark.parametrize(
@@ -331,7 +332,7 @@ def test_new_seed_trains_that_seed_only(tree):
         ("metrics/quantiles.py", {"calomplification", "report"}),
         (
             "models/autoencoders/bernoulli_vae.py",
-            {"train_autoencoder", "encode", "train_flow", "generate", "reconstruct", "classify_reconstructed", *JUDGED},
+            {"train", "encode", "generate", "reconstruct", "classify_reconstructed", *JUDGED},
         ),
     ],
 )
@@ -341,7 +342,7 @@ def test_library_edit_reruns_the_stages_that_use_it(tree, module, expected):
     jobs = planned(tree)
     assert set(jobs) == expected
     if module.startswith("models/auto"):  # the direct model does not use it
-        assert jobs["train_flow"] == jobs["generate"] == 1
+        assert (jobs["train"], jobs["generate"]) == (2, 1)
 
 
 def test_edit_of_the_settings_module_reruns_nothing(tree):
@@ -396,12 +397,12 @@ def test_every_output_has_a_record(finished):
 
 def test_results_without_notes_are_known_by_their_records(forgotten):
     assert not planned(forgotten)
-    change(forgotten, "models", "inn", "flow", "training", "batch_size", value=16)
+    change(forgotten, "models", "inn", "networks", "flow", "training", "batch_size", value=16)
     jobs = planned(forgotten)
-    assert jobs["train_flow"] == jobs["generate"] == 1
+    assert jobs["train"] == jobs["generate"] == 1
     assert stale(forgotten) == {
-        "eplus/inn/seed0/flow/model.pt": "made with other settings (flow.training.batch_size)",
-        "report/tiny/index.html": "made with other settings (config.models.inn.flow.training.batch_size)",
+        "eplus/inn/seed0/flow/model.pt": "made with other settings (network.training.batch_size)",
+        "report/tiny/index.html": "made with other settings (config.models.inn.networks.flow.training.batch_size)",
     }
     write_config(forgotten, TINY)
     assert not planned(forgotten)  # looking has changed nothing
@@ -421,10 +422,10 @@ def test_copied_results_belong_to_what_made_them(tree):
         write_config(tree, copied)
         assert planned(tree) == {"report": 1}  # it shows the settings, and where the results are
         changed = copy.deepcopy(copied)
-        changed["models"]["inn"]["flow"]["training"]["batch_size"] = 16
+        changed["models"]["inn"]["networks"]["flow"]["training"]["batch_size"] = 16
         write_config(tree, changed)
         jobs = planned(tree)
-        assert jobs["train_flow"] == jobs["generate"] == 1
+        assert jobs["train"] == jobs["generate"] == 1
         write_config(tree, copied)
         shutil.rmtree(tree / "results2/eplus/inn/seed0/.made")
         assert planned(tree)["generate"] == 1
@@ -460,10 +461,7 @@ def test_a_stale_result_is_made_anew_by_a_plain_run_and_is_then_current(finished
 def training(pid: int) -> psutil.Process:
     """The process of the training script below Snakemake's."""
     for child in psutil.Process(pid).children(recursive=True):
-        if (
-            any(part.endswith("train_flow.py") for part in child.cmdline())
-            and "python" in Path(child.cmdline()[0]).name
-        ):
+        if any(part.endswith("train.py") for part in child.cmdline()) and "python" in Path(child.cmdline()[0]).name:
             return child
     raise AssertionError("no training process")
 
@@ -542,11 +540,11 @@ def fresh(tmp_path_factory) -> Path:
 
 
 def test_mistake_is_one_line_without_traceback(fresh):
-    change(fresh, "models", "inn", "flow", "training", "learning_rate", value=1)
+    change(fresh, "models", "inn", "networks", "flow", "training", "learning_rate", value=1)
     done = snakemake(fresh, "-n")
     write_config(fresh, TINY)
     assert done.returncode == 1
-    assert "models.inn.flow.training.learning_rate: unknown key" in done.stdout
+    assert "models.inn.networks.flow.training.learning_rate: unknown key" in done.stdout
     assert "Traceback" not in done.stdout
 
 
@@ -568,7 +566,7 @@ def test_slurm_profile_is_found_by_its_bare_name(fresh):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "train_flow" in done.stdout + done.stderr
+    assert "rule train:" in done.stdout + done.stderr
 
 
 def test_separate_reference_is_fetched_and_used(fresh):

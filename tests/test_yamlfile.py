@@ -86,7 +86,9 @@ def test_presets_that_name_the_next_one_twice_are_merged_once_each(tmp_path: Pat
         following = f"presets: [p{i + 1}, q{i + 1}]\n" if i < 24 else ""
         for name in "pq":
             (tmp_path / f"{name}{i}.yaml").write_text(f"{following}models: {{m{i}: {{description: from {name}}}}}\n")
-    with pytest.raises(ConfigError, match="models.m24.flow: required key is missing"):  # all 25 levels are there
+    with pytest.raises(
+        ConfigError, match="models.m24.networks: a model has networks, or is external; found neither"
+    ):  # all 25 levels are there
         load_study({"presets": ["p0", "q0"], "datasets": {}, "runs": []}, tmp_path)
 
 

@@ -10,19 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import Field
 
-from calopipe import __version__
-from calopipe.arguments import Parser, add_script_options, adjusted, is_file, name, number, script_device
-from calopipe.config.bounds import BatchSize, Energy, Epochs, Seed, Showers, Times
+from calopipe import __version__, generate
+from calopipe.arguments import Parser, add_script_options, adjusted, name, number, script_device
+from calopipe.config.bounds import Energy, Epochs, Seed, Showers, Times
 from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError, printable
 from calopipe.scripting import LogFormatter
 
 log = logging.getLogger("calopipe")
 
-#: showers that one file holds, at most
-MAX_SHOWERS = 10**8
 PrdcShowers = Annotated[Showers, Field(ge=20)]
 
 
@@ -63,41 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"calopipe {__version__}")
     parser.set_defaults(refused=1)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_generate(commands)
+    generate.add_to(commands)
     _add_show(commands)
     _add_evaluate(commands)
     _add_leaderboard(commands)
     return parser
-
-
-def _add_generate(commands: Any) -> None:
-    generate = commands.add_parser("generate", help="draw showers from a trained flow", description=_generate.__doc__)
-    generate.add_argument(
-        "flow", type=Path, help="checkpoint of a flow: results/<dataset>/<model>/seed<n>/flow/model.pt"
-    )
-    generate.add_argument("--autoencoder", type=Path, help="checkpoint of its autoencoder (latent models)")
-    generate.add_argument(
-        "--energies",
-        required=True,
-        metavar="FILE | E,E,... | LOW:HIGH",
-        help="incident energies in MeV: those of a shower file, a list, or uniform in a range",
-    )
-    generate.add_argument(
-        "--number",
-        type=number("--number", Showers),
-        metavar="N",
-        help="showers per energy (default 1), or in all for a range",
-    )
-    generate.add_argument("--out", type=Path, required=True, help="HDF5 file to write, in the CaloChallenge's layout")
-    generate.add_argument("--seed", type=number("--seed", Seed), default=0, help="default 0")
-    generate.add_argument(
-        "--batch-size",
-        type=number("--batch-size", BatchSize),
-        default=2000,
-        help="showers drawn at once (default 2000)",
-    )
-    generate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
-    generate.set_defaults(command=_generate)
 
 
 def _add_show(commands: Any) -> None:
@@ -174,64 +141,6 @@ def _add_leaderboard(commands: Any) -> None:
     add("--name", type=name, default="", help="what the row is called")
     add("--out", type=Path, help="folder for CSV, Markdown and plots (default: only print)")
     board.set_defaults(command=_leaderboard, refused=2)
-
-
-def _generate(options: argparse.Namespace) -> None:
-    """Draw one shower per incident energy from a trained checkpoint and write them to an HDF5 file."""
-    from calopipe.io.output import check_target
-
-    check_target(
-        options.out,
-        [options.flow, options.autoencoder, *([Path(options.energies)] if is_file(options.energies) else [])],
-    )
-    incident = incident_energies(options.energies, options.number, options.seed)
-    from calopipe.sampling.generator import Generator
-    from calopipe.sampling.stages import sample_to_file
-
-    generator = Generator.load(options.flow, options.autoencoder, options.device)
-    sample_to_file(generator, incident, options.out, options.batch_size, options.seed)
-
-
-def incident_energies(text: str, number: int | None, seed: int) -> np.ndarray:
-    """Incident energies (N, 1) in MeV, float32.
-
-    Args:
-        text: a shower file, ``low:high`` (uniform, `number` of them) or ``e,e,...`` (`number` of each).
-        number: how many; None: 1 of each, required for a range.
-        seed: seed of the uniform energies.
-
-    Raises:
-        ConfigError: not understood, or not positive.
-        DataError: the file is no shower file.
-    """
-    from calopipe.io import read_incident_energies
-    from calopipe.seeds import generator
-
-    if number is not None and number < 1:
-        raise ConfigError(f"--number must be at least 1, found {number}")
-    if is_file(text):
-        energies = read_incident_energies(text)
-        _check_number(len(energies) * (number or 1))
-        return np.repeat(energies, number or 1, axis=0)
-    bounds = text.split(":")
-    try:
-        values = np.array([float(e) for e in (bounds if len(bounds) == 2 else text.split(","))], dtype=np.float32)
-    except ValueError:
-        expected = "expected an existing file, LOW:HIGH or E,E,..."
-        raise ConfigError(f"--energies: {expected}, found '{printable(text, 100)}'") from None
-    if not (np.isfinite(values).all() and (values > 0).all()):
-        raise ConfigError(f"--energies: energies must be positive numbers in MeV, found '{printable(text, 100)}'")
-    _check_number((1 if len(bounds) == 2 else len(values)) * (number or 1))
-    if len(bounds) != 2:
-        return np.repeat(values, number or 1)[:, None]
-    if number is None or values[0] > values[1]:
-        raise ConfigError("--energies LOW:HIGH needs --number N and LOW <= HIGH")
-    return generator(seed, "incident energies").uniform(*values, size=(number, 1)).astype(np.float32)
-
-
-def _check_number(showers: int) -> None:
-    if showers > MAX_SHOWERS:
-        raise ConfigError(f"--number: expected at most {MAX_SHOWERS} showers in all, found {showers}")
 
 
 def _show(options: argparse.Namespace) -> None:

@@ -31,7 +31,11 @@ def training(snakemake: Any) -> dict[str, Any]:
     paths |= {name: Path(snakemake.output[name]) for name in ("checkpoint", "history")}
     paths["rolling"] = Path(snakemake.params.rolling)
     where = {name: settings[name] for name in ("geometry", "threshold_MeV")}
-    return {**paths, **where, "showers": settings.get("training_showers"), "threads": threads(snakemake)}
+    refined = [snakemake.input.get(f"refined_{split}") for split in ("train", "val")]
+    if all(refined):
+        where["refined"] = tuple(map(Path, refined))
+    further = {"showers": settings.get("training_showers"), "conditions": tuple(settings.get("conditions", ()))}
+    return {**paths, **where, **further, "threads": threads(snakemake)}
 
 
 @contextmanager

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 #: keys of which a forged, but legal value cannot be told
-FREE = ("calopipe_version", "geometry", "history", "trained", "threshold_MeV", "settings", "seed", "upstream")
+FREE = ("calopipe_version", "data", "history", "link", "n_train", "trained", "settings", "seed", "upstream")
 ODD = [None, True, "x", b"x", -1, 0, 2**70, 1.5, float("nan"), float("inf"), [], [None], {}, {"x": 1}, torch.zeros(2)]
 WORKER = """
 import json, logging, sys
@@ -39,9 +39,9 @@ from calopipe.sampling import Generator
 logging.disable(logging.CRITICAL)
 torch.set_num_threads(1)
 for line in sys.stdin:
-    flow, autoencoder = json.loads(line)
+    networks = json.loads(line)
     try:
-        drawn = Generator.load(Path(flow), autoencoder and Path(autoencoder), "cpu").sample(np.full(3, 5e3, np.float32))
+        drawn = Generator.load([Path(path) for path in networks], "cpu").sample(np.full(3, 5e3, np.float32))
         result = ["accepted", "" if np.isfinite(drawn).all() else "not finite"]
     except CalopipeError as error:
         result = ["refused", f"{type(error).__name__}: {error}"]
@@ -232,13 +232,13 @@ class Worker:
     def __init__(self) -> None:
         self.process: subprocess.Popen[str] | None = None
 
-    def __call__(self, flow: Path, autoencoder: Path | None = None) -> tuple[str, str]:
+    def __call__(self, *networks: Path) -> tuple[str, str]:
         if self.process is None:
             command = [sys.executable, "-W", "ignore", "-c", WORKER]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
             self.process = subprocess.Popen(command, text=True, **pipes)
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps([str(flow), autoencoder and str(autoencoder)]) + "\n")
+        self.process.stdin.write(json.dumps([str(path) for path in networks]) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if answer:
@@ -264,7 +264,7 @@ def judge(what: str, outcome: str, message: str, path: Path) -> str:
 
 
 def run(
-    flow: Path, count: int, folder: Path, seed: int = 0, autoencoder: Path | None = None
+    flow: Path, count: int, folder: Path, seed: int = 0, others: tuple[Path, ...] = ()
 ) -> tuple[Counter, list[str]]:
     """Outcomes of `count` damaged copies of a checkpoint, and a line for each one that must not be."""
     content = torch.load(flow, weights_only=True)
@@ -272,7 +272,7 @@ def run(
     for i, (what, data) in enumerate(damages(content, count, marker, seed)):
         path = folder / f"damaged-{i}.pt"
         path.write_bytes(data)
-        outcome = judge(what, *worker(path, autoencoder), path)
+        outcome = judge(what, *worker(path, *others), path)
         if marker.exists():
             outcome = "code ran"
             marker.unlink()
@@ -289,7 +289,7 @@ def small_flow(folder: Path) -> Path:
     """A checkpoint of a small flow of voxels, trained for one epoch on showers made here."""
     from calopipe.config import Model, validate
     from calopipe.io import Showers, write_showers
-    from calopipe.training import TrainingJob, train_flow
+    from calopipe.training import TrainingJob, train_network
 
     rng = np.random.default_rng(0)
     incident = rng.uniform(1e3, 2e4, (96, 1)).astype(np.float32)
@@ -298,13 +298,15 @@ def small_flow(folder: Path) -> Path:
     write_showers(folder / "showers.hdf5", showers, "calogan")
     steps = [{"step": "fill_empty"}, {"step": "layer_normalise"}, {"step": "logit"}, {"step": "standardise"}]
     flow = {
+        "learns": "showers",
         "preprocessing": [*steps, {"step": "log_condition"}],
         "model": {"name": "inn", "blocks": 2, "hidden": [8], "bins": 4},
         "training": {"epochs": 1, "batch_size": 32},
     }
     files = (folder / "showers.hdf5", folder / "showers.hdf5")
     outputs = (folder / "flow.pt", folder / "flow.csv", folder / "rolling")
-    train_flow(validate(Model, {"flow": flow}, "model").flow, TrainingJob(*files, "calogan", *outputs, threads=1))
+    model = validate(Model, {"networks": {"flow": flow}}, "model")
+    train_network(model.networks["flow"], model.chain["flow"], TrainingJob(*files, "calogan", *outputs, threads=1))
     return folder / "flow.pt"
 
 

@@ -23,12 +23,13 @@ from pathlib import Path
 import torch
 
 from calopipe.config import Model, validate
-from calopipe.training import TrainingJob, train_flow
+from calopipe.training import TrainingJob, train_network
 
 sys.path.insert(0, str(Path(__file__).parent))
 from checkpoints import small_flow
 
 FLOW = {
+    "learns": "showers",
     "preprocessing": [{"step": "layer_normalise"}, {"step": "standardise"}, {"step": "log_condition"}],
     "model": {"name": "inn", "blocks": 2, "hidden": [256, 256], "bins": 4},
     "training": {"epochs": 24, "batch_size": 32, "ema_decay": 0.9, "keep_every": 8},
@@ -40,7 +41,8 @@ def train(showers: Path, out: Path, seed: int) -> None:
     torch.set_num_threads(1)
     outputs = (out / "m.pt", out / "m.csv", out / "rolling")
     job = TrainingJob(showers, showers, "calogan", *outputs, seed, threads=1, epochs=out / "epochs")
-    train_flow(validate(Model, {"flow": FLOW}, "model").flow, job)
+    model = validate(Model, {"networks": {"flow": FLOW}}, "model")
+    train_network(model.networks["flow"], model.chain["flow"], job)
 
 
 def start(showers: Path, out: Path, seed: int) -> int:

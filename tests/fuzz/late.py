@@ -16,7 +16,7 @@ from typing import Any
 from settings import limited
 
 from calopipe.config import CalomplificationConfig, ClassifierConfig, HistogramConfig, TimingConfig
-from calopipe.config.networks import AutoencoderStage, FlowStage, RegressorStage
+from calopipe.config.networks import NetworkStage, RegressorStage
 from calopipe.errors import CalopipeError
 from calopipe.sources import bundled
 from calopipe.workflow import Plan, RunKey
@@ -116,23 +116,17 @@ def _job(plan: Plan, keys: dict[str, Any], data: dict[str, Path], folder: Path, 
                        epochs=folder / f"{name}-epochs")  # fmt: skip
 
 
-def _train(plan: Plan, keys: dict[str, Any], data: dict[str, Path], folder: Path) -> tuple[Path, Path | None]:
-    from calopipe.sampling import encode
-    from calopipe.training import train_autoencoder, train_flow
+def _train(plan: Plan, keys: dict[str, Any], data: dict[str, Path], folder: Path) -> list[Path]:
+    """Checkpoints of the networks of a model, in order."""
+    from calopipe.sampling.whole import train_model
 
-    model, decoder = plan.model(keys["model"]), None
+    model = plan.model(keys["model"])
     showers = None if model.training_showers is None else min(model.training_showers, 50)
-    if model.is_latent:
-        stage = _small(plan.settings("train_autoencoder", **keys)["autoencoder"])
-        job = _job(plan, keys, data, folder, "autoencoder", showers)
-        train_autoencoder(AutoencoderStage(**stage), job)
-        decoder, latents = job.checkpoint, {part: folder / f"latents-{part}.hdf5" for part in ("train", "val")}
-        for part, path in latents.items():
-            encode(decoder, data[part], path)
-        data = latents
-    job = _job(plan, keys, data, folder, "flow", showers)
-    train_flow(FlowStage(**_small(plan.settings("train_flow", **keys)["flow"])), job, model.is_latent)
-    return job.checkpoint, decoder
+
+    def small(name: str, _: NetworkStage) -> NetworkStage:
+        return NetworkStage(**_small(plan.settings("train", network=name, **keys)["network"]))
+
+    return list(train_model(model, _job(plan, keys, data, folder, "network", showers), folder, small).values())
 
 
 def _judge(
@@ -140,7 +134,7 @@ def _judge(
     run: RunKey,
     keys: dict[str, Any],
     data: dict[str, Path],
-    networks: tuple[Path, Path | None],
+    networks: list[Path],
     folder: Path,
 ) -> None:
     from calopipe import evaluation as judge
@@ -154,7 +148,7 @@ def _judge(
     compared = (data["test"], {"generated": out}, readout)
     generation = {**plan.settings("generate", **keys), "epoch": "final"}
     generate(
-        *networks, data["test"], out, Generation(**{**generation, "factor": min(2, generation["factor"])}), run.seed
+        networks, data["test"], out, Generation(**{**generation, "factor": min(2, generation["factor"])}), run.seed
     )
     settings = plan.study.evaluations[run.evaluation]
     few = {"repeats": 1, "epochs": 1}
@@ -169,11 +163,11 @@ def _judge(
     metrics = {k: v for k, v in plan.settings("metrics", **keys).items() if k in ("metrics", "seed", "latent")}
     judge.evaluate_metrics(*compared, histograms=table, out=folder / "metrics.json", **metrics)
     timing = TimingConfig(**{**plan.settings("timing", **keys)["timing"], "max_seconds": 1.0})
-    time_generation(*networks, data["test"], config=timing, out=folder / "timing.json")
+    time_generation(networks, data["test"], config=timing, out=folder / "timing.json")
     for name in plan.regressors(run)[:1]:
         stage = plan.settings("train_regressor", dataset=run.dataset, regressor=name)["regressor"]
         job = _job(plan, keys, data, folder, "regressor", None)
-        train_regressor(RegressorStage(**_small(stage)), job)
+        train_regressor(RegressorStage(**_small(stage)), name, job)
         config = RegressionConfig(**plan.settings("regression", regressor=name, **keys)["regression"])
         about = {"checkpoint": job.checkpoint, "config": config, "seed": settings.seed, "name": name}
         written = {"scores": folder / "regression.json", "curves": folder / "regression.npz"}

@@ -156,7 +156,7 @@ def trial(study: dict[str, Any], folder: Path | None, rng: random.Random) -> tup
             plan = Plan.load(data, PRESETS)
             plan.check_devices()
             for run in plan.runs:
-                for stage in ("prepare", "train_flow", "generate", "observables", "metrics", "timing"):
+                for stage in ("prepare", "generate", "observables", "metrics", "timing"):
                     json.dumps(plan.settings(stage, dataset=run.dataset, model=run.model, seed=run.seed))
     except CalopipeError as error:
         message = str(error)

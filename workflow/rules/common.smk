@@ -28,27 +28,27 @@ except CalopipeError as error:
     raise WorkflowError(f"{type(error).__name__}: {error}") from None
 
 RESULTS = PLAN.study.results
-DATA = f"{RESULTS}/data/{{dataset}}"
-MODEL = f"{RESULTS}/{{dataset}}/{{model}}"
-RUN = f"{MODEL}/seed{{seed}}"
-POWER = f"{DATA}/power/{{evaluation}}/{{classifier}}"
-COMPARE = "compare/{dataset}/{evaluation}"
 LOGS = f"{RESULTS}/logs/{{dataset}}/{{model}}/seed{{seed}}"
 TIMES = f"{RESULTS}/benchmarks/{{dataset}}/{{model}}/seed{{seed}}"
-REPORT = f"{RESULTS}/report/{PLAN.study.study}/index.html"
+REPORT = PLAN.path("report", study=PLAN.study.study)
 
 
 wildcard_constraints:
     dataset=PLAN.pattern("datasets"),
     model=PLAN.pattern("models"),
+    network=PLAN.pattern("networks"),
     classifier=PLAN.pattern("classifiers"),
     evaluation=PLAN.pattern("evaluations"),
     regressor=PLAN.pattern("regressors"),
     seed=r"\d+",
-    network="autoencoder|flow",
     role="source|reference",
     split="train|val",
     sample="generated|reconstructed",
+
+
+def at(name, **wildcards):
+    """Where a file of the study is (calopipe.records.paths), with wildcards of the rules in braces."""
+    return PLAN.path(name, **wildcards)
 
 
 def settings(stage):
@@ -92,30 +92,57 @@ def gpus(stage):
 
 def manifests(wildcards):
     """Manifests of the raw files of a dataset: source, and reference where it is separate."""
-    return {role: f"{DATA}/raw/{role}.json" for role in PLAN.sources(wildcards.dataset)}
+    return {role: at("manifest", role=role) for role in PLAN.sources(wildcards.dataset)}
 
 
-def networks(wildcards):
-    """Checkpoints that a run samples from: the flow, and for a latent model its autoencoder."""
-    files = {"flow": f"{RUN}/flow/model.pt"}
-    if PLAN.model(wildcards.model).is_latent:
-        files["autoencoder"] = f"{RUN}/autoencoder/model.pt"
-    return files
+def learned(wildcards):
+    """What a network learns from: showers or latents, and for a refiner the showers that it refines."""
+    return {**PLAN.learned("train", **wildcards), **PLAN.learned("val", **wildcards)}
+
+
+def upto(wildcards):
+    """Checkpoints of the networks that make the showers of one of them."""
+    networks = {**wildcards}
+    return list(PLAN.checkpoints(upto=networks.pop("network"), **networks).values())
+
+
+def checkpoints(wildcards):
+    """Checkpoints of all networks of a run, in the order of the chain."""
+    return list(PLAN.checkpoints(**wildcards).values())
 
 
 def sampled(wildcards):
-    """What the showers of a run are drawn from: the final networks, or the flow's kept epochs (and how they scored)."""
-    files, epoch = networks(wildcards), PLAN.sampled_epoch(**wildcards)
-    if epoch != "final":
-        files["flow"] = f"{RUN}/flow/epochs"
-    if epoch == "best":
-        files["scores"] = f"{RUN}/scores_by_epoch.json"
-    return files
+    """What the showers of a run are drawn from, in the order of the chain: final networks, or the last one's kept epochs."""
+    return list(PLAN.sampled(**wildcards).values())
+
+
+def scored(wildcards):
+    """How the kept epochs scored, where the best of them is sampled."""
+    return {"scores": at("epochs")} if PLAN.sampled_epoch(**wildcards) == "best" else {}
+
+
+def autoencoder(wildcards):
+    """Checkpoint of the autoencoder that a run's showers are decoded by."""
+    maker = PLAN.model(wildcards.model).chain.maker.name
+    return at("checkpoint", network=maker, **wildcards)
+
+
+def regressors(wildcards):
+    """Checkpoints of the energy regressors that judge a run."""
+    return {f"regressor_{name}": at("regressor", regressor=name) for name in PLAN.regressors(PLAN.run(**wildcards))}
+
+
+def kept(wildcards):
+    """What the scores of the kept epochs of a run's last network are made from."""
+    networks, last = PLAN.checkpoints(**wildcards), PLAN.model(wildcards.model).chain.last.name
+    epochs = at("kept", network=last, **wildcards)
+    others = [path for name, path in networks.items() if name != last]
+    return {"networks": others, "epochs": epochs, **regressors(wildcards)}
 
 
 def samples(wildcards):
     """Shower files that a run is judged by, by sample name."""
-    return {name: f"{RUN}/{name}.hdf5" for name in PLAN.samples(wildcards.model)}
+    return {name: at(name) for name in PLAN.samples(wildcards.model)}
 
 
 def power(wildcards):
@@ -123,46 +150,20 @@ def power(wildcards):
     run = PLAN.run(**wildcards)
     if not PLAN.study.evaluations[run.evaluation].tests[wildcards.classifier].power:
         return {}
-    return {"power": f"{POWER}.json".format(evaluation=run.evaluation, **wildcards)}
+    return {"power": at("power", evaluation=run.evaluation, **wildcards)}
 
 
 def compared(wildcards):
     """Generated showers of the runs that one classifier tells apart, in the order of `samples` in its settings."""
     runs = PLAN.compared(wildcards.dataset, wildcards.evaluation).values()
-    return [f"{RESULTS}/{run.folder}/generated.hdf5" for run in runs]
+    return [at("generated", **run.wildcards) for run in runs]
 
 
 def amplified(wildcards):
     """Generated showers of all seeds of a model, which one amplification study judges."""
-    return [f"{RESULTS}/{run.folder}/generated.hdf5" for run in PLAN.amplified(**wildcards)]
-
-
-def kept_epochs(wildcards):
-    """What the scores of a flow's kept epochs are made from: its decoder, where it has one, and the regressors."""
-    run = PLAN.run(**wildcards)
-    files = {f"regressor_{name}": f"{DATA}/regressors/{name}/model.pt" for name in PLAN.regressors(run)}
-    if PLAN.model(wildcards.model).is_latent:
-        files["autoencoder"] = f"{RUN}/autoencoder/model.pt"
-    return files
-
-
-def training_data(split):
-    """Function of the wildcards: what a flow learns, showers or (in a latent model) latents."""
-
-    def files(wildcards):
-        return f"{RUN}/latents/{split}.hdf5" if PLAN.model(wildcards.model).is_latent else f"{DATA}/{split}.hdf5"
-
-    return files
+    return [at("generated", **run.wildcards) for run in PLAN.amplified(**wildcards)]
 
 
 def artifacts(wildcards):
     """Files that the report shows or links, of all runs."""
-    found = [PLAN.artifacts(run) for run in PLAN.runs]
-    kinds = ("classifiers", "regression")
-    curves = [path for run in found for kind in kinds for files in run[kind].values() for path in files.values()]
-    names = {"health", "histograms", "metrics", "epochs", "timing", "reference", "generated", "reconstructed"}
-    names |= {"comparison", "confusion"}
-    names |= {"calomplification", "divergences"}
-    names |= {f"{kind}_{network}" for kind in ("loss", "checkpoint") for network in ("autoencoder", "flow")}
-    files = curves + [path for run in found for name, path in run.items() if name in names and path]
-    return list(dict.fromkeys(files))  # runs of a dataset share regressors, those of a model the amplification study
+    return PLAN.report_files()

@@ -6,7 +6,7 @@ rule fetch:
     input:
         raw=raw("fetch"),
     output:
-        manifest=f"{DATA}/raw/{{role}}.json",
+        manifest=at("manifest"),
     log:
         f"{RESULTS}/logs/{{dataset}}/fetch_{{role}}.log",
     benchmark:
@@ -29,10 +29,10 @@ rule prepare:
         unpack(manifests),
         raw=raw("prepare"),
     output:
-        train=f"{DATA}/train.hdf5",
-        val=f"{DATA}/val.hdf5",
-        test=f"{DATA}/test.hdf5",
-        summary=f"{DATA}/summary.json",
+        train=at("prepared", split="train"),
+        val=at("prepared", split="val"),
+        test=at("reference"),
+        summary=at("summary"),
     log:
         f"{RESULTS}/logs/{{dataset}}/prepare.log",
     benchmark:

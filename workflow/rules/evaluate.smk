@@ -5,11 +5,11 @@
 rule power:
     # What a classifier finds in Geant4 showers of which a little is wrong: once for all runs of an evaluation.
     input:
-        reference=f"{DATA}/test.hdf5",
-        others=f"{DATA}/train.hdf5",
+        reference=at("reference"),
+        others=at("prepared", split="train"),
         raw=raw("power"),
     output:
-        f"{POWER}.json",
+        at("power"),
     log:
         f"{RESULTS}/logs/{{dataset}}/power/{{evaluation}}/{{classifier}}.log",
     benchmark:
@@ -32,12 +32,12 @@ rule power:
 rule classify:
     input:
         unpack(power),
-        reference=f"{DATA}/test.hdf5",
-        sample=f"{RUN}/generated.hdf5",
+        reference=at("reference"),
+        sample=at("generated"),
         raw=raw("classify"),
     output:
-        scores=f"{RUN}/classifiers/{{classifier}}.json",
-        curves=f"{RUN}/classifiers/{{classifier}}.npz",
+        scores=at("classifier"),
+        curves=at("classifier_curves"),
     log:
         f"{LOGS}/classify_{{classifier}}.log",
     benchmark:
@@ -60,12 +60,12 @@ rule classify:
 use rule classify as classify_reconstructed with:
     input:
         unpack(power),
-        reference=f"{DATA}/test.hdf5",
-        sample=f"{RUN}/reconstructed.hdf5",
+        reference=at("reference"),
+        sample=at("reconstructed"),
         raw=raw("classify_reconstructed"),
     output:
-        scores=f"{RUN}/classifiers/reconstructed/{{classifier}}.json",
-        curves=f"{RUN}/classifiers/reconstructed/{{classifier}}.npz",
+        scores=at("classifier_reconstructed"),
+        curves=at("classifier_reconstructed_curves"),
     log:
         f"{LOGS}/classify_reconstructed_{{classifier}}.log",
     benchmark:
@@ -75,12 +75,12 @@ use rule classify as classify_reconstructed with:
 rule weights:
     # Observables of the showers that a classifier recognises best; drawing them anew trains nothing.
     input:
-        curves=f"{RUN}/classifiers/{{classifier}}.npz",
-        histograms=f"{RUN}/histograms.npz",
-        sample=f"{RUN}/generated.hdf5",
+        curves=at("classifier_curves"),
+        histograms=at("histograms"),
+        sample=at("generated"),
         raw=raw("weights"),
     output:
-        histograms=f"{RUN}/weights/{{classifier}}.npz",
+        histograms=at("weights"),
     log:
         f"{LOGS}/weights_{{classifier}}.log",
     benchmark:
@@ -101,16 +101,16 @@ rule weights:
 rule compare:
     # One classifier for all runs of a dataset (those of one evaluation) and Geant4.
     input:
-        reference=f"{DATA}/test.hdf5",
+        reference=at("reference"),
         samples=compared,
         raw=raw("compare"),
     output:
-        scores=f"{RESULTS}/{COMPARE}.json",
-        confusion=f"{RESULTS}/{COMPARE}.npz",
+        scores=at("comparison"),
+        confusion=at("confusion"),
     log:
-        f"{RESULTS}/logs/{COMPARE}.log",
+        f"{RESULTS}/logs/compare/{{dataset}}/{{evaluation}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/{COMPARE}.tsv"
+        f"{RESULTS}/benchmarks/compare/{{dataset}}/{{evaluation}}.tsv"
     conda:
         ENVIRONMENT
     threads: growing(4)
@@ -129,10 +129,10 @@ rule compare:
 rule observables:
     input:
         unpack(samples),
-        reference=f"{DATA}/test.hdf5",
+        reference=at("reference"),
         raw=raw("observables"),
     output:
-        histograms=f"{RUN}/histograms.npz",
+        histograms=at("histograms"),
     log:
         f"{LOGS}/observables.log",
     benchmark:
@@ -154,11 +154,11 @@ rule health:
     # What is unusual about the samples, which the report says before any score.
     input:
         unpack(samples),
-        reference=f"{DATA}/test.hdf5",
-        training=expand(f"{DATA}/{{split}}.hdf5", split=["train", "val"], allow_missing=True),
+        reference=at("reference"),
+        training=[at("prepared", split="train"), at("prepared", split="val")],
         raw=raw("health"),
     output:
-        f"{RUN}/health.json",
+        at("health"),
     log:
         f"{LOGS}/health.log",
     benchmark:
@@ -179,11 +179,11 @@ rule health:
 rule metrics:
     input:
         unpack(samples),
-        reference=f"{DATA}/test.hdf5",
-        histograms=f"{RUN}/histograms.npz",
+        reference=at("reference"),
+        histograms=at("histograms"),
         raw=raw("metrics"),
     output:
-        scores=f"{RUN}/metrics.json",
+        scores=at("metrics"),
     log:
         f"{LOGS}/metrics.log",
     benchmark:
@@ -204,12 +204,12 @@ rule metrics:
 rule regression:
     input:
         unpack(samples),
-        reference=f"{DATA}/test.hdf5",
-        checkpoint=f"{DATA}/regressors/{{regressor}}/model.pt",
+        reference=at("reference"),
+        checkpoint=at("regressor"),
         raw=raw("regression"),
     output:
-        scores=f"{RUN}/regression/{{regressor}}.json",
-        curves=f"{RUN}/regression/{{regressor}}.npz",
+        scores=at("regression"),
+        curves=at("regression_curves"),
     log:
         f"{LOGS}/regression_{{regressor}}.log",
     benchmark:
@@ -230,18 +230,19 @@ rule regression:
 
 
 rule epochs:
-    # By validation showers, so that a choice of the epoch does not flatter the scores of the test showers.
     input:
-        unpack(kept_epochs),
-        epochs=f"{RUN}/flow/epochs",
-        reference=f"{DATA}/val.hdf5",
+        unpack(kept),
+        reference=at("prepared", split="val"),
         raw=raw("epochs"),
     output:
-        scores=f"{RUN}/scores_by_epoch.json",
+        scores=at("epochs"),
     log:
         f"{LOGS}/epochs.log",
     benchmark:
         f"{TIMES}/epochs.tsv"
+    # By validation showers, so that a choice of the epoch does not flatter the scores of the test showers.
+    wildcard_constraints:
+        model=PLAN.pattern("generators"),
     conda:
         ENVIRONMENT
     threads: growing(4)
@@ -253,20 +254,34 @@ rule epochs:
     params:
         settings=settings("epochs"),
         code=code("epochs"),
+        samples={},
     script:
         "../scripts/epochs.py"
+
+
+use rule epochs as epochs_of_files with:
+    input:
+        unpack(regressors),
+        reference=at("prepared", split="val"),
+        raw=raw("epochs_of_files"),
+    wildcard_constraints:
+        model=PLAN.pattern("externals"),
+    params:
+        settings=settings("epochs_of_files"),
+        code=code("epochs_of_files"),
+        samples=lambda wildcards: PLAN.external_epochs(wildcards.model),
 
 
 rule calomplification:
     # How many Geant4 showers the generated ones of all seeds are worth: only where the evaluation asks for it.
     input:
-        train=f"{DATA}/train.hdf5",
-        test=f"{DATA}/test.hdf5",
+        train=at("prepared", split="train"),
+        test=at("reference"),
         generated=amplified,
         raw=raw("calomplification"),
     output:
-        scores=f"{MODEL}/calomplification.json",
-        curves=f"{MODEL}/calomplification.npz",
+        scores=at("calomplification"),
+        curves=at("divergences"),
     log:
         f"{RESULTS}/logs/{{dataset}}/{{model}}/calomplification.log",
     benchmark:
@@ -287,11 +302,11 @@ rule calomplification:
 rule timing:
     # Takes as many threads as other heavy stages do, so that nothing runs beside it on a small machine.
     input:
-        unpack(networks),
-        energies=f"{DATA}/test.hdf5",
+        networks=checkpoints,
+        energies=at("reference"),
         raw=raw("timing"),
     output:
-        times=f"{RUN}/timing.json",
+        times=at("timing"),
     log:
         f"{LOGS}/timing.log",
     benchmark:

@@ -1,17 +1,20 @@
-# Samples from trained networks: generated showers, and for latent models the autoencoder's reconstructions.
+# Samples from trained networks: generated showers, and reconstructions where there is an autoencoder.
 
 
 rule generate:
     input:
-        unpack(sampled),
-        energies=f"{DATA}/test.hdf5",
+        unpack(scored),
+        networks=sampled,
+        energies=at("reference"),
         raw=raw("generate"),
     output:
-        showers=f"{RUN}/generated.hdf5",
+        showers=at("generated"),
     log:
         f"{LOGS}/generate.log",
     benchmark:
         f"{TIMES}/generate.tsv"
+    wildcard_constraints:
+        model=PLAN.pattern("generators"),
     conda:
         ENVIRONMENT
     threads: growing(4)
@@ -27,13 +30,40 @@ rule generate:
         "../scripts/generate.py"
 
 
+rule take_over:
+    input:
+        unpack(scored),
+        raw=raw("take_over"),
+    output:
+        showers=at("generated"),
+    log:
+        f"{LOGS}/take_over.log",
+    benchmark:
+        f"{TIMES}/take_over.tsv"
+    # The sample of a generator that is not trained here.
+    wildcard_constraints:
+        model=PLAN.pattern("externals"),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        settings=settings("take_over"),
+        code=code("take_over"),
+        epochs=lambda wildcards: PLAN.external_epochs(wildcards.model),
+    script:
+        "../scripts/take_over.py"
+
+
 rule reconstruct:
     input:
-        autoencoder=f"{RUN}/autoencoder/model.pt",
-        showers=f"{DATA}/test.hdf5",
+        autoencoder=autoencoder,
+        showers=at("reference"),
         raw=raw("reconstruct"),
     output:
-        showers=f"{RUN}/reconstructed.hdf5",
+        showers=at("reconstructed"),
     log:
         f"{LOGS}/reconstruct.log",
     benchmark:

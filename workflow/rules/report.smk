@@ -7,7 +7,7 @@ rule report:
         raw=raw("report"),
     output:
         page=report(REPORT, category="Report"),
-        plots=directory(f"{RESULTS}/report/{PLAN.study.study}/plots"),
+        plots=directory(at("plots", study=PLAN.study.study)),
     log:
         f"{RESULTS}/logs/report.log",
     benchmark:

@@ -1,45 +1,46 @@
 # Networks. A training that was interrupted goes on from its rolling checkpoint when it is run again.
 
 
-rule train_autoencoder:
+rule train:
+    # One network of a run's chain: of showers, of their layer energies, of the latents of an autoencoder, or a refiner.
     input:
-        train=f"{DATA}/train.hdf5",
-        val=f"{DATA}/val.hdf5",
-        raw=raw("train_autoencoder"),
+        unpack(learned),
+        raw=raw("train"),
     output:
-        checkpoint=f"{RUN}/autoencoder/model.pt",
-        history=f"{RUN}/autoencoder/history.csv",
+        checkpoint=at("checkpoint"),
+        history=at("history"),
+        epochs=directory(at("kept")),  # empty unless training.keep_every is set
     log:
-        f"{LOGS}/train_autoencoder.log",
+        f"{LOGS}/train_{{network}}.log",
     benchmark:
-        f"{TIMES}/train_autoencoder.tsv"
+        f"{TIMES}/train_{{network}}.tsv"
     conda:
         ENVIRONMENT
     threads: growing(4)
     resources:
-        gpu=gpus("train_autoencoder"),
+        gpu=gpus("train"),
         cpus_per_task=growing(4),
         mem_mb=growing(16000),
         runtime=growing(1440),
     params:
-        settings=settings("train_autoencoder"),
-        code=code("train_autoencoder"),
-        rolling=lambda wildcards: PLAN.rolling("autoencoder", **wildcards),
+        settings=settings("train"),
+        code=code("train"),
+        rolling=lambda wildcards: PLAN.rolling(**wildcards),
     script:
-        "../scripts/train_autoencoder.py"
+        "../scripts/train.py"
 
 
 rule encode:
     input:
-        checkpoint=f"{RUN}/autoencoder/model.pt",
-        showers=f"{DATA}/{{split}}.hdf5",
+        checkpoint=at("checkpoint"),
+        showers=at("prepared"),
         raw=raw("encode"),
     output:
-        latents=f"{RUN}/latents/{{split}}.hdf5",
+        latents=at("latents"),
     log:
-        f"{LOGS}/encode_{{split}}.log",
+        f"{LOGS}/encode_{{network}}_{{split}}.log",
     benchmark:
-        f"{TIMES}/encode_{{split}}.tsv"
+        f"{TIMES}/encode_{{network}}_{{split}}.tsv"
     conda:
         ENVIRONMENT
     threads: 2
@@ -53,45 +54,40 @@ rule encode:
         "../scripts/encode.py"
 
 
-rule train_flow:
-    # On the showers themselves, or on the latents of the run's autoencoder.
+rule remake:
+    # Showers as the chain up to a network makes them, for a refiner to learn from.
     input:
-        train=training_data("train"),
-        val=training_data("val"),
-        raw=raw("train_flow"),
+        networks=upto,
+        showers=at("prepared"),
+        raw=raw("remake"),
     output:
-        checkpoint=f"{RUN}/flow/model.pt",
-        history=f"{RUN}/flow/history.csv",
-        epochs=directory(f"{RUN}/flow/epochs"),  # empty unless training.keep_every is set
+        showers=at("remade"),
     log:
-        f"{LOGS}/train_flow.log",
+        f"{LOGS}/remake_{{network}}_{{split}}.log",
     benchmark:
-        f"{TIMES}/train_flow.tsv"
+        f"{TIMES}/remake_{{network}}_{{split}}.tsv"
     conda:
         ENVIRONMENT
-    threads: growing(4)
+    threads: 2
     resources:
-        gpu=gpus("train_flow"),
-        cpus_per_task=growing(4),
-        mem_mb=growing(16000),
-        runtime=growing(1440),
+        mem_mb=growing(8000),
+        runtime=growing(120),
     params:
-        settings=settings("train_flow"),
-        code=code("train_flow"),
-        rolling=lambda wildcards: PLAN.rolling("flow", **wildcards),
+        settings=settings("remake"),
+        code=code("remake"),
     script:
-        "../scripts/train_flow.py"
+        "../scripts/remake.py"
 
 
 rule train_regressor:
     # One per dataset: all its generators are judged by the same network.
     input:
-        train=f"{DATA}/train.hdf5",
-        val=f"{DATA}/val.hdf5",
+        train=at("prepared", split="train"),
+        val=at("prepared", split="val"),
         raw=raw("train_regressor"),
     output:
-        checkpoint=f"{DATA}/regressors/{{regressor}}/model.pt",
-        history=f"{DATA}/regressors/{{regressor}}/history.csv",
+        checkpoint=at("regressor"),
+        history=at("regressor_history"),
     log:
         f"{RESULTS}/logs/{{dataset}}/train_regressor_{{regressor}}.log",
     benchmark:
@@ -107,6 +103,6 @@ rule train_regressor:
     params:
         settings=settings("train_regressor"),
         code=code("train_regressor"),
-        rolling=lambda wildcards: PLAN.rolling("regressor", **wildcards),
+        rolling=lambda wildcards: PLAN.regressor_rolling(**wildcards),
     script:
         "../scripts/train_regressor.py"

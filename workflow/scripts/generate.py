@@ -1,4 +1,4 @@
-"""Generate showers for the incident energies of the test showers."""
+"""Generate showers for the conditions of the test showers."""
 
 from pathlib import Path
 
@@ -8,10 +8,9 @@ with stage(snakemake):
     from calopipe.config import Generation
     from calopipe.sampling import generate
 
-    autoencoder, scores = (snakemake.input.get(name) for name in ("autoencoder", "scores"))
+    scores = snakemake.input.get("scores")
     generate(
-        Path(snakemake.input.flow),
-        Path(autoencoder) if autoencoder else None,
+        [Path(path) for path in snakemake.input.networks],
         Path(snakemake.input.energies),
         Path(snakemake.output.showers),
         Generation(**snakemake.params.settings),

@@ -8,10 +8,8 @@ with stage(snakemake):
     from calopipe.config import TimingConfig
     from calopipe.evaluation.generation_time import time_generation
 
-    autoencoder = snakemake.input.get("autoencoder")
     time_generation(
-        Path(snakemake.input.flow),
-        Path(autoencoder) if autoencoder else None,
+        [Path(path) for path in snakemake.input.networks],
         Path(snakemake.input.energies),
         config=TimingConfig(**snakemake.params.settings["timing"]),
         out=Path(snakemake.output.times),

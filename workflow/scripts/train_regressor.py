@@ -7,4 +7,4 @@ with stage(snakemake):
     from calopipe.training import TrainingJob, train_regressor
 
     settings = snakemake.params.settings
-    train_regressor(RegressorStage(**settings["regressor"]), TrainingJob(**training(snakemake)))
+    train_regressor(RegressorStage(**settings["regressor"]), settings["name"], TrainingJob(**training(snakemake)))

@@ -14,21 +14,21 @@ from calopipe.config.evaluation import (
 )
 from calopipe.config.layouts import Layout
 from calopipe.config.load import load_study
-from calopipe.config.networks import AutoencoderStage, FlowStage, Model, RegressorStage, Training
+from calopipe.config.networks import Model, NetworkStage, RegressorStage
 from calopipe.config.schema import Run, Study
+from calopipe.config.training import Training
 
 __all__ = [
-    "AutoencoderStage",
     "CalomplificationConfig",
     "ClassifierConfig",
     "Dataset",
     "EpochsConfig",
     "Evaluation",
-    "FlowStage",
     "Generation",
     "HistogramConfig",
     "Layout",
     "Model",
+    "NetworkStage",
     "RegressionConfig",
     "RegressorStage",
     "Run",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from calopipe.config.base import Section
 from calopipe.errors import GeometryError
@@ -31,6 +32,8 @@ class Columns:
         unit_extras: these are still in [0, 1].
         hits: the ratios u are followed by as many columns of numbers of hits (part of the extras).
         raw_energy: the incident energy is in MeV.
+        layer_energies: x are layer energies in MeV, one column per layer.
+        given_energies: the condition ends with the layer energies in MeV.
     """
 
     layer_shapes: tuple[tuple[int, int], ...]
@@ -43,6 +46,8 @@ class Columns:
     unit_extras: bool = False
     hits: bool = False
     raw_energy: bool = True
+    layer_energies: bool = False
+    given_energies: bool = False
 
     @property
     def n_layers(self) -> int:
@@ -65,25 +70,34 @@ class Columns:
     @property
     def negative(self) -> bool:
         """Whether x may be below 0."""
-        return not (self.energies or self.fractions) or (self.extras and not self.unit_extras)
+        return not (self.energies or self.fractions or self.layer_energies) or (self.extras and not self.unit_extras)
 
     def mapped(self, part: str = "all") -> Columns:
         """After a map to all real numbers, of all columns or of the extras."""
-        some = part != "all"
-        return replace(self, unit_extras=False, energies=some and self.energies, fractions=some and self.fractions)
+        if part != "all":
+            return replace(self, unit_extras=False)
+        return replace(self, unit_extras=False, energies=False, fractions=False, layer_energies=False)
 
 
-def showers(layer_shapes: Sequence[tuple[int, int]], threshold_MeV: float) -> Columns:
-    """Voxel energies and incident energy in MeV."""
-    return Columns(tuple(layer_shapes), threshold_MeV, sum(a * b for a, b in layer_shapes), energies=True)
+def showers(
+    layer_shapes: Sequence[tuple[int, int]], threshold_MeV: float, conditions: int = 1, given: bool = False
+) -> Columns:
+    """Voxel energies in MeV, and so many conditions; with the layer energies after them where they are `given`."""
+    shapes = tuple(layer_shapes)
+    found = Columns(
+        shapes, threshold_MeV, sum(a * b for a, b in shapes), conditions, energies=True, given_energies=given
+    )
+    return replace(found, cond_dim=conditions + found.n_layers) if given else found
+
+
+def layer_energies(of: Columns) -> Columns:
+    """The layer energies of showers."""
+    return replace(of, dim=of.n_layers, energies=False, layer_energies=True)
 
 
 def latents(of: Columns, extras: bool, hits: bool = False) -> Columns:
-    """What an encoder of showers makes of them: latents of any sign, and u (and hits) where its condition held them."""
-    return replace(
-        of, dim=None, cond_dim=1, energies=False, fractions=False, extras=extras, unit_extras=extras, hits=hits,
-        raw_energy=True,
-    )  # fmt: skip
+    """What an encoder of showers `of` makes of them: latents of any sign, and u (and hits) where its condition held them."""
+    return replace(of, dim=None, energies=False, extras=extras, unit_extras=extras, hits=hits)
 
 
 class StepSettings(Section):
@@ -95,7 +109,13 @@ class StepSettings(Section):
 
 
 class ModelSettings(Section):
-    """Base of the settings of networks."""
+    """Base of the settings of networks.
+
+    Attributes:
+        objectives: names of what the network's optimisers minimise, see :class:`calopipe.models.base.Learner`.
+    """
+
+    objectives: ClassVar[tuple[str, ...]] = ("loss",)
 
     def takes(self, given: Columns) -> None:
         """Raise ValueError, "needs ..., found ...", where the network cannot work on `given`."""

@@ -45,10 +45,14 @@ class Generation(Section):
 
     epoch: Literal["final", "best"] | Epochs = Field(
         "final",
-        description="checkpoint of the flow that is sampled: final, the best of the kept epochs (evaluation's "
+        description="checkpoint of the last network that is sampled: final, the best of the kept epochs (evaluation's "
         "`epochs.select`), or the number of a kept epoch (`training.keep_every`)",
     )
     factor: Times = Field(1, description="generated showers per test shower")
+    layer_energies: Literal["learned", "true"] = Field(
+        "learned",
+        description="layer energies that networks are given: what a network of the chain draws, or the test showers' own",
+    )
     batch_size: BatchSize = Field(2000, description="showers drawn at once (bounds memory)")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to sample")
 

@@ -108,8 +108,10 @@ def _check_epoch(evaluation: Evaluation, model: Model, run: Run) -> None:
     if kept:
         listed = [str(e) for e in kept[:4]] + ["..."] * (len(kept) > 5) + [str(e) for e in kept[4:][-1:]]
         reason = f"its training keeps {', '.join(listed)}"
+    elif model.external is not None:
+        reason = f"there are files of none (models.{run.model}.external.epochs)"
     else:
-        reason = f"its training keeps none (models.{run.model}.flow.training.keep_every)"
+        reason = f"its training keeps none (models.{run.model}.networks.{model.chain.last.name}.training.keep_every)"
     raise ConfigError(
         f"evaluations.{run.evaluation}.generation.epoch: '{epoch}' needs a kept epoch of model '{run.model}', but {reason}"
     )

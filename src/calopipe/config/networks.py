@@ -1,72 +1,25 @@
-"""Settings of trained networks: generators and energy regressors, and how they are trained."""
+"""Settings of models: the named networks of generators, and energy regressors."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from calopipe.config.base import Section
-from calopipe.config.bounds import BatchSize, Epochs, Fraction, LearningRate, Scale, Seed, Showers
-from calopipe.config.parts import MODELS, STEPS, network, parts
+from calopipe.config.bounds import DISTINCT, Seed, Showers
+from calopipe.config.chains import AutoencoderSettings, ModelSettings
+from calopipe.config.links import Contract, GeneratorChain, Link, chain_of
+from calopipe.config.parts import MODELS, STEPS, network, parts, settings_of
+from calopipe.config.texts import FilePath, Name
+from calopipe.config.training import Training
 
-Beta = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Training(Section):
-    """How a network is trained."""
-
-    epochs: Epochs = Field(description="passes over the training split")
-    batch_size: BatchSize = Field(256, description="showers per step")
-    optimizer: Literal["adam", "adamw"] = Field("adam", description="optimiser")
-    lr: LearningRate = Field(1e-3, description="learning rate; the peak of one-cycle and cosine schedules")
-    betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = Field(
-        (0.9, 0.999), description="Adam moment decay rates"
-    )
-    weight_decay: Fraction = Field(0.0, description="weight decay")
-    schedule: Literal["constant", "one_cycle", "cosine"] = Field(
-        "constant",
-        description="learning-rate schedule, per step; one_cycle rises from lr/25 to lr and falls to lr/250 000 (torch's "
-        "defaults; Ernst 2023 says that it stays between 1e-5 and 1e-4)",
-    )
-    warmup: Fraction = Field(
-        0.0, description="fraction of steps of linear warm-up (cosine) or rise (one_cycle, default 0.3)"
-    )
-    final_lr_fraction: Fraction = Field(0.0, description="last learning rate of the cosine schedule over the peak")
-    gradient_clip: Scale | None = Field(None, description="clip the gradient norm at this value")
-    ema_decay: Beta | None = Field(None, gt=0, description="use an exponential moving average of the weights")
-    precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true"] = Field(
-        "32-true", description="Lightning precision"
-    )
-    weights: Literal["best", "last"] = Field("best", description="weights kept: best validation loss, or the last")
-    validate_every: Epochs = Field(1, description="epochs between validations")
-    checkpoint_every: Epochs = Field(1, description="epochs between rolling checkpoints")
-    keep_every: Epochs | None = Field(
-        None, description="flows: epochs between checkpoints that are kept and scored (scores_by_epoch.json)"
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
-    reflections: bool = Field(
-        False,
-        description="apply random reflections of the cartesian cell grid to training showers (only where the detector "
-        "and the beam are symmetric)",
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Training:
-        for key in ("validate_every", "keep_every", "checkpoint_every"):
-            every = getattr(self, key)
-            needed = key != "checkpoint_every" or self.weights == "best"
-            if every is not None and every > self.epochs and needed:
-                raise ValueError(f"{key}: expected at most the number of epochs ({self.epochs}), found {every}")
-        saved, judged = self.checkpoint_every, self.validate_every
-        if self.weights == "best" and saved % judged and judged % saved:
-            raise ValueError(
-                f"checkpoint_every: weights 'best' are those of an epoch that is validated and saved; expected a multiple "
-                f"or a divisor of validate_every ({judged}), found {saved}"
-            )
-        if self.schedule == "one_cycle" and self.warmup >= 1:
-            raise ValueError(f"warmup: a one-cycle rate must fall too; expected a rise below 1, found {self.warmup:g}")
-        return self
+#: networks of one model
+MAX_NETWORKS = 20
+#: base classes of the networks of a generator
+CONTRACTS: tuple[Contract, ...] = ("GenerativeModel", "Autoencoder", "Refiner")
 
 
 def check_learnable(steps: list[str], model: str) -> None:
@@ -90,9 +43,24 @@ def check_learnable(steps: list[str], model: str) -> None:
             raise ValueError(f"{what} only steps that keep every x apart may follow ({able}); found '{later}' after it")
 
 
-class _NetworkStage(Section):
-    contract: ClassVar[str]
+class NetworkStage(Section):
+    """One network of a generator: what it learns, its preprocessing, and its training."""
 
+    learns: Name = Field(
+        description="showers; layer_energies; columns (of a dataset of that kind); or the name of the autoencoder before it "
+        "whose latents it learns"
+    )
+    given: Annotated[list[Name], DISTINCT] = Field(
+        default_factory=list,
+        max_length=2,
+        description="what it is given besides the conditions: layer_energies (those of the training showers; when sampling, "
+        "what the network that learns them says), and for a refiner the name of the network whose showers it refines",
+    )
+    latents: Literal["mu_sigma", "resample", "once"] | None = Field(
+        None,
+        description="of the latents of an autoencoder: learn (mu, log sigma^2), z drawn anew in every batch, or z drawn "
+        "once; null: mu_sigma",
+    )
     preprocessing: list[dict[str, Any]] = Field(default_factory=list, description="ordered invertible steps")
     model: dict[str, Any] = Field(description="{name: <registered model>, **its settings}")
     training: Training = Field(description="how it is trained")
@@ -100,7 +68,7 @@ class _NetworkStage(Section):
     @field_validator("model", mode="before")
     @classmethod
     def _model(cls, value: Any) -> dict[str, Any]:
-        return network(value, cls.contract)
+        return network(value, *CONTRACTS)
 
     @field_validator("preprocessing", mode="before")
     @classmethod
@@ -108,56 +76,115 @@ class _NetworkStage(Section):
         return parts(STEPS, "step", value, "steps")
 
     @model_validator(mode="after")
-    def _learnable_steps(self) -> _NetworkStage:
+    def _learnable_steps(self) -> NetworkStage:
         check_learnable([step["step"] for step in self.preprocessing], self.model["name"])
         return self
 
+    @model_validator(mode="after")
+    def _objectives(self) -> NetworkStage:
+        check_objectives(self.training, self.model)
+        return self
 
-class AutoencoderStage(_NetworkStage):
-    """Preprocessing, autoencoder and its training."""
+    def link(self, name: str) -> Link:
+        """Its place in the chain."""
+        found = next(c for c in CONTRACTS if MODELS.is_a(self.model["name"], c))
+        return Link(name, self.learns, tuple(self.given), found)
 
-    contract: ClassVar[str] = "Autoencoder"
+    @property
+    def latent_dim(self) -> int | None:
+        """Columns of an autoencoder's latent space, where its settings tell them."""
+        settings = settings_of(MODELS, "name", self.model)
+        return settings.latent_dim if isinstance(settings, AutoencoderSettings) else None
 
 
-class FlowStage(_NetworkStage):
-    """Preprocessing, density model (on showers, or on latents) and its training."""
+def check_objectives(training: Training, model: dict[str, Any]) -> None:
+    """Raise ValueError where `training` names an objective that the model does not have."""
+    settings = settings_of(MODELS, "name", model)
+    known = settings.objectives if isinstance(settings, ModelSettings) else ("loss",)
+    for name in training.objectives:
+        if name not in known:
+            raise ValueError(
+                f"training.objectives.{name}: model '{model['name']}' has the objectives {', '.join(known)}"
+            )
 
-    contract: ClassVar[str] = "GenerativeModel"
 
-    latents: Literal["mu_sigma", "resample", "once"] = Field(
-        "mu_sigma",
-        description="latent models: learn (mu, log sigma^2), or z drawn anew in every batch, or z drawn once",
+class External(Section):
+    """Showers of a generator that is not trained here: files, judged like any other sample."""
+
+    generated: Annotated[list[FilePath], DISTINCT] = Field(
+        min_length=1, description="shower files in the dataset's layout and voxels, pooled in this order"
+    )
+    epochs: dict[Annotated[int, Field(gt=0, le=10**6)], FilePath] = Field(
+        default_factory=dict,
+        max_length=1000,
+        description="samples of epochs of its training, a file each, by number; scored like the kept epochs of a network",
     )
 
 
 class Model(Section):
-    """A generator: a flow on the showers, or an autoencoder and a flow in its latent space."""
+    """A generator: a chain of named networks, in the order in which they make showers; or files of one (external)."""
 
     description: str = Field("", description="one line for reports: what it is, and which publication it follows")
-    autoencoder: AutoencoderStage | None = Field(None, description="present: the flow learns its latent space")
-    flow: FlowStage = Field(description="the density model that is sampled")
+    networks: dict[Name, NetworkStage] = Field(
+        default_factory=dict, max_length=MAX_NETWORKS, description="its networks by name, in order"
+    )
+    external: External | None = Field(None, description="instead of networks: shower files of another generator")
     training_showers: Annotated[Showers, Field(ge=2)] | None = Field(
         None,
         description="showers that each training learns: seed k of a run takes the k-th block (from 0) of so many showers of "
         "the training split, so that seeds learn different showers; null: all, for every seed",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _new_form(cls, value: Any) -> Any:
+        """One readable error for the form that had an autoencoder and a flow, and nothing else."""
+        old = [key for key in ("autoencoder", "flow") if isinstance(value, dict) and key in value]
+        if old:
+            learned = {"autoencoder": "showers", "flow": "autoencoder" if len(old) == 2 else "showers"}
+            form = ", ".join(f"{key}: {{learns: {learned[key]}, ...}}" for key in old)
+            raise ValueError(
+                f"{old[0]}: networks stand under 'networks' and say what they learn; expected networks: {{{form}}}"
+            )
+        return value
+
     @model_validator(mode="after")
-    def _kept_epochs(self) -> Model:
-        if self.autoencoder is not None and self.autoencoder.training.keep_every is not None:
-            raise ValueError("autoencoder.training.keep_every: only the epochs of a flow are kept and scored")
+    def _checked(self) -> Model:
+        if (self.external is None) != bool(self.networks):
+            found = "both" if self.networks else "neither"
+            raise ValueError(f"networks: a model has networks, or is external; found {found}")
+        if self.external is not None:
+            return self
+        try:
+            chain = self.chain
+        except ValueError as error:
+            text = str(error)
+            raise ValueError(f"networks{text}" if text.startswith(":") else f"networks.{text}") from None
+        for link in chain.links:
+            if self.networks[link.name].latents is not None and not link.learns_latents:
+                raise ValueError(
+                    f"networks.{link.name}.latents: only of a network that learns an autoencoder's latents"
+                )
         return self
 
-    @property
-    def kept_epochs(self) -> range:
-        """Numbers of the epochs that the flow's training keeps."""
-        every = self.flow.training.keep_every
-        return range(every, self.flow.training.epochs + 1, every) if every else range(0)
+    @cached_property
+    def chain(self) -> GeneratorChain:
+        """How its networks work together. Of models that have some."""
+        return chain_of([stage.link(name) for name, stage in self.networks.items()])
 
     @property
-    def is_latent(self) -> bool:
-        """Whether showers are decoded from a latent space."""
-        return self.autoencoder is not None
+    def last(self) -> NetworkStage:
+        """The network whose kept epochs are sampled and scored."""
+        return self.networks[self.chain.last.name]
+
+    @property
+    def kept_epochs(self) -> Sequence[int]:
+        """Numbers of the epochs that the training of its last network keeps, or that files are there of."""
+        if self.external is not None:
+            return sorted(self.external.epochs)
+        training = self.last.training
+        every = training.keep_every
+        return range(every, training.epochs + 1, every) if every else range(0)
 
 
 class RegressorStage(Section):
@@ -178,5 +205,5 @@ class RegressorStage(Section):
         if self.model.get("norm") == "batch" and self.training.batch_size < 2:
             raise ValueError("training.batch_size: batch norm needs 2 showers or more, found 1")
         if self.training.keep_every is not None:
-            raise ValueError("training.keep_every: only the epochs of a flow are kept and scored")
+            raise ValueError("training.keep_every: the epochs of a regressor are not kept")
         return self

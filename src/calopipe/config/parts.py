@@ -65,10 +65,11 @@ def settings_of(registry: Registry[Any], key: str, data: Mapping[str, Any]) -> S
     return None if cls is None else validate(cls, {k: v for k, v in data.items() if k != key}, data[key])
 
 
-def network(data: Any, contract: str) -> dict[str, Any]:
-    """Validate a model, see :func:`part`, of the base class `contract` of :mod:`calopipe.models.base`."""
+def network(data: Any, *contracts: str) -> dict[str, Any]:
+    """Validate a model, see :func:`part`, of one of the base classes `contracts` of :mod:`calopipe.models.base`."""
     found = part(MODELS, "name", data)
-    if not MODELS.is_a(found["name"], contract):
-        able = ", ".join(name for name in MODELS.names() if MODELS.is_a(name, contract))
-        raise ValueError(f"name: expected a model of the kind {contract} ({able}), found '{found['name']}'")
+    if not any(MODELS.is_a(found["name"], contract) for contract in contracts):
+        able = ", ".join(name for name in MODELS.names() if any(MODELS.is_a(name, c) for c in contracts))
+        what = " or ".join(contracts)
+        raise ValueError(f"name: expected a model of the kind {what} ({able}), found '{found['name']}'")
     return found

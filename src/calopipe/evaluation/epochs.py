@@ -1,4 +1,4 @@
-"""How the samples of a flow improve while it is trained: cheap scores of the epochs that were kept, and the best of them.
+"""How the samples of a network improve while it is trained: cheap scores of the epochs that were kept, and the best of them.
 
 Werther 2022 follows fidelity score and FRD over the epochs of a training and chooses the epoch by hand. Here every kept
 epoch generates one shower for each of the same few validation showers, and the metrics and regressors of the evaluation
@@ -27,7 +27,7 @@ from calopipe.evaluation.metrics import evaluate_metrics
 from calopipe.evaluation.observables import evaluate_observables
 from calopipe.evaluation.regression import evaluate_regression
 from calopipe.geometry import Geometry
-from calopipe.io import file_info, read_showers, write_showers
+from calopipe.io import Showers, file_info, read_conditions, read_showers, write_showers
 from calopipe.io.temporary import scratch
 from calopipe.records.files import write_json
 from calopipe.records.scores import load_scores, parsed_score
@@ -39,8 +39,8 @@ log = logging.getLogger("calopipe")
 
 
 def score_epochs(
-    epochs: Path,
-    autoencoder: Path | None,
+    epochs: Path | Mapping[int, Path],
+    networks: Sequence[Path],
     reference: Path,
     readout: Readout,
     *,
@@ -50,6 +50,7 @@ def score_epochs(
     regressors: Mapping[str, Path],
     seed: int,
     out: Path,
+    conditions: Sequence[str] = (),
 ) -> None:
     """Generate from every kept epoch, score the samples, and write ``scores_by_epoch.json``.
 
@@ -57,25 +58,30 @@ def score_epochs(
     that are as good as the best within one combined standard deviation, or {"score", "missing"}.
 
     Args:
-        epochs: folder of checkpoints ``epoch-<number>.pt``.
-        autoencoder: the decoder of a latent flow.
+        epochs: folder of checkpoints ``epoch-<number>.pt``; or files of showers by number of the epoch.
+        networks: checkpoints of the other networks of the chain.
         reference: validation showers; a random part of them is used.
         readout, histograms, regression: as in the evaluation of the final sample.
         regressors: name -> checkpoint of an energy regressor.
+        conditions: names of further conditions of the showers.
         seed: seed of the choice of showers, of the generation and of bootstraps.
 
     Raises:
         DataError: the folder holds no checkpoints, or `reference` no showers.
     """
-    checkpoints = {int(p.stem.removeprefix("epoch-")): p for p in sorted(epochs.glob("epoch-*.pt"))}
-    if not checkpoints:
+    kept = _kept(epochs) if isinstance(epochs, Path) else dict(epochs)
+    if not kept:
         raise DataError(f"{epochs}: no kept epochs (training.keep_every is not set, or larger than training.epochs)")
     if not file_info(reference).n_showers:
         raise DataError(f"{reference}: no validation showers to judge epochs with (split.val of the dataset is 0)")
     out.parent.mkdir(parents=True, exist_ok=True)
     with scratch("epochs", out.parent) as folder:
-        base = _part(reference, readout.geometry, config.showers, seed, folder / "reference.hdf5")
-        samples = _generate(checkpoints, autoencoder, base, seed, regression.device)
+        base = folder / "reference.hdf5"
+        write_showers(base, _part(reference, readout.geometry, config.showers, seed, conditions), readout.geometry)
+        if isinstance(epochs, Path):
+            samples = _generate(kept, networks, base, seed, regression.device)
+        else:
+            samples = {f"epoch {epoch}": path for epoch, path in kept.items()}
         compared = (base, samples, readout)
         table, files = folder / "histograms.npz", [folder / "metrics.json"]
         evaluate_observables(*compared, config=histograms, out=table)
@@ -88,28 +94,33 @@ def score_epochs(
         scores = [score for file in files for score in load_scores(file)]
     rows = [
         {"epoch": epoch, "scores": [asdict(s) for s in scores if s.sample == name]}
-        for epoch, name in zip(checkpoints, samples, strict=True)
+        for epoch, name in zip(kept, samples, strict=True)
     ]
     write_json(out, {"epochs": rows, "best": best_epoch(rows, config.select)})
 
 
-def _part(path: Path, geometry: Geometry, n: int, seed: int, out: Path) -> Path:
+def _kept(folder: Path) -> dict[int, Path]:
+    """Checkpoints of the kept epochs by number."""
+    return {int(path.stem.removeprefix("epoch-")): path for path in sorted(folder.glob("epoch-*.pt"))}
+
+
+def _part(path: Path, geometry: Geometry, n: int, seed: int, conditions: Sequence[str]) -> Showers:
     """A random part of a shower file, in the file's order."""
     total = file_info(path).n_showers
     rows = np.sort(generator(seed, "epochs", "showers").choice(total, min(n, total), replace=False))
-    write_showers(out, read_showers(path, rows=rows, geometry=geometry), geometry)
-    return out
+    return read_showers(path, rows=rows, geometry=geometry, conditions=conditions)
 
 
 def _generate(
-    checkpoints: Mapping[int, Path], autoencoder: Path | None, base: Path, seed: int, device: str
+    checkpoints: Mapping[int, Path], networks: Sequence[Path], base: Path, seed: int, device: str
 ) -> dict[str, Path]:
-    incident = read_showers(base).incident_energies
     samples = {}
     for epoch, path in checkpoints.items():
         name = f"epoch {epoch}"
         samples[name] = base.parent / f"{path.stem}.hdf5"
-        sample_to_file(Generator.load(path, autoencoder, device), incident, samples[name], len(incident), seed)
+        drawn = Generator.load([*networks, path], device)
+        conditions = read_conditions(base, drawn.data.conditions[1:])
+        sample_to_file(drawn, conditions, samples[name], len(conditions), seed)
     return samples
 
 

@@ -110,10 +110,12 @@ def load_regressor(checkpoint: Path, geometry: Geometry, device: str = "auto") -
     Raises:
         CheckpointError: no regressor, or of another geometry.
     """
-    network = load_network(checkpoint, "regressor", pick_device(device))
-    if network.geometry["hash"] != geometry.hash:
+    network = load_network(checkpoint, "EnergyRegressor", pick_device(device))
+    trained = network.data.shape
+    if trained is None or trained.hash != geometry.hash:
+        name = "none" if trained is None else trained.name
         raise CheckpointError(
-            f"{checkpoint}: regressor trained on geometry '{network.geometry['name']}', but the samples are in "
+            f"{checkpoint}: regressor trained on geometry '{name}', but the samples are in "
             f"'{geometry.name}' (the two differ in their cells)"
         )
     return network
@@ -121,11 +123,11 @@ def load_regressor(checkpoint: Path, geometry: Geometry, device: str = "auto") -
 
 def untrained(network: Network, seed: int) -> Network:
     """A network of the same settings with fresh weights; the scales of in- and output stay, as they are not learned."""
-    settings, layout = network.settings, network.layout
     where = next(network.model.parameters()).device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh = build_network("regressor", settings, network.geometry, layout, network.dim, network.cond_dim, seed)
+        fresh = build_network(network.link, network.settings, network.data, dim=network.dim, seed=seed,
+                              n_train=network.inputs.n_train)  # fmt: skip
     scales = {k: v for k, v in network.model.state_dict().items() if k.endswith("_scale")}
     fresh.model.load_state_dict(scales, strict=False)
     fresh.model.to(where)

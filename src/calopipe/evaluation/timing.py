@@ -25,7 +25,7 @@ Sampler = Callable[[np.ndarray], np.ndarray]
 
 def measure_timing(
     sampler: Sampler,
-    energies: np.ndarray,
+    conditions: np.ndarray,
     *,
     config: TimingConfig,
     out: Path,
@@ -38,8 +38,8 @@ def measure_timing(
     over; if the warm-up alone took that long, it is the measurement (``warmed_up`` is false).
 
     Args:
-        sampler: incident energies (B, 1) in MeV -> showers (B, V); called as it is used, transfers included.
-        energies: (N,) or (N, 1) incident energies in MeV that are cycled through.
+        sampler: conditions (B, C) -> showers (B, V); called as it is used, transfers included.
+        conditions: (N,) or (N, C) conditions that are cycled through, incident energies in MeV first.
         device: ``cpu`` or ``cuda``: what the sampler computes on; None: what ``config.device`` means on this machine.
         geant4_ms: Geant4's time per shower for comparison, when known.
 
@@ -52,12 +52,12 @@ def measure_timing(
         DataError: no energies, or the sampler returns another number of showers than it was asked for.
     """
     device = device or _device(config.device)
-    energies = np.asarray(energies, dtype=np.float32).reshape(-1, 1)
-    if not len(energies):
+    conditions = np.asarray(conditions, dtype=np.float32).reshape(len(conditions), -1)
+    if not len(conditions):
         raise DataError("timing: no incident energies")
     results = []
     for size in config.batch_sizes:
-        seconds, warmed = _time_batch(sampler, np.resize(energies, (size, 1)), config, device)
+        seconds, warmed = _time_batch(sampler, np.resize(conditions, (size, conditions.shape[1])), config, device)
         low, median, high = (float(q) for q in np.quantile(np.array(seconds) / size * 1e3, [0.16, 0.5, 0.84]))
         entry = {"batch_size": size, "median_ms": median, "low_ms": low, "high_ms": high}
         results.append({**entry, "n_repeats": len(seconds), "warmed_up": warmed, "seconds": seconds})

@@ -5,39 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from calopipe.errors import CalopipeError, DataError
-
-#: end of the path of a file of a study -> the rule that writes it. Shower files are left out: nobody shall be told to
-#: delete one that may be his own
-STAGES = {
-    "raw/*.json": "fetch",
-    "data/*/summary.json": "prepare",
-    "latents/*.hdf5": "encode",
-    "autoencoder/history.csv": "train_autoencoder",
-    "flow/history.csv": "train_flow",
-    "regressors/*/history.csv": "train_regressor",
-    "histograms.npz": "observables",
-    "metrics.json": "metrics",
-    "health.json": "health",
-    "power/*/*.json": "power",
-    "classifiers/*.*": "classify",
-    "weights/*.npz": "weights",
-    "compare/*/*.*": "compare",
-    "regression/*.*": "regression",
-    "scores_by_epoch.json": "epochs",
-    "timing.json": "timing",
-    "calomplification.*": "calomplification",
-}
+from calopipe.records.paths import rule_of
 
 
 def remedy(path: str | Path) -> str:
     """What to do about a damaged file of a study, naming the stage that writes it; empty for other files."""
-    stage = next((stage for end, stage in STAGES.items() if PurePath(path).match(end)), None)
+    stage = rule_of(path)
     return f"delete it and start the study again: stage {stage} writes it anew" if stage else ""
 
 

@@ -57,6 +57,10 @@ class Layout:
         """Number of voxels."""
         return sum(self.layer_sizes)
 
+    def energies(self, showers: Tensor) -> Tensor:
+        """Layer energies (N, L) of showers (N, V)."""
+        return torch.stack([part.sum(1) for part in showers.split(self.layer_sizes, dim=1)], dim=1)
+
     def cut(self, showers: Tensor) -> Tensor:
         """Showers (N, V) in MeV with the voxels below the readout threshold set to 0."""
         return torch.where(showers < self.threshold_MeV, torch.zeros_like(showers), showers)

@@ -27,7 +27,11 @@ _TINY = 1e-10  # MeV; keeps empty layers and showers finite
 class LayerNormaliseConfig(StepSettings):
     """Settings of :class:`LayerNormalise`."""
 
-    extras: Literal["data", "condition"] = Field("data", description="append u to x (INN), or to the condition (VAE)")
+    extras: Literal["data", "condition", "given"] = Field(
+        "data",
+        description="append u to x (INN), or to the condition (VAE); given: the network is given the layer energies, and its "
+        "condition holds u in their place",
+    )
     scale: Share = Field(1.0, description="sum of a layer's fractions (0.9 in the published VAE)")
     ratio_scale: Share = Field(
         1.0,
@@ -54,7 +58,7 @@ class LayerNormaliseConfig(StepSettings):
     def widths(self, dim: int, cond_dim: int, n_layers: int) -> tuple[int, int]:
         """Columns of x and of the condition that leave the step."""
         n = self.n_extras(n_layers)
-        return (dim + n, cond_dim) if self.extras == "data" else (dim, cond_dim + n)
+        return {"data": (dim + n, cond_dim), "condition": (dim, cond_dim + n), "given": (dim, cond_dim)}[self.extras]
 
     def n_extras(self, n_layers: int) -> int:
         """Columns that the step appends."""
@@ -68,12 +72,17 @@ class LayerNormaliseConfig(StepSettings):
         dim, cond_dim = self.widths(given.dim, given.cond_dim, given.n_layers)
         if (self.hits or self.voxels == "energies") and given.threshold_MeV <= 0:
             raise ValueError("needs a readout threshold above 0, found 0")
-        if self.hits and self.voxels == "energies":
-            raise ValueError("needs hits: false beside voxels: energies, found both")
+        if self.hits and (self.voxels == "energies" or self.extras == "given"):
+            other = "voxels: energies" if self.voxels == "energies" else "extras: given"
+            raise ValueError(f"needs hits: false beside {other}, found both")
+        if self.extras == "given" and not given.given_energies:
+            raise ValueError("needs layer energies among what the network is given (extras: given), found none")
+        if self.extras != "given" and given.given_energies:
+            raise ValueError(f"needs extras: given in a network that is given the layer energies, found {self.extras}")
         data, energies = self.extras == "data", self.voxels == "energies"
         return replace(
             given, dim=dim, cond_dim=cond_dim, energies=energies, fractions=not energies, extras=data, unit_extras=data,
-            hits=self.hits and data,
+            hits=self.hits and data, given_energies=False,
         )  # fmt: skip
 
 
@@ -83,7 +92,7 @@ class LayerNormalise(Step):
 
     x (N, V) in MeV becomes (N, V) layer fractions, followed by u (N, L) when ``extras: data``; with ``extras:
     condition``
-    the condition (N, 1) becomes (N, 1 + L). The inverse renormalises each layer to the energy that u gives it, so the
+    the condition (N, C) becomes (N, C + L); with ``extras: given`` the layer energies at its end become u. The inverse renormalises each layer to the energy that u gives it, so the
     total agrees with u_1 whatever the fractions are. The log-det is that of the map of voxels to (fractions, u) with
     the last fraction of each layer left out, which is not a square map: it is reported as 0.
 
@@ -132,17 +141,21 @@ class LayerNormalise(Step):
         if not (absolute or self.config.hits):
             norm = self.config.scale / (energies + _TINY)
             parts = [p * n[:, None] for p, n in zip(parts, norm.T, strict=True)]
+        logdet = x.new_zeros(x.shape[0])
+        if self.config.extras == "given":
+            return torch.cat(list(parts), dim=1), self.condition(cond), logdet
         u = ratios_of(self._fill(energies), cond[:, :1]) * self.u_scale
         fractions, u = torch.cat(list(parts), dim=1), torch.cat([u, *extras], dim=1)
-        logdet = x.new_zeros(x.shape[0])
         if self.config.extras == "data":
             return torch.cat([fractions, u], dim=1), cond, logdet
         return fractions, torch.cat([cond, u], dim=1), logdet
 
     def conditions(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Adds ``u_<layer>``, of which ``u_0`` is that of the total energy, and ``hits_<layer>``."""
+        """Adds ``u_<layer>``, of which ``u_0`` is that of the total energy, and ``hits_<layer>``; ``energy_<layer>`` become u."""
         if self.config.extras == "data":
             return names
+        if self.config.extras == "given":
+            names = names[: -len(self.layout.layer_sizes)]
         kinds, layers = ("u", "hits") if self.config.hits else ("u",), range(len(self.layout.layer_sizes))
         return (*names, *(f"{kind}_{i}" for kind in kinds for i in layers))
 
@@ -174,6 +187,8 @@ class LayerNormalise(Step):
             cond, u = cond[:, : -self.n_extras], cond[:, -self.n_extras :]
         n_layers = len(self.layout.layer_sizes)
         energies = energies_of(u[:, :n_layers] / self.u_scale, cond[:, :1])
+        if self.config.extras == "given":
+            cond = torch.cat([cond, energies], dim=1)
         parts = [p.clamp(min=0) for p in x.split(self.layout.layer_sizes, dim=1)]
         if self.config.voxels == "energies":
             showers = [self._scale_hits(p, e) for p, e in zip(parts, energies.T, strict=True)]
@@ -183,6 +198,13 @@ class LayerNormalise(Step):
         else:
             showers = [p * (e / (p.sum(1) + _TINY))[:, None] for p, e in zip(parts, energies.T, strict=True)]
         return torch.cat(showers, dim=1), cond
+
+    def condition(self, cond: Tensor) -> Tensor:
+        if self.config.extras != "given":
+            return cond
+        n = len(self.layout.layer_sizes)
+        u = ratios_of(self._fill(cond[:, -n:]), cond[:, :1]) * self.u_scale
+        return torch.cat([cond[:, :-n], u], dim=1)
 
     def _scale_hits(self, x: Tensor, energy: Tensor) -> Tensor:
         """Hits of x (N, V) in MeV, their energies above the threshold scaled so that they add up to `energy` (N,) in MeV.

@@ -178,7 +178,8 @@ def _epochs(config: Mapping[str, Any], model: str, stage: str) -> int | None:
     try:
         if stage.startswith("regressor "):
             return int(config["regressors"][stage.removeprefix("regressor ")]["training"]["epochs"])
-        return int(config["models"][model][stage]["training"]["epochs"])
+        training = config["models"][model]["networks"][stage]["training"]
+        return None if training["patience"] else int(training["epochs"])
     except (KeyError, TypeError):
         return None
 

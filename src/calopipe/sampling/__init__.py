@@ -9,6 +9,7 @@ _WHERE = {
     "encode": "stages",
     "generate": "stages",
     "reconstruct": "stages",
+    "remake": "stages",
 }
 
 __all__ = list(_WHERE)

@@ -1,128 +1,254 @@
-"""A trained generator: incident energies in, showers out."""
+"""A trained generator: conditions in, showers out, through its chain of networks."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from calopipe.config.links import GeneratorChain, Link, chain_of
 from calopipe.devices import pick_device
 from calopipe.errors import CheckpointError, DataError, NumericsError
-from calopipe.models.base import Autoencoder, GenerativeModel
+from calopipe.models.base import Autoencoder, GenerativeModel, Refiner
 from calopipe.models.latent_target import LatentTarget
 from calopipe.preprocessing import Layout
 from calopipe.training.checkpoint import Network, load_network
+from calopipe.training.facts import DataFacts
+
+#: file of a network's checkpoint in the folder of its name
+CHECKPOINT = "model.pt"
 
 
 @dataclass
 class Generator:
-    """Showers from a flow on voxels, or from a latent flow and the decoder of its autoencoder.
+    """Draws showers from the networks of a chain.
 
     Attributes:
-        flow: network of kind ``flow`` or ``latent_flow``.
-        autoencoder: the network that decodes a latent flow's output.
-        device: where it computes.
+        networks: by name, in the order of the chain.
+        chain: how they work together.
+        device: where they compute.
     """
 
-    flow: Network
-    autoencoder: Network | None
+    networks: dict[str, Network]
+    chain: GeneratorChain
     device: torch.device
 
     @classmethod
-    def load(cls, flow: Path, autoencoder: Path | None = None, device: str = "auto") -> Generator:
-        """Load checkpoints. Raises CheckpointError when they do not belong together."""
+    def load(cls, checkpoints: Path | Sequence[Path], device: str = "auto") -> Generator:
+        """Load checkpoints, or those in the folder of a run (``<network>/model.pt``), in any order.
+
+        Raises:
+            CheckpointError: unreadable, or they do not make one chain: one is missing, or two do not belong together.
+        """
         where = pick_device(device)
-        network = load_network(flow, device=where)
-        if network.kind == "autoencoder":
-            raise CheckpointError(f"{flow}: an autoencoder alone cannot generate; pass its flow's checkpoint")
-        if network.kind == "regressor":
-            raise CheckpointError(f"{flow}: a regressor cannot generate; pass a flow's checkpoint")
-        if network.kind == "flow":
-            if autoencoder is not None:
-                raise CheckpointError(f"{flow}: a flow of showers needs no autoencoder, but {autoencoder} was given")
-            return cls(network, None, where)
-        if autoencoder is None:
-            raise CheckpointError(f"{flow}: a latent flow needs the checkpoint of its autoencoder too")
-        decoder = load_network(autoencoder, "autoencoder", where)
-        latent_dim = getattr(decoder.model, "latent_dim", None)
-        if latent_dim != network.extra["latent_dim"] or decoder.geometry != network.geometry:
-            raise CheckpointError(
-                f"{flow}: made for latent dimension {network.extra['latent_dim']} and geometry "
-                f"{network.geometry['name']}, but {autoencoder} has {latent_dim} and {decoder.geometry['name']}"
-            )
-        if network.upstream.get("autoencoder") != decoder.digest():
-            raise CheckpointError(
-                f"{flow}: learned latents of another training (or seed) of the autoencoder than the one in {autoencoder}"
-            )
-        return cls(network, decoder, where)
+        files = _files(checkpoints)
+        loaded: dict[str, tuple[Path, Network]] = {}
+        for path in files:
+            network = load_network(path, device=where)
+            name = network.link.name
+            if network.link.contract == "EnergyRegressor":
+                raise CheckpointError(f"{path}: a regressor cannot generate")
+            if name in loaded:
+                raise CheckpointError(f"{path}: a second checkpoint of network '{name}' besides {loaded[name][0]}")
+            loaded[name] = path, network
+        chain = _chain([network.link for _, network in loaded.values()], files)
+        _check_together(chain, loaded)
+        return cls({link.name: loaded[link.name][1] for link in chain.links}, chain, where)
 
     @property
-    def n_voxels(self) -> int:
-        """Voxels per shower."""
-        return self.flow.layout.n_voxels
+    def data(self) -> DataFacts:
+        """Calorimeter, threshold and conditions of what it was trained on."""
+        return self.main.data
+
+    @property
+    def main(self) -> Network:
+        """The network whose output is the shower, before refinement, or the latents it is decoded from."""
+        return self.networks[(self.chain.latents or self.chain.maker).name]
+
+    @property
+    def n_columns(self) -> int:
+        """Voxels per shower, or columns."""
+        return self.networks[self.chain.maker.name].dim
 
     @property
     def n_parameters(self) -> int:
-        """Learnable parameters of all parts."""
-        parts = [self.flow, self.autoencoder] if self.autoencoder else [self.flow]
-        return sum(p.numel() for part in parts for m in (part.chain, part.model) for p in m.parameters())
+        """Learnable parameters of all networks."""
+        parts = [part for network in self.networks.values() for part in network.parts.values()]
+        return sum(p.numel() for part in parts for p in part.parameters())
 
     @torch.no_grad()
-    def sample(self, incident: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Draw one shower per incident energy, in order.
+    def sample(self, conditions: ArrayLike, layer_energies: ArrayLike | None = None) -> NDArray[np.float32]:
+        """Draw one shower per row of conditions, in order.
 
         Args:
-            incident: (N, 1) or (N,) incident energies in MeV.
+            conditions: (N, C), or (N,) of incident energies alone; incident energies in MeV first.
+            layer_energies: (N, L) in MeV, instead of those that a network of the chain draws.
 
         Returns:
             (N, V) voxel energies in MeV; below the readout threshold they are 0.
 
         Raises:
-            DataError: an energy that is not finite and positive. NumericsError: the network gave NaN.
+            DataError: another number of conditions, or values that are not finite (energies: positive).
+            NumericsError: the network gave NaN.
         """
-        energies = np.asarray(incident, dtype=np.float32).reshape(-1, 1)
+        rows = self._checked(conditions)
+        given = None if layer_energies is None else torch.as_tensor(np.asarray(layer_energies, dtype=np.float32))
+        n, pieces = max(1, -(-len(rows) // self._rows())), []
+        for part in np.array_split(np.arange(len(rows)), n):
+            energies = None if given is None else given[part].to(self.device)
+            pieces.append(self._sample(rows[part].to(self.device), energies))
+        return np.concatenate(pieces)
+
+    def _checked(self, conditions: ArrayLike) -> Tensor:
+        rows = np.asarray(conditions, dtype=np.float32)
+        rows = rows[:, None] if rows.ndim == 1 else rows
+        names = self.data.conditions
+        if rows.ndim != 2 or rows.shape[1] != len(names):
+            raise DataError(f"expected conditions ({', '.join(names)}) of shape (N, {len(names)}), found {rows.shape}")
+        energies = rows[:, 0]
         if not np.all(np.isfinite(energies) & (energies > 0)):
             raise DataError(f"incident energies must be finite and > 0 MeV, found {energies.min()} .. {energies.max()}")
-        pieces = np.array_split(energies, max(1, -(-len(energies) // self._rows())))
-        return np.concatenate([self._sample(torch.from_numpy(piece).to(self.device)) for piece in pieces])
+        if not np.isfinite(rows).all():
+            raise DataError(f"{names[int((~np.isfinite(rows)).any(0).argmax())]}: conditions must be finite")
+        return torch.from_numpy(rows)
 
     def _rows(self) -> int:
         """Rows drawn at once: what one piece holds stays in a CPU's cache, or in a small part of a GPU's memory."""
         values = 2**19 if self.device.type == "cpu" else 2**25
-        return max(16, values // self.n_voxels)
+        return max(16, values // self.n_columns)
 
-    def _sample(self, cond: Tensor) -> NDArray[np.float32]:
-        model = self.flow.model
-        assert isinstance(model, GenerativeModel)
-        flow_cond = self.flow.chain.condition(cond)
-        x, cond = self.flow.chain.inverse(model.sample(flow_cond), flow_cond)
-        if self.autoencoder is not None:
-            target = LatentTarget(self.flow.extra["latents"], self.flow.extra["latent_dim"])
-            x = decode(self.autoencoder, *target.take_apart(x), cond)
-        return _finish(x, self.flow.layout)
+    def _sample(self, cond: Tensor, energies: Tensor | None) -> NDArray[np.float32]:
+        chain = self.chain
+        if chain.energies is not None and energies is None:
+            energies = draw(self.networks[chain.energies.name], cond)[0].clamp(min=0)
+        maker = self.networks[chain.maker.name]
+        if chain.autoencoder is None:
+            x = draw(maker, given_to(maker, cond, energies))[0]
+        else:
+            x = self._decoded(maker, cond, energies)
+        for link in chain.refiners:
+            x = refine(self.networks[link.name], _cut(x, maker.layout), cond, energies)
+        return _finish(x, maker.layout)
+
+    def _decoded(self, maker: Network, cond: Tensor, energies: Tensor | None) -> Tensor:
+        """Showers of latents that a network has learned, or of the prior."""
+        raw = given_to(maker, cond, energies)
+        if self.chain.latents is None:
+            assert isinstance(maker.model, Autoencoder)
+            return decode(maker, maker.model.prior(maker.chain.condition(raw)), raw[:, :0], raw)
+        latents = self.networks[self.chain.latents.name]
+        assert latents.latent_dim is not None
+        x, _ = draw(latents, given_to(latents, cond, energies))
+        target = LatentTarget(latents.settings["latents"] or "mu_sigma", latents.latent_dim)
+        return decode(maker, *target.take_apart(x), raw)
 
 
-def encode_batch(network: Network, showers: Tensor, incident: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(mu, logvar, extras u, the model's full condition) of showers (N, V) in MeV."""
+def _files(checkpoints: Path | Sequence[Path]) -> list[Path]:
+    if not isinstance(checkpoints, Path):
+        return list(checkpoints)
+    if not checkpoints.is_dir():
+        return [checkpoints]
+    found = sorted(checkpoints.glob(f"*/{CHECKPOINT}"))
+    if not found:
+        raise CheckpointError(f"{checkpoints}: expected the folder of a run, found no <network>/{CHECKPOINT} in it")
+    return found
+
+
+def _chain(links: Sequence[Link], files: Sequence[Path]) -> GeneratorChain:
+    """The chain of these links, whatever their order."""
+    order = {"layer_energies": 0, "autoencoder": 1, "flow": 1, "latent_flow": 2, "refiner": 3}
+    first = sorted((link for link in links if link.role != "refiner"), key=lambda link: order[link.role])
+    rest, last = [link for link in links if link.role == "refiner"], {link.name for link in first}
+    while rest:
+        following = next((link for link in rest if link.refined in last), rest[0])
+        rest.remove(following)
+        first.append(following)
+        last.add(following.name)
+    try:
+        return chain_of(first)
+    except ValueError as error:
+        names = ", ".join(f"{path}" for path in files)
+        raise CheckpointError(
+            f"{names}: these checkpoints make no generator: {str(error).removeprefix(': ')}"
+        ) from None
+
+
+def _check_together(chain: GeneratorChain, loaded: Mapping[str, tuple[Path, Network]]) -> None:
+    """Raise CheckpointError where a network has learned the output of others, or of another calorimeter."""
+    maker_path, maker = loaded[chain.maker.name]
+    added = maker.inputs.conditions[len(maker.data.names(maker.link)) :]
+    if chain.autoencoder is not None and chain.latents is None and added:
+        raise CheckpointError(
+            f"{maker_path}: an autoencoder whose condition holds {added[0]}, ... of the showers cannot generate alone; pass the "
+            "checkpoint of the network that learned its latents too"
+        )
+    for link in chain.links:
+        path, network = loaded[link.name]
+        if network.data != maker.data:
+            raise CheckpointError(f"{path}: trained on {_data(network.data)}, but {maker_path} on {_data(maker.data)}")
+        for other, digest in network.upstream.items():
+            if loaded[other][1].digest() != digest:
+                raise CheckpointError(
+                    f"{path}: learned the output of another training (or seed) of '{other}' than the one in {loaded[other][0]}"
+                )
+
+
+def _data(data: DataFacts) -> str:
+    name = "columns" if data.shape is None else f"geometry {data.shape.name}"
+    return f"{name} (threshold {data.threshold_MeV:g} MeV, conditions {', '.join(data.conditions)})"
+
+
+def given_to(network: Network, cond: Tensor, energies: Tensor | None) -> Tensor:
+    """What a network is given, before its preprocessing: conditions (N, C), and layer energies (N, L) where it wants them."""
+    if not network.link.gets_energies:
+        return cond
+    if energies is None:
+        raise CheckpointError(
+            f"network '{network.link.name}' needs layer energies, and none of the networks draws them"
+        )
+    return torch.cat([cond, energies], dim=1)
+
+
+def draw(network: Network, raw: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw what a generative model has learned, given `raw` (see :func:`given_to`): x and the condition, postprocessed."""
+    assert isinstance(network.model, GenerativeModel)
+    cond = network.chain.condition(raw)
+    return network.chain.inverse(network.model.sample(cond), cond)
+
+
+def encode_batch(network: Network, showers: Tensor, raw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(mu, logvar, extras, the model's full condition) of showers (N, V) in MeV."""
     assert isinstance(network.model, Autoencoder)
-    x, cond, _ = network.chain(showers, incident)
+    x, cond, _ = network.chain(showers, raw)
     mu, logvar = network.model.encode(x, cond)
-    return mu, logvar, cond[:, incident.shape[1] :], cond
+    return mu, logvar, cond[:, raw.shape[1] :], cond
 
 
-def decode(network: Network, z: Tensor, extras: Tensor, incident: Tensor) -> Tensor:
-    """Voxel energies (N, V) in MeV of latents z, extras u and incident energies (N, 1) in MeV."""
+def decode(network: Network, z: Tensor, extras: Tensor, raw: Tensor) -> Tensor:
+    """Voxel energies (N, V) in MeV of latents z, extras (N, E) and what the network is given."""
     assert isinstance(network.model, Autoencoder)
-    cond = network.chain.condition(torch.cat([incident, extras], dim=1))
+    cond = network.chain.condition(torch.cat([raw, extras], dim=1))
     return network.chain.inverse(network.model.decode(z, cond), cond)[0]
+
+
+def refine(network: Network, showers: Tensor, cond: Tensor, energies: Tensor | None) -> Tensor:
+    """Showers (N, V) in MeV made better by a refiner."""
+    assert isinstance(network.model, Refiner)
+    x, given, _ = network.chain(showers, given_to(network, cond, energies))
+    return network.chain.inverse(network.model.refine(x, given), given)[0]
+
+
+def _cut(x: Tensor, layout: Layout) -> Tensor:
+    return layout.cut(x) if layout.layer_shapes else x
 
 
 def _finish(x: Tensor, layout: Layout) -> NDArray[np.float32]:
     if not torch.isfinite(x).all():
         rows = (~torch.isfinite(x)).any(1).nonzero().flatten()
         raise NumericsError(f"{len(rows)} of {len(x)} generated showers are not finite (first: row {int(rows[0])})")
-    return layout.cut(x).cpu().numpy()
+    return _cut(x, layout).cpu().numpy()

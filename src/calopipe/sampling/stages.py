@@ -1,25 +1,26 @@
-"""Sampling stages of the workflow: encode, generate, reconstruct."""
+"""Sampling stages of the workflow: encode, reconstruct, remake, generate."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from calopipe import seeds
 from calopipe.config.evaluation import Generation
 from calopipe.devices import pick_device
 from calopipe.errors import DataError, GeometryError
-from calopipe.geometry import Geometry, load_geometry
-from calopipe.io import ShowerWriter, file_info, iter_showers, read_incident_energies
+from calopipe.io import ShowerWriter, file_info, iter_showers, read_conditions
 from calopipe.io.output import check_target, hdf5_output
 from calopipe.io.stored import read_json, reading
-from calopipe.sampling.generator import Generator, decode, encode_batch
+from calopipe.sampling.generator import Generator, decode, draw, encode_batch, given_to, refine
 from calopipe.training.checkpoint import Network, load_network
 
 log = logging.getLogger("calopipe")
@@ -29,77 +30,116 @@ ROWS = 2000
 
 
 def encode(autoencoder: Path, showers: Path, latents: Path) -> None:
-    """Encode a shower file: write mu, logvar (N, latent), extras u (N, L) and incident_energies (N, 1).
+    """Encode a shower file: write mu, logvar (N, latent), extras (N, E), conditions (N, C) and layer_energies (N, L).
 
-    The attribute `encoded_by` holds the digest of the autoencoder, which a flow that learns the latents passes on.
+    The attribute `encoded_by` holds the digest of the autoencoder, which a network that learns the latents passes on.
     """
     check_target(latents, [autoencoder, showers])
-    network = load_network(autoencoder, "autoencoder", pick_device("auto"))
+    network = load_network(autoencoder, "Autoencoder", pick_device("auto"))
     torch.manual_seed(seeds.derive(network.seed, "encode", showers.name))
     info = file_info(showers)
     _check_voxels(network, info.n_voxels, showers)
     with hdf5_output(latents) as output:
         start = 0
         output.file.attrs["encoded_by"] = network.digest()
-        for energies, voxels in _chunks(showers, info.n_showers, "encode"):
+        for cond, voxels in _chunks(showers, network, "encode"):
             with torch.no_grad():
-                x, incident = (torch.from_numpy(a).to(_device(network)) for a in (voxels, energies))
-                mu, logvar, extras, _ = encode_batch(network, x, incident)
-            parts = {"mu": mu, "logvar": logvar, "extras": extras, "incident_energies": incident}
+                energies = network.layout.energies(voxels)
+                mu, logvar, extras, _ = encode_batch(network, voxels, given_to(network, cond, energies))
+            parts = {"mu": mu, "logvar": logvar, "extras": extras, "conditions": cond, "layer_energies": energies}
             for name, part in parts.items():
                 if name not in output.file:  # with checksums: damage is noticed when the file is read
                     output.file.create_dataset(name, (info.n_showers, part.shape[1]), "f4", fletcher32=True)
                 output.file[name][start : start + len(part)] = part.cpu().numpy()
             output.check()
-            start += len(energies)
+            start += len(cond)
 
 
 def reconstruct(autoencoder: Path, showers: Path, out: Path, config: Generation, seed: int) -> None:
-    """Encode showers, draw latents, decode: the best that a latent flow can reach with this autoencoder."""
+    """Encode showers, draw latents, decode: the best that what is learned of the latents can reach with this autoencoder."""
     check_target(out, [autoencoder, showers])
-    network = load_network(autoencoder, "autoencoder", pick_device(config.device))
+    network = load_network(autoencoder, "Autoencoder", pick_device(config.device))
     torch.manual_seed(seeds.derive(seed, "reconstruct"))
-    info = file_info(showers)
-    _check_voxels(network, info.n_voxels, showers)
+    _check_voxels(network, file_info(showers).n_voxels, showers)
     with _writer(out, network, seed, f"reconstruction of {showers.name} by {autoencoder.name}") as writer:
-        for energies, voxels in _chunks(showers, info.n_showers, "reconstruct"):
+        for cond, voxels in _chunks(showers, network, "reconstruct"):
             with torch.no_grad():
-                x, incident = (torch.from_numpy(a).to(_device(network)) for a in (voxels, energies))
-                mu, logvar, extras, _ = encode_batch(network, x, incident)
-                z = mu + (0.5 * logvar).exp() * torch.randn_like(mu)
-                y = decode(network, z, extras, incident)
-            writer.append_arrays(energies, network.layout.cut(y).cpu().numpy())
+                made = _reconstructed(network, cond, voxels)
+            _append(writer, cond, network.layout.cut(made))
+
+
+def _reconstructed(network: Network, cond: Tensor, voxels: Tensor) -> Tensor:
+    """Showers (N, V) in MeV through an autoencoder, given their own layer energies."""
+    raw = given_to(network, cond, network.layout.energies(voxels))
+    mu, logvar, extras, _ = encode_batch(network, voxels, raw)
+    z = mu + (0.5 * logvar).exp() * torch.randn_like(mu)
+    return decode(network, z, extras, raw)
+
+
+def remake(checkpoints: Sequence[Path], showers: Path, out: Path, seed: int) -> None:
+    """Showers as a chain makes them, one for each shower of a file, for a refiner to learn from: reconstructed where the
+    chain has an autoencoder, else drawn at its conditions (and layer energies); and refined by the refiners of the chain.
+
+    The attribute `made_by` holds the digest of the last network, which the refiner passes on.
+    """
+    check_target(out, [*checkpoints, showers])
+    generator = Generator.load(checkpoints)
+    maker = generator.networks[generator.chain.maker.name]
+    last = generator.networks[generator.chain.last.name]
+    torch.manual_seed(seeds.derive(seed, "remake", showers.name))
+    _check_voxels(maker, file_info(showers).n_voxels, showers)
+    attributes = {"made_by": last.digest()}
+    with _writer(out, maker, seed, f"{showers.name}, remade by {last.link.name}", attributes) as writer:
+        for cond, voxels in _chunks(showers, maker, "remake"):
+            energies = maker.layout.energies(voxels)
+            with torch.no_grad():
+                if generator.chain.autoencoder is None:
+                    made = draw(maker, given_to(maker, cond, energies))[0]
+                else:
+                    made = _reconstructed(maker, cond, voxels)
+                for link in generator.chain.refiners:
+                    made = refine(generator.networks[link.name], maker.layout.cut(made), cond, energies)
+            _append(writer, cond, maker.layout.cut(made))
 
 
 def generate(
-    flow: Path,
-    autoencoder: Path | None,
+    checkpoints: Sequence[Path],
     energies: Path,
     out: Path,
     config: Generation,
     seed: int,
     scores: Path | None = None,
 ) -> None:
-    """Draw `config.factor` showers for every incident energy of a shower file.
+    """Draw `config.factor` showers for every shower of a file: for its conditions and, where asked for, layer energies.
 
     Args:
-        flow: checkpoint of the flow; where `config.epoch` is not ``final``, the folder of the epochs that were kept.
-        autoencoder: checkpoint of the decoder of a latent flow.
-        energies: shower file with the incident energies.
+        checkpoints: of all networks of the chain, in order; the last is the folder of the epochs that were kept where
+            `config.epoch` is not ``final``.
+        energies: shower file with the conditions.
         out: file to write; its attribute `source` says which epoch it was drawn from.
         scores: scores by epoch, which name the best one; needed where `config.epoch` is ``best``.
 
     Raises:
         DataError: no epoch is the best, or the asked one was not kept.
     """
-    source = "generated"
+    files, source = list(checkpoints), "generated"
     if config.epoch != "final":
-        flow, source = kept_epoch(flow, config.epoch, scores)
+        files[-1], source = kept_epoch(files[-1], config.epoch, scores)
         log.info("%s", source)
-    check_target(out, [flow, autoencoder, energies])
-    generator = Generator.load(flow, autoencoder, config.device)
-    incident = read_incident_energies(energies)
-    sample_to_file(generator, np.repeat(incident, config.factor, axis=0), out, config.batch_size, seed, source)
+    check_target(out, [*files, energies])
+    generator = Generator.load(files, config.device)
+    conditions = np.repeat(read_conditions(energies, generator.data.conditions[1:]), config.factor, axis=0)
+    given = None
+    if config.layer_energies == "true":
+        given = np.repeat(
+            _layer_energies(energies, generator.networks[generator.chain.maker.name]), config.factor, axis=0
+        )
+    sample_to_file(generator, conditions, out, config.batch_size, seed, source=source, layer_energies=given)
+
+
+def _layer_energies(showers: Path, network: Network) -> NDArray[np.float32]:
+    """Layer energies (N, L) in MeV of a shower file."""
+    return np.concatenate([network.layout.energies(x).cpu().numpy() for _, x in _chunks(showers, network, "energies")])
 
 
 def kept_epoch(folder: Path, epoch: int | str, scores: Path | None) -> tuple[Path, str]:
@@ -110,15 +150,7 @@ def kept_epoch(folder: Path, epoch: int | str, scores: Path | None) -> tuple[Pat
     """
     source = f"generated from epoch {epoch}"
     if epoch == "best":
-        if scores is None:
-            raise DataError("generation.epoch: 'best' needs scores_by_epoch.json, found no such file")
-        best = read_json(scores)
-        with reading(scores, "not the scores of epochs"):
-            best = best["best"]
-            if "epoch" not in best:
-                raise DataError(f"{scores}: no epoch is the best by '{best['score']}': {best['missing']}")
-            epoch = int(best["epoch"])
-        source = f"generated from epoch {epoch}, the best by {best['score']}"
+        epoch, source = best_of(scores)
     path = folder / f"epoch-{epoch:05d}.pt"
     if not path.is_file():
         kept = ", ".join(str(int(p.stem.removeprefix("epoch-"))) for p in sorted(folder.glob("epoch-*.pt"))) or "none"
@@ -126,32 +158,59 @@ def kept_epoch(folder: Path, epoch: int | str, scores: Path | None) -> tuple[Pat
     return path, source
 
 
+def best_of(scores: Path | None) -> tuple[int, str]:
+    """Number of the best epoch, and what to call its showers. DataError where none is the best."""
+    if scores is None:
+        raise DataError("generation.epoch: 'best' needs scores_by_epoch.json, found no such file")
+    found = read_json(scores)
+    with reading(scores, "not the scores of epochs"):
+        best = found["best"]
+        if "epoch" not in best:
+            raise DataError(f"{scores}: no epoch is the best by '{best['score']}': {best['missing']}")
+        epoch = int(best["epoch"])
+    return epoch, f"generated from epoch {epoch}, the best by {best['score']}"
+
+
 def sample_to_file(
     generator: Generator,
-    incident: NDArray[np.float32],
+    conditions: NDArray[np.float32],
     out: Path,
     batch_size: int,
     seed: int,
+    *,
     source: str = "generated",
+    layer_energies: NDArray[np.float32] | None = None,
 ) -> None:
-    """Draw one shower per incident energy (N, 1) in MeV into a CaloChallenge file, `batch_size` at a time.
+    """Draw one shower per row of conditions (N, C), incident energies in MeV first, into a CaloChallenge file, `batch_size`
+    at a time.
 
-    Energies outside those that the network was trained on are warned about; the file's attributes hold that range.
+    Conditions outside those that the networks were trained on are warned about; the file's attributes hold that range.
     """
-    _warn(generator.flow, incident)
+    main = generator.main
+    complaint = main.trained.complaint(conditions) if main.trained is not None else None
+    if complaint is not None:
+        log.warning("warning: %s", complaint)
     torch.manual_seed(seeds.derive(seed, "generate"))
-    with _writer(out, generator.flow, seed, source) as writer:
-        for start in tqdm(range(0, len(incident), batch_size), "generate", disable=None, unit="batch"):
-            part = incident[start : start + batch_size]
-            writer.append_arrays(part, generator.sample(part))
-    log.info("generated %d showers into %s", len(incident), out)
+    with _writer(out, main, seed, source) as writer:
+        for start in tqdm(range(0, len(conditions), batch_size), "generate", disable=None, unit="batch"):
+            part = slice(start, start + batch_size)
+            given = None if layer_energies is None else layer_energies[part]
+            _append(writer, conditions[part], generator.sample(conditions[part], given))
+    log.info("generated %d showers into %s", len(conditions), out)
 
 
-def _chunks(path: Path, n: int, label: str) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    with tqdm(total=n, desc=label, disable=None, unit="shower") as bar:
-        for chunk in iter_showers(path, chunk_rows=ROWS):
-            yield chunk.incident_energies, chunk.showers
+def _chunks(path: Path, network: Network, label: str) -> Iterator[tuple[Tensor, Tensor]]:
+    """Conditions and voxel energies of a shower file, piece by piece, where the network is."""
+    names = network.data.conditions[1:]
+    with tqdm(total=file_info(path).n_showers, desc=label, disable=None, unit="shower") as bar:
+        for chunk in iter_showers(path, chunk_rows=ROWS, conditions=names):
+            cond, voxels = (torch.from_numpy(a).to(_device(network)) for a in (chunk.condition, chunk.showers))
+            yield cond, voxels
             bar.update(len(chunk.showers))
+
+
+def _append(writer: ShowerWriter, cond: ArrayLike, showers: ArrayLike) -> None:
+    writer.append_arrays(*(x.cpu().numpy() if isinstance(x, Tensor) else x for x in (cond, showers)))
 
 
 def _device(network: Network) -> torch.device:
@@ -165,23 +224,11 @@ def _check_voxels(network: Network, found: int, path: Path) -> None:
         )
 
 
-def _warn(network: Network, incident: NDArray[np.float32]) -> None:
-    complaint = network.trained.complaint(incident) if network.trained is not None else None
-    if complaint is not None:
-        log.warning("warning: %s", complaint)
-
-
-def _writer(out: Path, network: Network, seed: int, source: str) -> ShowerWriter:
-    attributes = {"seed": seed, "source": source, "threshold_MeV": network.layout.threshold_MeV}
+def _writer(
+    out: Path, network: Network, seed: int, source: str, further: Mapping[str, Any] | None = None
+) -> ShowerWriter:
+    attributes = {"seed": seed, "source": source, "threshold_MeV": network.layout.threshold_MeV, **(further or {})}
     if network.trained is not None:
         attributes |= network.trained.attributes
-    return ShowerWriter(out, geometry=_geometry(network), n_voxels=network.layout.n_voxels, attributes=attributes)
-
-
-def _geometry(network: Network) -> Geometry | None:
-    """The geometry a network was trained on, when it can still be found under its name."""
-    try:
-        geometry = load_geometry(network.geometry["name"], files=False)
-    except GeometryError:
-        return None
-    return geometry if geometry.hash == network.geometry["hash"] else None
+    names = network.data.conditions[1:]
+    return ShowerWriter(out, network.data.shape, network.layout.n_voxels, conditions=names, attributes=attributes)

@@ -6,7 +6,7 @@ from typing import Any
 
 from calopipe.training.job import TrainingJob
 
-__all__ = ["TrainingJob", "train_autoencoder", "train_flow", "train_regressor"]
+__all__ = ["TrainingJob", "train_network", "train_regressor"]
 
 
 def __getattr__(name: str) -> Any:

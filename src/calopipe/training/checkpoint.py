@@ -19,12 +19,15 @@ from torch import Tensor
 
 from calopipe import __version__
 from calopipe.config.base import validate
+from calopipe.config.links import INCIDENT_ENERGY, SHOWERS, Contract, Link
 from calopipe.config.parts import MODELS
 from calopipe.errors import CalopipeError, CheckpointError
 from calopipe.io.conditions import TrainedRange
-from calopipe.models.base import Autoencoder, EnergyRegressor, GenerativeModel, Inputs, Learner
+from calopipe.models import base
+from calopipe.models.base import Autoencoder, Inputs, Learner
 from calopipe.preprocessing import Chain, Layout, build_chain
-from calopipe.training.schema import FORMAT, Kind, at_most, check_content, check_finite, check_weights
+from calopipe.training.facts import DataFacts
+from calopipe.training.schema import FORMAT, at_most, check_content, check_finite, check_weights
 from calopipe.training.sealed import UNSEALED, read_sealed, write_sealed
 
 log = logging.getLogger("calopipe")
@@ -47,34 +50,53 @@ class Network:
     """A network with its preprocessing chain and what is needed to rebuild both.
 
     Attributes:
-        kind: ``autoencoder``, ``flow`` (on showers), ``latent_flow`` or ``regressor``.
-        settings: the stage's configuration (preprocessing, model, training, ...).
-        geometry: {"name", "hash"}; layout: voxels per layer and threshold.
-        dim, cond_dim: columns of the chain's input.
-        seed: training seed.
-        extra: further facts: ``latents`` and ``latent_dim`` of a latent flow.
-        upstream: :meth:`digest` of the networks whose output it learned, by name (``autoencoder``).
-        trained: the incident energies it was trained on; None where a checkpoint does not say.
+        link: its name, and what it learns and is given.
+        settings: preprocessing, model, training, and for latents how they are learned.
+        data: geometry, threshold and conditions of what it was trained on.
+        dim: columns of the chain's input.
+        inputs: what the model was told of its data; the seed of the training is among it.
+        upstream: :meth:`digest` of the networks whose output it learned, by name.
+        latent_dim: of the autoencoder whose latents it learned.
+        trained: the conditions it was trained on; None where a checkpoint does not say.
     """
 
-    kind: Kind
+    link: Link
     settings: dict[str, Any]
-    geometry: dict[str, str]
-    layout: Layout
+    data: DataFacts
     dim: int
-    cond_dim: int
-    seed: int
+    inputs: Inputs
     chain: Chain
     model: Learner
-    extra: dict[str, Any]
-    trained: TrainedRange | None = None
     upstream: dict[str, str] = field(default_factory=dict)
+    latent_dim: int | None = None
+    trained: TrainedRange | None = None
+
+    @property
+    def seed(self) -> int:
+        """Seed of the training."""
+        return self.inputs.seed
+
+    @property
+    def layout(self) -> Layout:
+        """Layers and threshold, as the preprocessing knows them."""
+        return self.data.layout
+
+    def prepared(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x, condition and log-det that the model gets in training.
+
+        A refiner's x (N, 2 dim) holds the showers to be refined behind the true ones; its condition then ends with them.
+        """
+        if self.link.contract != "Refiner":
+            return self.chain(x, cond)
+        x, given = x.chunk(2, dim=1)
+        given = self.chain(given, cond)[0]
+        x, cond, logdet = self.chain(x, cond)
+        return x, torch.cat([cond, given], dim=1), logdet
 
     def digest(self) -> str:
         """SHA-256 (64 hexadecimal digits) of all that decides what the network computes, wherever it is stored."""
-        layout = {"layer_shapes": self.layout.layer_shapes, "threshold_MeV": self.layout.threshold_MeV}
-        facts = [self.kind, self.settings, self.geometry, layout, self.dim, self.cond_dim, self.seed]
-        digest = hashlib.sha256(json.dumps([*facts, self.extra, self.upstream], sort_keys=True).encode())
+        facts = [asdict(self.link), self.settings, asdict(self.data), self.dim, self.seed, self.inputs.n_train]
+        digest = hashlib.sha256(json.dumps([*facts, self.latent_dim, self.upstream], sort_keys=True).encode())
         for part, module in self.parts.items():
             for key, value in sorted(module.state_dict().items()):
                 digest.update(f"{part}.{key} {value.dtype} {tuple(value.shape)}".encode())
@@ -94,38 +116,43 @@ class Network:
 
 
 def build_network(
-    kind: Kind,
+    link: Link,
     settings: dict[str, Any],
-    geometry: dict[str, str],
-    layout: Layout,
+    data: DataFacts,
+    *,
     dim: int,
-    cond_dim: int,
     seed: int,
-    extra: dict[str, Any] | None = None,
-    n_train: int = 0,
+    n_train: int,
+    latent_dim: int | None = None,
 ) -> Network:
-    """Build chain and model of a stage with fresh weights (drawn from torch's global generator)."""
-    chain = build_chain(settings["preprocessing"], layout, dim, cond_dim)
+    """Build chain and model of a network with fresh weights (drawn from torch's global generator).
+
+    Args:
+        dim: columns of what it learns, before preprocessing. latent_dim: of the autoencoder whose latents these are.
+    """
+    names = data.names(link)
+    chain = build_chain(settings["preprocessing"], data.layout, dim, len(names))
     name = settings["model"]["name"]
     config_class = MODELS.config_class(name)
     values = {k: v for k, v in settings["model"].items() if k != "name"}
     config = validate(config_class, values, name) if config_class else None
-    model = MODELS.get(name)(config, _inputs(kind, chain, layout, cond_dim, n_train, seed))
-    expected = {"autoencoder": Autoencoder, "regressor": EnergyRegressor}.get(kind, GenerativeModel)
+    inputs = Inputs(dim=chain.dim_out, conditions=chain.conditions(names), n_train=n_train, seed=seed,
+                    **_voxels(link, data))  # fmt: skip
+    model = MODELS.get(name)(config, inputs)
+    expected = getattr(base, link.contract)
     if not isinstance(model, expected):
-        raise CheckpointError(f"model '{name}' is no {expected.__name__}, but is used as {kind}")
+        raise CheckpointError(f"model '{name}' is no {link.contract}, but is used as {link.role}")
     if isinstance(model, Autoencoder):
-        model.as_shower = AsShower(chain, layout)
-    return Network(kind, settings, geometry, layout, dim, cond_dim, seed, chain, model, extra or {})
+        model.as_shower = AsShower(chain, data.layout)
+    return Network(link, settings, data, dim, inputs, chain, model, latent_dim=latent_dim)
 
 
-def _inputs(kind: Kind, chain: Chain, layout: Layout, cond_dim: int, n_train: int, seed: int) -> Inputs:
-    """What a network behind `chain` may know; the columns of latents are no voxels."""
-    names = ("incident_energy", *(f"condition_{i}" for i in range(1, cond_dim)))
-    known = {"threshold_MeV": layout.threshold_MeV, "n_train": n_train, "seed": seed}
-    if kind != "latent_flow":
-        known |= {"layer_shapes": layout.layer_shapes, "centres": layout.centres, "periodic": layout.periodic}
-    return Inputs(chain.dim_out, chain.conditions(names), **known)
+def _voxels(link: Link, data: DataFacts) -> dict[str, Any]:
+    """What a model may know of the detector, as fields of :class:`calopipe.models.base.Inputs`; other columns are no voxels."""
+    layout = data.layout
+    if link.learns not in (SHOWERS, INCIDENT_ENERGY):
+        return {"threshold_MeV": layout.threshold_MeV}
+    return {name: getattr(layout, name) for name in ("layer_shapes", "centres", "periodic", "threshold_MeV")}
 
 
 def save_network(path: Path, network: Network, history: list[dict[str, float]]) -> None:
@@ -137,17 +164,13 @@ def save_network(path: Path, network: Network, history: list[dict[str, float]]) 
     content = {
         "format": FORMAT,
         "calopipe_version": __version__,
-        "kind": network.kind,
+        "link": {**asdict(network.link), "given": list(network.link.given)},
         "settings": network.settings,
-        "geometry": network.geometry,
-        "layer_shapes": [list(shape) for shape in network.layout.layer_shapes],
-        "centres": network.layout.centres,
-        "periodic": list(network.layout.periodic),
-        "threshold_MeV": float(network.layout.threshold_MeV),
+        "data": {**asdict(network.data), "conditions": list(network.data.conditions)},
         "dim": network.dim,
-        "cond_dim": network.cond_dim,
         "seed": network.seed,
-        "extra": network.extra,
+        "n_train": network.inputs.n_train,
+        "latent_dim": network.latent_dim,
         "upstream": network.upstream,
         "trained": None if network.trained is None else asdict(network.trained),
         "history": history,
@@ -163,19 +186,20 @@ def save_network(path: Path, network: Network, history: list[dict[str, float]]) 
     write_sealed(path, content)
 
 
-def load_network(path: Path, kind: Kind | None = None, device: str | torch.device = "cpu") -> Network:
+def load_network(path: Path, contract: Contract | None = None, device: str | torch.device = "cpu") -> Network:
     """Read a checkpoint (safely: tensors and plain values only) and rebuild the network on `device`.
 
     Raises:
-        CheckpointError: unreadable, damaged, of another format or kind, keys or weights that are missing or not as they
+        CheckpointError: unreadable, damaged, of another format or kind of network, keys or weights that are missing or not as they
             must be.
     """
     path = Path(path)
     content, sealed = read_sealed(path)
     try:
         check_content(content)
-        if kind is not None and content["kind"] != kind:
-            raise CheckpointError(f"expected a checkpoint of kind '{kind}', found '{content['kind']}'")
+        found = content["link"]["contract"]
+        if contract is not None and found != contract:
+            raise CheckpointError(f"expected the checkpoint of a network of kind {contract}, found {found}")
         network = _rebuild(content)
         if not sealed:
             raise CheckpointError(UNSEALED)
@@ -191,16 +215,13 @@ def load_network(path: Path, kind: Kind | None = None, device: str | torch.devic
 
 
 def _rebuild(content: dict[str, Any]) -> Network:
-    shapes = tuple((a, b) for a, b in content["layer_shapes"])
-    layout = Layout(shapes, content["threshold_MeV"], content["centres"], tuple(content["periodic"]))
-    keys = ("kind", "settings", "geometry")
-    rest = ("dim", "cond_dim", "seed", "extra")
-    trained = content["trained"]
-    n_train = 0 if trained is None else trained["n"]
+    link = Link(**{**content["link"], "given": tuple(content["link"]["given"])})
+    data = DataFacts(**{**content["data"], "conditions": tuple(content["data"]["conditions"])})
+    facts = {key: content[key] for key in ("dim", "seed", "n_train", "latent_dim")}
     stored = sum(value.numel() for part in ("chain", "model") for value in content[part].values())
     try:
         with torch.random.fork_rng(devices=[]), at_most(stored):
-            network = build_network(*(content[k] for k in keys), layout, *(content[k] for k in rest), n_train)
+            network = build_network(link, content["settings"], data, **facts)
     except CalopipeError:
         raise
     except Exception as error:  # settings from a file can make a constructor raise anything
@@ -211,6 +232,7 @@ def _rebuild(content: dict[str, Any]) -> Network:
     for part, module in network.parts.items():
         check_weights(part, module, content[part])
         module.load_state_dict(content[part])
+    trained = content["trained"]
     network.trained = None if trained is None else TrainedRange(**trained)
     network.upstream = content["upstream"]
     return network

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from calopipe import seeds
 from calopipe.errors import ConfigError, DataError
 from calopipe.geometry import Geometry
-from calopipe.io import read_showers
+from calopipe.io import file_info, read_showers
 from calopipe.io.hdf5 import at, dataset, open_hdf5
 from calopipe.io.storage import check_stored
 from calopipe.io.stored import remedy
@@ -28,15 +28,17 @@ FIT_ROWS = 50_000
 
 @dataclass(frozen=True)
 class Encoded:
-    """Latents of showers: mu, logvar (N, latent), extras u (N, L), incident energies (N, 1) in MeV.
+    """Latents of showers: mu, logvar (N, latent), extras (N, E), conditions (N, C), layer energies (N, L) in MeV.
 
+    extras: columns that the autoencoder's preprocessing has added to its condition (energy ratios, numbers of hits).
     encoded_by: digest of the autoencoder they are of.
     """
 
     mu: Tensor
     logvar: Tensor
     extras: Tensor
-    incident: Tensor
+    conditions: Tensor
+    layer_energies: Tensor
     encoded_by: str
 
 
@@ -58,12 +60,14 @@ def block_rows(path: Path, n: int, job: TrainingJob) -> slice:
     return slice(first, last)
 
 
-def load_showers(path: Path, geometry: Geometry, rows: slice | None = None) -> tuple[Tensor, Tensor]:
-    """Voxel energies (N, V) and incident energies (N, 1) in MeV as tensors; DataError when there are none."""
-    showers = read_showers(path, rows=rows, geometry=geometry)
+def load_showers(
+    path: Path, geometry: Geometry, rows: slice | None = None, conditions: Sequence[str] = ()
+) -> tuple[Tensor, Tensor]:
+    """Voxel energies (N, V) and conditions (N, 1 + C), incident energies in MeV first; DataError when there are none."""
+    showers = read_showers(path, rows=rows, geometry=geometry, conditions=conditions)
     if len(showers.showers) == 0:
         raise DataError(f"{path}: no showers to train on")
-    return torch.from_numpy(np.ascontiguousarray(showers.showers)), torch.from_numpy(showers.incident_energies)
+    return torch.from_numpy(np.ascontiguousarray(showers.showers)), torch.from_numpy(showers.condition)
 
 
 def load_latents(path: Path, job: TrainingJob | None = None) -> Encoded:
@@ -80,8 +84,8 @@ def load_latents(path: Path, job: TrainingJob | None = None) -> Encoded:
 
 def _read_latents(path: Path, job: TrainingJob | None) -> Encoded:
     with open_hdf5(path) as file:
-        found = {k: dataset(file, path, k) for k in ("mu", "logvar", "extras", "incident_energies")}
-        n, dim = found["incident_energies"].shape[:1], found["mu"].shape[1:]
+        found = {k: dataset(file, path, k) for k in ("mu", "logvar", "extras", "conditions", "layer_energies")}
+        n, dim = found["conditions"].shape[:1], found["mu"].shape[1:]
         for key, part in found.items():
             if part.ndim != 2 or part.shape[:1] != n or (key == "logvar" and part.shape[1:] != dim):
                 raise DataError(f"{path}: not a file of latents: '{key}' has shape {part.shape}")
@@ -149,3 +153,11 @@ class Batches:
                 choice = torch.randint(len(self.permutations), (len(rows),), generator=generator)
                 first = first.gather(1, self.permutations[choice])
             yield (first, *rest)
+
+
+def refined_by(path: Path, name: str) -> dict[str, str]:
+    """The digest of the network that made the showers a refiner learns from, by its name. DataError where none is told."""
+    digest = file_info(path).attributes.get("made_by")
+    if not isinstance(digest, str):
+        raise DataError(f"{path}: does not say which network made its showers; {remedy(path) or 'make it anew'}")
+    return {name: digest}

@@ -19,7 +19,7 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, TQDMProgressBar
 
 from calopipe import seeds
-from calopipe.config.networks import Training
+from calopipe.config.training import Training
 from calopipe.devices import pick_device
 from calopipe.errors import TrainingError
 from calopipe.io.output import replacing, writing
@@ -31,7 +31,10 @@ log = logging.getLogger("calopipe")
 
 
 class History(Callback):
-    """One row per epoch (epoch, step, losses, learning rate), kept in the rolling checkpoint, logged as plain lines."""
+    """One row per epoch (epoch, step, losses, rates, gradient norms), kept in the rolling checkpoint, logged as plain lines.
+
+    Rates and norms (before clipping, mean of the steps) of a network with several objectives have its name in theirs.
+    """
 
     def __init__(self, epochs: int) -> None:
         self.epochs, self.rows = epochs, []
@@ -40,12 +43,23 @@ class History(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         row: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
         row.update({k: float(v) for k, v in trainer.callback_metrics.items()})
-        row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+        row |= self._rates(trainer, pl_module)
         row["seconds"] = round(time.monotonic() - self._start, 3)
         self.rows.append(row)
-        val = f", val_loss {row['val_loss']:.5g}" if "val_loss" in row else ""
-        done = trainer.current_epoch + 1
-        log.info("epoch %d/%d: train_loss %.5g%s, lr %.2e", done, self.epochs, row["train_loss"], val, row["lr"])
+        said = ("loss", "lr") if "train_loss" in row else ("loss", "lr", *(k for k in row if k.startswith("val_")))
+        shown = [f"{key} {value:.5g}" for key, value in row.items() if key.endswith(said)]
+        log.info("epoch %d/%d: %s", trainer.current_epoch + 1, self.epochs, ", ".join(shown))
+
+    @staticmethod
+    def _rates(trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
+        found, several = {}, len(trainer.optimizers) > 1
+        for objective, optimizer in zip(pl_module.every, trainer.optimizers, strict=True):
+            end = f"_{objective}" if several else ""
+            found[f"lr{end}"] = optimizer.param_groups[0]["lr"]
+            total, n = pl_module.norms.get(objective, (0.0, 0))
+            if n:
+                found[f"grad_norm{end}"] = float(total) / n
+        return found
 
     @property
     def state_key(self) -> str:
@@ -65,7 +79,7 @@ def fit(
 
     Args:
         network: fresh network with fitted preprocessing; holds the chosen weights afterwards.
-        training: epochs, optimiser, schedule, ...
+        training: epochs, optimisers, schedule, ...
         data: batches. assemble: batch tensors -> (x, cond).
         rolling: folder of the states to continue from, see :mod:`calopipe.training.rolling`.
         history: CSV written at the end.
@@ -78,8 +92,7 @@ def fit(
         TrainingError: non-finite loss, or training was interrupted (SIGTERM, Ctrl-C); rolling checkpoints stay.
         DataError: a file cannot be written (disk full); run again when it can, training goes on.
     """
-    total_steps = training.epochs * data.steps_per_epoch()
-    module = TrainingModule(network, training, assemble, total_steps)
+    module = TrainingModule(network, training, assemble, data.steps_per_epoch())
     rows = History(training.epochs)
     states = RollingStates(rolling, training)
     trainer = _trainer(training, rolling, [rows, states])
@@ -89,9 +102,9 @@ def fit(
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
         torch.manual_seed(seeds.derive(network.seed, "training"))
         trainer.fit(module, datamodule=data, ckpt_path=None if start is None else str(start), weights_only=True)
-    if trainer.interrupted or trainer.current_epoch < training.epochs:
+    if trainer.interrupted or (trainer.current_epoch < training.epochs and not states.stopped):
         raise TrainingError(f"training stopped in epoch {trainer.current_epoch}; run again to continue from {rolling}")
-    if states.best_loss is not None:
+    if states.best is not None and training.weights == "best":
         load_weights(rolling / BEST, network)
     with replacing(history) as temporary, writing(history):
         pd.DataFrame(rows.rows).to_csv(temporary, index=False)
@@ -127,7 +140,6 @@ def _trainer(training: Training, rolling: Path, callbacks: list[Callback]) -> pl
         accelerator="gpu" if pick_device(training.device).type == "cuda" else "cpu",
         devices=1,
         precision=training.precision,
-        gradient_clip_val=training.gradient_clip,
         check_val_every_n_epoch=training.validate_every,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,

@@ -11,8 +11,10 @@ class TrainingJob:
     """One training.
 
     Attributes:
-        train, val: prepared showers, or latents for the flow of a latent model.
-        geometry: geometry name or file.
+        train, val: prepared showers (or columns), or the latents that a network learns.
+        refined: for a refiner, the showers of train and val as the chain before it makes them.
+        geometry: geometry name or file; None for columns.
+        conditions: names of further columns of the condition, after the incident energy.
         checkpoint, history: outputs (checkpoint; CSV of losses).
         rolling: folder for rolling checkpoints, outside the declared outputs; training continues from there.
         seed: seed of weights, order and noise.
@@ -24,12 +26,14 @@ class TrainingJob:
 
     train: Path
     val: Path
-    geometry: str
+    geometry: str | None
     checkpoint: Path
     history: Path
     rolling: Path
     seed: int = 0
     threads: int = 0
     threshold_MeV: float | None = None
+    conditions: tuple[str, ...] = ()
+    refined: tuple[Path, Path] | None = None
     epochs: Path | None = None
     showers: int | None = None

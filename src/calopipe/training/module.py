@@ -1,4 +1,4 @@
-"""The Lightning side of training: one module for every stage, optimisers and schedules."""
+"""The Lightning side of training: one module for every network, with one optimiser or several."""
 
 from __future__ import annotations
 
@@ -9,44 +9,59 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from calopipe import seeds
-from calopipe.config.networks import Training, check_learnable
+from calopipe.config.networks import check_learnable
+from calopipe.config.training import Training
 from calopipe.convolutions import check_gradients
 from calopipe.errors import ConfigError, TrainingError
+from calopipe.models.base import Now
 from calopipe.training.checkpoint import Network
 from calopipe.training.data import Batches
 
-#: maps a batch's tensors to (x, cond) of the chain, drawing random numbers where the stage needs them
+#: maps a batch's tensors to (x, cond) of the chain (a refiner's x holds the showers to refine behind the true ones), drawing
+#: random numbers where the network needs them
 Assemble = Callable[..., tuple[Tensor, Tensor]]
 
 
 class TrainingModule(pl.LightningModule):
     """Trains the model and the learnable parts of the chain of a :class:`Network`.
 
+    A network with one objective is trained by Lightning's automatic optimisation, one with several by the manual one:
+    each objective's optimiser moves its own parameters only, every so many steps.
+
     Random numbers are seeded anew at the start of every epoch, so that a training continued from the checkpoint of an
     epoch's end repeats the uninterrupted one exactly.
+
+    Attributes:
+        norms: per objective, sum of the gradient norms before clipping, and their number, in this epoch.
 
     Raises:
         ConfigError: the chain has learnable steps, and their log-det has no place in the loss (:func:`check_learnable`).
     """
 
-    def __init__(self, network: Network, training: Training, assemble: Assemble, total_steps: int) -> None:
+    def __init__(self, network: Network, training: Training, assemble: Assemble, steps_per_epoch: int) -> None:
         super().__init__()
         self.chain, self.model = network.chain, network.model
         self.learnable_chain = any(p.requires_grad for p in network.chain.parameters())
         if self.learnable_chain:
             _check_learnable(network)
-        self.settings, self.assemble, self.total_steps = training, assemble, total_steps
-        self.training_seed = network.seed
+        self.settings, self.assemble, self.steps_per_epoch = training, assemble, steps_per_epoch
+        self.training_seed, self.n_train = network.seed, network.inputs.n_train
+        self.prepared = network.prepared
+        self.every = {name: objective.every for name, objective in self.model.objectives().items()}
+        self.automatic_optimization = len(self.every) == 1
+        self.norms: dict[str, tuple[Tensor | float, int]] = {}
 
     def on_train_start(self) -> None:
         batch = [tensor[:2].to(self.device) for tensor in self.trainer.datamodule.train]
-        check_gradients(self.model, lambda: self._losses(tuple(batch)))
+        check_gradients(self.model, lambda: self.model.validate(*self._batch(tuple(batch))[:2]))
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(seeds.derive(self.training_seed, "epoch", self.current_epoch))
+        self.norms = {}
 
     def on_validation_epoch_start(self) -> None:
         self._state = torch.get_rng_state()
@@ -55,38 +70,99 @@ class TrainingModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         torch.set_rng_state(self._state)
 
-    def _losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        x, cond = self.assemble(*batch)
-        x, cond, logdet = self.chain(x, cond)
-        losses = self.model.loss(x, cond)
+    def _batch(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """x, condition and log-det that the model gets of a batch."""
+        return self.prepared(*self.assemble(*batch))
+
+    def _now(self, batch_idx: int) -> Now:
+        epochs, per_epoch = self.settings.epochs, self.steps_per_epoch
+        step = self.current_epoch * per_epoch + batch_idx
+        return Now(self.current_epoch, epochs, step, epochs * per_epoch, self.n_train)
+
+    def _losses(self, objective: str, batch: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
+        x, cond, logdet = self._batch(batch)
+        losses = self.model.step(objective, x, cond, self._now(batch_idx))
         if self.learnable_chain:
             losses["loss"] = losses["loss"] - logdet.mean()
+        if not torch.isfinite(losses["loss"]):
+            where = f"epoch {self.current_epoch}, step {self.global_step}"
+            of = "" if self.automatic_optimization else f" of {objective}"
+            raise TrainingError(f"loss{of} is {losses['loss'].item()} in {where}")
         return losses
 
-    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
-        losses = self._losses(batch)
-        if not torch.isfinite(losses["loss"]):
-            raise TrainingError(
-                f"loss is {losses['loss'].item()} in epoch {self.current_epoch}, step {self.global_step}"
-            )
+    def _log_losses(self, objective: str, losses: dict[str, Tensor], size: int) -> None:
         for name, value in losses.items():
-            self.log(f"train_{name}", value.detach(), on_step=False, on_epoch=True, batch_size=len(batch[0]))
+            of = f"{objective}_" if name == "loss" and not self.automatic_optimization else ""
+            self.log(f"train_{of}{name}", value.detach(), on_step=False, on_epoch=True, batch_size=size)
+
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor | None:
+        if not self.automatic_optimization:
+            self._manual_step(batch, batch_idx)
+            return None
+        (objective,) = self.every
+        losses = self._losses(objective, batch, batch_idx)
+        self._log_losses(objective, losses, len(batch[0]))
         return losses["loss"]
 
+    def _manual_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
+        step, schedulers = self._now(batch_idx).step, self.lr_schedulers()
+        schedulers = [] if schedulers is None else schedulers if isinstance(schedulers, list) else [schedulers]
+        for i, (objective, every) in enumerate(self.every.items()):
+            if step % every:
+                continue
+            optimizer = self.optimizers()[i]
+            self.toggle_optimizer(optimizer)
+            losses = self._losses(objective, batch, batch_idx)
+            optimizer.zero_grad()
+            self.manual_backward(losses["loss"])
+            self._clip(objective, optimizer.optimizer)
+            optimizer.step()
+            self.untoggle_optimizer(optimizer)
+            if schedulers:
+                schedulers[i].step()
+            self._log_losses(objective, losses, len(batch[0]))
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
+    ) -> None:
+        (objective,) = self.every
+        self._clip(objective, optimizer)
+
+    def _clip(self, objective: str, optimizer: Optimizer) -> None:
+        """Clip the gradients where the settings say so; remember their norm."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        limit = self.settings.of(objective).gradient_clip
+        if limit is None:
+            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+        else:
+            norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        total, n = self.norms.get(objective, (0.0, 0))
+        self.norms[objective] = (total + norm.detach(), n + 1)
+
     def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        for name, value in self._losses(batch).items():
+        x, cond, logdet = self._batch(batch)
+        figures = self.model.validate(x, cond)
+        if self.learnable_chain and "loss" in figures:
+            figures["loss"] = figures["loss"] - logdet.mean()
+        for name, value in figures.items():
             self.log(
                 f"val_{name}", value, on_step=False, on_epoch=True, batch_size=len(batch[0]), prog_bar=name == "loss"
             )
 
     def configure_optimizers(self) -> Any:
-        s = self.settings
-        cls = torch.optim.AdamW if s.optimizer == "adamw" else torch.optim.Adam
-        optimizer = cls(self.parameters(), lr=s.lr, betas=s.betas, weight_decay=s.weight_decay)
-        scheduler = make_schedule(optimizer, s, self.total_steps)
-        if scheduler is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        found = []
+        for name, objective in self.model.objectives().items():
+            settings, own = self.settings.of(name), list(objective.parameters)
+            if not found:  # a learnable chain moves with the first objective
+                own = [*self.chain.parameters(), *own]
+            cls = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+            optimizer = cls(own, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
+            steps = -(-self.settings.epochs * self.steps_per_epoch // objective.every)
+            scheduler = make_schedule(optimizer, settings, steps)
+            found.append({"optimizer": optimizer})
+            if scheduler is not None:
+                found[-1]["lr_scheduler"] = {"scheduler": scheduler, "interval": "step"}
+        return found[0] if len(found) == 1 else found
 
 
 def _check_learnable(network: Network) -> None:
@@ -97,7 +173,7 @@ def _check_learnable(network: Network) -> None:
         raise ConfigError(str(error)) from None
 
 
-def make_schedule(optimizer: torch.optim.Optimizer, training: Training, total_steps: int) -> Any:
+def make_schedule(optimizer: Optimizer, training: Training, total_steps: int) -> LRScheduler | None:
     """The schedule of a training: None (constant), one-cycle (arXiv:1708.07120) or linear warm-up and cosine decay."""
     if training.schedule == "one_cycle":
         rise = training.warmup or 0.3

@@ -1,6 +1,6 @@
 """The states of a training on disk: what an interrupted training goes on from, and how files of it are trusted.
 
-``last.ckpt`` is the state after the last epoch, ``best.ckpt`` that of the lowest validation loss, ``kept-<n>.ckpt`` those
+``last.ckpt`` is the state after the last epoch, ``best.ckpt`` that of the lowest validation figure, ``kept-<n>.ckpt`` those
 of the epochs that ``training.keep_every`` asks for. Each is written beside its final name and renamed, sealed by a
 checksum, and read without running anything. A file that is damaged, or does not fit the network, is put aside under the
 name ``<file>.damaged``, and training goes on from the newest state that has all it needs, or from the start; either way it
@@ -21,8 +21,8 @@ import lightning.pytorch as pl
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
-from calopipe.config.networks import Training
-from calopipe.errors import CheckpointError
+from calopipe.config.training import Training
+from calopipe.errors import CheckpointError, TrainingError
 from calopipe.io.output import writing
 from calopipe.training.checkpoint import Network
 from calopipe.training.schema import check_weights
@@ -52,40 +52,64 @@ class SealedFiles(CheckpointIO):
 
 
 class RollingStates(Checkpoint):
-    """Writes the states of a training; `best_loss` is the lowest validation loss so far (None: not watched)."""
+    """Writes the states of a training, and stops one that no longer gets better.
+
+    Attributes:
+        best: the lowest value of the validation figure `monitor` so far (None: not watched).
+        waited: validations since then. stopped: `patience` has run out.
+    """
 
     def __init__(self, folder: Path, training: Training) -> None:
         self.folder, self.training = folder, training
-        self.best_loss: float | None = None
+        self.best: float | None = None
+        self.waited, self.stopped = 0, False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = self.stopped  # a training that was killed between its stop and its end
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         done, settings = trainer.current_epoch + 1, self.training
         if settings.keep_every and done % settings.keep_every == 0:
             trainer.save_checkpoint(self.folder / f"kept-{done:05d}.ckpt")
         if done % settings.checkpoint_every == 0:
-            if settings.weights == "best" and self._improved(trainer.callback_metrics):
+            if self._improved(trainer.callback_metrics, done) and settings.weights == "best":
                 trainer.save_checkpoint(self.folder / BEST)
             trainer.save_checkpoint(self.folder / LAST)
+        if self.stopped:
+            trainer.should_stop = True
+            log.info("no lower %s in %d validations: training ends after epoch %d", settings.monitor, self.waited, done)
 
-    def _improved(self, metrics: Mapping[str, Any]) -> bool:
-        if "val_loss" not in metrics:
+    def _improved(self, metrics: Mapping[str, Any], done: int) -> bool:
+        """Whether the figure that is watched is the lowest so far; without one, no epoch is the best."""
+        settings = self.training
+        if settings.weights == "last" and settings.patience is None:
             return False
-        loss = float(metrics["val_loss"])
-        loss = math.inf if math.isnan(loss) else loss
-        if self.best_loss is not None and loss >= self.best_loss:
+        if f"val_{settings.monitor}" not in metrics:
+            if done >= settings.validate_every and (settings.monitor != "loss" or settings.patience is not None):
+                known = ", ".join(sorted(k[4:] for k in metrics if k.startswith("val_"))) or "none"
+                raise TrainingError(
+                    f"training.monitor: the validation has no figure '{settings.monitor}'; it has {known}"
+                )
             return False
-        self.best_loss = loss
-        return True
+        value = float(metrics[f"val_{settings.monitor}"])
+        value = math.inf if math.isnan(value) else value
+        if self.best is None or value < self.best:
+            self.best, self.waited = value, 0
+            return True
+        if done % settings.validate_every == 0:
+            self.waited += 1
+            self.stopped = settings.patience is not None and self.waited >= settings.patience
+        return False
 
     @property
     def state_key(self) -> str:
         return "calopipe.RollingStates"
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_loss": self.best_loss}
+        return {"best": self.best, "waited": self.waited, "stopped": self.stopped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_loss = state_dict["best_loss"]
+        self.best, self.waited, self.stopped = (state_dict[key] for key in ("best", "waited", "stopped"))
 
     def newest(self, network: Network) -> Path | None:
         """The newest state that training can go on from: whole, and with the best and the kept ones that belong to it.
@@ -104,7 +128,7 @@ class RollingStates(Checkpoint):
         try:
             state = read_state(path)
             fit_weights(state, network)
-            best_loss = state["callbacks"][self.state_key]["best_loss"]
+            best = state["callbacks"][self.state_key]["best"]
         except (CheckpointError, KeyError, TypeError) as error:
             aside = path.with_name(f"{path.name}.damaged")
             with writing(path):
@@ -113,7 +137,7 @@ class RollingStates(Checkpoint):
             return None
         done, every = state["epoch"] + 1, self.training.keep_every
         needs = {f"kept-{n:05d}.ckpt" for n in range(every, done + 1, every)} if every else set()
-        return done, needs | ({BEST} if best_loss is not None else set())
+        return done, needs | ({BEST} if best is not None and self.training.weights == "best" else set())
 
 
 def read_state(path: Path) -> dict[str, Any]:

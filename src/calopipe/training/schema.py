@@ -16,11 +16,12 @@ from torch.nn.modules.module import (
 )
 
 from calopipe.config.base import Section, validate
-from calopipe.config.networks import Training
-from calopipe.errors import CheckpointError, ConfigError
+from calopipe.config.links import LAYER_ENERGIES, SHOWERS, Contract, Link
+from calopipe.config.training import Training
+from calopipe.errors import CheckpointError, ConfigError, GeometryError
+from calopipe.geometry import Geometry
 
 FORMAT = 3
-Kind = Literal["autoencoder", "flow", "latent_flow", "regressor"]
 _Positive = Annotated[int, Field(gt=0)]
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Loss = Annotated[float, Field(allow_inf_nan=True)]
@@ -30,9 +31,26 @@ class _Strict(Section):
     model_config = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
 
-class _Geometry(_Strict):
-    name: str
-    hash: str
+class _Link(_Strict):
+    name: str = Field(min_length=1, max_length=100)
+    learns: str
+    given: list[str] = Field(max_length=2)
+    contract: Contract
+
+
+class _Data(_Strict):
+    geometry: dict[str, Any] | None
+    threshold_MeV: float = Field(ge=0)
+    conditions: list[str] = Field(min_length=1, max_length=100)
+
+    @model_validator(mode="after")
+    def _is_geometry(self) -> _Data:
+        try:
+            shape = None if self.geometry is None else Geometry.from_dict(self.geometry)
+        except GeometryError as error:
+            raise ValueError(f"geometry: {error}") from None
+        self.__dict__["shape"] = shape
+        return self
 
 
 class _Trained(_Strict):
@@ -65,15 +83,6 @@ class _Settings(_Strict):
         return self
 
 
-class _Latents(_Strict):
-    latents: Literal["mu_sigma", "resample", "once"]
-    latent_dim: _Positive
-
-
-class _Nothing(_Strict):
-    pass
-
-
 class Content(_Strict):
     """The keys of a checkpoint, as :class:`calopipe.training.checkpoint.Network` describes them.
 
@@ -83,17 +92,13 @@ class Content(_Strict):
 
     format: Literal[3]
     calopipe_version: str
-    kind: Kind
+    link: _Link
     settings: _Settings
-    geometry: _Geometry
-    layer_shapes: list[Annotated[list[_Positive], Field(min_length=2, max_length=2)]] = Field(min_length=1)
-    centres: Tensor | None
-    periodic: list[bool]
-    threshold_MeV: float = Field(ge=0)
+    data: _Data
     dim: _Positive
-    cond_dim: _Positive
     seed: int = Field(ge=0, lt=2**63)
-    extra: _Latents | _Nothing
+    n_train: _Positive
+    latent_dim: _Positive | None
     upstream: dict[str, _Digest]
     trained: _Trained | None
     history: list[dict[str, _Loss]]
@@ -102,27 +107,18 @@ class Content(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Content:
-        latent = isinstance(self.extra, _Latents)
-        if latent != (self.kind == "latent_flow"):
+        link = Link(self.link.name, self.link.learns, tuple(self.link.given), self.link.contract)
+        if (self.latent_dim is not None) != link.learns_latents:
             raise ValueError(
-                f"extra: {'no facts' if latent else 'latents and latent_dim'} expected of kind {self.kind}"
+                f"latent_dim: expected of a network that learns latents, and of no other, found {self.latent_dim}"
             )
-        voxels = sum(a * b for a, b in self.layer_shapes)
-        if not latent and self.dim != voxels:
-            raise ValueError(f"dim: expected {voxels}, the cells of layer_shapes, found {self.dim}")
-        if self.centres is not None:
-            _check_centres(self.centres, voxels)
-        layers = len(self.layer_shapes)
-        if self.periodic and len(self.periodic) != layers:
-            raise ValueError(f"periodic: expected one for each of {layers} layers, found {len(self.periodic)}")
+        shape = self.data.__dict__["shape"]
+        if shape is None:
+            return self
+        for learned, n, what in ((SHOWERS, shape.n_voxels, "voxels"), (LAYER_ENERGIES, shape.n_layers, "layers")):
+            if link.learns == learned and self.dim != n:
+                raise ValueError(f"dim: expected {n}, the {what} of the geometry, found {self.dim}")
         return self
-
-
-def _check_centres(centres: Tensor, voxels: int) -> None:
-    if centres.shape != (voxels, 3) or centres.dtype != torch.float32:
-        raise ValueError(f"centres: expected float32 ({voxels}, 3), found {_form(centres)}")
-    if not torch.isfinite(centres).all():
-        raise ValueError("centres: expected finite numbers")
 
 
 def check_content(content: Any) -> None:

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from calopipe.config import Source
-from calopipe.config.chains import Columns, ModelSettings, latents, showers, walk
+from calopipe.config.chains import Columns, ModelSettings, latents, layer_energies, showers, walk
+from calopipe.config.links import LAYER_ENERGIES
 from calopipe.config.parts import MODELS, STEPS, settings_of
 from calopipe.devices import gpu_visible
 from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError
@@ -36,11 +38,19 @@ class StudyChecks(StudyParts):
             for run in (run for run in self.runs if run.dataset == dataset):
                 self._check_blocks(run, sizes)
         for dataset, model in dict.fromkeys((run.dataset, run.model) for run in self.runs):
-            self._check_chain(dataset, model)
-            self._check_reflections(dataset, model)
-            self._check_amplification(dataset, model)
+            self._check_model(dataset, model, files)
+        for run in self.runs:
+            self._check_generation(run)
         for dataset, name in dict.fromkeys((run.dataset, name) for run in self.runs for name in self.regressors(run)):
             self._check_regressor(dataset, name)
+
+    def _check_model(self, dataset: str, model: str, files: bool) -> None:
+        if self.external(model) is None:
+            self._check_chain(dataset, model)
+        elif files:
+            self._check_external(dataset, model)
+        self._check_reflections(dataset, model)
+        self._check_amplification(dataset, model)
 
     def check_devices(self, run_here: Callable[[], bool] = lambda: True) -> None:
         """Raise ConfigError where a run asks for a GPU that this machine does not have, and its jobs `run_here`.
@@ -54,8 +64,8 @@ class StudyChecks(StudyParts):
 
     def _devices(self, run: RunKey) -> Iterator[tuple[str, str]]:
         """Keys and values of all `device` settings that a run uses."""
-        for name in ("autoencoder", "flow") if self.model(run.model).is_latent else ("flow",):
-            yield f"models.{run.model}.{name}.training.device", getattr(self.model(run.model), name).training.device
+        for name, network in self.model(run.model).networks.items():
+            yield f"models.{run.model}.networks.{name}.training.device", network.training.device
         evaluation, where = self.study.evaluations[run.evaluation], f"evaluations.{run.evaluation}"
         for key in ("generation", "timing", "regression"):
             yield f"{where}.{key}.device", getattr(evaluation, key).device
@@ -155,23 +165,27 @@ class StudyChecks(StudyParts):
     def _check_chain(self, dataset: str, model: str) -> None:
         """Every step and network of a model can take what the one before makes of the dataset's showers."""
         parts, geometry = self.model(model), self.geometry(dataset)
-        start = showers(geometry.layer_shapes, self.where(dataset)["threshold_MeV"])
+        sizes = geometry.layer_shapes, self.where(dataset)["threshold_MeV"]
+        encoded: Columns | None = None  # what the latents of the autoencoder come with
         try:
-            if parts.autoencoder is None:
-                encoded = start
-            else:
-                seen = _through(parts.autoencoder, start, "autoencoder")
-                encoded = latents(
-                    start, extras=seen.cond_dim > start.cond_dim, hits=seen.cond_dim > start.cond_dim + start.n_layers
-                )
-            end = _through(parts.flow, encoded, "flow")
-            if end.cond_dim != encoded.cond_dim:
-                raise ValueError(
-                    "flow.preprocessing: a flow is given the incident energy alone when it is sampled; expected layer_normalise "
-                    "with extras: data, found condition"
-                )
+            for link in parts.chain.links:
+                given = showers(*sizes, 1 + len(self.conditions(dataset)), link.gets_energies)
+                if link.learns == LAYER_ENERGIES:
+                    given = layer_energies(given)
+                elif link.learns_latents and encoded is not None:
+                    given = latents(given, extras=encoded.extras, hits=encoded.hits)
+                end = _through(parts.networks[link.name], given, link.name)
+                added = end.cond_dim - given.cond_dim
+                if link.contract == "Autoencoder" and parts.chain.latents is not None:
+                    encoded = replace(given, extras=added > 0, hits=added > given.n_layers)
+                elif added and link.contract != "Refiner":
+                    raise ValueError(
+                        f"{link.name}.preprocessing: the condition that it makes is not known when showers are sampled; "
+                        "expected layer_normalise with extras: data, or layer energies that the network is given (extras: "
+                        "given), found extras: condition"
+                    )
         except ValueError as error:
-            raise ConfigError(f"models.{model}.{error} (on dataset '{dataset}')") from None
+            raise ConfigError(f"models.{model}.networks.{error} (on dataset '{dataset}')") from None
 
     def _check_regressor(self, dataset: str, regressor: str) -> None:
         """A regressor can take the dataset's showers."""
@@ -183,14 +197,43 @@ class StudyChecks(StudyParts):
         except ValueError as error:
             raise ConfigError(f"regressors.{regressor}: not for dataset '{dataset}': {error}") from None
 
+    def _check_external(self, dataset: str, model: str) -> None:
+        """The files of an external sample have the voxels of the dataset's prepared showers."""
+        from calopipe.io import file_info
+
+        external, geometry = self.external(model), self.geometry(dataset)
+        assert external is not None
+        named = [("generated", path) for path in external.generated]
+        named += [(f"epochs.{epoch}", path) for epoch, path in external.epochs.items()]
+        for key, path in named:
+            if Path(path).is_file() and file_info(path).n_voxels != geometry.n_voxels:
+                raise ConfigError(
+                    f"models.{model}.external.{key}: expected showers of {geometry.n_voxels} voxels (geometry '{geometry.name}' of "
+                    f"dataset '{dataset}'), found {file_info(path).n_voxels} in {path}"
+                )
+
     def _check_reflections(self, dataset: str, model: str) -> None:
         """A network of voxels is trained on reflections only where the geometry has them."""
-        parts, geometry = self.model(model), self.geometry(dataset)
-        network = "autoencoder" if parts.is_latent else "flow"
-        if getattr(parts, network).training.reflections and geometry.kind != "cartesian":
+        geometry = self.geometry(dataset)
+        for name, network in self.model(model).networks.items():
+            if network.training.reflections and geometry.kind != "cartesian":
+                raise ConfigError(
+                    f"models.{model}.networks.{name}.training.reflections: need a cartesian geometry, but '{geometry.name}' of "
+                    f"dataset '{dataset}' is {geometry.kind}; expected false"
+                )
+
+    def _check_generation(self, run: RunKey) -> None:
+        """True layer energies are asked for only where a network is given them."""
+        asked = self.study.evaluations[run.evaluation].generation.layer_energies
+        external = self.external(run.model) is not None
+        if (
+            asked == "true"
+            and not external
+            and not any(link.gets_energies for link in self.model(run.model).chain.links)
+        ):
             raise ConfigError(
-                f"models.{model}.{network}.training.reflections: need a cartesian geometry, but '{geometry.name}' of "
-                f"dataset '{dataset}' is {geometry.kind}; expected false"
+                f"evaluations.{run.evaluation}.generation.layer_energies: no network of model '{run.model}' is given layer "
+                "energies; expected learned, found true"
             )
 
     def _check_amplification(self, dataset: str, model: str) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from calopipe.config import Dataset, Evaluation, Model, RegressorStage, Study
+from calopipe.config.links import Link
+from calopipe.config.networks import External
 from calopipe.errors import ConfigError
 from calopipe.geometry import Geometry, load_geometry, prepared_geometry
 
@@ -32,6 +34,11 @@ class RunKey:
         """Where its files are, below the results folder."""
         return f"{self.dataset}/{self.model}/seed{self.seed}"
 
+    @property
+    def wildcards(self) -> dict[str, Any]:
+        """As the rules name them."""
+        return asdict(self)
+
 
 class StudyParts:
     """Looks up parts of a study. Methods take wildcards by name (`seed` as text or number)."""
@@ -45,9 +52,15 @@ class StudyParts:
                 raise ConfigError(f"datasets.{name}: this name is taken by a folder of the results; choose another")
 
     def pattern(self, section: str) -> str:
-        """Regular expression of the names in `section` (datasets, models, evaluations, or classifiers of any of them)."""
-        if section == "classifiers":
+        """Regular expression of the names in `section` (datasets, models, ...; networks or classifiers of any of them)."""
+        if section in ("generators", "externals"):
+            names = {
+                n for n, model in self.study.models.items() if (model.external is None) == (section == "generators")
+            }
+        elif section == "classifiers":
             names = {name for e in self.study.evaluations.values() for name in e.tests}
+        elif section == "networks":
+            names = {name for model in self.study.models.values() for name in model.networks}
         else:
             names = set(getattr(self.study, section))
         return "|".join(re.escape(name) for name in sorted(names)) or "(?!)"
@@ -91,16 +104,34 @@ class StudyParts:
         return self.study.evaluations[run.evaluation].regression.regressors
 
     def keeps_epochs(self, model: str) -> bool:
-        """Whether the training of a model's flow keeps epochs, which are then scored."""
-        return self.model(model).flow.training.keep_every is not None
+        """Whether epochs of a model's training are kept (or there as files), which are then scored."""
+        return bool(self.model(model).kept_epochs)
+
+    def autoencoder(self, model: str) -> Link | None:
+        """The autoencoder that a model's showers are decoded by."""
+        settings = self.model(model)
+        return None if settings.external is not None else settings.chain.autoencoder
+
+    def external(self, model: str) -> External | None:
+        """The files that a model consists of, where it has no networks."""
+        return self.model(model).external
+
+    def latent_dim(self, model: str) -> int | None:
+        """Columns of the latent space that a model's showers are decoded from; None where there is none."""
+        link = self.autoencoder(model)
+        return None if link is None else self.model(model).networks[link.name].latent_dim
+
+    def conditions(self, dataset: str) -> list[str]:
+        """Names of the conditions of a dataset after the incident energy."""
+        return list(self.dataset(dataset).conditions)
 
     def sampled_epoch(self, **wildcards: Any) -> int | str:
-        """Which checkpoint of its flow a run is judged by: ``final``, ``best``, or the number of a kept epoch."""
+        """Which checkpoint of its last network a run is judged by: ``final``, ``best``, or the number of a kept epoch."""
         return self.evaluation(**wildcards).generation.epoch
 
     def samples(self, model: str) -> list[str]:
-        """Samples that are judged against the test showers; a latent model's reconstructions are judged too."""
-        return ["generated", "reconstructed"] if self.model(model).is_latent else ["generated"]
+        """Samples that are judged against the test showers; an autoencoder's reconstructions are judged too."""
+        return ["generated", "reconstructed"] if self.autoencoder(model) is not None else ["generated"]
 
     def compared(self, dataset: str, evaluation: str) -> dict[str, RunKey]:
         """Runs that one multi-class classifier tells apart, by the name of their sample; none where it is not asked for.

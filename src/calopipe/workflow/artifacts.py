@@ -1,0 +1,70 @@
+"""What the report is told of each run: its files and its chain of networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from calopipe.records.paths import pattern
+from calopipe.workflow.parts import RunKey, StudyParts
+
+
+def artifacts(study: StudyParts, run: RunKey) -> dict[str, Any]:
+    """Files of a run that the report shows or links: the fields of calopipe.report.artifacts.RunArtifacts."""
+    model, evaluation = study.model(run.model), study.study.evaluations[run.evaluation]
+
+    def path(name: str, **further: Any) -> str:
+        return pattern(study.study.results, name, **run.wildcards, **further)
+
+    found: dict[str, Any] = {
+        "dataset": run.dataset,
+        "model": run.model,
+        "seed": run.seed,
+        "geometry": study.where(run.dataset)["geometry"],
+        "description": model.description,
+        "networks": _networks(study, run),
+        **{name: path(name) for name in ("histograms", "health", "metrics", "reference")},
+        "timing": None if model.external is not None else path("timing"),
+        "classifiers": {},
+        "regression": {},
+        "epochs": path("epochs") if study.keeps_epochs(run.model) else None,
+        "sampled_epoch": evaluation.generation.epoch,
+        **{sample: path(sample) for sample in study.samples(run.model)},
+    }
+    for name in evaluation.tests:
+        kinds = {"scores": "classifier", "curves": "classifier_curves", "weights": "weights"}
+        if "reconstructed" in study.samples(run.model):
+            kinds["reconstructed"] = "classifier_reconstructed"
+        found["classifiers"][name] = {kind: path(file, classifier=name) for kind, file in kinds.items()}
+    for name in study.regressors(run):
+        kinds = {"scores": "regression", "curves": "regression_curves", "loss": "regressor_history"}
+        kinds["checkpoint"] = "regressor"
+        found["regression"][name] = {kind: path(file, regressor=name) for kind, file in kinds.items()}
+    if evaluation.calomplification is not None:  # one study for all seeds of the model
+        found |= {name: path(name) for name in ("calomplification", "divergences")}
+    for sample, other in study.compared(run.dataset, run.evaluation).items():
+        if other == run:
+            found |= {"compared_as": sample, **{name: path(name) for name in ("comparison", "confusion")}}
+    return found
+
+
+def _networks(study: StudyParts, run: RunKey) -> list[dict[str, Any]]:
+    """The chain of a run's model, a network each, with its files."""
+    model, found = study.model(run.model), []
+    for link in () if model.external is not None else model.chain.links:
+        files = {
+            name: pattern(study.study.results, name, network=link.name, **run.wildcards)
+            for name in ("checkpoint", "history")
+        }
+        facts = {"name": link.name, "learns": link.learns, "given": list(link.given), "role": link.role}
+        found.append({**facts, "model": model.networks[link.name].model["name"], **files})
+    return found
+
+
+def artifact_files(run: dict[str, Any]) -> list[str]:
+    """All paths in :func:`artifacts`."""
+    kinds = ("classifiers", "regression")
+    found = [path for kind in kinds for files in run[kind].values() for path in files.values()]
+    found += [network[name] for network in run["networks"] for name in ("checkpoint", "history")]
+    single = ("histograms", "health", "metrics", "epochs", "timing", "reference", "generated", "reconstructed",
+              "comparison", "confusion", "calomplification", "divergences")  # fmt: skip
+    return found + [run[name] for name in single if run.get(name)]
