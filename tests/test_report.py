@@ -602,6 +602,7 @@ def test_the_summary_names_the_strongest_test_what_is_far_and_what_is_not_seen(t
     assert any("within 0.04 of 0.5" in w for w in verdict.warnings)
     rows = {r.name: r for g in score_groups(data.score_columns()) for r in g.rows}
     assert rows["classifier/low/auc"].note == "blind to: 10 % more hits in layer 2 (0.503 ± 0.010)"
+    assert rows["classifier/noisy/auc"].note == "what it is blind to was not measured"
     assert rows["classifier/trees/auc"].note == "" and rows["classifier/trees/auc"].floor == "0.498 ± 0.010"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from calopipe.records.scores import Score
@@ -28,6 +28,17 @@ def blind_spots(scores: Iterable[Score]) -> list[str]:
 def seen_spots(scores: Iterable[Score]) -> list[str]:
     """Distortions that the test sees."""
     return [_line(d) for d in power_of(scores).get("distortions", {}).values() if d["seen"]]
+
+
+def note_of(scores: Sequence[Score]) -> str:
+    """What stands under an AUC: what its test is blind to, or that this is not known; empty where it sees everything."""
+    blind = blind_spots(scores)
+    if blind:
+        return f"blind to: {'; '.join(blind)}"
+    if power_of(scores) or all(s.value is None for s in scores):
+        return ""
+    reason = next((p["missing"] for s in scores if (p := s.extra.get("power")) and "missing" in p), "")
+    return "what it is blind to was not measured" + (f": {reason}" if reason else "")
 
 
 def sees_nothing(scores: Iterable[Score]) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from calopipe.records.scores import SMALL_SAMPLE, Score
 from calopipe.report.numbers import format_measurement, format_value
-from calopipe.report.power import blind_spots, floor_of, power_of, sees_nothing
+from calopipe.report.power import floor_of, note_of, power_of, sees_nothing
 
 #: groups of scores with more rows than this show only the leading observables in the main table
 LONG_GROUP = 14
@@ -173,7 +173,6 @@ def _latent_sizes(scores: Sequence[Score]) -> str:
 
 def _row(name: str, cells: Sequence[Cell], scores: Sequence[Score]) -> Row:
     counts = sorted({s.n for s in scores if s.value is not None})
-    blind = blind_spots(scores) if name.endswith("/auc") else []
     floors = [s.floor for s in scores if s.floor is not None]
     goal = next((s.target for s in scores if s.value is not None), 0.0)
     return Row(
@@ -183,7 +182,7 @@ def _row(name: str, cells: Sequence[Cell], scores: Sequence[Score]) -> Row:
         small=bool(counts) and counts[0] < SMALL_SAMPLE,
         unequal=len(counts) > 1,
         floor=(floor_of(scores) if power_of(scores) else format_value(floors[0], 2)) if floors else "",
-        note=f"blind to: {'; '.join(blind)}" if blind else "",
+        note=note_of(scores) if name.startswith("classifier/") and name.endswith("/auc") else "",
     )
 
 
