@@ -144,7 +144,8 @@ class Model(Section):
             learned = {"autoencoder": "showers", "flow": "autoencoder" if len(old) == 2 else "showers"}
             form = ", ".join(f"{key}: {{learns: {learned[key]}, ...}}" for key in old)
             raise ValueError(
-                f"{old[0]}: networks stand under 'networks' and say what they learn; expected networks: {{{form}}}"
+                f"networks: every network stands under 'networks' and says what it learns; expected networks: {{{form}}}, "
+                f"found {' and '.join(old)} beside it"
             )
         return value
 

@@ -1,0 +1,159 @@
+"""Chains of several networks, trained and sampled: layer energies, autoencoders alone and with what learns their latents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from calopipe.config import Generation, Model, validate
+from calopipe.errors import CheckpointError, DataError
+from calopipe.geometry import load_geometry
+from calopipe.io import Showers, read_showers, write_showers
+from calopipe.sampling import Generator, generate, reconstruct
+from calopipe.sampling.whole import train_model
+from calopipe.training import TrainingJob
+from calopipe.training.checkpoint import load_network
+
+TRAINING = {"epochs": 6, "batch_size": 32, "lr": 3e-3, "weights": "last"}
+INN = {"name": "inn", "blocks": 2, "hidden": [16], "bins": 4}
+ENERGIES = {
+    "learns": "layer_energies",
+    "preprocessing": [{"step": "energy_ratios", "ratio_scale": 0.9}, "logit", "standardise", "log_condition"],
+    "model": INN,
+    "training": TRAINING,
+}
+VAE = {
+    "learns": "showers",
+    "given": ["layer_energies"],
+    "preprocessing": [{"step": "layer_normalise", "extras": "given", "ratio_scale": 0.9}, "log_condition"],
+    "model": {"name": "hurdle_vae", "hidden": [32], "latent": 4},
+    "training": TRAINING,
+}
+FLOW = {
+    "learns": "autoencoder",
+    "given": ["layer_energies"],
+    "preprocessing": [{"step": "energy_ratios", "of": "condition", "ratio_scale": 0.9}, "standardise", "log_condition"],
+    "model": INN,
+    "training": TRAINING,
+}
+GEOMETRY = load_geometry("calogan")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Showers that depend on an angle: with it, energy moves from the first layer to the others."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    paths = {}
+    for name, n in (("train", 256), ("val", 64), ("test", 50)):
+        incident, theta = rng.uniform(1e3, 2e4, (n, 1)), rng.uniform(0, 1, n)
+        x = rng.random((n, GEOMETRY.n_voxels)) ** 6
+        x[x < 0.01] = 0
+        x[:, GEOMETRY.layer_slices[0]] *= (1 - 0.9 * theta)[:, None]
+        x = 0.98 * incident * x / x.sum(1, keepdims=True)
+        paths[name] = folder / f"{name}.hdf5"
+        write_showers(paths[name], Showers(incident, x, conditions={"incident_theta": theta}), GEOMETRY)
+    return paths
+
+
+def job(files: dict[str, Path], conditions: tuple[str, ...] = ()) -> TrainingJob:
+    unused = Path("unused")
+    return TrainingJob(files["train"], files["val"], "calogan", unused, unused, unused, seed=1, threads=1,
+                       threshold_MeV=0.01, conditions=conditions)  # fmt: skip
+
+
+def trained(files: dict[str, Path], folder: Path, networks: dict, conditions: tuple[str, ...] = ()) -> list[Path]:
+    return list(train_model(validate(Model, {"networks": networks}, "m"), job(files, conditions), folder).values())
+
+
+def drawn(networks: list[Path], files: dict[str, Path], out: Path, **settings: object) -> Showers:
+    config = validate(Generation, {"device": "cpu", **settings}, "g")
+    generate(networks, files["test"], out, config, 1)
+    return read_showers(out, geometry=GEOMETRY)
+
+
+def energies(showers: Showers) -> np.ndarray:
+    return np.stack([showers.showers[:, part].sum(1) for part in GEOMETRY.layer_slices], axis=1)
+
+
+@pytest.fixture(scope="module")
+def caloman(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of layer energies, an autoencoder that is given them, and a flow of its latents."""
+    folder = tmp_path_factory.mktemp("caloman")
+    trained(files, folder, {"energies": ENERGIES, "autoencoder": VAE, "flow": FLOW})
+    return folder
+
+
+def test_a_chain_of_three_networks_makes_showers(files, caloman, tmp_path):
+    networks = [caloman / name / "model.pt" for name in ("energies", "autoencoder", "flow")]
+    showers, test = drawn(networks, files, tmp_path / "g.hdf5"), read_showers(files["test"])
+    assert np.array_equal(showers.incident_energies, test.incident_energies)
+    shares = [energies(s) / s.incident_energies for s in (showers, test)]
+    assert np.abs(shares[0].mean(0) - shares[1].mean(0)).max() < 0.1
+    content = torch.load(networks[2], weights_only=True)
+    assert content["link"] == {"name": "flow", "learns": "autoencoder", "given": ["layer_energies"],
+                               "contract": "GenerativeModel"}  # fmt: skip
+    assert content["upstream"].keys() == {"autoencoder"} and content["latent_dim"] == 4
+    assert load_network(networks[1]).inputs.conditions == ("incident_energy", "u_0", "u_1", "u_2")
+
+
+def test_the_folder_of_a_run_is_its_networks_in_any_order(caloman):
+    files = sorted(caloman.glob("*/model.pt"), reverse=True)
+    found = Generator.load(caloman, "cpu")
+    assert list(found.networks) == list(Generator.load(files, "cpu").networks) == ["energies", "autoencoder", "flow"]
+    assert found.n_parameters == sum(p.numel() for n in found.networks.values() for p in n.model.parameters())
+
+
+def test_true_layer_energies_can_be_given(files, caloman, tmp_path):
+    networks, test = sorted(caloman.glob("*/model.pt")), read_showers(files["test"])
+    showers = drawn(networks, files, tmp_path / "true.hdf5", layer_energies="true", factor=2)
+    truth = np.repeat(energies(test), 2, axis=0)
+    assert np.allclose(energies(showers), truth, rtol=0.02, atol=0.05)  # what the cut at the threshold takes away
+    learned = drawn(networks, files, tmp_path / "learned.hdf5", factor=2)
+    assert not np.allclose(energies(learned), truth, rtol=0.02, atol=0.05)
+
+
+def test_reconstructions_have_the_layer_energies_that_were_given(files, caloman, tmp_path):
+    reconstruct(caloman / "autoencoder/model.pt", files["test"], tmp_path / "r.hdf5", Generation(device="cpu"), 1)
+    again = read_showers(tmp_path / "r.hdf5", geometry=GEOMETRY)
+    assert np.allclose(energies(again), energies(read_showers(files["test"])), rtol=0.02, atol=0.05)
+
+
+def test_an_autoencoder_that_nothing_learns_is_sampled_from_its_prior(files, caloman, tmp_path):
+    networks = [caloman / name / "model.pt" for name in ("energies", "autoencoder")]
+    generator = Generator.load(networks, "cpu")
+    assert generator.chain.latents is None
+    showers = drawn(networks, files, tmp_path / "g.hdf5")
+    assert len(showers) == 50 and (showers.showers > 0).any()
+    torch.manual_seed(0)
+    first = generator.sample(np.full(4, 5e3))
+    assert not np.array_equal(first[0], first[1])
+
+
+def test_networks_that_are_missing_are_named(caloman):
+    autoencoder, flow = caloman / "autoencoder/model.pt", caloman / "flow/model.pt"
+    with pytest.raises(CheckpointError, match="'autoencoder' needs layer energies|given: expected any of none"):
+        Generator.load([autoencoder, flow], "cpu")
+    with pytest.raises(CheckpointError, match="a second checkpoint of network 'flow'"):
+        Generator.load([flow, flow], "cpu")
+
+
+def test_further_conditions_reach_all_networks_and_the_files(files, tmp_path):
+    networks = {"energies": {**ENERGIES, "training": {**TRAINING, "epochs": 40}}, "autoencoder": VAE, "flow": FLOW}
+    paths = trained(files, tmp_path, networks, ("incident_theta",))
+    assert load_network(paths[2]).data.conditions == ("incident_energy", "incident_theta")
+    with pytest.raises(DataError, match=r"incident_energy, incident_theta\) of shape \(N, 2\), found \(3, 1\)"):
+        Generator.load(paths, "cpu").sample(np.full(3, 5e3))
+    out = tmp_path / "g.hdf5"
+    generate(paths, files["test"], out, Generation(device="cpu"), 1)
+    with h5py.File(out) as file, h5py.File(files["test"]) as test:
+        assert np.array_equal(file["incident_theta"][:].ravel(), test["incident_theta"][:].ravel())
+    generator = Generator.load(paths, "cpu")
+    torch.manual_seed(1)
+    first = [generator.sample(np.column_stack([np.full(300, 1e4), np.full(300, theta)])) for theta in (0.05, 0.95)]
+    shares = [x[:, GEOMETRY.layer_slices[0]].sum(1).mean() / 1e4 for x in first]
+    assert shares[0] > shares[1] + 0.1  # 0.57 and 0.12 in the training showers
