@@ -82,7 +82,10 @@ NETWORK = {"learns": "showers", "model": {"name": "inn"}, "training": {"epochs":
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"flow": NETWORK}, r"m.networks: every network stands under 'networks' .* networks: \{flow: \{learns: showers, ...\}\}, found flow"),
+        (
+            {"flow": NETWORK},
+            r"m.networks: every network stands under 'networks' .* networks: \{flow: \{learns: showers, ...\}\}, found flow",
+        ),
         (
             {"autoencoder": {}, "flow": {}},
             r"networks: \{autoencoder: \{learns: showers, ...\}, flow: \{learns: autoencoder, ...\}\}",

@@ -54,8 +54,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--batch-size",
         type=number("--batch-size", BatchSize),
-        default=2000,
-        help="showers drawn at once (default 2000)",
+        help="showers that pass the networks at once (default: what is fast on the device)",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
     parser.set_defaults(command=run)

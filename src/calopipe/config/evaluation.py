@@ -53,7 +53,10 @@ class Generation(Section):
         "learned",
         description="layer energies that networks are given: what a network of the chain draws, or the test showers' own",
     )
-    batch_size: BatchSize = Field(2000, description="showers drawn at once (bounds memory)")
+    batch_size: BatchSize | None = Field(
+        None,
+        description="showers that pass the networks at once; null: as many as stay in a CPU's cache, or in a part of a GPU's memory",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to sample")
 
     @field_validator("epoch", mode="before")

@@ -27,7 +27,9 @@ class Training(Section):
     """How a network is trained."""
 
     epochs: Epochs = Field(description="passes over the training split")
-    batch_size: BatchSize = Field(256, description="showers per step")
+    batch_size: BatchSize = Field(
+        256, description="showers per step, exactly: what is left over at the end of an epoch is not learned in it"
+    )
     optimizer: Literal["adam", "adamw"] = Field("adam", description="optimiser")
     lr: LearningRate = Field(1e-3, description="learning rate; the peak of one-cycle and cosine schedules")
     betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = Field(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from calopipe.config.evaluation import TimingConfig
 from calopipe.evaluation.timing import measure_timing
 from calopipe.io import read_conditions
@@ -22,9 +24,15 @@ def time_generation(
 ) -> None:
     """Measure the time per shower for every batch size of `config`, with conditions of the file `energies`.
 
+    Batches pass the networks as a whole where memory allows, else in pieces, whose size is recorded.
     Geant4's time for the mean incident energy of that file is recorded beside it where its time per GeV is known.
     """
     generator = Generator.load(networks, config.device)
     conditions = read_conditions(energies, generator.data.conditions[1:])[:100_000]
     geant4_ms = None if geant4_ms_per_GeV is None else geant4_ms_per_GeV * float(conditions[:, 0].mean()) / GeV
-    measure_timing(generator.sample, conditions, config=config, out=out, geant4_ms=geant4_ms)
+    most = generator.most_rows
+
+    def sampler(batch: np.ndarray) -> np.ndarray:
+        return generator.sample(batch, batch_size=min(len(batch), most))
+
+    measure_timing(sampler, conditions, config=config, out=out, geant4_ms=geant4_ms, most=most)

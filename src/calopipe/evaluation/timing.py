@@ -31,6 +31,7 @@ def measure_timing(
     out: Path,
     device: str | None = None,
     geant4_ms: float | None = None,
+    most: int | None = None,
 ) -> dict[str, Any]:
     """Time `sampler` for each batch size and write the record as JSON.
 
@@ -42,10 +43,11 @@ def measure_timing(
         conditions: (N,) or (N, C) conditions that are cycled through, incident energies in MeV first.
         device: ``cpu`` or ``cuda``: what the sampler computes on; None: what ``config.device`` means on this machine.
         geant4_ms: Geant4's time per shower for comparison, when known.
+        most: rows that the sampler passes at once, at most; None: any number.
 
     Returns:
         device (its name), threads, geant4_ms, peak_memory_MiB (of the process, before and during),
-        accelerator_memory_MiB (None on a CPU) and ``results``: batch_size, median_ms, low_ms, high_ms (per shower; 16
+        accelerator_memory_MiB (None on a CPU) and ``results``: batch_size, at_once, median_ms, low_ms, high_ms (per shower; 16
         and 84 % quantiles of the repeats), n_repeats, warmed_up, seconds (each call).
 
     Raises:
@@ -59,7 +61,13 @@ def measure_timing(
     for size in config.batch_sizes:
         seconds, warmed = _time_batch(sampler, np.resize(conditions, (size, conditions.shape[1])), config, device)
         low, median, high = (float(q) for q in np.quantile(np.array(seconds) / size * 1e3, [0.16, 0.5, 0.84]))
-        entry = {"batch_size": size, "median_ms": median, "low_ms": low, "high_ms": high}
+        entry = {
+            "batch_size": size,
+            "at_once": min(size, most or size),
+            "median_ms": median,
+            "low_ms": low,
+            "high_ms": high,
+        }
         results.append({**entry, "n_repeats": len(seconds), "warmed_up": warmed, "seconds": seconds})
         log.info("timing: batch of %d: %.4g ms per shower (%d calls)", size, median, len(seconds))
     record = {

@@ -230,10 +230,11 @@ def _auc_scatter(m: int) -> float:
 
 @dataclass(frozen=True)
 class TimingRow:
-    """Generation time of one model and batch size."""
+    """Generation time of one model and batch size; `at_once`: showers that pass the networks at once, where these are fewer."""
 
     model: str
     batch_size: int
+    at_once: int
     time: str
     span: str
     repeats: str
@@ -252,6 +253,7 @@ def timing_rows(timings: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Timing
                 TimingRow(
                     model=model,
                     batch_size=r["batch_size"],
+                    at_once=r.get("at_once", r["batch_size"]),
                     time=format_value(r["median_ms"]),
                     span=f"{format_value(r['low_ms'])}\N{EN DASH}{format_value(r['high_ms'])}",
                     repeats=str(r.get("n_repeats", "")),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from calopipe.plots.timing import timing_figure
 from calopipe.report.data import DatasetData
 from calopipe.report.drawing import Task, file_name
-from calopipe.report.tables import Table, timing_rows
+from calopipe.report.tables import Table, TimingRow, timing_rows
 
 
 def timing_tasks(data: DatasetData) -> Iterator[Task]:
@@ -32,9 +32,13 @@ def timing_tables(data: DatasetData) -> Iterator[Table]:
     yield Table(
         columns=("Model", "Device", "Batch size", "ms per shower", "range", "repeats", "Geant4 / model", "peak MiB"),
         rows=tuple(
-            (r.model, r.device, str(r.batch_size), r.time, r.span, r.repeats, r.ratio, r.memory)
-            for r in timing_rows(timings)
+            (r.model, r.device, _size(r), r.time, r.span, r.repeats, r.ratio, r.memory) for r in timing_rows(timings)
         ),
         text_columns=2,
         note=f"Median over repeats after a warm-up; range: 16 to 84 % of the repeats. Geant4: {known}",
     )
+
+
+def _size(row: TimingRow) -> str:
+    """The batch size; smaller pieces, where memory does not hold so many showers at once, are told."""
+    return str(row.batch_size) if row.at_once == row.batch_size else f"{row.batch_size} ({row.at_once} at once)"

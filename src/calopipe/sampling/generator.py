@@ -82,12 +82,15 @@ class Generator:
         return sum(p.numel() for part in parts for p in part.parameters())
 
     @torch.no_grad()
-    def sample(self, conditions: ArrayLike, layer_energies: ArrayLike | None = None) -> NDArray[np.float32]:
+    def sample(
+        self, conditions: ArrayLike, layer_energies: ArrayLike | None = None, batch_size: int | None = None
+    ) -> NDArray[np.float32]:
         """Draw one shower per row of conditions, in order.
 
         Args:
             conditions: (N, C), or (N,) of incident energies alone; incident energies in MeV first.
             layer_energies: (N, L) in MeV, instead of those that a network of the chain draws.
+            batch_size: rows that pass the networks at once, exactly; None: what is fast on the device.
 
         Returns:
             (N, V) voxel energies in MeV; below the readout threshold they are 0.
@@ -98,8 +101,12 @@ class Generator:
         """
         rows = self._checked(conditions)
         given = None if layer_energies is None else torch.as_tensor(np.asarray(layer_energies, dtype=np.float32))
-        n, pieces = max(1, -(-len(rows) // self._rows())), []
-        for part in np.array_split(np.arange(len(rows)), n):
+        every, pieces = np.arange(len(rows)), []
+        if batch_size is None:
+            parts = np.array_split(every, max(1, -(-len(rows) // self._rows())))
+        else:
+            parts = [every[i : i + batch_size] for i in range(0, max(1, len(rows)), batch_size)]
+        for part in parts:
             energies = None if given is None else given[part].to(self.device)
             pieces.append(self._sample(rows[part].to(self.device), energies))
         return np.concatenate(pieces)
@@ -116,6 +123,11 @@ class Generator:
         if not np.isfinite(rows).all():
             raise DataError(f"{names[int((~np.isfinite(rows)).any(0).argmax())]}: conditions must be finite")
         return torch.from_numpy(rows)
+
+    @property
+    def most_rows(self) -> int:
+        """Rows at once that certainly fit into memory: one GiB for the showers alone; networks need a few times as much."""
+        return max(1, 2**28 // self.n_columns)
 
     def _rows(self) -> int:
         """Rows drawn at once: what one piece holds stays in a CPU's cache, or in a small part of a GPU's memory."""

@@ -25,7 +25,7 @@ from calopipe.training.checkpoint import Network, load_network
 
 log = logging.getLogger("calopipe")
 
-#: rows encoded or decoded at once
+#: rows read, encoded or written at once
 ROWS = 2000
 
 
@@ -175,14 +175,15 @@ def sample_to_file(
     generator: Generator,
     conditions: NDArray[np.float32],
     out: Path,
-    batch_size: int,
+    batch_size: int | None,
     seed: int,
     *,
     source: str = "generated",
     layer_energies: NDArray[np.float32] | None = None,
 ) -> None:
-    """Draw one shower per row of conditions (N, C), incident energies in MeV first, into a CaloChallenge file, `batch_size`
-    at a time.
+    """Draw one shower per row of conditions (N, C), incident energies in MeV first, into a CaloChallenge file.
+
+    `batch_size` showers pass the networks at once; None: what is fast on the device.
 
     Conditions outside those that the networks were trained on are warned about; the file's attributes hold that range.
     """
@@ -192,10 +193,11 @@ def sample_to_file(
         log.warning("warning: %s", complaint)
     torch.manual_seed(seeds.derive(seed, "generate"))
     with _writer(out, main, seed, source) as writer:
-        for start in tqdm(range(0, len(conditions), batch_size), "generate", disable=None, unit="batch"):
-            part = slice(start, start + batch_size)
+        step = batch_size or ROWS
+        for start in tqdm(range(0, len(conditions), step), "generate", disable=None, unit="batch"):
+            part = slice(start, start + step)
             given = None if layer_energies is None else layer_energies[part]
-            _append(writer, conditions[part], generator.sample(conditions[part], given))
+            _append(writer, conditions[part], generator.sample(conditions[part], given, batch_size))
     log.info("generated %d showers into %s", len(conditions), out)
 
 

@@ -142,6 +142,9 @@ def _train(link: Link, settings: dict[str, Any], data: DataFacts, job: TrainingJ
     parameters = sum(p.numel() for p in network.model.parameters())
     log.info("%s '%s': %d parameters, %d steps of %d showers", link.name, settings["model"]["name"], parameters,
              training.epochs * batches.steps_per_epoch(), training.batch_size)  # fmt: skip
+    if training.batch_size > len(train[0]):
+        log.warning("warning: batch_size %d, but there are %d showers to learn: every step takes them all",
+                    training.batch_size, len(train[0]))  # fmt: skip
     rolling = job.rolling / _key([asdict(link), settings, seed, len(train[0]), network.upstream])
     rows = fit(network, training, batches, material.assemble, rolling, job.history)
     if job.epochs is not None:
