@@ -17,6 +17,7 @@ LEVELS = {
     "units": 0,
     "errors": 0,
     "seeds": 0,
+    "extensions": 0,
     "registry": 0,
     "codedigest": 0,
     "yamlfile": 0,

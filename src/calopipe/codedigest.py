@@ -11,8 +11,9 @@ What counts as a use:
 - An ``__init__`` counts as a whole, with all it imports, when it is imported itself (``import calopipe.pkg``, star
   imports), defines the name taken from it, or holds code of its own (anything but imports, ``__all__`` and dunders).
 - Imports under ``if TYPE_CHECKING:`` never run and are ignored.
-- :data:`DECLARATIONS` do not count: what they say reaches a stage as its settings, which rerun it by themselves. Otherwise
-  a new setting of one stage would rerun all others.
+- :data:`DECLARATIONS`, and modules called ``settings``, do not count: what they say reaches a stage as its settings, which
+  rerun it by themselves. Otherwise a new setting of one stage would rerun all others.
+- Files of a user's extensions (:mod:`calopipe.extensions`) count like the library's own.
 
 Modules that are found at run time (registries, plug-ins) are invisible to a static reading: name them explicitly, e.g.
 ``code_digest(["calopipe.training.run", MODELS.module_of("inn")])``.
@@ -29,12 +30,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from calopipe import extensions
 from calopipe.errors import ConfigError
 
 _ROOT = Path(__file__).resolve().parent
 
 #: modules and packages that only declare settings, messages and names of parts
-DECLARATIONS = ("config", "errors", "registry")
+DECLARATIONS = ("config", "errors", "registry", "extensions")
 
 #: a string of any kind, or a comment
 _STRING_OR_COMMENT = re.compile(
@@ -44,7 +46,7 @@ _STRING_OR_COMMENT = re.compile(
 _EMPTY = re.compile(rb"[ \t]*\n(?:[ \t]*\n)*")
 
 #: dotted name of a module -> arguments of :func:`_parse`
-Files = dict[str, tuple[str, str, str, int, int]]
+Files = dict[str, tuple[tuple[str, ...], str, str, int, int]]
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def code_digest(modules: Iterable[str], data: Sequence[str | Path] = (), root: P
         ConfigError: one of `modules` or `data` does not exist.
     """
     root = _ROOT if root is None else Path(root).resolve()
-    files = _files(root)
+    files = _all_files(root)
     digest = hashlib.sha256()
     for name in _reached(modules, files, root):
         digest.update(f"{name}\x1f{_parse(*files[name]).sha256}\n".encode())
@@ -95,13 +97,22 @@ def code_digest(modules: Iterable[str], data: Sequence[str | Path] = (), root: P
 def code_modules(modules: Iterable[str], root: Path | None = None) -> list[str]:
     """Sorted dotted names of the modules that enter :func:`code_digest`. Raises ConfigError for an unknown module."""
     root = _ROOT if root is None else Path(root).resolve()
-    return _reached(modules, _files(root), root)
+    return _reached(modules, _all_files(root), root)
 
 
-def _files(root: Path) -> Files:
-    """Every module of the package: dotted name -> what identifies its text (one scan of the folders per digest)."""
+def _all_files(root: Path) -> Files:
+    """Every module of the package and of the extensions in use (one scan of the folders per digest)."""
+    packages = (root.name, extensions.PACKAGE)
+    found = _files(root, root.name, packages)
+    for name, folder in extensions.folders().items():
+        found |= _files(folder, name, packages)
+    return found
+
+
+def _files(root: Path, name: str, packages: tuple[str, ...]) -> Files:
+    """Every module below a folder, whose package is called `name`: dotted name -> what identifies its text."""
     found: Files = {}
-    folders = [(str(root), root.name)]
+    folders = [(str(root), name)]
     while folders:
         folder, package = folders.pop()
         with os.scandir(folder) as entries:
@@ -110,7 +121,7 @@ def _files(root: Path) -> Files:
                 if suffix == ".py" and entry.is_file():
                     name = package if stem == "__init__" else f"{package}.{stem}"
                     stat = entry.stat()
-                    found[name] = (root.name, name, entry.path, stat.st_mtime_ns, stat.st_size)
+                    found[name] = (packages, name, entry.path, stat.st_mtime_ns, stat.st_size)
                 elif not suffix and entry.name != "__pycache__" and entry.is_dir():
                     folders.append((entry.path, f"{package}.{stem}"))
     return found
@@ -134,14 +145,14 @@ def _reached(modules: Iterable[str], files: Files, root: Path) -> list[str]:
 
 
 def _is_declaration(name: str) -> bool:
-    parts = name.split(".")
-    return len(parts) > 1 and parts[1] in DECLARATIONS
+    package, *parts = name.split(".")
+    return bool(parts) and (parts[-1] == "settings" or (package != extensions.PACKAGE and parts[0] in DECLARATIONS))
 
 
 def _targets(files: Files, item: _Import, depth: int = 0) -> list[str]:
     """Modules that one import statement makes the importing module depend on."""
-    if item.module not in files:
-        return []
+    if item.module not in files:  # a folder without ``__init__``, or no module of ours
+        return [name for name in [f"{item.module}.{item.name}"] if name in files]
     if item.name is None or item.name == "*" or not _is_package(files[item.module][2]):
         return [item.module]
     found = [f"{item.module}.{item.name}"] if f"{item.module}.{item.name}" in files else []
@@ -163,14 +174,14 @@ def _is_package(path: str) -> bool:
 
 
 @functools.cache
-def _parse(package: str, name: str, path: str, mtime_ns: int, size: int) -> _Source:
+def _parse(packages: tuple[str, ...], name: str, path: str, mtime_ns: int, size: int) -> _Source:
     """Parse one file; the modification time and size in the key make an edited file be read again."""
     text = Path(path).read_bytes()
     tree = ast.parse(text, filename=path)
     is_package = _is_package(path)
-    imports = [i for node in _statements(tree.body) for i in _imports(node, package, name, is_package)]
+    imports = [i for node in _statements(tree.body) for i in _imports(node, packages, name, is_package)]
     if b"import_module(" in text:
-        imports += _dynamic_imports(tree, package)
+        imports += _dynamic_imports(tree, packages)
     has_code = is_package and not all(_is_plain(node) for node in tree.body)
     return _Source(hashlib.sha256(_code(text)).hexdigest(), tuple(dict.fromkeys(imports)), has_code)
 
@@ -198,11 +209,11 @@ def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
             yield from _statements(part.body)
 
 
-def _imports(node: ast.stmt, package: str, name: str, is_package: bool) -> Iterator[_Import]:
+def _imports(node: ast.stmt, packages: tuple[str, ...], name: str, is_package: bool) -> Iterator[_Import]:
     """The imports of calopipe modules that one statement makes, relative ones resolved."""
     if isinstance(node, ast.Import):
         for alias in node.names:
-            if alias.name.split(".")[0] == package:
+            if alias.name.split(".")[0] in packages:
                 yield _Import(alias.name, None, alias.asname)
     elif isinstance(node, ast.ImportFrom):
         module = node.module or ""
@@ -210,19 +221,19 @@ def _imports(node: ast.stmt, package: str, name: str, is_package: bool) -> Itera
             parts = name.split(".")
             anchor = parts[: len(parts) - node.level + is_package]
             module = ".".join([*anchor, *filter(None, [module])])
-        if module.split(".")[0] == package:
+        if module.split(".")[0] in packages:
             for alias in node.names:
                 yield _Import(module, alias.name, alias.asname or alias.name)
 
 
-def _dynamic_imports(tree: ast.Module, package: str) -> list[_Import]:
+def _dynamic_imports(tree: ast.Module, packages: tuple[str, ...]) -> list[_Import]:
     """``import_module("calopipe.x")`` with a literal name."""
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             value = node.args[0].value
-            if called == "import_module" and isinstance(value, str) and value.split(".")[0] == package:
+            if called == "import_module" and isinstance(value, str) and value.split(".")[0] in packages:
                 found.append(_Import(value, None))
     return found
 

@@ -112,7 +112,8 @@ class ModelSettings(Section):
     """Base of the settings of networks.
 
     Attributes:
-        objectives: names of what the network's optimisers minimise, see :class:`calopipe.models.base.Learner`.
+        objectives: names of the network's objectives (:meth:`calopipe.models.base.Learner.objectives`), each of which can have
+            a learning rate of its own.
     """
 
     objectives: ClassVar[tuple[str, ...]] = ("loss",)

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from calopipe import extensions
 from calopipe.config.base import Section, validate
 from calopipe.errors import ConfigError, repeated, shown
 from calopipe.registry import Registry
 
-MODELS: Registry[Any] = Registry("model", "calopipe.models")
-STEPS: Registry[Any] = Registry("preprocessing step", "calopipe.preprocessing")
-METRICS: Registry[Any] = Registry("metric", "calopipe.metrics")
+#: kinds of networks: classes of :mod:`calopipe.models.base`
+KINDS = ("GenerativeModel", "Autoencoder", "Refiner", "EnergyRegressor")
+MODELS: Registry[Any] = Registry("model", "calopipe.models", "MODELS", KINDS)
+STEPS: Registry[Any] = Registry("preprocessing step", "calopipe.preprocessing", "STEPS", ("Step",))
+METRICS: Registry[Any] = Registry("metric", "calopipe.metrics", "METRICS")
 #: steps of a chain, metrics of an evaluation
 MAX_PARTS = 100
+
+
+def use_extensions(paths: Iterable[str | Path]) -> None:
+    """Let the files in these folders, and in no others, register models, steps and metrics beside the built-in ones.
+
+    The files are read, not imported: see :mod:`calopipe.registry`.
+
+    Raises:
+        ConfigError: in one line, what is wrong with a folder or a file.
+    """
+    extensions.use_folders(paths)
+    for registry in (MODELS, STEPS, METRICS):
+        registry.check_extensions()
 
 
 def part(registry: Registry[Any], key: str, data: Any) -> dict[str, Any]:
@@ -24,7 +41,7 @@ def part(registry: Registry[Any], key: str, data: Any) -> dict[str, Any]:
         raise ValueError(f"expected a mapping with the key '{key}', found {shown(data)}")
     settings = {k: v for k, v in data.items() if k != key}
     try:
-        cls = registry.config_class(data[key])
+        cls = settings_class(registry, data[key])
     except ConfigError as error:  # pydantic collects ValueErrors and adds the path of the key
         raise ValueError(str(error)) from None
     if cls is None:
@@ -59,9 +76,18 @@ def metrics(value: Any) -> list[dict[str, Any]]:
     return found
 
 
+def settings_class(registry: Registry[Any], name: str) -> type[Section] | None:
+    """The settings class of a part; None where it takes no settings. ConfigError where there is no such part."""
+    found = registry.config_class(name)
+    if found is not None and not (isinstance(found, type) and issubclass(found, Section)):
+        where, what = registry.module_of(name), f"settings of {registry.kind} '{name}'"
+        raise ConfigError(f"{where}: {what} must be a class derived from calopipe.config.Section, found {shown(found)}")
+    return found
+
+
 def settings_of(registry: Registry[Any], key: str, data: Mapping[str, Any]) -> Section | None:
     """The settings object of a part that :func:`part` has validated; None where it takes no settings."""
-    cls = registry.config_class(data[key])
+    cls = settings_class(registry, data[key])
     return None if cls is None else validate(cls, {k: v for k, v in data.items() if k != key}, data[key])
 
 

@@ -15,11 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from pydantic import Field
 
-from calopipe.config.bounds import Resamplings
 from calopipe.config.parts import METRICS
-from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import BinnedCounts, Sample
 from calopipe.metrics.separation_power import (
@@ -31,16 +28,8 @@ from calopipe.metrics.separation_power import (
     separations,
     spread,
 )
+from calopipe.metrics.settings import ChallengeSeparationConfig
 from calopipe.records.scores import Score
-
-
-class ChallengeSeparationConfig(MetricSettings):
-    """Separation powers in the CaloChallenge's histograms (cylindrical geometries only)."""
-
-    bootstrap: Resamplings = Field(200, description="resamplings of blocks of showers for the errors")
-
-    def score_names(self) -> tuple[str, ...]:
-        return ("*",)
 
 
 @METRICS.register("challenge_separation", config=ChallengeSeparationConfig)

@@ -5,20 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from calopipe.config.parts import METRICS
-from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Sample
+from calopipe.metrics.settings import EnergyResponseConfig
 from calopipe.records.scores import Score
 
 #: scores: differences of these
 NAMES = ("mean_difference", "width_difference")
-
-
-class EnergyResponseConfig(MetricSettings):
-    """Differences of mean and standard deviation of E_tot / E_inc."""
-
-    def score_names(self) -> tuple[str, ...]:
-        return NAMES
 
 
 def response_differences(reference: np.ndarray, generated: np.ndarray) -> dict[str, tuple[float, float]]:

@@ -12,39 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
-from calopipe.config.bounds import Resamplings, Times
 from calopipe.config.parts import METRICS
-from calopipe.config.scores import MetricSettings
 from calopipe.errors import DataError, MetricUnavailable
 from calopipe.metrics.base import Sample
 from calopipe.metrics.frechet import frechet_estimate
+from calopipe.metrics.settings import FidConfig
 from calopipe.records.scores import Score
 
 #: images a network is applied to at once; their side in pixels
 ROWS, SIDE = 64, 299
 
 Network = Callable[[np.ndarray], np.ndarray]
-
-
-class FidConfig(MetricSettings):
-    """Frechet distance of Inception features of shower images; needs a file of the network."""
-
-    inception: str | None = Field(
-        None,
-        description="TorchScript file: images (n, 3, 299, 299), 0-255 -> features (n, D)",
-        json_schema_extra={"format": "file"},
-    )
-    images: Literal["summed", "layers"] = Field("summed", description="summed over the layers, or the mean over layers")
-    splits: Times = Field(2, description="random halves of the reference over which value and floor are averaged")
-    bootstrap: Resamplings = Field(5, description="resamplings for the error")
-
-    def score_names(self) -> tuple[str, ...]:
-        return (self.images,)
 
 
 @METRICS.register("fid", config=FidConfig)

@@ -17,16 +17,14 @@ samples by the leading term of the bias, which is proportional to 1/N + 1/M.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import Field, field_validator
 
-from calopipe.config.bounds import Resamplings, Times
 from calopipe.config.parts import METRICS
-from calopipe.config.scores import MetricSettings, Observable
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Sample
+from calopipe.metrics.defaults import FIDELITY
+from calopipe.metrics.settings import FidelityConfig
 from calopipe.records.scores import Score
 
 #: fewest showers per sample
@@ -34,31 +32,6 @@ MIN_SHOWERS = 20
 
 #: counts (B + 1,) by histogram, the last bin for what is outside the range
 Counts = Mapping[str, np.ndarray]
-
-
-class FidelityConfig(MetricSettings):
-    """Weighted Jensen-Shannon divergence of the observables' histograms."""
-
-    #: observables of the default score, those that the geometry has
-    default: ClassVar[tuple[Observable, ...]] = (
-        "voxels", "activity", "E_tot", "depth", "layer_fraction", "EC_eta", "EC_phi", "width_eta", "width_phi"
-    )  # fmt: skip
-
-    weights: dict[Observable, Annotated[float, Field(ge=0, le=1e6)]] | None = Field(
-        None, description="observable -> weight, e.g. {voxels: 2, E_tot: 1}; null: the default observables, equally"
-    )
-    bootstrap: Resamplings = Field(50, description="resamplings of the showers for the error")
-    splits: Times = Field(10, description="random halves of the reference for the floor")
-
-    @field_validator("weights")
-    @classmethod
-    def _some_weight(cls, value: dict[str, float] | None) -> dict[str, float] | None:
-        if value is not None and not sum(value.values()) > 0:
-            raise ValueError(f"expected at least one weight above 0, found {value}")
-        return value
-
-    def score_names(self) -> tuple[str, ...]:
-        return ("", *(name for name in self.weights or self.default if self.weights is None or self.weights[name] > 0))
 
 
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
@@ -120,7 +93,7 @@ def _weights(weights: Mapping[str, float] | None, reference: Sample) -> dict[str
     """Normalised weights by observable."""
     families = {name.split("/")[0] for name in [*reference.shower_bins, "voxels"] if name in reference.histograms}
     if weights is None:
-        weights = {name: 1.0 for name in FidelityConfig.default if name in families}
+        weights = {name: 1.0 for name in FIDELITY if name in families}
     missing = sorted(set(weights) - families)
     if missing:
         raise MetricUnavailable(f"no histograms of {', '.join(missing)}; there are {', '.join(sorted(families))}")

@@ -14,17 +14,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
-from calopipe.config.bounds import Seed, Showers, Times
 from calopipe.config.parts import METRICS
-from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Sample
 from calopipe.metrics.frechet import frechet_distance
+from calopipe.metrics.settings import FpdConfig
 from calopipe.records.scores import Score
 
 log = logging.getLogger("calopipe")
@@ -33,23 +30,6 @@ log = logging.getLogger("calopipe")
 MIN_SHOWERS = 30
 
 Estimate = Callable[[np.ndarray, np.ndarray], tuple[float, float]]
-
-
-class FpdConfig(MetricSettings):
-    """Frechet physics distance of the CaloChallenge's high-level features; the defaults are the challenge's."""
-
-    min_samples: Annotated[Showers, Field(ge=2)] = Field(10_000, description="smallest batch of the extrapolation")
-    max_samples: Annotated[Showers, Field(ge=2)] = Field(
-        50_000, description="largest batch; of smaller samples: all their showers"
-    )
-    num_batches: Times = Field(20, description="batches of each size")
-    num_points: Annotated[Times, Field(ge=3)] = Field(10, description="batch sizes, equally spaced in 1/n")
-    normalise: bool = Field(True, description="divide each feature by its largest magnitude in the reference")
-    seed: Seed = Field(42, description="seed of the batches (42 in jetnet and in the challenge)")
-    floor: bool = Field(True, description="also measure two halves of the reference (doubles the time)")
-
-    def score_names(self) -> tuple[str, ...]:
-        return ("",)
 
 
 def frechet_physics_distance(

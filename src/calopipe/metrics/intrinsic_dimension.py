@@ -11,41 +11,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 from skdim import get_nn
 from skdim.id import MLE
 
-from calopipe.config.bounds import DISTINCT, Resamplings, Tiny
 from calopipe.config.parts import METRICS
-from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Sample
+from calopipe.metrics.settings import IntrinsicDimensionConfig
 from calopipe.records.scores import Score
 
 #: MeV; keeps quotients by empty layers finite, as in preprocessing
 _TINY = 1e-10
-
-
-class IntrinsicDimensionConfig(MetricSettings):
-    """Levina-Bickel intrinsic dimension of generated and reference showers."""
-
-    data: Annotated[list[Literal["raw", "preprocessed", "log"]], DISTINCT] = Field(
-        ["raw", "preprocessed", "log"],
-        min_length=1,
-        description="raw: voxels in MeV; preprocessed: voxels / E_layer and the energy ratios u; log: log10 of preprocessed",
-    )
-    neighbours: Annotated[list[Annotated[int, Field(ge=3, le=1000)]], DISTINCT] = Field(
-        [5, 10, 15, 20], min_length=1, max_length=100, description="numbers of neighbours k: the mean is reported"
-    )
-    showers: int = Field(2000, ge=10, le=10**5, description="showers of each subsample, the same for both samples")
-    subsamples: Resamplings = Field(5, description="disjoint subsamples, fewer when the showers do not suffice")
-    log_floor: Tiny = Field(1e-6, description="log: smaller values, and empty voxels, count as this")
-
-    def score_names(self) -> tuple[str, ...]:
-        return tuple(self.data)
 
 
 @dataclass(frozen=True)

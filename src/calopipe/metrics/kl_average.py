@@ -8,24 +8,12 @@ that a sample never fills does not make the divergence infinite; the distributio
 from __future__ import annotations
 
 import numpy as np
-from pydantic import Field
 
-from calopipe.config.bounds import Tiny
 from calopipe.config.parts import METRICS
-from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Sample
+from calopipe.metrics.settings import KlAverageConfig
 from calopipe.records.scores import Score
-
-
-class KlAverageConfig(MetricSettings):
-    """KL divergence of the average showers."""
-
-    epsilon: Tiny = Field(1e-5, description="added to the probability of every voxel (Albergo 2018: 1e-5)")
-    layers: bool = Field(True, description="also of each layer's average, normalised within the layer")
-
-    def score_names(self) -> tuple[str, ...]:
-        return ("shower", "layer/*") if self.layers else ("shower",)
 
 
 def kl_of_means(reference: np.ndarray, generated: np.ndarray, epsilon: float = 1e-5) -> float:

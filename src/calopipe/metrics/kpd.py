@@ -12,34 +12,17 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-from pydantic import Field
 
-from calopipe.config.bounds import Resamplings, Seed
 from calopipe.config.parts import METRICS
-from calopipe.config.scores import MetricSettings
 from calopipe.metrics.base import Sample
 from calopipe.metrics.fpd import floor_of_halves, prepared
+from calopipe.metrics.settings import KpdConfig
 from calopipe.records.scores import Score
 
 log = logging.getLogger("calopipe")
 
 #: showers whose kernel with a whole batch is held at once (80 MB for batches of 10 000)
 _ROWS = 1000
-
-
-class KpdConfig(MetricSettings):
-    """Kernel physics distance of the CaloChallenge's high-level features; the defaults are the challenge's."""
-
-    batch_size: int = Field(
-        10_000, ge=2, le=50_000, description="showers of a batch; of smaller samples: all their showers"
-    )
-    num_batches: Resamplings = Field(10, description="batches of which the median is taken")
-    normalise: bool = Field(True, description="divide each feature by its largest magnitude in the reference")
-    seed: Seed = Field(42, description="seed of the batches (42 in jetnet and in the challenge)")
-    floor: bool = Field(True, description="also measure two halves of the reference (doubles the time)")
-
-    def score_names(self) -> tuple[str, ...]:
-        return ("",)
 
 
 def kernel_physics_distance(

@@ -13,35 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
-from calopipe.config.bounds import PositiveEnergy, Resamplings, Showers, Times
 from calopipe.config.parts import METRICS
-from calopipe.config.scores import MetricSettings
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Sample
+from calopipe.metrics.settings import PrdcConfig
 from calopipe.records.scores import Score
 
 NAMES = ("precision", "recall", "density", "coverage")
 #: showers whose distances to all others are held at once
 _ROWS = 512
-
-
-class PrdcConfig(MetricSettings):
-    """Precision, recall, density and coverage of showers; the defaults are the CaloChallenge's."""
-
-    k: Times = Field(5, description="nearest neighbours that a ball reaches to")
-    zero_MeV: PositiveEnergy = Field(0.1, description="energy that empty voxels get before the logarithm, in MeV")
-    max_showers: Annotated[Showers, Field(ge=20)] = Field(
-        10_000, description="use at most this many showers of each sample, drawn at random"
-    )
-    blocks: Resamplings = Field(10, description="disjoint blocks of showers whose spread gives the errors")
-
-    def score_names(self) -> tuple[str, ...]:
-        return ("precision", "recall", "density", "coverage")
 
 
 def shower_logarithms(showers: np.ndarray, zero_MeV: float = 0.1) -> np.ndarray:

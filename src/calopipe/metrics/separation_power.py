@@ -12,38 +12,18 @@ and its floor that of random halves of the reference, scaled with 1/n + 1/m.
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import numpy as np
-from pydantic import Field
 
-from calopipe.config.bounds import DISTINCT, Resamplings
 from calopipe.config.parts import METRICS
-from calopipe.config.scores import MetricSettings, Observable
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import BinnedCounts, Sample
+from calopipe.metrics.settings import SeparationPowerConfig
 from calopipe.records.scores import Score
 
 #: blocks of showers that are drawn anew together
 BLOCKS = 100
 #: halvings of the reference whose mean is the floor
 HALVINGS = 20
-
-
-class SeparationPowerConfig(MetricSettings):
-    """Separation power of the observables' histograms (bins: see `histograms` of the evaluation)."""
-
-    observables: Annotated[list[Observable], DISTINCT] | None = Field(
-        None, description="observables to use, e.g. [E_ratio, layer_ratio]; null: all"
-    )
-    bootstrap: Resamplings = Field(200, description="Poisson resamplings for the error")
-
-    def score_names(self) -> tuple[str, ...]:
-        return tuple(
-            f"{family}{o}{rest}"
-            for o in self.observables or ["*"]
-            for family, rest in (("", ""), ("", "/*"), ("mean_layers/", ""))
-        )
 
 
 def separation_power(h1: np.ndarray, h2: np.ndarray) -> float:

@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Annotated
-
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.special import ndtr, ndtri
 
-from calopipe.config.bounds import Tiny
-from calopipe.config.chains import Columns, StepSettings
 from calopipe.config.parts import STEPS
 from calopipe.preprocessing.base import Layout, Step, require_at_least
+from calopipe.preprocessing.settings import CensoredConfig
 
 #: bins of log E_inc in which occupancies are counted
 _BINS = 6
 #: normal scores at which the quantiles of hits are kept
 _SCORES = torch.linspace(-3.75, 3.75, 61, dtype=torch.float64)
-
-
-class CensoredConfig(StepSettings):
-    """Settings of :class:`Censored`."""
-
-    prior: float = Field(
-        10.0, gt=0, le=1e6, description="showers and hits of the layer's average cell that are added to each cell's own"
-    )
-    edge: Annotated[Tiny, Field(lt=0.5)] = Field(1e-4, description="smallest probability of a hit, and of none")
-
-    def after(self, given: Columns) -> Columns:
-        if not given.energies:
-            raise ValueError(
-                "needs voxel energies in MeV (layer_normalise: voxels: energies), found what other steps made"
-            )
-        if not given.raw_energy:
-            raise ValueError("needs the incident energy in MeV, found its logarithm; expected log_condition after it")
-        if given.threshold_MeV <= 0:
-            raise ValueError("needs a readout threshold above 0, found 0")
-        return replace(given, energies=False)
 
 
 @STEPS.register("censored", config=CensoredConfig)

@@ -7,83 +7,17 @@ Layer energies and numbers of hits beside the normalised voxels: CaloClouds3 (ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from calopipe import hits
-from calopipe.config.bounds import Share
-from calopipe.config.chains import Columns, StepSettings
 from calopipe.config.parts import STEPS
 from calopipe.preprocessing.base import Layout, Step, require_width
+from calopipe.preprocessing.settings import LayerNormaliseConfig
 
 _TINY = 1e-10  # MeV; keeps empty layers and showers finite
-
-
-class LayerNormaliseConfig(StepSettings):
-    """Settings of :class:`LayerNormalise`."""
-
-    extras: Literal["data", "condition", "given"] = Field(
-        "data",
-        description="append u to x (INN), or to the condition (VAE); given: the network is given the layer energies, and its "
-        "condition holds u in their place",
-    )
-    scale: Share = Field(1.0, description="sum of a layer's fractions (0.9 in the published VAE)")
-    ratio_scale: Share = Field(
-        1.0,
-        description="factor on u_1 = E_tot / E_inc: below 1 where showers exceed E_inc, because a logit behind it ends at 1 "
-        "(0.9 in most presets; Ernst 2023 has none for CaloGAN, and halves all energies for CaloChallenge 1: 0.45)",
-    )
-    extras_scale: Share = Field(1.0, description="factor on the other u (0.9 in the published VAE)")
-    fill_layers: bool = Field(
-        False,
-        description="give empty layers a random energy, in u only: below the threshold or, with hits, which tell them apart, like "
-        "that of layers with few hits",
-    )
-    hits: bool = Field(
-        False,
-        description="append the number of hits of each layer too; x are then shares of what a layer's hits have above the "
-        "threshold, and the inverse keeps just so many voxels, the largest ones",
-    )
-    voxels: Literal["fractions", "energies"] = Field(
-        "fractions",
-        description="fractions of the layer's energy; or energies as they are, whose hits the inverse scales to the layer's "
-        "energy: the threshold is then at one place for all showers (the step censored needs that)",
-    )
-
-    def widths(self, dim: int, cond_dim: int, n_layers: int) -> tuple[int, int]:
-        """Columns of x and of the condition that leave the step."""
-        n = self.n_extras(n_layers)
-        return {"data": (dim + n, cond_dim), "condition": (dim, cond_dim + n), "given": (dim, cond_dim)}[self.extras]
-
-    def n_extras(self, n_layers: int) -> int:
-        """Columns that the step appends."""
-        return (2 if self.hits else 1) * n_layers
-
-    def after(self, given: Columns) -> Columns:
-        if not given.energies or given.dim != given.n_voxels:
-            raise ValueError("needs voxel energies in MeV, found columns that other steps made of them, or latents")
-        if not given.raw_energy:
-            raise ValueError("needs the incident energy in MeV, found its logarithm; expected log_condition after it")
-        dim, cond_dim = self.widths(given.dim, given.cond_dim, given.n_layers)
-        if (self.hits or self.voxels == "energies") and given.threshold_MeV <= 0:
-            raise ValueError("needs a readout threshold above 0, found 0")
-        if self.hits and (self.voxels == "energies" or self.extras == "given"):
-            other = "voxels: energies" if self.voxels == "energies" else "extras: given"
-            raise ValueError(f"needs hits: false beside {other}, found both")
-        if self.extras == "given" and not given.given_energies:
-            raise ValueError("needs layer energies among what the network is given (extras: given), found none")
-        if self.extras != "given" and given.given_energies:
-            raise ValueError(f"needs extras: given in a network that is given the layer energies, found {self.extras}")
-        data, energies = self.extras == "data", self.voxels == "energies"
-        return replace(
-            given, dim=dim, cond_dim=cond_dim, energies=energies, fractions=not energies, extras=data, unit_extras=data,
-            hits=self.hits and data, given_energies=False,
-        )  # fmt: skip
 
 
 @STEPS.register("layer_normalise", config=LayerNormaliseConfig)

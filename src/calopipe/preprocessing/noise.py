@@ -3,34 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from calopipe.config.bounds import Energy, PositiveEnergy
-from calopipe.config.chains import Columns, StepSettings
 from calopipe.config.parts import STEPS
 from calopipe.preprocessing.base import Layout, Step
-
-
-class NoiseConfig(StepSettings):
-    """Settings of :class:`Noise`."""
-
-    width: PositiveEnergy = Field(
-        description="upper end of the uniform noise, in the units of x at this place of the chain"
-    )
-    removal: Literal["threshold", "subtract_mean", "none"] = Field(
-        "threshold", description="inverse: zero below the threshold; also subtract width / 2 from the rest; or nothing"
-    )
-    threshold: Energy | None = Field(None, description="values below become 0 in the inverse; null: the noise width")
-
-    def after(self, given: Columns) -> Columns:
-        if given.negative and self.removal != "none":
-            found = f"removal '{self.removal}', which sets what is below the threshold to 0"
-            raise ValueError(f"needs removal 'none' where values may be negative, found {found}")
-        return given
+from calopipe.preprocessing.settings import FillEmptyConfig, NoiseConfig
 
 
 @STEPS.register("noise", config=NoiseConfig)
@@ -48,25 +27,6 @@ class Noise(Step):
         cut = self.config.width if self.config.threshold is None else self.config.threshold
         shift = self.config.width / 2 if self.config.removal == "subtract_mean" else 0.0
         return torch.where(x < cut, torch.zeros_like(x), (x - shift).clamp(min=0)), cond
-
-
-class FillEmptyConfig(StepSettings):
-    """Settings of :class:`FillEmpty`."""
-
-    gap: float = Field(
-        0.0, ge=0, le=30, description="decades between the threshold and the centre of the filled energies"
-    )
-    decades: float = Field(1.0, ge=1e-3, le=10, description="standard deviation of the filled energies, in decades")
-    threshold: PositiveEnergy | None = Field(None, description="in MeV; null: the dataset's readout threshold")
-
-    def after(self, given: Columns) -> Columns:
-        if not given.energies:
-            raise ValueError("needs voxel energies in MeV, found columns that other steps made of them, or latents")
-        if self.threshold is None and given.threshold_MeV <= 0:
-            raise ValueError(
-                "needs a readout threshold above 0, found none in the dataset and no 'threshold' of its own"
-            )
-        return given
 
 
 @STEPS.register("fill_empty", config=FillEmptyConfig)

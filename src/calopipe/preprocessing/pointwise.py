@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 
-from calopipe.config.bounds import Scale, Tiny
-from calopipe.config.chains import Columns, StepSettings
 from calopipe.config.parts import STEPS
 from calopipe.preprocessing.base import Layout, Step
-
-
-class LogitConfig(StepSettings):
-    """Settings of :class:`Logit`."""
-
-    alpha: Annotated[Tiny, Field(lt=0.5)] = Field(
-        1e-6, description="regularisation at 0 (and at 1 unless alpha_1 is given)"
-    )
-    alpha_1: Tiny | None = Field(None, description="regularisation at 1; the split form alpha + x (1 - alpha_1)")
-    columns: Literal["all", "extras", "extras_and_hits"] = Field(
-        "all",
-        description="all columns; or only the energy ratios u at their end; or u and the numbers of hits after them",
-    )
-
-    @model_validator(mode="after")
-    def _leaves_room(self) -> LogitConfig:
-        if self.alpha_1 is not None and self.alpha + self.alpha_1 > 0.9:
-            raise ValueError(f"expected alpha + alpha_1 of at most 0.9, found {self.alpha + self.alpha_1:g}")
-        return self
-
-    def after(self, given: Columns) -> Columns:
-        if self.columns != "all" and (self.columns == "extras_and_hits") != given.hits and given.extras:
-            raise ValueError(f"needs columns: {'extras_and_hits' if given.hits else 'extras'}, found {self.columns}")
-        if self.columns != "all" and not given.unit_extras:
-            what = "none" if not given.extras else "some that another step has mapped already"
-            raise ValueError(f"needs energy ratios u in its last columns (layer_normalise makes them), found {what}")
-        if self.columns == "all" and not (given.fractions and (given.unit_extras or not given.extras)):
-            what = "energies in MeV" if given.energies else "values below 0 and above 1"
-            raise ValueError(f"needs fractions in [0, 1] (after layer_normalise), found {what}")
-        return given.mapped("all" if self.columns == "all" else "extras")
+from calopipe.preprocessing.settings import (
+    LearnableAffineConfig,
+    LogConditionConfig,
+    LogConfig,
+    LogitConfig,
+    StandardiseConfig,
+)
 
 
 @STEPS.register("logit", config=LogitConfig)
@@ -76,17 +49,6 @@ class Logit(Step):
         return torch.cat([left, ((torch.sigmoid(y) - self.low) / self.slope).clamp(0, 1)], dim=1), cond
 
 
-class LogConfig(StepSettings):
-    """Settings of :class:`Log`."""
-
-    alpha: Tiny = Field(1e-6, description="added before the logarithm")
-
-    def after(self, given: Columns) -> Columns:
-        if given.negative:
-            raise ValueError("needs values that are not negative, found columns that may be")
-        return given.mapped()
-
-
 @STEPS.register("log", config=LogConfig)
 class Log(Step):
     """log(x + alpha), as in the published INN submission."""
@@ -97,16 +59,6 @@ class Log(Step):
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         return (x.exp() - self.config.alpha).clamp(min=0), cond
-
-
-class StandardiseConfig(StepSettings):
-    """Settings of :class:`Standardise`."""
-
-    clip: Scale | None = Field(None, description="inverse: clip to this many standard deviations first")
-    floor: Scale = Field(1e-6, description="smallest standard deviation divided by")
-
-    def after(self, given: Columns) -> Columns:
-        return given.mapped()
 
 
 @STEPS.register("standardise", config=StandardiseConfig)
@@ -135,13 +87,6 @@ class Standardise(Step):
         return x * self.std + self.mean, cond
 
 
-class LearnableAffineConfig(StepSettings):
-    """No settings."""
-
-    def after(self, given: Columns) -> Columns:
-        return given.mapped()
-
-
 @STEPS.register("affine", config=LearnableAffineConfig)
 class LearnableAffine(Step):
     """x exp(s) + b per column with learnable s and b, started at standardisation (Ernst 2023, section 4.4.2, learnable
@@ -167,15 +112,6 @@ class LearnableAffine(Step):
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         return (x - self.shift) * (-self.log_scale).exp(), cond
-
-
-class LogConditionConfig(StepSettings):
-    """No settings."""
-
-    def after(self, given: Columns) -> Columns:
-        if not given.raw_energy:
-            raise ValueError("needs the incident energy in MeV, found its logarithm; expected it once")
-        return replace(given, raw_energy=False)
 
 
 @STEPS.register("log_condition", config=LogConditionConfig)

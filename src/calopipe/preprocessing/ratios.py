@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from calopipe.config.bounds import Share
-from calopipe.config.chains import Columns, StepSettings
 from calopipe.config.parts import STEPS
 from calopipe.preprocessing.base import Layout, Step, require_width
 from calopipe.preprocessing.layers import energies_of, ratios_of
-
-
-class EnergyRatiosConfig(StepSettings):
-    """Settings of :class:`EnergyRatios`."""
-
-    of: Literal["data", "condition"] = Field("data", description="layer energies that are learned, or that are given")
-    ratio_scale: Share = Field(1.0, description="factor on u_1 = E_tot / E_inc: below 1 where showers exceed E_inc")
-    fill_layers: bool = Field(False, description="give empty layers a random energy below the threshold")
-
-    def after(self, given: Columns) -> Columns:
-        if not given.raw_energy:
-            raise ValueError("needs the incident energy in MeV, found its logarithm; expected log_condition after it")
-        if self.of == "data" and not given.layer_energies:
-            raise ValueError("needs layer energies in MeV (a network that learns layer_energies), found other columns")
-        if self.of == "condition" and not given.given_energies:
-            raise ValueError("needs layer energies among what the network is given, found none")
-        if self.of == "data":
-            return replace(given, layer_energies=False, fractions=True)
-        return replace(given, given_energies=False)
+from calopipe.preprocessing.settings import EnergyRatiosConfig
 
 
 @STEPS.register("energy_ratios", config=EnergyRatiosConfig)

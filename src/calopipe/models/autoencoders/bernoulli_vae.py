@@ -4,37 +4,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from calopipe.config.bounds import Scale, Tiny, Width, Widths
-from calopipe.config.chains import AutoencoderSettings, FractionsModel
 from calopipe.config.parts import MODELS
+from calopipe.models.autoencoders.settings import BernoulliVAEConfig
 from calopipe.models.base import Autoencoder, Inputs
 from calopipe.models.building import Standardisation, alpha_logit, alpha_sigmoid, draw, mlp
 from calopipe.models.losses import bernoulli_loss, gaussian_kl
-
-
-class BernoulliVAEConfig(AutoencoderSettings, FractionsModel):
-    """Settings of :class:`BernoulliVAE`; the defaults are the published card of CaloChallenge 1 (Table 5)."""
-
-    hidden: Widths = Field(default_factory=lambda: [5000, 1000, 500], description="encoder widths; the decoder mirrors")
-    latent: Width = Field(50, description="latent dimensions")
-    alpha: Annotated[Tiny, Field(lt=0.5)] = Field(1e-6, description="logit regularisation of the network's input")
-    beta: float = Field(1e-5, ge=0, le=1e6, description="weight of the KL term")
-    gamma: Scale = Field(1e4, description="weight of the data loss, mean over voxels and halved")
-    condition_scale: Scale = Field(
-        1.15,
-        description="conditions are divided by this times their largest value (at least 1) and go through the logit; one "
-        "that is negative in training (after log_condition) is only divided",
-    )
-
-    @property
-    def latent_dim(self) -> int:
-        return self.latent
 
 
 @MODELS.register("bernoulli_vae", config=BernoulliVAEConfig)

@@ -13,17 +13,13 @@ steps before (:mod:`calopipe.models.neighbourhood`). The latent vector is left w
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from calopipe import hits
-from calopipe.config.bounds import LogVariances, Tiny, Width, Widths
-from calopipe.config.chains import AutoencoderSettings, FractionsModel
 from calopipe.config.parts import MODELS
+from calopipe.models.autoencoders.settings import HurdleVAEConfig
 from calopipe.models.base import Autoencoder, Inputs
 from calopipe.models.building import Standardisation, alpha_logit, alpha_sigmoid, draw, draw_mixture, mlp
 from calopipe.models.losses import gaussian_kl, mixture_log_likelihood
@@ -31,32 +27,6 @@ from calopipe.models.neighbourhood import Neighbourhood
 
 #: x of a hit whose energy is rounded to nothing
 TINY = 1e-12
-
-
-class HurdleVAEConfig(AutoencoderSettings, FractionsModel):
-    """Settings of :class:`HurdleVAE`."""
-
-    hidden: Widths = Field(default_factory=lambda: [512, 512], description="encoder widths; the decoder mirrors")
-    latent: Width = Field(50, description="latent dimensions")
-    groups: Literal[1, 2, 4, 8] = Field(
-        1,
-        description="steps in which the voxels of a shower are drawn, each knowing those before; neighbours differ in step",
-    )
-    components: int = Field(1, gt=0, le=16, description="normals in the mixture that a hit's logit is drawn from")
-    alpha: Annotated[Tiny, Field(lt=0.5)] = Field(1e-6, description="logit regularisation")
-    beta: float = Field(1.0, ge=0, le=1e6, description="weight of the KL term; 1 gives the evidence lower bound")
-    cell_prior: float = Field(
-        0.0,
-        ge=0,
-        le=1e6,
-        description="hits of an average cell that are added to each cell's own when its mean and width are taken; above 0 "
-        "for large sparse grids, where a cell with one training hit has no width",
-    )
-    log_var_range: LogVariances = Field((-10.0, 10.0), description="clip of the decoder's log sigma^2")
-
-    @property
-    def latent_dim(self) -> int:
-        return self.latent
 
 
 @MODELS.register("hurdle_vae", config=HurdleVAEConfig)

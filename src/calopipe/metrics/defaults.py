@@ -1,0 +1,6 @@
+"""What metrics do where settings leave it to them: part of their code, and light, so that settings can name their scores."""
+
+from __future__ import annotations
+
+#: observables of the default score of ``fidelity``, those that the geometry has
+FIDELITY = ("voxels", "activity", "E_tot", "depth", "layer_fraction", "EC_eta", "EC_phi", "width_eta", "width_phi")

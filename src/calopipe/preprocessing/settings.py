@@ -1,0 +1,216 @@
+"""Settings of the preprocessing steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from calopipe.config.bounds import Energy, PositiveEnergy, Scale, Share, Tiny
+from calopipe.config.chains import Columns, StepSettings
+
+
+class LayerNormaliseConfig(StepSettings):
+    """Settings of ``layer_normalise``."""
+
+    extras: Literal["data", "condition", "given"] = Field(
+        "data",
+        description="append u to x (INN), or to the condition (VAE); given: the network is given the layer energies, and its "
+        "condition holds u in their place",
+    )
+    scale: Share = Field(1.0, description="sum of a layer's fractions (0.9 in the published VAE)")
+    ratio_scale: Share = Field(
+        1.0,
+        description="factor on u_1 = E_tot / E_inc: below 1 where showers exceed E_inc, because a logit behind it ends at 1 "
+        "(0.9 in most presets; Ernst 2023 has none for CaloGAN, and halves all energies for CaloChallenge 1: 0.45)",
+    )
+    extras_scale: Share = Field(1.0, description="factor on the other u (0.9 in the published VAE)")
+    fill_layers: bool = Field(
+        False,
+        description="give empty layers a random energy, in u only: below the threshold or, with hits, which tell them apart, like "
+        "that of layers with few hits",
+    )
+    hits: bool = Field(
+        False,
+        description="append the number of hits of each layer too; x are then shares of what a layer's hits have above the "
+        "threshold, and the inverse keeps just so many voxels, the largest ones",
+    )
+    voxels: Literal["fractions", "energies"] = Field(
+        "fractions",
+        description="fractions of the layer's energy; or energies as they are, whose hits the inverse scales to the layer's "
+        "energy: the threshold is then at one place for all showers (the step censored needs that)",
+    )
+
+    def widths(self, dim: int, cond_dim: int, n_layers: int) -> tuple[int, int]:
+        """Columns of x and of the condition that leave the step."""
+        n = self.n_extras(n_layers)
+        return {"data": (dim + n, cond_dim), "condition": (dim, cond_dim + n), "given": (dim, cond_dim)}[self.extras]
+
+    def n_extras(self, n_layers: int) -> int:
+        """Columns that the step appends."""
+        return (2 if self.hits else 1) * n_layers
+
+    def after(self, given: Columns) -> Columns:
+        if not given.energies or given.dim != given.n_voxels:
+            raise ValueError("needs voxel energies in MeV, found columns that other steps made of them, or latents")
+        if not given.raw_energy:
+            raise ValueError("needs the incident energy in MeV, found its logarithm; expected log_condition after it")
+        dim, cond_dim = self.widths(given.dim, given.cond_dim, given.n_layers)
+        if (self.hits or self.voxels == "energies") and given.threshold_MeV <= 0:
+            raise ValueError("needs a readout threshold above 0, found 0")
+        if self.hits and (self.voxels == "energies" or self.extras == "given"):
+            other = "voxels: energies" if self.voxels == "energies" else "extras: given"
+            raise ValueError(f"needs hits: false beside {other}, found both")
+        if self.extras == "given" and not given.given_energies:
+            raise ValueError("needs layer energies among what the network is given (extras: given), found none")
+        if self.extras != "given" and given.given_energies:
+            raise ValueError(f"needs extras: given in a network that is given the layer energies, found {self.extras}")
+        data, energies = self.extras == "data", self.voxels == "energies"
+        return replace(
+            given, dim=dim, cond_dim=cond_dim, energies=energies, fractions=not energies, extras=data, unit_extras=data,
+            hits=self.hits and data, given_energies=False,
+        )  # fmt: skip
+
+
+class EnergyRatiosConfig(StepSettings):
+    """Settings of ``energy_ratios``."""
+
+    of: Literal["data", "condition"] = Field("data", description="layer energies that are learned, or that are given")
+    ratio_scale: Share = Field(1.0, description="factor on u_1 = E_tot / E_inc: below 1 where showers exceed E_inc")
+    fill_layers: bool = Field(False, description="give empty layers a random energy below the threshold")
+
+    def after(self, given: Columns) -> Columns:
+        if not given.raw_energy:
+            raise ValueError("needs the incident energy in MeV, found its logarithm; expected log_condition after it")
+        if self.of == "data" and not given.layer_energies:
+            raise ValueError("needs layer energies in MeV (a network that learns layer_energies), found other columns")
+        if self.of == "condition" and not given.given_energies:
+            raise ValueError("needs layer energies among what the network is given, found none")
+        if self.of == "data":
+            return replace(given, layer_energies=False, fractions=True)
+        return replace(given, given_energies=False)
+
+
+class LogitConfig(StepSettings):
+    """Settings of ``logit``."""
+
+    alpha: Annotated[Tiny, Field(lt=0.5)] = Field(
+        1e-6, description="regularisation at 0 (and at 1 unless alpha_1 is given)"
+    )
+    alpha_1: Tiny | None = Field(None, description="regularisation at 1; the split form alpha + x (1 - alpha_1)")
+    columns: Literal["all", "extras", "extras_and_hits"] = Field(
+        "all",
+        description="all columns; or only the energy ratios u at their end; or u and the numbers of hits after them",
+    )
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> LogitConfig:
+        if self.alpha_1 is not None and self.alpha + self.alpha_1 > 0.9:
+            raise ValueError(f"expected alpha + alpha_1 of at most 0.9, found {self.alpha + self.alpha_1:g}")
+        return self
+
+    def after(self, given: Columns) -> Columns:
+        if self.columns != "all" and (self.columns == "extras_and_hits") != given.hits and given.extras:
+            raise ValueError(f"needs columns: {'extras_and_hits' if given.hits else 'extras'}, found {self.columns}")
+        if self.columns != "all" and not given.unit_extras:
+            what = "none" if not given.extras else "some that another step has mapped already"
+            raise ValueError(f"needs energy ratios u in its last columns (layer_normalise makes them), found {what}")
+        if self.columns == "all" and not (given.fractions and (given.unit_extras or not given.extras)):
+            what = "energies in MeV" if given.energies else "values below 0 and above 1"
+            raise ValueError(f"needs fractions in [0, 1] (after layer_normalise), found {what}")
+        return given.mapped("all" if self.columns == "all" else "extras")
+
+
+class LogConfig(StepSettings):
+    """Settings of ``log``."""
+
+    alpha: Tiny = Field(1e-6, description="added before the logarithm")
+
+    def after(self, given: Columns) -> Columns:
+        if given.negative:
+            raise ValueError("needs values that are not negative, found columns that may be")
+        return given.mapped()
+
+
+class StandardiseConfig(StepSettings):
+    """Settings of ``standardise``."""
+
+    clip: Scale | None = Field(None, description="inverse: clip to this many standard deviations first")
+    floor: Scale = Field(1e-6, description="smallest standard deviation divided by")
+
+    def after(self, given: Columns) -> Columns:
+        return given.mapped()
+
+
+class LearnableAffineConfig(StepSettings):
+    """No settings."""
+
+    def after(self, given: Columns) -> Columns:
+        return given.mapped()
+
+
+class LogConditionConfig(StepSettings):
+    """No settings."""
+
+    def after(self, given: Columns) -> Columns:
+        if not given.raw_energy:
+            raise ValueError("needs the incident energy in MeV, found its logarithm; expected it once")
+        return replace(given, raw_energy=False)
+
+
+class NoiseConfig(StepSettings):
+    """Settings of ``noise``."""
+
+    width: PositiveEnergy = Field(
+        description="upper end of the uniform noise, in the units of x at this place of the chain"
+    )
+    removal: Literal["threshold", "subtract_mean", "none"] = Field(
+        "threshold", description="inverse: zero below the threshold; also subtract width / 2 from the rest; or nothing"
+    )
+    threshold: Energy | None = Field(None, description="values below become 0 in the inverse; null: the noise width")
+
+    def after(self, given: Columns) -> Columns:
+        if given.negative and self.removal != "none":
+            found = f"removal '{self.removal}', which sets what is below the threshold to 0"
+            raise ValueError(f"needs removal 'none' where values may be negative, found {found}")
+        return given
+
+
+class FillEmptyConfig(StepSettings):
+    """Settings of ``fill_empty``."""
+
+    gap: float = Field(
+        0.0, ge=0, le=30, description="decades between the threshold and the centre of the filled energies"
+    )
+    decades: float = Field(1.0, ge=1e-3, le=10, description="standard deviation of the filled energies, in decades")
+    threshold: PositiveEnergy | None = Field(None, description="in MeV; null: the dataset's readout threshold")
+
+    def after(self, given: Columns) -> Columns:
+        if not given.energies:
+            raise ValueError("needs voxel energies in MeV, found columns that other steps made of them, or latents")
+        if self.threshold is None and given.threshold_MeV <= 0:
+            raise ValueError(
+                "needs a readout threshold above 0, found none in the dataset and no 'threshold' of its own"
+            )
+        return given
+
+
+class CensoredConfig(StepSettings):
+    """Settings of ``censored``."""
+
+    prior: float = Field(
+        10.0, gt=0, le=1e6, description="showers and hits of the layer's average cell that are added to each cell's own"
+    )
+    edge: Annotated[Tiny, Field(lt=0.5)] = Field(1e-4, description="smallest probability of a hit, and of none")
+
+    def after(self, given: Columns) -> Columns:
+        if not given.energies:
+            raise ValueError(
+                "needs voxel energies in MeV (layer_normalise: voxels: energies), found what other steps made"
+            )
+        if not given.raw_energy:
+            raise ValueError("needs the incident energy in MeV, found its logarithm; expected log_condition after it")
+        if given.threshold_MeV <= 0:
+            raise ValueError("needs a readout threshold above 0, found 0")
+        return replace(given, energies=False)
