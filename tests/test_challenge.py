@@ -119,7 +119,7 @@ def test_outputs_of_all_fast_modes(files, tmp_path, capsys):
     for name in ("fpd", "kpd", "prdc/precision", "challenge_separation/mean_layers/E_layer"):
         assert name in names
     assert all(s.value is not None or s.missing for s in found.scores)
-    rows = list(csv.DictReader((out / "scores.csv").open()))
+    rows = list(csv.DictReader((out / "scores.csv").read_text().splitlines()))
     assert [r["name"] for r in rows] == names and {r["generator"] for r in rows} == {"mine"}
     assert {p.name for p in out.iterdir()} == {*found.files, "scores.json"}
     pictures = [f for f in found.files if f.endswith(".png")]

@@ -203,7 +203,7 @@ def test_the_command_writes_tables_and_plots(tmp_path, capsys):
     assert main(["leaderboard", *files, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "mine" in printed and OTHER_DATA in printed and re.search(r"AUC low .* \d+ of 16", printed)
-    rows = list(csv.DictReader((out / "leaderboard.csv").open()))
+    rows = list(csv.DictReader((out / "leaderboard.csv").read_text().splitlines()))
     assert len(rows) == 17 and [r["submission"] for r in rows if r["own"] == "1"] == ["mine"]
     pictures = {p.name for p in out.glob("*.png")}
     assert pictures == {"quality_speed_classifier_low.png", "quality_speed_fpd.png"}

@@ -243,14 +243,15 @@ class Worker:
         answer = self.process.stdout.readline()
         if answer:
             return tuple(json.loads(answer))
-        code_, self.process = self.process.wait(), None
-        return "crash", f"exit code {code_}"
+        return "crash", f"exit code {self.close()}"
 
-    def close(self) -> None:
-        if self.process is not None:
-            assert self.process.stdin is not None
-            self.process.stdin.close()
-            self.process.wait()
+    def close(self) -> int | None:
+        """End the process, with its pipes; returns how it ended."""
+        ended, self.process = self.process, None
+        if ended is None:
+            return None
+        ended.communicate()
+        return ended.returncode
 
 
 def judge(what: str, outcome: str, message: str, path: Path) -> str:

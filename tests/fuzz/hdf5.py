@@ -297,7 +297,9 @@ class Worker:
         self._process: subprocess.Popen[str] | None = None
 
     def __call__(self, path: Path) -> dict[str, list[Any]]:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
+            self.close()
+        if self._process is None:
             command = [sys.executable, __file__, "--worker"]
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -317,7 +319,7 @@ class Worker:
         """End the process."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._process.communicate()  # closes its pipes, too
             self._process = None
 
 

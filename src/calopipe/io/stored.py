@@ -75,10 +75,11 @@ def read_npz(path: str | Path, keys: Sequence[str] = (), what: str = "not an NPZ
         _is_file(path)
         with open(path, "rb") as file:
             start = file.read(2)
-        if start != b"PK":
-            raise ValueError("it is empty" if not start else f"it begins with {start!r}")
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
+            if start != b"PK":
+                raise ValueError("it is empty" if not start else f"it begins with {start!r}")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as data:
+                arrays = {name: data[name] for name in data.files}
         missing = [key for key in keys if key not in arrays]
         if missing:
             raise ValueError(f"no array '{missing[0]}'")
