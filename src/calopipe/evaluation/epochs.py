@@ -69,7 +69,7 @@ def score_epochs(
     Raises:
         DataError: the folder holds no checkpoints, or `reference` no showers.
     """
-    kept = _kept(epochs) if isinstance(epochs, Path) else dict(epochs)
+    kept = _kept(epochs) if isinstance(epochs, Path) else dict(sorted(epochs.items()))
     if not kept:
         raise DataError(f"{epochs}: no kept epochs (training.keep_every is not set, or larger than training.epochs)")
     if not file_info(reference).n_showers:
