@@ -56,6 +56,14 @@ def add_to(commands: Any) -> None:
         type=number("--batch-size", BatchSize),
         help="showers that pass the networks at once (default: what is fast on the device)",
     )
+    parser.add_argument(
+        "--extensions",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="folder of your own Python files, for networks that are registered there; they are run",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
     parser.set_defaults(command=run)
 
@@ -67,9 +75,11 @@ def run(options: argparse.Namespace) -> None:
     read = [Path(options.energies)] if is_file(options.energies) else []
     check_target(options.out, [*(path for path in options.networks if not path.is_dir()), *read])
     incident = incident_energies(options.energies, options.number, options.seed)
+    from calopipe.config.parts import use_extensions
     from calopipe.sampling.generator import Generator
     from calopipe.sampling.stages import sample_to_file
 
+    use_extensions(options.extensions)
     folder = len(options.networks) == 1 and options.networks[0].is_dir()
     generator = Generator.load(options.networks[0] if folder else options.networks, options.device)
     table = np.hstack([incident, *_further(generator, options, len(incident))])

@@ -52,6 +52,7 @@ def stage(snakemake: Any) -> Iterator[Any]:
     _log_to(Path(snakemake.log[0]), snakemake.rule)
     try:
         forget(snakemake.output)
+        _use_extensions(snakemake)
         yield snakemake
         _record(snakemake)
     except CalopipeError as error:
@@ -60,6 +61,15 @@ def stage(snakemake: Any) -> Iterator[Any]:
     except Exception:
         log.exception("rule %s failed", snakemake.rule)
         sys.exit(1)
+
+
+def _use_extensions(snakemake: Any) -> None:
+    """The study's own models, steps and metrics are known in its jobs."""
+    folders = snakemake.config.get("extensions", [])
+    if folders:
+        from calopipe.config.parts import use_extensions
+
+        use_extensions(folders)
 
 
 def _record(snakemake: Any) -> None:

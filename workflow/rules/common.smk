@@ -24,6 +24,7 @@ try:
         PLAN.check_devices(jobs_run_here)
     # conda environment of every rule where Snakemake is asked to use one (--sdm conda)
     ENVIRONMENT = f"../../envs/{conda_environment()}.yaml"
+    config["extensions"] = PLAN.study.extensions  # for the jobs, also where a preset names them
 except CalopipeError as error:
     raise WorkflowError(f"{type(error).__name__}: {error}") from None
 

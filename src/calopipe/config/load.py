@@ -9,7 +9,7 @@ from typing import Any
 from calopipe.config.base import merge, validate
 from calopipe.config.evaluation import Evaluation
 from calopipe.config.networks import Model
-from calopipe.config.parts import METRICS, settings_of
+from calopipe.config.parts import METRICS, settings_of, use_extensions
 from calopipe.config.schema import Run, Study
 from calopipe.config.scores import MetricSettings, gives
 from calopipe.errors import ConfigError, nearest, shown
@@ -37,10 +37,13 @@ def load_study(data: Mapping[str, Any], presets_dir: Path) -> Study:
         presets_dir: folder holding ``<preset>.yaml``, merged in the order of ``presets`` beneath `data`; a preset may name others.
 
     Raises:
-        ConfigError: unknown key, preset, dataset, model or evaluation (with the nearest valid name), or a wrong value.
+        ConfigError: a folder of extensions with an error in it; unknown key, preset, dataset, model or evaluation (with the nearest valid name), or a wrong value.
     """
-    base = _merged_presets(data, presets_dir, (), {})
-    study = validate(Study, merge(base, data), "")
+    merged = merge(_merged_presets(data, presets_dir, (), {}), data)
+    folders = merged.get("extensions", [])
+    known = isinstance(folders, list) and all(isinstance(folder, str) for folder in folders)
+    use_extensions(folders if known else [])  # what they register can be named in the other sections
+    study = validate(Study, merged, "")
     _check_references(study)
     return study
 

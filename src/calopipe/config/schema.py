@@ -11,7 +11,7 @@ from calopipe.config.bounds import DISTINCT, Seed
 from calopipe.config.datasets import Dataset
 from calopipe.config.evaluation import Evaluation
 from calopipe.config.networks import Model, RegressorStage
-from calopipe.config.texts import Name, ResultsFolder
+from calopipe.config.texts import FilePath, Name, ResultsFolder
 
 
 class Run(Section):
@@ -40,6 +40,10 @@ class Study(Section):
     presets: Annotated[list[str], DISTINCT] = Field(
         default_factory=list,
         description="names of files in presets/, merged in order, below this file; they may name others",
+    )
+    extensions: Annotated[list[FilePath], Field(max_length=20), DISTINCT] = Field(
+        default_factory=list,
+        description="folders of your own Python files, whose models, preprocessing steps and metrics can be named like built-in ones",
     )
     datasets: dict[Name, Dataset] = Field(description="datasets by name")
     models: dict[Name, Model] = Field(description="models by name")
