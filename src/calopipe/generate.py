@@ -120,7 +120,7 @@ def incident_energies(text: str, number: int | None, seed: int) -> NDArray[np.fl
         return np.repeat(values, number or 1)[:, None]
     if number is None or values[0] > values[1]:
         raise ConfigError("--energies LOW:HIGH needs --number N and LOW <= HIGH")
-    return generator(seed, "incident energies").uniform(*values, size=(number, 1)).astype(np.float32)
+    return generator(seed, "incident energies").uniform(values[0], values[1], size=(number, 1)).astype(np.float32)
 
 
 def _check_number(showers: int) -> None:

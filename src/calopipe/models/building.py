@@ -15,11 +15,12 @@ def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU, zer
     """
     layers: list[nn.Module] = []
     for i, (a, b) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
-        layers.append(nn.Linear(a, b))
+        last = nn.Linear(a, b)
+        layers.append(last)
         if i < len(sizes) - 2:
             layers.append(activation())
     if zero:
-        start_at_zero(layers[-1])
+        start_at_zero(last)
     return nn.Sequential(*layers)
 
 
@@ -52,6 +53,9 @@ def draw_mixture(weights: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
 
 class Standardisation(nn.Module):
     """Zero mean and unit variance per column, kept in buffers; the identity until it is fitted."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -7,7 +7,8 @@ neighbourhood, are the same for every cell of all layers of one shape, and corre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,9 @@ _SHIFT = {1: 0, 2: 1, 4: 2, 8: 3}
 
 class Places(nn.Module):
     """Voxels (n,) and of each the neighbours that are seen (n, k), kept where the networks are; nothing of a checkpoint."""
+
+    voxels: Tensor
+    neighbours: Tensor
 
     def __init__(self, voxels: Tensor, neighbours: Tensor) -> None:
         super().__init__()
@@ -71,7 +75,11 @@ class Neighbourhood(nn.Module):
     @property
     def columns(self) -> list[Tensor]:
         """The voxels of each group."""
-        return [torch.cat([part.voxels for part in parts.values()]) for parts in self.parts]
+        return [torch.cat([part.voxels for _, part in self._places(group)]) for group in range(self.groups)]
+
+    def _places(self, group: int) -> Iterable[tuple[str, Places]]:
+        """Voxels and neighbours of a group, by the name of their network."""
+        return cast("Iterable[tuple[str, Places]]", cast(nn.ModuleDict, self.parts[group]).items())
 
     def forward(self, group: int, base: Tensor, known: Tensor, rate: Tensor) -> Tensor:
         """The numbers (N, numbers, G) of the voxels of a group, in the order of ``columns[group]``.
@@ -83,7 +91,7 @@ class Neighbourhood(nn.Module):
             rate: (N, V) hits per voxel that are left for the voxel's layer beyond those that `base` expects.
         """
         out, padded = [], nn.functional.pad(known, (0, 1))
-        for name, part in self.parts[group].items():
+        for name, part in self._places(group):
             own = base[:, :, part.voxels]
             if group:
                 seen = padded[:, :, part.neighbours.reshape(-1)].view(len(base), self.features, *part.neighbours.shape)

@@ -27,6 +27,9 @@ class BernoulliVAE(Autoencoder):
     sees them standardised with the voxels, the decoder as they are.
     """
 
+    cond_scale: Tensor
+    cond_signed: Tensor
+
     def __init__(self, config: BernoulliVAEConfig, inputs: Inputs) -> None:
         super().__init__(config, inputs)
         dim, cond_dim = inputs.dim, inputs.cond_dim

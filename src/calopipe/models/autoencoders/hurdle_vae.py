@@ -36,6 +36,9 @@ class HurdleVAE(Autoencoder):
     Where the condition ends with numbers of hits (``inputs.hits_given``), showers have just so many in each layer.
     """
 
+    sizes: Tensor
+    layer_of: Tensor
+
     def __init__(self, config: HurdleVAEConfig, inputs: Inputs) -> None:
         super().__init__(config, inputs)
         dim, cond_dim = inputs.dim, inputs.cond_dim

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from FrEIA.framework import SequenceINN
@@ -98,7 +98,7 @@ class Coupling(InvertibleModule):
 
     def numbers(self, x: Tensor, c: Iterable[Tensor] | None) -> Tensor:
         """The sub-network's output (N, per_column, T) for the columns of x that are passed on, and the condition."""
-        kind = self.net[-1].weight.dtype
+        kind = cast(nn.Linear, self.net[-1]).weight.dtype
         given = [x.index_select(1, self.passive).to(kind), *(part.to(kind) for part in c or ())]
         out = self.net(torch.cat(given, 1) if len(given) > 1 else given[0])
         out = out if out.dtype == torch.float64 else out.float()
@@ -151,7 +151,7 @@ class RQSCoupling(Coupling):
             heat = 1 / math.sqrt(hidden[-1]) if len(hidden) else 1.0
         spline = Spline(bounds, min_bin, min_derivative, heat)
         spline.bins(3 * bins - 1)
-        rest = {"hidden": hidden, "zero_init": zero_init, "dropout": dropout, "lattice": lattice}
+        rest: dict[str, Any] = {"hidden": hidden, "zero_init": zero_init, "dropout": dropout, "lattice": lattice}
         super().__init__(dims_in, dims_c, active=active, per_column=3 * bins - 1, **rest)
         self.spline, self.backend = spline, backend
 
@@ -177,7 +177,7 @@ class AffineCoupling(Coupling):
         dropout: float = 0.0,
         lattice: Lattice | None = None,
     ) -> None:
-        rest = {"hidden": hidden, "zero_init": zero_init, "dropout": dropout, "lattice": lattice}
+        rest: dict[str, Any] = {"hidden": hidden, "zero_init": zero_init, "dropout": dropout, "lattice": lattice}
         super().__init__(dims_in, dims_c, active=active, per_column=2, **rest)
         self.clamp = clamp
 

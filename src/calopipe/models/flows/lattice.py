@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +60,7 @@ class LatticeTerm(nn.Module):
     def forward(self, x: Tensor, numbers: Tensor) -> Tensor:
         """`numbers` (N, per_column, T) with the contributions of x (N, D) added."""
         padded = nn.functional.pad(x[:, : self.voxels], (0, 1))
-        for net, part in zip(self.nets, self.parts, strict=True):
+        for net, part in zip(self.nets, cast("Iterable[Places]", self.parts), strict=True):
             seen = padded[:, part.neighbours.reshape(-1)].view(len(x), *part.neighbours.shape)
             numbers = numbers.index_add(2, part.voxels, net(seen).transpose(1, 2).to(numbers.dtype))
         return numbers

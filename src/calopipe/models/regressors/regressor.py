@@ -43,7 +43,7 @@ from calopipe.models.base import EnergyRegressor, Inputs
 from calopipe.models.building import wrap
 from calopipe.models.regressors.settings import RegressorConfig, RegressorPlusConfig
 
-Grid = tuple[int, ...]
+Grid = tuple[int, int, int]
 
 
 @MODELS.register("regressor", config=RegressorConfig)
@@ -58,12 +58,16 @@ class Regressor(EnergyRegressor):
         CheckpointError: the grid does not have as many cells as a shower has voxels, or is too small.
     """
 
+    voxel_scale: Tensor
+    energy_scale: Tensor
+
     def __init__(self, config: RegressorConfig, inputs: Inputs) -> None:
         super().__init__(config, inputs)
         self.grid: Grid = config.grid or inputs.grid
         if math.prod(self.grid) != inputs.dim:
             raise CheckpointError(f"regressor: a grid of {self.grid} cells cannot hold showers of {inputs.dim} voxels")
-        blocks, size, width = [], self.grid, 1
+        blocks: list[nn.Module] = []
+        size, width = self.grid, 1
         if config.periodic:
             size = (size[0], size[1] + 2, size[2])
         for channels in config.channels[:2]:
@@ -105,12 +109,13 @@ class RegressorPlus(Regressor):
 
 
 def _kernel(size: Grid, width: int) -> Grid:
-    return tuple(min(width, n) for n in size)
+    return min(width, size[0]), min(width, size[1]), min(width, size[2])
 
 
 def _after(size: Grid, kernel: Grid, stride: int) -> Grid:
     """Size of an image after a convolution without padding."""
-    return tuple((n - k) // stride + 1 for n, k in zip(size, kernel, strict=True))
+    a, b, c = ((n - k) // stride + 1 for n, k in zip(size, kernel, strict=True))
+    return a, b, c
 
 
 def _block(width: int, channels: int, size: Grid, config: RegressorConfig) -> tuple[nn.Sequential, Grid]:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import astuple
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +30,7 @@ BACKENDS = ("auto", "eager", "compiled")
 
 
 @lru_cache(maxsize=1)
-def _runner():
+def _runner() -> Callable[..., None] | None:
     """The function that runs compiled jobs, or None (logged once) where numba does not work on this machine."""
     try:
         from calopipe.models.splines.jobs import run_job
@@ -82,20 +84,26 @@ class _Couple(torch.autograd.Function):
     """Compiled coupling step with its gradient; keeps only x (or, for the inverse, its result) and the logits."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, params: Tensor, active: Tensor, spline: Spline, inverse: bool):
+    def forward(
+        ctx: Any, x: Tensor, params: Tensor, active: Tensor, spline: Spline, inverse: bool
+    ) -> tuple[Tensor, Tensor]:
         z, logdet = torch.empty_like(x), torch.zeros(x.shape[0], dtype=torch.float64)
-        _runner()(x, params, active, z, logdet, _constants(spline), inverse)
+        run = _runner()
+        assert run is not None
+        run(x, params, active, z, logdet, _constants(spline), inverse)
         ctx.spline, ctx.inverse = spline, inverse
         ctx.save_for_backward(x, params, active, *([z] if inverse else []))
         return z, logdet.to(x.dtype)
 
     @staticmethod
-    def backward(ctx, gz: Tensor, glogdet: Tensor):
+    def backward(ctx: Any, gz: Tensor, glogdet: Tensor) -> tuple[Tensor | None, ...]:
         x, params, active, *z = ctx.saved_tensors
         if torch.is_grad_enabled():
             return (*_eager_gradient(x, params, active, ctx.spline, ctx.inverse, gz, glogdet), None, None, None)
         gx, gparams, glogdet = torch.empty_like(x), torch.empty_like(params), glogdet.double().contiguous()
-        _runner()(
+        run = _runner()
+        assert run is not None
+        run(
             z[0] if z else x,
             params,
             active,
@@ -108,7 +116,9 @@ class _Couple(torch.autograd.Function):
         return gx, gparams, None, None, None
 
 
-def _eager_gradient(x, params, active, spline, inverse, gz, glogdet) -> tuple[Tensor | None, ...]:
+def _eager_gradient(
+    x: Tensor, params: Tensor, active: Tensor, spline: Spline, inverse: bool, gz: Tensor, glogdet: Tensor
+) -> tuple[Tensor | None, ...]:
     """Gradients that can be differentiated again."""
     inputs = [v for v in (x, params) if v.requires_grad]
     grads = iter(

@@ -14,21 +14,23 @@ import hashlib
 import logging
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from llvmlite import ir
 from numba import cfunc, njit, types
-from numba.extending import intrinsic
 
 from calopipe.models.splines import kernels, lanes
 from calopipe.models.splines.kernels import LANES, ROWS_A, ROWS_F
+from calopipe.models.splines.lanes import intrinsic
 
 log = logging.getLogger(__name__)
-_OPT = {"error_model": "numpy", "nogil": True}
+_OPT: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 _RAW, _OUT, _SLOPE, _GY, _GL, _V0 = kernels._RAW, kernels._OUT, kernels._SLOPE, kernels._GY, kernels._GL, kernels._V0
 # The words of a job: two atomic counters (tasks, threads), sizes, addresses.
 (
@@ -143,9 +145,9 @@ def _differentiate(F, A, glogdet, con, row, col, count, K, T, inverse):
 
 
 @cache
-def _entry(backward: bool, number: type):
+def _entry(backward: bool, number: type) -> tuple[int, Callable[[int], Any], Any]:
     """Address and caller of the compiled ``bool(int64*)`` for logits of type ``number``; x may be of either type."""
-    sources = b"".join(Path(module.__file__).read_bytes() for module in (kernels, lanes))
+    sources = b"".join(Path(str(module.__file__)).read_bytes() for module in (kernels, lanes))
     digest = hashlib.sha256(sources).hexdigest()  # cached code follows the kernels' sources
 
     def run(words):
@@ -190,15 +192,17 @@ def _entry(backward: bool, number: type):
         return digest == ""
 
     signature = types.boolean(types.CPointer(types.int64))
+    compiled: Any
     try:
         compiled = cfunc(signature, cache=True, **_OPT)(run)
     except RuntimeError:  # nowhere to write a cache
         compiled = cfunc(signature, **_OPT)(run)
-    return compiled.address, ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)(compiled.address), compiled
+    address = int(compiled.address)
+    return address, ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)(address), compiled
 
 
 @cache
-def _openmp():
+def _openmp() -> Any:
     """``GOMP_parallel`` of the OpenMP library that torch has loaded, or None."""
     try:
         with open("/proc/self/maps") as maps:
@@ -228,7 +232,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _run_threads(call, address: int, threads: int) -> None:
+def _run_threads(call: Callable[[int], Any], address: int, threads: int) -> None:
     """Run the job on Python threads (the compiled code holds no lock of the interpreter)."""
     with _Process.lock:
         if _Process.pool is None:

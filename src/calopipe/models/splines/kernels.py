@@ -17,6 +17,7 @@ Nothing here raises, whatever the numbers are. The compiled entry points are in 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -25,7 +26,7 @@ from calopipe.models.splines.lanes import exp, log, real, where
 
 LANES = 64
 MAX_LOGIT = 1e5  # derivative logits are capped here: squares of slopes stay finite in float32
-_OPT = {"error_model": "numpy", "nogil": True}
+_OPT: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
 # Where the rows of the two scratch arrays start, LANES wide each. F has the type of the logits, A is float64.
 _MAX, _SW, _SH, _BIN, _V0, _V1, _XF, _LOG, _LOGIT = (LANES * row for row in range(9))

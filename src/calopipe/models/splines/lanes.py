@@ -7,11 +7,16 @@ because numba's wheel has no vector library; float64 uses the C library.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic as numba_intrinsic
+from numba.extending import overload
+
+#: numba's own types count the typing context among the arguments of the caller
+intrinsic: Any = numba_intrinsic
 
 _LOG2E, _MAGIC = np.float32(1.4426950408889634), np.float32(12582912.0)
 _LN2_HI, _LN2_LO = np.float32(0.693359375), np.float32(-2.12194440e-4)
