@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 from calopipe.config import Generation, Model, validate
-from calopipe.errors import CheckpointError, DataError
+from calopipe.config.parts import use_extensions
+from calopipe.errors import CheckpointError, ConfigError, DataError, TrainingError
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, read_showers, write_showers
 from calopipe.sampling import Generator, generate, reconstruct
@@ -157,3 +159,74 @@ def test_further_conditions_reach_all_networks_and_the_files(files, tmp_path):
     first = [generator.sample(np.column_stack([np.full(300, 1e4), np.full(300, theta)])) for theta in (0.05, 0.95)]
     shares = [x[:, GEOMETRY.layer_slices[0]].sum(1).mean() / 1e4 for x in first]
     assert shares[0] > shares[1] + 0.1  # 0.57 and 0.12 in the training showers
+
+
+# -- a user's own networks ------------------------------------------------------------------------------------------------
+OWN = Path(__file__).parent / "own_parts"
+STEPS = [{"step": "layer_normalise", "ratio_scale": 0.9}, "logit", "standardise", "log_condition"]
+GAN = {
+    "learns": "showers",
+    "preprocessing": STEPS,
+    "model": {"name": "own_gan"},
+    "training": {**TRAINING, "objectives": {"critic": {"lr": 1e-4}}, "schedule": "cosine", "gradient_clip": 1.0},
+}
+POST = {
+    "learns": "showers",
+    "given": ["generator"],
+    "preprocessing": STEPS,
+    "model": {"name": "own_refiner"},
+    "training": TRAINING,
+}
+
+
+@pytest.fixture
+def own() -> Iterator[None]:
+    use_extensions([OWN])
+    yield
+    use_extensions([])
+
+
+def test_a_gan_with_a_refiner_behind_it(own, files, tmp_path):
+    paths = trained(files, tmp_path, {"generator": GAN, "post": POST})
+    history = torch.load(paths[0], weights_only=True)["history"]
+    named = {"train_critic_loss", "train_generator_loss", "val_gap", "lr_critic", "lr_generator", "grad_norm_critic"}
+    assert named <= history[-1].keys() and "val_loss" not in history[-1]
+    assert history[0]["lr_critic"] < 1e-4 < history[0]["lr_generator"] <= 3e-3
+    plain, refined = (drawn(p, files, tmp_path / "g.hdf5") for p in (paths[:1], paths))
+    assert np.array_equal(plain.incident_energies, refined.incident_energies)
+    assert len(refined) == 50 and not np.array_equal(plain.showers, refined.showers)
+    content = torch.load(paths[1], weights_only=True)
+    assert content["upstream"] == {"generator": load_network(paths[0]).digest()}
+    other = trained(files, tmp_path / "other", {"generator": {**GAN, "training": {**TRAINING, "epochs": 1}}})
+    with pytest.raises(
+        CheckpointError, match=r"post/model.pt: learned the output of another training .* of 'generator'"
+    ):
+        Generator.load([other[0], paths[1]], "cpu")
+
+
+def test_a_refiner_learns_to_undo_what_was_done_to_the_showers(own, files, tmp_path):
+    """Of an autoencoder whose reconstructions are pairs: the refined ones are nearer to the truth."""
+    post = {**POST, "given": ["autoencoder"], "training": {**TRAINING, "epochs": 30}}
+    vae = {**VAE, "model": {"name": "bernoulli_vae", "hidden": [32], "latent": 4}}
+    paths = trained(files, tmp_path, {"energies": ENERGIES, "autoencoder": vae, "post": post})
+    history = torch.load(paths[2], weights_only=True)["history"]
+    assert history[-1]["val_loss"] < 0.8 * history[0]["val_loss"]
+    with h5py.File(tmp_path / "post/learned/train.hdf5") as file:
+        assert file.attrs["made_by"] == load_network(paths[1]).digest() and file["showers"].shape == (256, 504)
+
+
+def test_early_stopping_and_figures_by_name(own, files, tmp_path):
+    training = {**TRAINING, "epochs": 200, "monitor": "gap", "patience": 3, "weights": "best"}
+    (path,) = trained(files, tmp_path, {"generator": {**GAN, "training": training}})
+    history = torch.load(path, weights_only=True)["history"]
+    gaps = [row["val_gap"] for row in history]
+    best = int(np.argmin(gaps))
+    assert len(gaps) == best + 1 + 3 < 200 and min(gaps[best + 1 :]) > gaps[best]
+    wrong = {**training, "monitor": "wasserstein"}
+    with pytest.raises(TrainingError, match="training.monitor: the validation has no figure 'wasserstein'; it has gap"):
+        trained(files, tmp_path / "wrong", {"generator": {**GAN, "training": wrong}})
+
+
+def test_own_parts_are_unknown_without_the_folder(files, tmp_path):
+    with pytest.raises(ConfigError, match="unknown model 'own_gan'"):
+        validate(Model, {"networks": {"generator": GAN}}, "m")

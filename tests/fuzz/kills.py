@@ -18,34 +18,91 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from calopipe.config import Model, validate
+from calopipe.config.parts import use_extensions
+from calopipe.io import ShowerWriter, read_showers
 from calopipe.training import TrainingJob, train_network
 
 sys.path.insert(0, str(Path(__file__).parent))
 from checkpoints import small_flow
 
-FLOW = {
-    "learns": "showers",
-    "preprocessing": [{"step": "layer_normalise"}, {"step": "standardise"}, {"step": "log_condition"}],
-    "model": {"name": "inn", "blocks": 2, "hidden": [256, 256], "bins": 4},
-    "training": {"epochs": 24, "batch_size": 32, "ema_decay": 0.9, "keep_every": 8},
+STEPS = [{"step": "layer_normalise"}, {"step": "standardise"}, {"step": "log_condition"}]
+TRAINING = {"epochs": 24, "batch_size": 32, "ema_decay": 0.9, "keep_every": 8}
+INN = {"name": "inn", "blocks": 2, "hidden": [256, 256], "bins": 4}
+FRACTIONS = [{"step": "layer_normalise", "extras": "given"}, {"step": "log_condition"}]
+VAE = {"learns": "showers", "given": ["layer_energies"], "preprocessing": FRACTIONS, "training": TRAINING,
+       "model": {"name": "bernoulli_vae", "hidden": [512], "latent": 8}}  # fmt: skip
+#: each kind of network with the chain that it belongs to, and its name there
+CHAINS: dict[str, dict[str, Any]] = {
+    "flow": {"flow": {"learns": "showers", "preprocessing": STEPS, "model": INN, "training": TRAINING}},
+    "gan": {
+        "generator": {
+            "learns": "showers",
+            "preprocessing": STEPS,
+            "model": {"name": "own_gan", "hidden": 512},
+            "training": {
+                **TRAINING,
+                "schedule": "cosine",
+                "warmup": 0.1,
+                "gradient_clip": 0.5,
+                "objectives": {"critic": {"lr": 2e-3, "optimizer": "adamw"}},
+            },
+        }
+    },
+    "energies": {
+        "energies": {
+            "learns": "layer_energies",
+            "preprocessing": ["energy_ratios", "logit", "standardise", "log_condition"],
+            "model": INN,
+            "training": {**TRAINING, "monitor": "loss", "patience": 20},
+        },
+        "flow": {"learns": "showers", "model": INN, "given": ["layer_energies"], "training": TRAINING},
+    },
+    "autoencoder": {"energies": {"learns": "layer_energies", "model": INN, "training": TRAINING}, "vae": VAE},
+    "refiner": {
+        "flow": {"learns": "showers", "model": INN, "training": TRAINING},
+        "post": {
+            "learns": "showers",
+            "given": ["flow"],
+            "preprocessing": STEPS,
+            "model": {"name": "own_refiner", "hidden": 512},
+            "training": {**TRAINING, "schedule": "one_cycle"},
+        },
+    },
 }
+KINDS = tuple(CHAINS)
+LEARNED = {"flow": "flow", "gan": "generator", "energies": "energies", "autoencoder": "vae", "refiner": "post"}
 
 
-def train(showers: Path, out: Path, seed: int) -> None:
+def train(showers: Path, out: Path, seed: int, kind: str = "flow") -> None:
     """The training that is killed."""
     torch.set_num_threads(1)
+    use_extensions([Path(__file__).parents[1] / "own_parts"])
     outputs = (out / "m.pt", out / "m.csv", out / "rolling")
     job = TrainingJob(showers, showers, "calogan", *outputs, seed, threads=1, epochs=out / "epochs")
-    model = validate(Model, {"networks": {"flow": FLOW}}, "model")
-    train_network(model.networks["flow"], model.chain["flow"], job)
+    model, name = validate(Model, {"networks": CHAINS[kind]}, "model"), LEARNED[kind]
+    if kind == "refiner":
+        job = replace(job, refined=(remade(showers), remade(showers)))
+    train_network(model.networks[name], model.chain[name], job)
 
 
-def start(showers: Path, out: Path, seed: int) -> int:
+def remade(showers: Path) -> Path:
+    """Showers like those of a file, as if a network had made them."""
+    path = showers.with_name("remade.hdf5")
+    if not path.exists():
+        found = read_showers(showers)
+        with ShowerWriter(path, "calogan", attributes={"made_by": 64 * "0"}) as writer:
+            writer.append_arrays(found.condition, 0.9 * found.showers)
+    return path
+
+
+def start(showers: Path, out: Path, seed: int, kind: str) -> int:
     """Train in a child of this process, which has the libraries loaded; what it says goes to a file."""
     child = os.fork()
     if child:
@@ -53,7 +110,7 @@ def start(showers: Path, out: Path, seed: int) -> int:
     try:
         log = os.open(out / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1), os.dup2(log, 2)
-        train(showers, out, seed)
+        train(showers, out, seed, kind)
         os._exit(0)
     except BaseException:
         traceback.print_exc()
@@ -78,12 +135,12 @@ def wait_for_moment(child: int, rolling: Path, rng: random.Random) -> bool:
     return True
 
 
-def disturbed(showers: Path, out: Path, seed: int, kills: int, rng: random.Random) -> tuple[int, int]:
+def disturbed(showers: Path, out: Path, seed: int, kills: int, rng: random.Random, kind: str) -> tuple[int, int]:
     """Train to the end with up to `kills` kills: kills made, and starts that failed by themselves."""
     out.mkdir(parents=True)
     done = failed = 0
     while not (out / "m.pt").exists() and failed < 3:
-        child = start(showers, out, seed)
+        child = start(showers, out, seed, kind)
         if done < kills and wait_for_moment(child, out / "rolling", rng):
             os.kill(child, signal.SIGKILL)
             done += 1
@@ -104,8 +161,8 @@ def same(a: Path, b: Path) -> bool:
     return one.keys() == other.keys() and all(torch.equal(v, other[k]) for k, v in one.items())
 
 
-def run(kills: int, results: Path, seed: int = 0) -> tuple[Counter, list[str]]:
-    """Counts of kills and trainings, and a line for whatever must not be."""
+def run(kills: int, results: Path, seed: int = 0, kinds: tuple[str, ...] = KINDS) -> tuple[Counter, list[str]]:
+    """Counts of kills and trainings, of all `kinds` in turn, and a line for whatever must not be."""
     rng, counts, wrong = random.Random(seed), Counter(), []
     with tempfile.TemporaryDirectory(dir=results) as work, tempfile.TemporaryDirectory() as scratch:
         showers = small_flow(Path(work)).parent / "showers.hdf5"
@@ -114,9 +171,10 @@ def run(kills: int, results: Path, seed: int = 0) -> tuple[Counter, list[str]]:
         try:
             while counts["kills"] < kills:
                 number = counts["trainings"]
+                kind = kinds[number % len(kinds)]
                 plain, out = Path(work) / f"plain{number}", Path(work) / f"killed{number}"
-                disturbed(showers, plain, number, 0, rng)
-                done, failed = disturbed(showers, out, number, min(12, kills - counts["kills"]), rng)
+                disturbed(showers, plain, number, 0, rng, kind)
+                done, failed = disturbed(showers, out, number, min(4, kills - counts["kills"]), rng, kind)
                 counts.update(kills=done, trainings=1, failed=failed, mentioned=_lines(out / "log.txt", "put aside"))
                 wrong += _check(plain, out, Path(scratch))
                 shutil.rmtree(plain), shutil.rmtree(out)

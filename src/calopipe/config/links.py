@@ -105,8 +105,11 @@ class GeneratorChain:
         return next(link for link in self.links if link.name == name)
 
 
-def chain_of(links: Sequence[Link]) -> GeneratorChain:
+def chain_of(links: Sequence[Link], energies_known: bool = False) -> GeneratorChain:
     """Check a chain, and say how its links work together.
+
+    Args:
+        energies_known: layer energies come from outside, so that no network needs to learn them.
 
     Raises:
         ValueError: beginning with the name of the network (and its key) that is wrong.
@@ -116,7 +119,7 @@ def chain_of(links: Sequence[Link]) -> GeneratorChain:
         if link.name in TAKEN:
             raise ValueError(f"{link.name}: this name says what a network can learn; expected another one")
         _check_learns(link, earlier)
-        _check_given(link, earlier)
+        _check_given(link, earlier, energies_known)
         earlier.append(link)
     energies = [link for link in links if link.learns == LAYER_ENERGIES]
     makers = [link for link in links if link.learns in (SHOWERS, COLUMNS) and link.contract != "Refiner"]
@@ -153,8 +156,9 @@ def _check_learns(link: Link, earlier: Sequence[Link]) -> None:
         )
 
 
-def _check_given(link: Link, earlier: Sequence[Link]) -> None:
-    known = [LAYER_ENERGIES] if any(other.learns == LAYER_ENERGIES for other in earlier) else []
+def _check_given(link: Link, earlier: Sequence[Link], energies_known: bool) -> None:
+    learned = energies_known or any(other.learns == LAYER_ENERGIES for other in earlier)
+    known = [LAYER_ENERGIES] if learned else []
     makers = [other.name for other in earlier if other.learns == SHOWERS]
     if link.learns in (LAYER_ENERGIES, COLUMNS) and link.given:
         raise ValueError(

@@ -39,8 +39,13 @@ class Generator:
     device: torch.device
 
     @classmethod
-    def load(cls, checkpoints: Path | Sequence[Path], device: str = "auto") -> Generator:
+    def load(
+        cls, checkpoints: Path | Sequence[Path], device: str = "auto", energies_known: bool = False
+    ) -> Generator:
         """Load checkpoints, or those in the folder of a run (``<network>/model.pt``), in any order.
+
+        Args:
+            energies_known: layer energies will be given to :meth:`sample`, so that no network needs to draw them.
 
         Raises:
             CheckpointError: unreadable, or they do not make one chain: one is missing, or two do not belong together.
@@ -56,7 +61,7 @@ class Generator:
             if name in loaded:
                 raise CheckpointError(f"{path}: a second checkpoint of network '{name}' besides {loaded[name][0]}")
             loaded[name] = path, network
-        chain = _chain([network.link for _, network in loaded.values()], files)
+        chain = _chain([network.link for _, network in loaded.values()], files, energies_known)
         _check_together(chain, loaded)
         return cls({link.name: loaded[link.name][1] for link in chain.links}, chain, where)
 
@@ -171,7 +176,7 @@ def _files(checkpoints: Path | Sequence[Path]) -> list[Path]:
     return found
 
 
-def _chain(links: Sequence[Link], files: Sequence[Path]) -> GeneratorChain:
+def _chain(links: Sequence[Link], files: Sequence[Path], energies_known: bool) -> GeneratorChain:
     """The chain of these links, whatever their order."""
     order = {"layer_energies": 0, "autoencoder": 1, "flow": 1, "latent_flow": 2, "refiner": 3}
     first = sorted((link for link in links if link.role != "refiner"), key=lambda link: order[link.role])
@@ -182,7 +187,7 @@ def _chain(links: Sequence[Link], files: Sequence[Path]) -> GeneratorChain:
         first.append(following)
         last.add(following.name)
     try:
-        return chain_of(first)
+        return chain_of(first, energies_known)
     except ValueError as error:
         names = ", ".join(f"{path}" for path in files)
         raise CheckpointError(

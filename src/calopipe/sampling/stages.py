@@ -83,7 +83,7 @@ def remake(checkpoints: Sequence[Path], showers: Path, out: Path, seed: int) -> 
     The attribute `made_by` holds the digest of the last network, which the refiner passes on.
     """
     check_target(out, [*checkpoints, showers])
-    generator = Generator.load(checkpoints)
+    generator = Generator.load(checkpoints, energies_known=True)
     maker = generator.networks[generator.chain.maker.name]
     last = generator.networks[generator.chain.last.name]
     torch.manual_seed(seeds.derive(seed, "remake", showers.name))
@@ -127,7 +127,7 @@ def generate(
         files[-1], source = kept_epoch(files[-1], config.epoch, scores)
         log.info("%s", source)
     check_target(out, [*files, energies])
-    generator = Generator.load(files, config.device)
+    generator = Generator.load(files, config.device, energies_known=config.layer_energies == "true")
     conditions = np.repeat(read_conditions(energies, generator.data.conditions[1:]), config.factor, axis=0)
     given = None
     if config.layer_energies == "true":
