@@ -210,3 +210,33 @@ def test_fuzz_in_small(tmp_path: Path) -> None:
     counts, failures = fuzz.run(30, 1, tmp_path)
     assert failures == []
     assert sum(counts.values(), Counter())["refused"] > 100
+
+
+EVERY_BYTE = """
+import sys
+from pathlib import Path
+import h5py
+import numpy as np
+from calopipe.errors import DataError
+from calopipe.io import read_showers
+path, found = Path(sys.argv[1]), {"read": 0, "refused": 0}
+with h5py.File(path, "w") as file:
+    file["incident_energies"], file["showers"] = np.ones((4, 1), "f4"), np.ones((4, 6), "f4")
+    start = h5py.h5o.get_info(file["incident_energies"].id).addr
+content = path.read_bytes()
+for place in range(start, start + 272):
+    path.write_bytes(content[:place] + bytes([255]) + content[place + 1 :])
+    try:
+        read_showers(path)
+        found["read"] += 1
+    except DataError:
+        found["refused"] += 1
+print(found)
+"""
+
+
+def test_no_byte_of_a_header_crashes_the_library(tmp_path: Path) -> None:
+    """One made HDF5 look for a fill value where there is none, and crash."""
+    done = subprocess.run([sys.executable, "-c", EVERY_BYTE, str(tmp_path / "a")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "'read': 0" not in done.stdout and "'refused': 0" not in done.stdout

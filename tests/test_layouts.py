@@ -327,6 +327,32 @@ def test_hostile_files_stay_refused(tmp_path: Path) -> None:
         file_info(tmp_path / "d", layout("getting_high"))
 
 
+def test_a_sequence_longer_than_the_file_takes_no_memory(tmp_path: Path) -> None:
+    """16 GB are claimed by four bytes; chunked files, as others may write them, are read too."""
+    showerdata_file(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5") as file:
+        place = file["showers"].id.get_offset()
+    content = bytearray((tmp_path / "a.h5").read_bytes())
+    assert int.from_bytes(content[place : place + 4], "little") == 20
+    content[place : place + 4] = b"\xff\xff\xff\xff"
+    (tmp_path / "b.h5").write_bytes(content)
+    with pytest.raises(DataError, match="is damaged: its sequences have 171798.* bytes, but the file has"):
+        file_info(tmp_path / "b.h5", layout("showerdata"))
+    expected = read_showers(tmp_path / "a.h5", geometry=WINDOW, layout=layout("showerdata")).showers
+    for name, options in (("chunked", {}), ("packed", {"compression": "gzip"})):
+        with h5py.File(tmp_path / "a.h5") as file, h5py.File(tmp_path / name, "w") as new:
+            for key in ("energies", "shape", "num_points"):
+                new[key] = file[key][()]
+            made = new.create_dataset("showers", (2,), file["showers"].dtype, chunks=(1,), **options)
+            for row in range(2):
+                made[row] = file["showers"][row]
+    np.testing.assert_array_equal(
+        read_showers(tmp_path / "chunked", geometry=WINDOW, layout=layout("showerdata")).showers, expected
+    )
+    with pytest.raises(DataError, match="sequences are read of plain and of unpacked chunked datasets only"):
+        file_info(tmp_path / "packed", layout("showerdata"))
+
+
 def test_damaged_point_clouds_end_in_an_error(tmp_path: Path) -> None:
     """Flipped bytes in sequences, their heaps and references: one line, or numbers; never a crash."""
     showerdata_file(tmp_path / "a.h5")

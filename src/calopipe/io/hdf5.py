@@ -31,10 +31,8 @@ _ATTRIBUTE_BYTES = 2**24
 
 
 @contextmanager
-def open_hdf5(path: str | Path, sequences: bool = False) -> Iterator[h5py.File]:
+def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
     """Open a file for reading; what the body raises passes unchanged.
-
-    `sequences`: data of variable length will be read, so all of the file is searched for damaged heaps.
 
     Raises:
         DataError: missing, no plain file, not HDF5, truncated or damaged.
@@ -53,7 +51,7 @@ def open_hdf5(path: str | Path, sequences: bool = False) -> Iterator[h5py.File]:
     with at(path):
         # the real path: HDF5 looks for the sources of virtual datasets beside the name it was given
         real = os.path.realpath(path)
-        check_heaps(real, everywhere=sequences)
+        check_heaps(real)
         file = h5py.File(real, "r")
     try:
         yield file
@@ -131,7 +129,7 @@ def dataset(file: h5py.File, path: Path, key: str) -> h5py.Dataset:
 
 
 def sequences(file: h5py.File, path: Path, key: str) -> h5py.Dataset:
-    """The dataset `key` (N,) of number sequences of variable length; open the file with ``sequences=True``.
+    """The dataset `key` (N,) of number sequences of variable length, see :mod:`calopipe.io.sequences`.
 
     Raises:
         DataError: as :func:`dataset`; another shape, or no sequences of numbers.

@@ -255,5 +255,5 @@ def open_showers(
         DataError: missing, a directory, not HDF5, truncated or damaged; a dataset missing, of the wrong shape, not
             completely written, or (partly) in places where it is not looked for.
     """
-    with open_hdf5(path, sequences=layout is not None and layout.points is not None) as file:
+    with open_hdf5(path) as file:
         yield ShowerFile(Path(path), file, layout, geometry)

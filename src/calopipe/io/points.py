@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from calopipe.config.layouts import UNITS, PointClouds
 from calopipe.errors import DataError
 from calopipe.geometry import Geometry
-from calopipe.io.hdf5 import at, dataset, sequences
+from calopipe.io.hdf5 import at, dataset
+from calopipe.io.sequences import Sequences
 from calopipe.io.storage import check_stored
 
 if TYPE_CHECKING:
@@ -41,15 +42,15 @@ class PointArray:
 
     def __init__(self, file: h5py.File, path: Path, layout: PointClouds, geometry: Geometry | None) -> None:
         self.key, self.path, self._geometry, self._unit = layout.key, path, geometry, UNITS[layout.unit]
-        self._found = sequences(file, path, layout.key)
+        self._found = Sequences(file, path, layout.key)
         shape = dataset(file, path, layout.shape)
         check_stored(shape, path, layout.shape)
         with at(path, f"dataset '{layout.shape}'"):
             sizes = np.asarray(shape[()], dtype=np.int64).ravel().tolist()
-        if len(sizes) != 3 or sizes[0] != self._found.shape[0] or not 4 <= sizes[2] <= 100:
-            wanted = f"({self._found.shape[0]}, points, 4 or more)"
+        if len(sizes) != 3 or sizes[0] != self._found.n_rows or not 4 <= sizes[2] <= 100:
+            wanted = f"({self._found.n_rows}, points, 4 or more)"
             raise DataError(f"{path}: {layout.shape} must hold the shape {wanted}, found {tuple(sizes)}")
-        self.n_rows, self._features = self._found.shape[0], int(sizes[2])
+        self.n_rows, self._features = self._found.n_rows, int(sizes[2])
         self.n_voxels = 0 if geometry is None else geometry.n_voxels
         self.read_MeV = self.outside_MeV = 0.0
         self._numbers = None if layout.numbers is None else self._counts(file, layout.numbers)
@@ -64,7 +65,7 @@ class PointArray:
 
     def check_stored(self) -> None:
         """Raise DataError unless every sequence has been written."""
-        check_stored(self._found, self.path, self.key)
+        self._found.check_stored()
 
     def check_geometry(self, geometry: Geometry) -> None:
         """Every geometry can be filled."""
@@ -75,15 +76,16 @@ class PointArray:
             raise DataError(
                 f"{self.path}: {self.key} holds point clouds: name the geometry that they are projected onto"
             )
-        with at(self.path, f"dataset '{self.key}'"):
-            clouds = self._found[rows]
+        clouds = self._found.load(rows)
         numbers = range(*rows.indices(self.n_rows))
         counts = np.array(
             [self._points(cloud, row) for cloud, row in zip(clouds, numbers, strict=True)], dtype=np.int64
         )
         if not counts.sum():
             return np.zeros((len(counts), self.n_voxels), dtype=np.float32)
-        points = np.concatenate([np.asarray(cloud, dtype=np.float64) for cloud in clouds]).reshape(-1, self._features)
+        with np.errstate(invalid="ignore"):  # signalling NaN: found below
+            numbers_of = [np.asarray(cloud, dtype=np.float64) for cloud in clouds]
+        points = np.concatenate(numbers_of).reshape(-1, self._features)
         shower = np.repeat(np.arange(len(counts)), counts)
         bad = ~np.isfinite(points[:, :4]).all(axis=1)
         if bad.any():
@@ -113,7 +115,8 @@ class PointArray:
         self.outside_MeV += float(energies[~inside].sum())
         places = shower[inside] * self.n_voxels + voxel[inside]
         filled = np.bincount(places, energies[inside], minlength=n * self.n_voxels)
-        return filled.reshape(n, self.n_voxels).astype(np.float32)
+        with np.errstate(over="ignore"):  # infinite: found later
+            return filled.reshape(n, self.n_voxels).astype(np.float32)
 
 
 def voxels_of(

@@ -44,6 +44,8 @@ def check_stored(found: h5py.Dataset, path: Path, key: str, depth: int = 0) -> s
     place = f"dataset '{key}'"
     with at(path, place):
         plist = found.id.get_create_plist()
+        # an invalid combination is an error here; to ask for the value itself would then crash HDF5
+        filled = plist.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED
         if plist.get_external_count():
             raise DataError(f"{path}: {place} stores its data in other files, which are not read")
         layout = plist.get_layout()
@@ -54,7 +56,7 @@ def check_stored(found: h5py.Dataset, path: Path, key: str, depth: int = 0) -> s
                 _check_chunks(found, path, place)
             else:
                 _check_whole(found, path, place, layout == h5py.h5d.COMPACT)
-        return {float(found.fillvalue)} if found.dtype.kind in "fiu" else set()
+        return {float(found.fillvalue) if filled else 0.0} if found.dtype.kind in "fiu" else set()
 
 
 def _check_whole(found: h5py.Dataset, path: Path, place: str, compact: bool) -> None:
