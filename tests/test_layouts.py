@@ -411,7 +411,7 @@ def test_wrong_layouts(value: object, message: str) -> None:
 def test_fetch_opens_files_in_their_layout(tmp_path: Path) -> None:
     lemurs_file(tmp_path / "a", showers_of(POLAR), POLAR)
     source = {"kind": "local", "paths": [str(tmp_path / "a")]}
-    (found,) = fetch(source, tmp_path / "raw.json", look=looking("lemurs"))
+    (found,) = fetch(source, tmp_path / "raw.json", look=looking(layout="lemurs"))
     assert (found.n_showers, found.n_voxels) == (N, POLAR.n_voxels)
     with pytest.raises(DataError, match="'incident_energies' is missing"):
         fetch(source, tmp_path / "raw.json")

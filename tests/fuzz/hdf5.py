@@ -74,11 +74,11 @@ def _chunked(path: Path) -> None:
 
 
 def _latents(path: Path) -> None:
-    widths = {"mu": 4, "logvar": 4, "extras": 3}
+    widths = {"mu": 4, "logvar": 4, "extras": 3, "layer_energies": 3}
     with h5py.File(path, "w", libver="earliest") as file:
         for key, width in widths.items():
             file.create_dataset(key, data=VOXELS[:, :width], fletcher32=True)
-        file.create_dataset("incident_energies", data=ENERGIES, fletcher32=True)
+        file.create_dataset("conditions", data=ENERGIES, fletcher32=True)
         file.attrs["encoded_by"] = "0123"
 
 
@@ -199,10 +199,10 @@ def _digest(*arrays: Any) -> list[Any]:
 
 def uses(path: Path) -> dict[str, Callable[[], Any]]:
     """What a file is used for: name -> function that returns what was read, as plain data: [shape, digest, attributes]."""
-    from calopipe.cli import incident_energies
     from calopipe.evaluation.challenge import summarise
     from calopipe.evaluation.challenge_inputs import check_pair
     from calopipe.evaluation.challenge_setup import Setup
+    from calopipe.generate import incident_energies
     from calopipe.geometry import load_geometry
     from calopipe.io import file_info, iter_showers, joined_showers, read_showers
     from calopipe.io.prepare import prepare
@@ -243,7 +243,8 @@ def uses(path: Path) -> dict[str, Callable[[], Any]]:
 
     def latents() -> Any:
         found = load_latents(path)
-        return _digest(found.mu.numpy(), found.logvar.numpy(), found.extras.numpy(), found.incident.numpy())
+        parts = (found.mu, found.logvar, found.extras, found.conditions, found.layer_energies)
+        return _digest(*(part.numpy() for part in parts))
 
     if path.suffix == ".npz":
         return {"histograms": lambda: repr((load_histograms(path), load_cross_sections(path)))}

@@ -75,7 +75,7 @@ def _prepare(settings: dict[str, Any], sample: str) -> dict[str, Path]:
     name = hashlib.sha256(json.dumps([settings, sample], sort_keys=True).encode()).hexdigest()[:10]
     if name not in _PREPARED:
         files = {part: Path(_KEPT.name) / f"{name}-{part}.hdf5" for part in ("train", "val", "test")}
-        left = ("split", "max_showers", "geometry_digest", "sources")
+        left = ("kind", "split", "max_showers", "geometry_digest", "sources")
         split = settings["split"]
         most = min(settings["max_showers"] or 10**9, max(SHOWERS, *(int(8 / split[p]) for p in files if split[p] > 0)))
         prepare(bundled(sample), files, fractions=[split[p] for p in files], seed=split["seed"], max_showers=most,

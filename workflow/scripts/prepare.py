@@ -1,4 +1,4 @@
-"""Cut, scale and split the fetched showers."""
+"""Cut, scale and split the fetched showers; split the rows of other data."""
 
 from pathlib import Path
 
@@ -6,12 +6,13 @@ from calopipe.scripting import stage
 
 with stage(snakemake):
     from calopipe.io.prepare import prepare
+    from calopipe.io.prepare_columns import prepare_columns
     from calopipe.records.files import write_json
     from calopipe.sources import read_manifest
 
     settings = dict(snakemake.params.settings)
     reference, split = snakemake.input.get("reference"), settings.pop("split")
-    summary = prepare(
+    summary = {"showers": prepare, "columns": prepare_columns}[settings.pop("kind")](
         read_manifest(Path(snakemake.input.source)),
         {name: Path(snakemake.output[name]) for name in ("train", "val", "test")},
         fractions=[split[name] for name in ("train", "val", "test")],

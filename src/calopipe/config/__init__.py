@@ -1,7 +1,7 @@
 """Typed configuration: what a study is made of, validated before anything runs (unknown keys are rejected)."""
 
 from calopipe.config.base import Section, merge, validate
-from calopipe.config.datasets import Dataset, Source, Split
+from calopipe.config.datasets import ColumnsDataset, Dataset, Source, Split
 from calopipe.config.evaluation import (
     CalomplificationConfig,
     ClassifierConfig,
@@ -21,6 +21,7 @@ from calopipe.config.training import Training
 __all__ = [
     "CalomplificationConfig",
     "ClassifierConfig",
+    "ColumnsDataset",
     "Dataset",
     "EpochsConfig",
     "Evaluation",

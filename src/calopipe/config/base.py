@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Tag, ValidationError
 
 from calopipe.errors import ConfigError, nearest, printable, shown
 
@@ -49,7 +49,7 @@ def _line(cls: type[BaseModel], item: Any, where: str) -> str:
         ([where] if where else []) + [str(p) if isinstance(p, int) else printable(str(p), 100) for p in path]
     )
     if item["type"] == "extra_forbidden":
-        fields = _fields_at(cls, list(path[:-1]))
+        fields = _fields_at(cls, list(item["loc"][:-1]))
         known = ", ".join(sorted(fields))
         return f"{key}: unknown key{nearest(str(path[-1]), fields)}; known keys: {known or 'none'}"
     if item["type"] == "missing":
@@ -59,7 +59,7 @@ def _line(cls: type[BaseModel], item: Any, where: str) -> str:
         if message.startswith("."):  # of something within the field, see calopipe.config.parts
             return f"{key}{message}"
         inner = message.partition(":")[0].partition(".")[0]
-        return f"{key}.{message}" if key and inner in _fields_at(cls, list(path)) else f"{key}: {message}"
+        return f"{key}.{message}" if key and inner in _fields_at(cls, list(item["loc"])) else f"{key}: {message}"
     return f"{key}: {message[0].lower() + message[1:]} (found {shown(item['input'])}){_hint(item)}"
 
 
@@ -79,10 +79,20 @@ def _hint(item: Any) -> str:
 def _fields_at(cls: Any, path: list[Any]) -> list[str]:
     """Names of the fields of the section found by following `path` from `cls`."""
     for part in path:
-        if isinstance(cls, type) and issubclass(cls, BaseModel) and part in cls.model_fields:
-            cls = _section_in(cls.model_fields[part].annotation)
-        # an index or the key of a mapping: the section stays the one found in the annotation
-    return list(cls.model_fields) if isinstance(cls, type) and issubclass(cls, BaseModel) else []
+        section = _section_in(cls)
+        if section is not None and part in section.model_fields:
+            cls = section.model_fields[part].annotation
+        elif isinstance(part, str):  # the kind of a section, see AnyDataset, or the key of a mapping
+            cls = _of_kind(cls, part) or cls
+    section = _section_in(cls)
+    return [] if section is None else list(section.model_fields)
+
+
+def _of_kind(annotation: Any, tag: str) -> Any:
+    """The member of a union that carries this tag."""
+    if any(isinstance(mark, Tag) and mark.tag == tag for mark in getattr(annotation, "__metadata__", ())):
+        return annotation
+    return next((found for inner in getattr(annotation, "__args__", ()) if (found := _of_kind(inner, tag))), None)
 
 
 def _section_in(annotation: Any) -> Any:

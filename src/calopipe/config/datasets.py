@@ -1,15 +1,17 @@
-"""Settings of datasets: where showers come from, and how they are prepared."""
+"""Settings of datasets: where showers, or other data, come from, and how they are prepared."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from calopipe.config.base import Section
 from calopipe.config.bounds import DISTINCT, CellPair, Energy, Fraction, PositiveEnergy, Scale, Seed, Showers
-from calopipe.config.layouts import Layout
-from calopipe.config.texts import Checksum, Condition, FilePath, Name, Url
+from calopipe.config.layouts import Column, Layout
+from calopipe.config.texts import Checksum, ColumnName, Condition, FilePath, Name, Url
+from calopipe.errors import nearest
 
 
 class Source(Section):
@@ -88,13 +90,24 @@ class EnergySelection(Section):
         return self
 
 
-class Dataset(Section):
-    """Showers of one particle in one calorimeter."""
-
+class _AnyKind(Section):
     source: Source = Field(description="files to learn from")
     reference: Source | None = Field(
         None, description="separate files for the test split (CaloChallenge); else split off"
     )
+    split: Split = Field(default_factory=Split, description="how rows are split")
+
+    @model_validator(mode="after")
+    def _test_rows(self) -> _AnyKind:
+        if self.reference is None and self.split.test == 0:
+            raise ValueError("split.test: expected above 0 (or a separate reference), found 0")
+        return self
+
+
+class Dataset(_AnyKind):
+    """Showers of one particle in one calorimeter."""
+
+    kind: Literal["showers"] = Field("showers", description="what a row is: a shower")
     geometry: FilePath = Field(description="built-in geometry name, geometry YAML, or CaloChallenge binning XML")
     layout: Layout | None = Field(
         None,
@@ -142,7 +155,6 @@ class Dataset(Section):
         "crop and sum_layers. In each layer a kernel merges along the axes that it divides",
     )
     pool_by: Literal["mean", "sum"] = Field("mean", description="what pooling makes of the merged cells")
-    split: Split = Field(default_factory=Split, description="how showers are split")
 
     @field_validator("layout", mode="before", json_schema_input_type=Layout | str | None)
     @classmethod
@@ -163,8 +175,45 @@ class Dataset(Section):
         single = isinstance(value, list | tuple) and value and not any(isinstance(k, list | tuple) for k in value)
         return [value] if single else value
 
+
+class ColumnsDataset(_AnyKind):
+    """Rows of real numbers given conditions, without a calorimeter: toys, the smearing of a detector."""
+
+    kind: Literal["columns"] = Field(description="what a row is: numbers")
+    columns: Annotated[list[ColumnName], Field(min_length=1, max_length=10_000), DISTINCT] = Field(
+        description="what is learned: names of columns (N,) or (N, 1) of the files"
+    )
+    conditions: Annotated[list[ColumnName], Field(max_length=10_000), DISTINCT] = Field(
+        default_factory=list, description="what it depends on: names of further columns, in this order"
+    )
+    layout: dict[ColumnName, Column] = Field(
+        default_factory=dict,
+        description="where columns stand that have another name in the files, share a dataset or have a unit",
+    )
+    max_rows: Showers | None = Field(None, description="use only the first rows of the files")
+
     @model_validator(mode="after")
-    def _test_showers(self) -> Dataset:
-        if self.reference is None and self.split.test == 0:
-            raise ValueError("split.test: expected above 0 (or a separate reference), found 0")
+    def _names(self) -> ColumnsDataset:
+        both = next((name for name in self.conditions if name in self.columns), None)
+        if both is not None:
+            raise ValueError(f"conditions: expected other names than those of columns, found '{both}'")
+        names = [*self.columns, *self.conditions]
+        other = next((name for name in self.layout if name not in names), None)
+        if other is not None:
+            raise ValueError(f"layout: no column '{other}'{nearest(other, names)}; there are {', '.join(names)}")
         return self
+
+
+def _kind(value: Any) -> str | None:
+    """The tag of a dataset's kind; its brackets keep it out of the keys that messages name."""
+    kind = value.get("kind", "showers") if isinstance(value, Mapping) else getattr(value, "kind", "showers")
+    return f"[{kind}]" if kind in ("showers", "columns") else None
+
+
+#: a dataset of either kind
+AnyDataset = Annotated[
+    Annotated[Dataset, Tag("[showers]")] | Annotated[ColumnsDataset, Tag("[columns]")],
+    Discriminator(
+        _kind, custom_error_type="kind", custom_error_message="expected a dataset of kind showers (default) or columns"
+    ),
+]

@@ -46,6 +46,8 @@ def json_schema() -> Schema:
             section.pop("required", None)
     for inner in _schemas(schema):
         inner.pop("title", None)
+        if "oneOf" in inner:  # of a file that holds a part of a study, the kind may be in another file
+            inner["anyOf"] = inner.pop("oneOf")
         if "patternProperties" in inner:
             inner["additionalProperties"] = False
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "calopipe", **schema}

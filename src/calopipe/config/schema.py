@@ -8,7 +8,7 @@ from pydantic import Field
 
 from calopipe.config.base import Section
 from calopipe.config.bounds import DISTINCT, Seed
-from calopipe.config.datasets import Dataset
+from calopipe.config.datasets import AnyDataset
 from calopipe.config.evaluation import Evaluation
 from calopipe.config.networks import Model, RegressorStage
 from calopipe.config.texts import FilePath, Name, ResultsFolder
@@ -45,7 +45,7 @@ class Study(Section):
         default_factory=list,
         description="folders of your own Python files, whose models, preprocessing steps and metrics can be named like built-in ones",
     )
-    datasets: dict[Name, Dataset] = Field(description="datasets by name")
+    datasets: dict[Name, AnyDataset] = Field(description="datasets by name")
     models: dict[Name, Model] = Field(description="models by name")
     regressors: dict[Name, RegressorStage] = Field(
         default_factory=dict, description="energy regressors by name; an evaluation names those it uses"

@@ -100,8 +100,10 @@ def checksum(value: str) -> str:
 
 #: of datasets, models, evaluations, ...: part of file names, several of them joined in one (64 characters each fit)
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64), AfterValidator(_name)]
+#: of a column of a file
+ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 #: of a column of a file that showers depend on; the first one, the incident energy, is always there
-Condition = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64), AfterValidator(_condition)]
+Condition = Annotated[ColumnName, AfterValidator(_condition)]
 #: of a dataset in an HDF5 file, maybe in groups
 DatasetPath = Annotated[str, Field(min_length=1), AfterValidator(_dataset_path)]
 #: an existing file

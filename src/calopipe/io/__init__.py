@@ -1,6 +1,7 @@
 """Shower files: HDF5 in the CaloChallenge's layout (read, written) and CaloGAN's (read), streamed or whole."""
 
 from calopipe.io.checksum import file_hash, repeated
+from calopipe.io.columns import Columns, read_columns, write_columns
 from calopipe.io.joined import joined_showers
 from calopipe.io.pooling import crop_showers, image_showers, pool_showers, sum_showers
 from calopipe.io.read import (
@@ -16,6 +17,7 @@ from calopipe.io.showers import Showers
 from calopipe.io.write import ShowerWriter, write_calogan, write_showers
 
 __all__ = [
+    "Columns",
     "FileInfo",
     "ShowerWriter",
     "Showers",
@@ -27,11 +29,13 @@ __all__ = [
     "iter_stored",
     "joined_showers",
     "pool_showers",
+    "read_columns",
     "read_conditions",
     "read_incident_energies",
     "read_showers",
     "repeated",
     "sum_showers",
     "write_calogan",
+    "write_columns",
     "write_showers",
 ]

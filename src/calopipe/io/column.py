@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from calopipe.config.layouts import Column
 from calopipe.errors import DataError
@@ -49,10 +49,10 @@ class StoredColumn:
         """Raise DataError unless every value has been written, see :mod:`calopipe.io.storage`."""
         check_stored(self._found, self.path, self.key)
 
-    def load(self, rows: slice = slice(None), dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    def load(self, rows: slice = slice(None), dtype: type[np.float32] | None = np.float32) -> NDArray[Any]:
         """(n,) of a slice, in MeV or rad where the unit is known; `dtype` None: the type of the file. Unchecked."""
         own = own_type(self._found) if dtype is None else np.dtype(dtype)
         with at(self.path, f"dataset '{self.key}'"), np.errstate(over="ignore"):  # infinite: found later
             number = self._column.column
             values = self._found[rows] if number is None else self._found[rows, number]
-            return np.asarray(values, dtype=own).reshape(-1) * own.type(self._column.factor)
+            return np.asarray(values, dtype=own).reshape(-1) * np.asarray(self._column.factor, dtype=own)

@@ -55,6 +55,7 @@ class ShowerFile:
     """
 
     points: PointArray | None = None
+    _parts: Sequence[FlatArray | PointArray]
 
     def __init__(
         self, path: Path, file: h5py.File, layout: Layout | None = None, geometry: Geometry | None = None

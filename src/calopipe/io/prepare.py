@@ -147,7 +147,8 @@ def prepare(
     kernels = () if pool is None else tuple(map(tuple, np.atleast_2d(np.asarray(pool)).tolist()))
     threshold = geometry.threshold_MeV if threshold_MeV is None else float(threshold_MeV)
     recipe = Recipe(geometry, threshold, float(energy_scale), window, sum_layers, kernels, pool_by)
-    _check(recipe, fractions, outputs)
+    check_split(fractions, outputs)
+    _check(recipe)
     chosen = energies_MeV if energies_MeV is None else validate(EnergySelection, energies_MeV, "energies_MeV")
     mapping = layout if layout is None else validate(Layout, layout, "layout")
     reading = Reading(geometry, tuple(conditions), chosen, max_showers, negative, mapping)
@@ -228,11 +229,15 @@ def _tell(negative: str, tallies: Collection[_Tally], pools: Collection[RawFiles
         log.info("%.2g %% of the points' energy lies outside the geometry", 100 * outside / points)
 
 
-def _check(recipe: Recipe, fractions: Sequence[float], outputs: Mapping[str, Any]) -> None:
+def check_split(fractions: Sequence[float], outputs: Mapping[str, Any]) -> None:
+    """Raise DataError unless there is an output for each split, and the fractions are such."""
     if sorted(outputs) != sorted(SPLITS):
         raise DataError(f"prepare: outputs must be {', '.join(SPLITS)}, found {', '.join(outputs) or 'none'}")
     if len(fractions) != 3 or not all(0 <= f <= 1 for f in fractions) or abs(sum(fractions) - 1) > 1e-9:
         raise DataError(f"prepare: fractions must be three numbers in [0, 1] that sum to 1, found {list(fractions)}")
+
+
+def _check(recipe: Recipe) -> None:
     if not (math.isfinite(recipe.threshold_MeV) and recipe.threshold_MeV >= 0):
         raise DataError(f"prepare: threshold_MeV must be a number >= 0, found {recipe.threshold_MeV}")
     if not (math.isfinite(recipe.energy_scale) and recipe.energy_scale > 0):
@@ -281,8 +286,13 @@ class _Job:
             "negative_voxels": tally.negative_voxels if zeroed else None,
             "negative_MeV": tally.negative_MeV if zeroed else None,
         }
-        how = {"conditions": self.reading.conditions, "compression": self.compression}
-        return ShowerWriter(self.files[split], self.recipe.output_geometry, attributes=attributes, **how)
+        return ShowerWriter(
+            self.files[split],
+            self.recipe.output_geometry,
+            conditions=self.reading.conditions,
+            attributes=attributes,
+            compression=self.compression,
+        )
 
 
 def _write(job: _Job, parts: Mapping[str, Buckets], tallies: Mapping[str, _Tally]) -> dict[str, Any]:

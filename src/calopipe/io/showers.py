@@ -113,9 +113,15 @@ def checked_conditions(
     for key in conditions:
         check_condition(key, name)
     for key, values in conditions.items():
-        if not np.isfinite(values).all():
-            _complain(values[:, None], np.isfinite(values)[:, None], f"{name}: {key}", "", rows)
+        check_finite(values, f"{name}: {key}", rows)
     return dict(conditions)
+
+
+def check_finite(values: NDArray[np.float32], where: str, rows: NDArray[np.int64] | None = None) -> None:
+    """Raise DataError, naming the first bad row, where a column (N,) is not finite; `rows` as in :func:`checked`."""
+    good = np.isfinite(values)
+    if not good.all():
+        _complain(values[:, None], good[:, None], where, "", rows)
 
 
 def check_condition(key: str, where: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ _OWN_VIEWS: dict[str, frozenset[str]] = {}
 
 
 @contextmanager
-def own_view(target: Path, sources: list[Path]) -> Iterator[None]:
+def own_view(target: Path, sources: Sequence[Path]) -> Iterator[None]:
     """While the body runs, virtual datasets of `target` may lie in `sources`, in any folder."""
     key = os.path.realpath(target)
     _OWN_VIEWS[key] = frozenset(map(os.path.realpath, sources))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from calopipe.config.layouts import UNITS, VoxelArray
 from calopipe.errors import DataError, GeometryError
@@ -50,14 +50,14 @@ class FlatArray:
         """Like :meth:`load`, in the type of the file (float64 where it is neither float32 nor float64), and unchecked."""
         return self._arranged(self._load(rows, None), rows)
 
-    def _load(self, rows: slice, dtype: DTypeLike) -> NDArray[Any]:
+    def _load(self, rows: slice, dtype: type[np.float32] | None) -> NDArray[Any]:
         n = len(range(*rows.indices(self.n_rows)))
         with at(self.path, f"dataset '{self.key}'"), np.errstate(over="ignore"):  # infinite: found later
             own = own_type(self._found) if dtype is None else np.dtype(dtype)
             values = np.asarray(self._found[rows], dtype=own).reshape(n, n_values(self._found.shape[1:]))
             if dtype is not None:
                 self._check_fills(values, rows)
-            return values if self._unit == 1 else values * own.type(self._unit)
+            return values if self._unit == 1 else values * np.asarray(self._unit, dtype=own)
 
     def _check_fills(self, values: NDArray[np.float32], rows: slice) -> None:
         """A shower of one and the same energy in all voxels is none."""
@@ -86,7 +86,7 @@ class MappedArray(FlatArray):
 
     def __init__(self, file: h5py.File, path: Path, layout: VoxelArray) -> None:
         found = dataset(file, path, layout.key)
-        axes, shape = layout.axes, found.shape[1:]
+        axes, shape = [str(axis) for axis in layout.axes], found.shape[1:]
         if len(shape) != len(axes) or 0 in shape:
             wanted = f"(N, {', '.join(axes)})"
             raise DataError(f"{path}: {layout.key} must have shape {wanted}, found {found.shape}")

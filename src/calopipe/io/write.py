@@ -133,8 +133,14 @@ def write_showers(
     compression: int = 4,
 ) -> None:
     """Write showers to one file, their conditions with them; arguments and errors as for :class:`ShowerWriter`."""
-    how = {"conditions": tuple(showers.conditions), "attributes": attributes, "compression": compression}
-    with ShowerWriter(path, geometry, showers.n_voxels, **how) as out:
+    with ShowerWriter(
+        path,
+        geometry,
+        showers.n_voxels,
+        conditions=tuple(showers.conditions),
+        attributes=attributes,
+        compression=compression,
+    ) as out:
         out.append(showers)
 
 

@@ -1,6 +1,7 @@
 """Physics observables of showers, their labels and their bins."""
 
-from calopipe.observables.binning import bin_edges, log_edges, ratio_edges
+from calopipe.observables.binning import bin_edges, central_edges, log_edges, ratio_edges
+from calopipe.observables.columns import ColumnSummary, Moments, column_edges, fwhm, moments, summarise_columns
 from calopipe.observables.compute import EPSILON_MEV, compute
 from calopipe.observables.cross_sections import Rows, central_rows, row_moments
 from calopipe.observables.specs import SPECS, Column, ObservableSpec, columns, layer_pairs
@@ -10,16 +11,23 @@ __all__ = [
     "EPSILON_MEV",
     "SPECS",
     "Column",
+    "ColumnSummary",
+    "Moments",
     "ObservableSpec",
     "Rows",
     "bin_edges",
+    "central_edges",
     "central_rows",
+    "column_edges",
     "columns",
     "compute",
+    "fwhm",
     "layer_pairs",
     "log_edges",
+    "moments",
     "ratio_edges",
     "row_moments",
+    "summarise_columns",
     "voxel_counts",
     "voxel_spectrum",
 ]

@@ -42,9 +42,16 @@ def bin_edges(column: Column, reference: np.ndarray, config: HistogramConfig) ->
     if kind in ("extremes", "layer_ratio"):
         low, high = reference.min(), reference.max()
         bins = config.layer_ratio_bins if kind == "layer_ratio" else bins
+    elif kind == "positive":
+        low, high = 0.0, np.quantile(reference, 1 - TAIL)
     else:
-        low, high = np.quantile(reference, [TAIL, 1 - TAIL])
-        low = 0.0 if kind == "positive" else low
+        return central_edges(reference, bins)
+    return _linear(float(low), float(high), bins)
+
+
+def central_edges(reference: np.ndarray, bins: int) -> np.ndarray:
+    """(bins + 1,) equal bins from the 0.1 % quantile of the reference (N,) to the 99.9 % quantile."""
+    low, high = np.quantile(reference, [TAIL, 1 - TAIL])
     return _linear(float(low), float(high), bins)
 
 

@@ -18,10 +18,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from calopipe.config.base import validate
-from calopipe.config.layouts import Layout
+from calopipe.config.layouts import Column, Layout
 from calopipe.config.texts import address, checksum
 from calopipe.errors import ConfigError, DataError, DownloadError, nearest
 from calopipe.io import file_hash, file_info
+from calopipe.io.columns import column_rows
 from calopipe.io.output import check_target, replacing
 from calopipe.io.stored import read_json, reading, writing
 from calopipe.sources.progress import Log, to_stderr
@@ -152,8 +153,17 @@ def _checksum(text: str) -> str:
         raise ConfigError(f"checksum: {error}") from None
 
 
-def looking(layout: Any = None) -> Look:
-    """What :func:`fetch` opens files with: shower files in the given layout (a mapping or its settings)."""
+def looking(*, kind: str = "showers", layout: Any = None, columns: Sequence[str] = ()) -> Look:
+    """What :func:`fetch` opens files with.
+
+    Args:
+        kind: "showers" or "columns".
+        layout: how shower files are laid out, or where columns stand (settings, or plain data).
+        columns: names of the columns that a file must have.
+    """
+    if kind == "columns":
+        places = {key: validate(Column, place, f"layout.{key}") for key, place in (layout or {}).items()}
+        return lambda path: (column_rows(path, columns, places), len(columns))
     mapping = None if layout is None else validate(Layout, layout, "layout")
 
     def look(path: Path) -> tuple[int, int]:

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from calopipe.config import Source
+from calopipe.config import Dataset, Source
 from calopipe.config.chains import Columns, ModelSettings, latents, layer_energies, showers, walk
 from calopipe.config.links import LAYER_ENERGIES
 from calopipe.config.parts import MODELS, STEPS, settings_of
 from calopipe.devices import gpu_visible
 from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError
-from calopipe.geometry import Geometry, load_geometry
+from calopipe.geometry import load_geometry
 from calopipe.workflow.parts import RunKey, StudyParts
 
 
@@ -28,13 +28,11 @@ class StudyChecks(StudyParts):
         if files:
             self._check_results()
         for dataset in dict.fromkeys(run.dataset for run in self.runs):
-            try:
-                self.geometry(dataset)
-            except GeometryError as error:
-                raise GeometryError(f"datasets.{dataset}.geometry: {error}") from None
+            self._check_geometry(dataset)
             for role in self.sources(dataset):
                 _check_source(f"datasets.{dataset}.{role}", getattr(self.dataset(dataset), role), role)
             sizes = self._sizes(dataset, files)
+            self.showers(dataset)  # networks learn showers
             for run in (run for run in self.runs if run.dataset == dataset):
                 self._check_blocks(run, sizes)
         for dataset, model in dict.fromkeys((run.dataset, run.model) for run in self.runs):
@@ -84,13 +82,22 @@ class StudyChecks(StudyParts):
         if not path.is_dir():
             raise ConfigError(f"results: expected a folder, found the file {path}")
 
+    def _check_geometry(self, dataset: str) -> None:
+        """The geometry of showers is there, and can be cropped, summed and pooled as asked."""
+        if isinstance(self.dataset(dataset), Dataset):
+            try:
+                self.geometry(dataset)
+            except GeometryError as error:
+                raise GeometryError(f"datasets.{dataset}.geometry: {error}") from None
+
     # ---- sizes --------------------------------------------------------------------------------------------------
     def _sizes(self, dataset: str, files: bool) -> dict[str, int] | None:
-        """Showers in each split, as far as files at hand or `max_showers` (then: at most) tell; None: not known."""
+        """Rows in each split, as far as files at hand or a maximum (then: at most) tell; None: not known."""
         settings, counts = self.dataset(dataset), {}
+        most = settings.max_showers if isinstance(settings, Dataset) else settings.max_rows
         for role in self.sources(dataset):
-            found = self._showers_at_hand(dataset, role) if files else None
-            limits = [n for n in (found, settings.max_showers) if n is not None]
+            found = self._rows_at_hand(dataset, role) if files else None
+            limits = [n for n in (found, most) if n is not None]
             if not limits:
                 return None
             counts[role] = min(limits)
@@ -105,9 +112,10 @@ class StudyChecks(StudyParts):
             raise ConfigError(f"datasets.{dataset}.split.train: expected 2 showers or more, found {sizes['train']}")
         return sizes
 
-    def _showers_at_hand(self, dataset: str, role: str) -> int | None:
-        """Showers in the raw files of a source that is on this machine, each checked against the geometry."""
-        source, geometry = getattr(self.dataset(dataset), role), load_geometry(self.dataset(dataset).geometry)
+    def _rows_at_hand(self, dataset: str, role: str) -> int | None:
+        """Rows that the raw files of a source on this machine hold, each checked against the settings; None: not here."""
+        settings = self.dataset(dataset)
+        source = getattr(settings, role)
         if source.kind == "download":
             return None
         from calopipe.sources import bundled
@@ -118,31 +126,11 @@ class StudyChecks(StudyParts):
             raise ConfigError(f"datasets.{dataset}.{role}.paths: expected files, found the folder or device {odd}")
         if not all(path.is_file() for path in paths):
             return None  # Snakemake names an input that is missing
-        return self._rows_used(dataset, role, paths, geometry)
+        if isinstance(settings, Dataset):
+            return _showers_used(settings, f"datasets.{dataset}", role, paths)
+        from calopipe.io.columns import column_rows
 
-    def _rows_used(self, dataset: str, role: str, paths: list[Path], geometry: Geometry) -> int:
-        """Showers that the files of a source hold, of the chosen energies; they fit geometry, layout and conditions."""
-        from calopipe.io import file_info
-        from calopipe.io.selection import selected_rows
-
-        settings, total = self.dataset(dataset), 0
-        for path in paths:
-            try:
-                info = file_info(path, settings.layout, geometry if settings.layout else None, settings.conditions)
-            except GeometryError as error:
-                raise ConfigError(f"datasets.{dataset}.layout: {error}") from None
-            if info.n_voxels != geometry.n_voxels:
-                raise ConfigError(
-                    f"datasets.{dataset}.geometry: '{geometry.name}' has {geometry.n_voxels} voxels, but the showers of "
-                    f"{path} have {info.n_voxels}"
-                )
-            total += info.n_showers
-        if settings.energies_MeV is None:
-            return total
-        try:
-            return sum(map(len, selected_rows(paths, settings.energies_MeV, settings.layout)))
-        except DataError as error:
-            raise ConfigError(f"datasets.{dataset}.energies_MeV: {role}: {error}") from None
+        return sum(column_rows(path, [*settings.columns, *settings.conditions], settings.layout) for path in paths)
 
     def _check_blocks(self, run: RunKey, sizes: dict[str, int] | None) -> None:
         """A run's block of training showers, and its evaluation's truth, are within the splits."""
@@ -283,3 +271,28 @@ def _check_source(where: str, source: Source, role: str) -> None:
             registered(source.name).of_role(TRAIN if role == "source" else REFERENCE)
     except ConfigError as error:
         raise ConfigError(f"{where}.name: {error}") from None
+
+
+def _showers_used(settings: Dataset, where: str, role: str, paths: list[Path]) -> int:
+    """Showers that the files of a source hold, of the chosen energies; they fit geometry, layout and conditions."""
+    from calopipe.io import file_info
+    from calopipe.io.selection import selected_rows
+
+    geometry, total = load_geometry(settings.geometry), 0
+    for path in paths:
+        try:
+            info = file_info(path, settings.layout, geometry if settings.layout else None, settings.conditions)
+        except GeometryError as error:
+            raise ConfigError(f"{where}.layout: {error}") from None
+        if info.n_voxels != geometry.n_voxels:
+            raise ConfigError(
+                f"{where}.geometry: '{geometry.name}' has {geometry.n_voxels} voxels, but the showers of {path} have "
+                f"{info.n_voxels}"
+            )
+        total += info.n_showers
+    if settings.energies_MeV is None:
+        return total
+    try:
+        return sum(map(len, selected_rows(paths, settings.energies_MeV, settings.layout)))
+    except DataError as error:
+        raise ConfigError(f"{where}.energies_MeV: {role}: {error}") from None

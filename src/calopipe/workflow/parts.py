@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from calopipe.config import Dataset, Evaluation, Model, RegressorStage, Study
+from calopipe.config import ColumnsDataset, Dataset, Evaluation, Model, RegressorStage, Study
 from calopipe.config.links import Link
 from calopipe.config.networks import External
 from calopipe.errors import ConfigError
@@ -65,9 +65,16 @@ class StudyParts:
             names = set(getattr(self.study, section))
         return "|".join(re.escape(name) for name in sorted(names)) or "(?!)"
 
-    def dataset(self, name: str) -> Dataset:
-        """Settings of a dataset."""
+    def dataset(self, name: str) -> Dataset | ColumnsDataset:
+        """Settings of a dataset of either kind."""
         return self.study.datasets[name]
+
+    def showers(self, name: str) -> Dataset:
+        """Settings of a dataset of showers. Raises ConfigError where it is of another kind."""
+        settings = self.dataset(name)
+        if not isinstance(settings, Dataset):
+            raise ConfigError(f"datasets.{name}.kind: expected showers here, found {settings.kind}")
+        return settings
 
     def model(self, name: str) -> Model:
         """Settings of a model."""
@@ -90,7 +97,7 @@ class StudyParts:
 
     def _geometry_name(self, dataset: str) -> str:
         """What `load_geometry` makes that geometry of."""
-        settings = self.dataset(dataset)
+        settings = self.showers(dataset)
         raw = _geometry(settings.geometry)
         made = prepared_geometry(raw, settings.crop, settings.sum_layers, settings.pool)
         return settings.geometry + made.name.removeprefix(raw.name)
@@ -172,7 +179,7 @@ class StudyParts:
 
     def where(self, dataset: str) -> dict[str, Any]:
         """Geometry and threshold of the prepared showers; the digest follows the contents of a geometry file."""
-        settings, geometry = self.dataset(dataset), self.geometry(dataset)
+        settings, geometry = self.showers(dataset), self.geometry(dataset)
         threshold = geometry.threshold_MeV if settings.threshold_MeV is None else settings.threshold_MeV
         return {
             "geometry": self._geometry_name(dataset),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-from calopipe.config import NetworkStage
+from calopipe.config import Dataset, NetworkStage
 from calopipe.config.parts import METRICS, MODELS, STEPS
 from calopipe.errors import ConfigError
 from calopipe.workflow.parts import StudyParts
@@ -51,23 +51,27 @@ class Fetch(Stage):
 
     def settings(self, study: StudyParts, *, dataset: str, role: str, **_: Any) -> dict[str, Any]:
         settings = study.dataset(dataset)
-        return {"source": plain(getattr(settings, role)), "layout": plain(settings.layout)}
+        found = {"source": plain(getattr(settings, role)), "kind": settings.kind, "layout": plain(settings)["layout"]}
+        return (
+            found if isinstance(settings, Dataset) else {**found, "columns": [*settings.columns, *settings.conditions]}
+        )
 
     def files(self, study: StudyParts, *, dataset: str, role: str, **_: Any) -> list[str]:
         return study.local_files(dataset, role)
 
 
 class Prepare(Stage):
-    """Showers cut, scaled, pooled and split."""
+    """Showers cut, scaled, pooled and split; rows of other data split."""
 
-    modules = ("calopipe.io.prepare",)
+    modules = ("calopipe.io.prepare", "calopipe.io.prepare_columns")
     #: settings of a dataset that are of no concern to its preparation
     other = frozenset({"source", "reference", "geant4_ms_per_GeV"})
 
     def settings(self, study: StudyParts, *, dataset: str, **_: Any) -> dict[str, Any]:
         used = {k: v for k, v in plain(study.dataset(dataset)).items() if k not in self.other}
-        where = {"geometry_digest": study.where(dataset)["geometry_digest"]}
-        return {**used, **where, "sources": study.sources(dataset)}
+        if used["kind"] == "showers":
+            used["geometry_digest"] = study.where(dataset)["geometry_digest"]
+        return {**used, "sources": study.sources(dataset)}
 
 
 class Train(Stage):
@@ -335,7 +339,7 @@ class Timing(Sampling):
 
     def settings(self, study: StudyParts, *, dataset: str, **wildcards: Any) -> dict[str, Any]:
         timing = study.evaluation(dataset=dataset, **wildcards).timing
-        return {"timing": plain(timing), "geant4_ms_per_GeV": study.dataset(dataset).geant4_ms_per_GeV}
+        return {"timing": plain(timing), "geant4_ms_per_GeV": study.showers(dataset).geant4_ms_per_GeV}
 
     def device(self, study: StudyParts, **wildcards: Any) -> str:
         return study.evaluation(**wildcards).timing.device
