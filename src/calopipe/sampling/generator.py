@@ -39,9 +39,7 @@ class Generator:
     device: torch.device
 
     @classmethod
-    def load(
-        cls, checkpoints: Path | Sequence[Path], device: str = "auto", energies_known: bool = False
-    ) -> Generator:
+    def load(cls, checkpoints: Path | Sequence[Path], device: str = "auto", energies_known: bool = False) -> Generator:
         """Load checkpoints, or those in the folder of a run (``<network>/model.pt``), in any order.
 
         Args:
