@@ -13,7 +13,7 @@ from test_config import PRESETS, ROOT, TINY, changed
 
 from calopipe import devices
 from calopipe.config.load import read_yaml
-from calopipe.config.parts import MODELS, STEPS
+from calopipe.config.parts import STEPS
 from calopipe.errors import CalopipeError, ConfigError
 from calopipe.workflow import Plan
 
@@ -167,14 +167,6 @@ def test_chains_that_work_are_those_that_can_be_built():
         built = build_chain(settings, layout, 12, 1)
         assert (told.dim, told.cond_dim) == (built.dim_out, built.cond_dim_out)
         assert len(built.conditions(("incident_energy",))) == built.cond_dim_out
-
-
-def test_kinds_of_models_are_read_off_their_sources():
-    from calopipe.models.base import Autoencoder, EnergyRegressor, GenerativeModel
-
-    for name in MODELS.names():
-        for contract in (Autoencoder, EnergyRegressor, GenerativeModel):
-            assert MODELS.is_a(name, contract.__name__) == issubclass(MODELS.get(name), contract)
 
 
 def test_local_files_are_compared_with_the_geometry(tmp_path):
