@@ -362,7 +362,9 @@ def test_timing_names_device_threads_and_spread(tmp_path):
         return np.zeros((len(energies), 3))
 
     config = TimingConfig(batch_sizes=[1, 7], repeats=3, device="cpu")
-    measure_timing(sampler, np.array([1e3, 2e3]), config=config, out=tmp_path / "timing.json", geant4_ms=10.0)
+    measure_timing(
+        sampler, np.array([1e3, 2e3]), config=config, out=tmp_path / "timing.json", known={"geant4_ms": 10.0}
+    )
     record = json.loads((tmp_path / "timing.json").read_text())
     assert calls == [(1, 1)] * 4 + [(7, 1)] * 4 and record["device"] and record["threads"] >= 1
     assert record["geant4_ms"] == 10 and record["peak_memory_MiB"] > 10

@@ -107,7 +107,7 @@ def test_the_folder_of_a_run_is_its_networks_in_any_order(caloman):
     files = sorted(caloman.glob("*/model.pt"), reverse=True)
     found = Generator.load(caloman, "cpu")
     assert list(found.networks) == list(Generator.load(files, "cpu").networks) == ["energies", "autoencoder", "flow"]
-    assert found.n_parameters == sum(p.numel() for n in found.networks.values() for p in n.model.parameters())
+    assert found.parameters == {k: sum(p.numel() for p in n.model.parameters()) for k, n in found.networks.items()}
 
 
 def test_true_layer_energies_can_be_given(files, caloman, tmp_path):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from calopipe.errors import DataError
 from calopipe.plots.style import model_styles, save_figure
 from calopipe.plots.training import training_figure
+from calopipe.records.files import write_json
 from calopipe.records.history import History, read_history
 from calopipe.report import RunArtifacts, StudySummary, build_report
 from calopipe.report.chain import Network, chain_svg, in_order
@@ -164,11 +165,11 @@ def test_the_report_shows_the_networks_of_each_model(tmp_path):
     for network in CALOMAN:
         path = tmp_path / f"{network.name}.csv"
         path.write_text("epoch,step,train_loss,val_loss,lr,seconds\n0,9,5,4.5,0.1,200\n1,19,-3.25,-2.5,0.1,250\n")
-        record = {k: getattr(network, k) for k in ("name", "learns", "given", "model", "role", "parameters")}
+        record = {k: getattr(network, k) for k in ("name", "learns", "given", "model", "role")}
         networks.append({**record, "checkpoint": str(tmp_path / "model.pt"), "history": str(path)})
-    runs = tuple(
-        RunArtifacts("photons", "caloman", seed, "calogan", "as published", networks=networks) for seed in (0, 1)
-    )
+    write_json(tmp_path / "timing.json", {"parameters": {"energies": 81_234, "flow": 412_345}, "results": []})
+    files = {"networks": networks, "timing": str(tmp_path / "timing.json")}
+    runs = tuple(RunArtifacts("photons", "caloman", seed, "calogan", "as published", **files) for seed in (0, 1))
     summary = StudySummary(
         "s", runs, config={"datasets": {"photons": {"conditions": ["incident_phi"]}}}, dpi=40, pdf=False
     )
@@ -179,7 +180,7 @@ def test_the_report_shows_the_networks_of_each_model(tmp_path):
     assert table.rows[1][2:] == (
         "latents of autoencoder",
         "layer energies",
-        "",
+        "412 k",
         "2",
         "7.5 min",
         "\N{MINUS SIGN}3.250",

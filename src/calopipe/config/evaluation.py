@@ -351,6 +351,17 @@ class Evaluation(Section):
             for name, config in found.items()
         }
 
+    @model_validator(mode="after")
+    def _has_slices(self) -> Evaluation:
+        """A metric that is sliced has slices."""
+        histograms = self.histograms
+        for i, metric in enumerate(self.metrics):
+            if metric.get("sliced") and not (histograms.energy_slices or histograms.slices):
+                raise ValueError(
+                    f"metrics.{i}.sliced: expected slices under histograms (energy_slices or slices), found none"
+                )
+        return self
+
     @property
     def tests(self) -> dict[str, ClassifierConfig]:
         """The classifier tests that are made, those of every evaluation first."""

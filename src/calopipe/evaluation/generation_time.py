@@ -25,7 +25,8 @@ def time_generation(
     """Measure the time per shower for every batch size of `config`, with conditions of the file `energies`.
 
     Batches pass the networks as a whole where memory allows, else in pieces, whose size is recorded.
-    Geant4's time for the mean incident energy of that file is recorded beside it where its time per GeV is known.
+    Beside it are recorded the numbers of parameters of the networks, and Geant4's time for the mean incident energy of that
+    file where its time per GeV is known.
     """
     generator = Generator.load(networks, config.device)
     conditions = read_conditions(energies, generator.data.conditions[1:])[:100_000]
@@ -35,4 +36,5 @@ def time_generation(
     def sampler(batch: np.ndarray) -> np.ndarray:
         return generator.sample(batch, batch_size=min(len(batch), most))
 
-    measure_timing(sampler, conditions, config=config, out=out, geant4_ms=geant4_ms, most=most)
+    known = {"geant4_ms": geant4_ms, "parameters": generator.parameters}
+    measure_timing(sampler, conditions, config=config, out=out, most=most, known=known)

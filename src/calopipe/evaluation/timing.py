@@ -8,8 +8,9 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ def measure_timing(
     config: TimingConfig,
     out: Path,
     device: str | None = None,
-    geant4_ms: float | None = None,
     most: int | None = None,
+    known: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Time `sampler` for each batch size and write the record as JSON.
 
@@ -42,13 +43,14 @@ def measure_timing(
         sampler: conditions (B, C) -> showers (B, V); called as it is used, transfers included.
         conditions: (N,) or (N, C) conditions that are cycled through, incident energies in MeV first.
         device: ``cpu`` or ``cuda``: what the sampler computes on; None: what ``config.device`` means on this machine.
-        geant4_ms: Geant4's time per shower for comparison, when known.
         most: rows that the sampler passes at once, at most; None: any number.
+        known: further entries of the record: ``geant4_ms``, Geant4's time per shower for comparison (or None);
+            ``parameters``, name of each network -> how many it has.
 
     Returns:
-        device (its name), threads, geant4_ms, peak_memory_MiB (of the process, before and during),
-        accelerator_memory_MiB (None on a CPU) and ``results``: batch_size, at_once, median_ms, low_ms, high_ms (per shower; 16
-        and 84 % quantiles of the repeats), n_repeats, warmed_up, seconds (each call).
+        device (its name), threads, peak_memory_MiB (of the process, before and during), accelerator_memory_MiB (None on a
+        CPU), what is `known`, and ``results``: batch_size, at_once, median_ms, low_ms, high_ms (per shower; 16 and 84 %
+        quantiles of the repeats), n_repeats, warmed_up, seconds (each call).
 
     Raises:
         DataError: no energies, or the sampler returns another number of showers than it was asked for.
@@ -59,27 +61,28 @@ def measure_timing(
         raise DataError("timing: no incident energies")
     results = []
     for size in config.batch_sizes:
-        seconds, warmed = _time_batch(sampler, np.resize(conditions, (size, conditions.shape[1])), config, device)
-        low, median, high = (float(q) for q in np.quantile(np.array(seconds) / size * 1e3, [0.16, 0.5, 0.84]))
-        entry = {
-            "batch_size": size,
-            "at_once": min(size, most or size),
-            "median_ms": median,
-            "low_ms": low,
-            "high_ms": high,
-        }
-        results.append({**entry, "n_repeats": len(seconds), "warmed_up": warmed, "seconds": seconds})
-        log.info("timing: batch of %d: %.4g ms per shower (%d calls)", size, median, len(seconds))
+        batch = np.resize(conditions, (size, conditions.shape[1]))
+        at_once = {"batch_size": size, "at_once": min(size, most or size)}
+        results.append({**at_once, **_measure(sampler, batch, config, device)})
     record = {
         "device": device_name(device),
         "threads": _threads(),
-        "geant4_ms": geant4_ms,
         "peak_memory_MiB": _peak_memory_MiB(),
         "accelerator_memory_MiB": _accelerator_memory_MiB(device),
+        **known,
         "results": results,
     }
     write_json(out, record)
     return record
+
+
+def _measure(sampler: Sampler, batch: np.ndarray, config: TimingConfig, device: str) -> dict[str, Any]:
+    """Milliseconds per shower, and how they were measured."""
+    seconds, warmed = _time_batch(sampler, batch, config, device)
+    low, median, high = (float(q) for q in np.quantile(np.array(seconds) / len(batch) * 1e3, [0.16, 0.5, 0.84]))
+    log.info("timing: batch of %d: %.4g ms per shower (%d calls)", len(batch), median, len(seconds))
+    found = {"median_ms": median, "low_ms": low, "high_ms": high}
+    return {**found, "n_repeats": len(seconds), "warmed_up": warmed, "seconds": seconds}
 
 
 def _time_batch(sampler: Sampler, batch: np.ndarray, config: TimingConfig, device: str) -> tuple[list[float], bool]:

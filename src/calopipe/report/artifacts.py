@@ -30,7 +30,7 @@ class RunArtifacts:
             :func:`calopipe.evaluation.regression.evaluate_regression`, "loss": CSV log, "checkpoint": the regressor}``.
         epochs: JSON of :func:`calopipe.evaluation.epochs.score_epochs`.
         sampled_epoch: where the generated showers come from: ``final`` checkpoint, ``best`` kept epoch, or its number.
-        timing: JSON with device, threads, results, geant4_ms and peak_memory_MiB.
+        timing: JSON of :func:`calopipe.evaluation.timing.measure_timing`.
         calomplification: JSON list of scores of the amplification study, one for all seeds of the model.
         divergences: its NPZ, see :func:`calopipe.records.divergences.save_divergences`.
         networks: the chain, one mapping per network: name, learns, given, role, model (its registered name),

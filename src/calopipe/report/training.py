@@ -62,7 +62,10 @@ def network_tables(data: DatasetData) -> Iterator[Table]:
 
 
 def _networks(model: ModelData) -> list[Network]:
-    return [Network.of(record) for seed in model.seeds[:1] for record in seed.run.networks]
+    """The chain of a model; its timing knows how many parameters the networks have."""
+    first = model.seeds[0]
+    sizes = (first.timing or {}).get("parameters", {})
+    return [Network.of({"parameters": sizes.get(record["name"]), **record}) for record in first.run.networks]
 
 
 def _row(model: ModelData, network: Network) -> tuple[str, ...]:

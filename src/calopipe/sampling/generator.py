@@ -79,10 +79,12 @@ class Generator:
         return self.networks[self.chain.maker.name].dim
 
     @property
-    def n_parameters(self) -> int:
-        """Learnable parameters of all networks."""
-        parts = [part for network in self.networks.values() for part in network.parts.values()]
-        return sum(p.numel() for part in parts for p in part.parameters())
+    def parameters(self) -> dict[str, int]:
+        """Number of parameters of each network, with those of its preprocessing, in the order of the chain."""
+        return {
+            name: sum(p.numel() for part in network.parts.values() for p in part.parameters())
+            for name, network in self.networks.items()
+        }
 
     @torch.no_grad()
     def sample(

@@ -39,6 +39,7 @@ class StudyChecks(StudyParts):
             self._check_model(dataset, model, files)
         for run in self.runs:
             self._check_generation(run)
+            self._check_slices(run)
         for dataset, name in dict.fromkeys((run.dataset, name) for run in self.runs for name in self.regressors(run)):
             self._check_regressor(dataset, name)
 
@@ -223,6 +224,16 @@ class StudyChecks(StudyParts):
                 f"evaluations.{run.evaluation}.generation.layer_energies: no network of model '{run.model}' is given layer "
                 "energies; expected learned, found true"
             )
+
+    def _check_slices(self, run: RunKey) -> None:
+        """Histograms are sliced by conditions that the dataset has."""
+        for name in self.study.evaluations[run.evaluation].histograms.slices:
+            if name not in self.conditions(run.dataset):
+                known = ", ".join(self.conditions(run.dataset)) or "none"
+                raise ConfigError(
+                    f"evaluations.{run.evaluation}.histograms.slices: '{name}' is not among the conditions of dataset "
+                    f"'{run.dataset}' ({known})"
+                )
 
     def _check_amplification(self, dataset: str, model: str) -> None:
         """The runs of a model ask for one amplification study, and its showers can be made images."""
