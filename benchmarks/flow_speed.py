@@ -59,7 +59,7 @@ class Subject:
 
 class Ours(Subject):
     def __init__(self, dim: int, **options) -> None:
-        self.module = make_flow(dim, 1, BLOCKS, HIDDEN, BINS, BOUND, zero_init=False, **options)
+        self.module = make_flow(dim, 1, BLOCKS, hidden=HIDDEN, bins=BINS, bounds=BOUND, zero_init=False, **options)
 
     def forward(self, x, cond):
         return self.module(x, cond)
@@ -158,7 +158,7 @@ class NormFlows(_Composite):
 
 SUBJECTS: dict[str, Callable[[int], Subject]] = {
     "products": Products,
-    "products, chunked": lambda dim: Products(dim, make_flow(dim, 1, 1, HIDDEN)._rows()),
+    "products, chunked": lambda dim: Products(dim, make_flow(dim, 1, 1, hidden=HIDDEN)._rows()),
     "calopipe": Ours,
     "calopipe, eager": partial(Ours, backend="eager"),
     "zuko": Zuko,

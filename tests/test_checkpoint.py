@@ -135,7 +135,7 @@ def test_another_seed_is_another_choice_of_columns(content, tmp_path):
 def test_compiled_code_refuses_columns_that_are_not_there(active):
     x, params, columns = torch.zeros(2, 3), torch.zeros(2, 5, 1), torch.tensor(active)
     with pytest.raises(IndexError, match="columns to transform must be int64 from 0 to 2"):
-        run_job(x, params, columns, x.clone(), torch.zeros(2).double(), np.full(5, 0.1), False)
+        run_job(x, params, columns, x.clone(), torch.zeros(2).double(), np.full(5, 0.1), inverse=False)
 
 
 def test_settings_that_ask_for_more_than_is_stored_use_no_memory(content, tmp_path):

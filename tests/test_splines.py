@@ -67,7 +67,9 @@ def test_compiled_agrees_with_eager(dtype, tolerance, inverse):
     found = []
     for backend in BACKENDS:
         x1, p1 = x.clone().requires_grad_(), params.clone().requires_grad_()
-        y, log_slope = compiled.transform(x1, p1, 10.0, 2e-3, 3e-3, 0.7, inverse, backend)
+        y, log_slope = compiled.transform(
+            x1, p1, 10.0, min_bin=2e-3, min_derivative=3e-3, heat=0.7, inverse=inverse, backend=backend
+        )
         grads = torch.autograd.grad((weight * y + weight.flip(0) * log_slope).sum(), (x1, p1))
         found.append((y, log_slope, *grads))
     for a, b in zip(*found, strict=True):

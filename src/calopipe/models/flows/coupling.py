@@ -267,6 +267,7 @@ def make_flow(
     dim: int,
     cond_dim: int,
     blocks: int,
+    *,
     hidden: Sequence[int] = (256, 256),
     bins: int = 10,
     bounds: float = 10.0,

@@ -37,7 +37,7 @@ def _runner() -> Callable[..., None] | None:
 
         x, params = torch.zeros(1, 1), torch.zeros(1, 5, 1)
         active, logdet = torch.zeros(1, dtype=torch.int64), torch.zeros(1).double()
-        run_job(x, params, active, x.clone(), logdet, np.ones(5) * 0.1, False)
+        run_job(x, params, active, x.clone(), logdet, np.ones(5) * 0.1, inverse=False)
     except Exception as reason:  # numba missing, no place to compile, unsupported processor
         log.warning("compiled splines are not available (%s: %s); using eager PyTorch", type(reason).__name__, reason)
         return None
@@ -90,7 +90,7 @@ class _Couple(torch.autograd.Function):
         z, logdet = torch.empty_like(x), torch.zeros(x.shape[0], dtype=torch.float64)
         run = _runner()
         assert run is not None
-        run(x, params, active, z, logdet, _constants(spline), inverse)
+        run(x, params, active, z, logdet, _constants(spline), inverse=inverse)
         ctx.spline, ctx.inverse = spline, inverse
         ctx.save_for_backward(x, params, active, *([z] if inverse else []))
         return z, logdet.to(x.dtype)
@@ -110,8 +110,8 @@ class _Couple(torch.autograd.Function):
             gx,
             glogdet,
             _constants(ctx.spline),
-            ctx.inverse,
-            (gz.contiguous(), gparams),
+            inverse=ctx.inverse,
+            gradient=(gz.contiguous(), gparams),
         )
         return gx, gparams, None, None, None
 
@@ -162,6 +162,7 @@ def transform(
     x: Tensor,
     params: Tensor,
     bounds: float = 10.0,
+    *,
     min_bin: float = 1e-3,
     min_derivative: float = 1e-3,
     heat: float = 1.0,

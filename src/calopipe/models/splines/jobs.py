@@ -250,6 +250,7 @@ def run_job(
     result: torch.Tensor,
     logdet: torch.Tensor,
     constants: np.ndarray,
+    *,
     inverse: bool,
     gradient: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> None:
