@@ -42,7 +42,7 @@ def test_latent_study_runs_on_slurm(slurm, tmp_path):
     (folder / "tiny.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
     command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "--profile", str(HERE / "profile"), "all"]
     # INT, not TERM: on TERM Snakemake waits for its jobs
-    limit = os.environ.get("CALOPIPE_SLURM_TIMEOUT", "900")
+    limit = os.environ.get("CALOPIPE_SLURM_TIMEOUT", "2700")
     done = subprocess.run(
         ["timeout", "-s", "INT", "-k", "30", limit, *command, "--configfile", "tiny.yaml"],
         cwd=folder,

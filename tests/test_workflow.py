@@ -65,7 +65,7 @@ def command(*arguments: str) -> list[str]:
     ]
 
 
-def snakemake(folder: Path, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+def snakemake(folder: Path, *arguments: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
     """Run Snakemake on the tiny study; both output streams come back in ``stdout``."""
     return subprocess.run(
         command(*arguments), cwd=folder, timeout=timeout, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
