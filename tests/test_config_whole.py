@@ -150,7 +150,7 @@ def test_chains_that_cannot_work(network, steps, message):
 def test_chains_that_work_are_those_that_can_be_built():
     """The columns that settings tell are those that the steps make."""
     from calopipe.config.chains import showers, walk
-    from calopipe.config.parts import part, settings_of
+    from calopipe.config.parts import part
     from calopipe.preprocessing import Layout, build_chain
 
     layout = Layout(((1, 3), (2, 2), (5, 1)), 0.1)
@@ -167,7 +167,7 @@ def test_chains_that_work_are_those_that_can_be_built():
     for chain in chains:
         settings = [part(STEPS, "step", step) for step in chain]
         given = showers(layout.layer_shapes, layout.threshold_MeV)
-        told = walk([(s["step"], settings_of(STEPS, "step", s)) for s in settings], given)
+        told = walk([(s.name, s.settings) for s in settings], given)
         built = build_chain(settings, layout, 12, 1)
         assert (told.dim, told.cond_dim) == (built.dim_out, built.cond_dim_out)
         assert len(built.conditions(("incident_energy",))) == built.cond_dim_out

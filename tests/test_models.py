@@ -11,6 +11,7 @@ import torch
 from calopipe.config import Model, validate
 from calopipe.config.links import Link
 from calopipe.config.load import read_yaml
+from calopipe.config.networks import NetworkSettings
 from calopipe.config.parts import MODELS
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.geometry.layer import Layer
@@ -60,7 +61,7 @@ def test_published_parameter_counts(preset: str, model: str, published: int) -> 
 
     def built(name: str, dim: int) -> Network:
         stage = settings.networks[name]
-        return build_network(settings.chain[name], stage.model_dump(), data, dim=dim, seed=0, n_train=1)
+        return build_network(settings.chain[name], stage.network, data, dim=dim, seed=0, n_train=1)
 
     vae = built("autoencoder", geometry.n_voxels)
     assert isinstance(vae.model, Autoencoder)
@@ -76,7 +77,7 @@ def fitted_vae(steps: list[dict], threshold: float) -> tuple[Network, torch.Tens
     torch.manual_seed(0)
     settings = {"preprocessing": steps, "model": {"name": "bernoulli_vae", **SMALL["bernoulli_vae"]}}
     link = Link("vae", "showers", contract="Autoencoder")
-    network = build_network(link, settings, small(threshold), dim=10, seed=0, n_train=len(x))
+    network = build_network(link, NetworkSettings(**settings), small(threshold), dim=10, seed=0, n_train=len(x))
     with torch.no_grad():
         network.chain.fit(x, incident)
         network.model.fit_input(*network.chain(x, incident)[:2])
@@ -209,7 +210,9 @@ def test_latent_target(mode: str) -> None:
 
 def test_network_saves_and_loads(tmp_path: Path) -> None:
     settings = {"preprocessing": [{"step": "standardise"}], "model": {"name": "inn", **SMALL["inn"]}}
-    network = build_network(Link("flow", "showers"), settings, small(0.1, ("a", "b")), dim=10, seed=7, n_train=5)
+    network = build_network(
+        Link("flow", "showers"), NetworkSettings(**settings), small(0.1, ("a", "b")), dim=10, seed=7, n_train=5
+    )
     x, cond = inputs()
     network.chain.fit(x, cond)
     save_network(tmp_path / "m.pt", network, [{"epoch": 0, "loss": 1.0}])

@@ -241,7 +241,7 @@ def test_marks_of_steps_are_true(name: str) -> None:
 
 
 def test_wrong_settings_and_widths_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"logit.alfa: unknown key \(did you mean 'alpha'\?\)"):
+    with pytest.raises(ConfigError, match=r"preprocessing.0.alfa: unknown key \(did you mean 'alpha'\?\)"):
         build_chain([{"step": "logit", "alfa": 1e-6}], LAYOUT, 13, 1)
     with pytest.raises(ConfigError, match="did you mean 'standardise'"):
         build_chain([{"step": "standardize"}], LAYOUT, 13, 1)

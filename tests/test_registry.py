@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from calopipe import codedigest
-from calopipe.config.parts import KINDS, METRICS, MODELS, STEPS, network, part, settings_of, use_extensions
+from calopipe.config.parts import KINDS, METRICS, MODELS, STEPS, network, part, use_extensions
 from calopipe.errors import ConfigError
 from calopipe.registry import Registry
 
@@ -117,10 +117,10 @@ def test_parts_of_a_folder_are_parts(folder: Path) -> None:
     use_extensions([folder])
     assert "wide" in MODELS.names() and "halve" in STEPS.names() and "zero" in METRICS.names()
     assert MODELS.is_a("wide", "GenerativeModel") and STEPS.marked("halve", "bijective")
-    assert part(STEPS, "step", "halve") == {"step": "halve", "by": 2.0}
+    assert part(STEPS, "step", "halve").plain() == {"step": "halve", "by": 2.0}
     assert "calopipe_extensions.my_parts.halve" not in sys.modules
-    assert network({"name": "wide", "factor": 3}, "GenerativeModel")["blocks"] == 12
-    assert type(settings_of(MODELS, "name", {"name": "wide"})).__name__ == "WideConfig"
+    assert network({"name": "wide", "factor": 3}, "GenerativeModel").settings.blocks == 12
+    assert type(part(MODELS, "name", "wide").settings).__name__ == "WideConfig"
     assert MODELS.get("wide").__mro__[1] is MODELS.get("inn")
     assert METRICS.get("zero")(None, None, None, None) == []
 

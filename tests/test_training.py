@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from calopipe.config import Model, Training, validate
+from calopipe.config import Model, Training, parts, validate
 from calopipe.config.parts import MODELS
 from calopipe.errors import CheckpointError, ConfigError, DataError, TrainingError
 from calopipe.geometry import load_geometry
@@ -294,16 +294,12 @@ def test_learnable_steps_only_where_their_log_det_belongs(files, tmp_path: Path,
         model(settings)
     whole, networks = (
         model(LATENT if stage == "autoencoder" else DIRECT),
-        {"preprocessing": [as_step(s) for s in steps]},
+        {"preprocessing": parts.steps(steps)},
     )
     bypassed = whole.networks[stage].model_copy(update=networks)
     with pytest.raises(ConfigError, match="is learned through its log-det"):
         train_network(bypassed, whole.chain[stage], job(files["train"], files["val"], tmp_path))
     assert not (tmp_path / "m.pt").exists()
-
-
-def as_step(step: str | dict) -> dict:
-    return {"step": step} if isinstance(step, str) else step
 
 
 def test_learnable_step_of_a_flow_is_trained(files, tmp_path: Path) -> None:

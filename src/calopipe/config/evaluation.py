@@ -32,7 +32,7 @@ from calopipe.config.bounds import (
 )
 from calopipe.config.classifiers import ALWAYS, PRESETS
 from calopipe.config.datasets import Split
-from calopipe.config.parts import METRICS, metrics, part
+from calopipe.config.parts import METRICS, MetricPart, Part, metrics, part
 from calopipe.config.texts import Condition, FilePath, Name
 from calopipe.errors import nearest, shown
 
@@ -195,7 +195,7 @@ class EpochsConfig(Section):
     showers: Annotated[Showers, Field(ge=20)] = Field(
         1000, description="validation showers (at most) that every epoch is compared with"
     )
-    metrics: list[dict[str, Any]] = Field(
+    metrics: list[MetricPart] = Field(
         default_factory=lambda: [part(METRICS, "metric", "fidelity")], description="registered metrics"
     )
     select: str = Field(
@@ -204,7 +204,7 @@ class EpochsConfig(Section):
 
     @field_validator("metrics", mode="before")
     @classmethod
-    def _metrics(cls, value: Any) -> list[dict[str, Any]]:
+    def _metrics(cls, value: Any) -> list[Part]:
         return metrics(value)
 
 
@@ -319,7 +319,7 @@ class Evaluation(Section):
         description="observables are drawn of this fraction of lowest and of highest classifier weights",
     )
     histograms: HistogramConfig = Field(default_factory=HistogramConfig, description="histograms of observables")
-    metrics: list[dict[str, Any]] = Field(default_factory=list, description="registered metrics")
+    metrics: list[MetricPart] = Field(default_factory=list, description="registered metrics")
     epochs: EpochsConfig = Field(default_factory=EpochsConfig, description="scores of kept epochs")
     regression: RegressionConfig = Field(default_factory=RegressionConfig, description="energy regression and FRD")
     timing: TimingConfig = Field(default_factory=TimingConfig, description="generation timing")
@@ -328,7 +328,7 @@ class Evaluation(Section):
 
     @field_validator("metrics", mode="before")
     @classmethod
-    def _metrics(cls, value: Any) -> list[dict[str, Any]]:
+    def _metrics(cls, value: Any) -> list[Part]:
         return metrics(value)
 
     @field_validator("multiclass")
@@ -356,7 +356,7 @@ class Evaluation(Section):
         """A metric that is sliced has slices."""
         histograms = self.histograms
         for i, metric in enumerate(self.metrics):
-            if metric.get("sliced") and not (histograms.energy_slices or histograms.slices):
+            if getattr(metric.settings, "sliced", False) and not (histograms.energy_slices or histograms.slices):
                 raise ValueError(
                     f"metrics.{i}.sliced: expected slices under histograms (energy_slices or slices), found none"
                 )

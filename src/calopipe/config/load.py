@@ -9,7 +9,7 @@ from typing import Any
 from calopipe.config.base import merge, validate
 from calopipe.config.evaluation import Evaluation
 from calopipe.config.networks import Model
-from calopipe.config.parts import METRICS, settings_of, use_extensions
+from calopipe.config.parts import use_extensions
 from calopipe.config.schema import Run, Study
 from calopipe.config.scores import MetricSettings, gives
 from calopipe.errors import ConfigError, nearest, shown
@@ -123,7 +123,7 @@ def _check_epoch(evaluation: Evaluation, model: Model, run: Run) -> None:
 def _check_select(evaluation: Evaluation, run: Run) -> None:
     """Raise ConfigError where no metric and no regressor of the evaluation gives the score that chooses the epoch."""
     select, networks = evaluation.epochs.select, evaluation.regression.regressors
-    parts = {m["metric"]: settings_of(METRICS, "metric", m) for m in evaluation.epochs.metrics}
+    parts = {metric.name: metric.settings for metric in evaluation.epochs.metrics}
     of_networks = [f"energy_regression/{name}/{kind}" for name in networks for kind in ("linearity", "resolution")]
     of_networks += [f"frd/{name}" for name in networks]
     if select in of_networks or any(gives(name, settings, select) for name, settings in parts.items()):

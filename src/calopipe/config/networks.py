@@ -12,10 +12,11 @@ from calopipe.config.base import Section
 from calopipe.config.bounds import DISTINCT, Seed, Showers
 from calopipe.config.chains import AutoencoderSettings, ModelSettings
 from calopipe.config.links import Contract, GeneratorChain, Link, chain_of
-from calopipe.config.parts import MODELS, STEPS, network, parts, settings_of
+from calopipe.config.parts import MODELS, STEPS, AnyModel, GeneratorModel, Part, RegressorModel, StepPart, steps
 from calopipe.config.texts import FilePath, Name
 from calopipe.config.training import Training
 
+Latents = Literal["mu_sigma", "resample", "once"]
 #: networks of one model
 MAX_NETWORKS = 20
 #: base classes of the networks of a generator
@@ -43,6 +44,20 @@ def check_learnable(steps: list[str], model: str) -> None:
             raise ValueError(f"{what} only steps that keep every x apart may follow ({able}); found '{later}' after it")
 
 
+class NetworkSettings(Section):
+    """What a trained network is: its preprocessing, its model, and how it was trained."""
+
+    preprocessing: list[StepPart] = Field(default_factory=list, description="ordered invertible steps")
+    model: AnyModel = Field(description="{name: <registered model>, **its settings}")
+    training: Training | None = Field(None, description="how it is trained")
+    latents: Latents | None = Field(None, description="how latents are learned")
+
+    @field_validator("preprocessing", mode="before")
+    @classmethod
+    def _steps(cls, value: Any) -> list[Part]:
+        return steps(value)
+
+
 class NetworkStage(Section):
     """One network of a generator: what it learns, its preprocessing, and its training."""
 
@@ -56,56 +71,50 @@ class NetworkStage(Section):
         description="what it is given besides the conditions: layer_energies (those of the training showers; when sampling, "
         "what the network that learns them says), and for a refiner the name of the network whose showers it refines",
     )
-    latents: Literal["mu_sigma", "resample", "once"] | None = Field(
+    latents: Latents | None = Field(
         None,
         description="of the latents of an autoencoder: learn (mu, log sigma^2), z drawn anew in every batch, or z drawn "
         "once; null: mu_sigma",
     )
-    preprocessing: list[dict[str, Any]] = Field(default_factory=list, description="ordered invertible steps")
-    model: dict[str, Any] = Field(description="{name: <registered model>, **its settings}")
+    preprocessing: list[StepPart] = Field(default_factory=list, description="ordered invertible steps")
+    model: GeneratorModel = Field(description="{name: <registered model>, **its settings}")
     training: Training = Field(description="how it is trained")
-
-    @field_validator("model", mode="before")
-    @classmethod
-    def _model(cls, value: Any) -> dict[str, Any]:
-        return network(value, *CONTRACTS)
 
     @field_validator("preprocessing", mode="before")
     @classmethod
-    def _steps(cls, value: Any) -> list[dict[str, Any]]:
-        return parts(STEPS, "step", value, "steps")
+    def _steps(cls, value: Any) -> list[Part]:
+        return steps(value)
 
     @model_validator(mode="after")
-    def _learnable_steps(self) -> NetworkStage:
-        check_learnable([step["step"] for step in self.preprocessing], self.model["name"])
-        return self
-
-    @model_validator(mode="after")
-    def _objectives(self) -> NetworkStage:
+    def _trainable(self) -> NetworkStage:
+        check_learnable([step.name for step in self.preprocessing], self.model.name)
         check_objectives(self.training, self.model)
         return self
 
     def link(self, name: str) -> Link:
         """Its place in the chain."""
-        found = next(c for c in CONTRACTS if MODELS.is_a(self.model["name"], c))
+        found = next(c for c in CONTRACTS if MODELS.is_a(self.model.name, c))
         return Link(name, self.learns, tuple(self.given), found)
+
+    @property
+    def network(self) -> NetworkSettings:
+        """What its checkpoint holds of its settings."""
+        kept = ("preprocessing", "model", "training", "latents")
+        return NetworkSettings.model_construct(**{key: getattr(self, key) for key in kept})
 
     @property
     def latent_dim(self) -> int | None:
         """Columns of an autoencoder's latent space, where its settings tell them."""
-        settings = settings_of(MODELS, "name", self.model)
+        settings = self.model.settings
         return settings.latent_dim if isinstance(settings, AutoencoderSettings) else None
 
 
-def check_objectives(training: Training, model: dict[str, Any]) -> None:
+def check_objectives(training: Training, model: Part) -> None:
     """Raise ValueError where `training` names an objective that the model does not have."""
-    settings = settings_of(MODELS, "name", model)
-    known = settings.objectives if isinstance(settings, ModelSettings) else ("loss",)
+    known = model.settings.objectives if isinstance(model.settings, ModelSettings) else ("loss",)
     for name in training.objectives:
         if name not in known:
-            raise ValueError(
-                f"training.objectives.{name}: model '{model['name']}' has the objectives {', '.join(known)}"
-            )
+            raise ValueError(f"training.objectives.{name}: model '{model.name}' has the objectives {', '.join(known)}")
 
 
 class External(Section):
@@ -192,19 +201,19 @@ class RegressorStage(Section):
     """A network that reads the incident energy off a shower, trained on a dataset's showers (L1 loss), and its training."""
 
     description: str = Field("", description="one line for reports")
-    model: dict[str, Any] = Field(description="{name: regressor or regressor_plus, **its settings}")
+    model: RegressorModel = Field(description="{name: regressor or regressor_plus, **its settings}")
     training: Training = Field(description="how it is trained")
     seed: Seed = Field(0, description="seed of weights and order; one regressor serves all seeds of the generators")
 
-    @field_validator("model", mode="before")
-    @classmethod
-    def _model(cls, value: Any) -> dict[str, Any]:
-        return network(value, "EnergyRegressor")
-
     @model_validator(mode="after")
     def _kept_epochs(self) -> RegressorStage:
-        if self.model.get("norm") == "batch" and self.training.batch_size < 2:
+        if getattr(self.model.settings, "norm", None) == "batch" and self.training.batch_size < 2:
             raise ValueError("training.batch_size: batch norm needs 2 showers or more, found 1")
         if self.training.keep_every is not None:
             raise ValueError("training.keep_every: the epochs of a regressor are not kept")
         return self
+
+    @property
+    def network(self) -> NetworkSettings:
+        """What its checkpoint holds of its settings."""
+        return NetworkSettings.model_construct(preprocessing=[], model=self.model, training=self.training, latents=None)

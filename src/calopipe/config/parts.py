@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from calopipe import extensions
 from calopipe.config.base import Section, validate
@@ -13,6 +16,8 @@ from calopipe.registry import Registry
 
 #: kinds of networks: classes of :mod:`calopipe.models.base`
 KINDS = ("GenerativeModel", "Autoencoder", "Refiner", "EnergyRegressor")
+#: those that a generator consists of
+GENERATOR_KINDS = ("GenerativeModel", "Autoencoder", "Refiner")
 MODELS: Registry[Any] = Registry("model", "calopipe.models", "MODELS", KINDS)
 STEPS: Registry[Any] = Registry("preprocessing step", "calopipe.preprocessing", "STEPS", ("Step",))
 METRICS: Registry[Any] = Registry("metric", "calopipe.metrics", "METRICS")
@@ -33,30 +38,50 @@ def use_extensions(paths: Iterable[str | Path]) -> None:
         registry.check_extensions()
 
 
-def part(registry: Registry[Any], key: str, data: Any) -> dict[str, Any]:
-    """Validate ``{key: name, **settings}`` against the settings class that `name` registers; return it complete."""
+@dataclass(frozen=True)
+class Part:
+    """A registered part that settings name, with its own settings: validated once, where they are read.
+
+    Attributes:
+        key: the key that names it in settings: ``name`` (models), ``step`` or ``metric``.
+        name: its name. settings: None where it takes none.
+    """
+
+    key: str
+    name: str
+    settings: Section | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """``{key: name, **settings}``, complete, as plain JSON data."""
+        return {self.key: self.name, **({} if self.settings is None else self.settings.model_dump(mode="json"))}
+
+
+def part(registry: Registry[Any], key: str, data: Any) -> Part:
+    """Validate ``{key: name, **settings}``, or a name alone, against the settings class that the name registers."""
+    if isinstance(data, Part):
+        return data
     if isinstance(data, str):
         data = {key: data}
     if not isinstance(data, dict) or key not in data:
         raise ValueError(f"expected a mapping with the key '{key}', found {shown(data)}")
-    settings = {k: v for k, v in data.items() if k != key}
+    name, settings = data[key], {k: v for k, v in data.items() if k != key}
     try:
-        cls = settings_class(registry, data[key])
+        cls = settings_class(registry, name)
     except ConfigError as error:  # pydantic collects ValueErrors and adds the path of the key
         raise ValueError(str(error)) from None
     if cls is None:
         if settings:
-            raise ValueError(f"{registry.kind} '{data[key]}' takes no settings, found {shown(list(settings))}")
-        return {key: data[key]}
+            raise ValueError(f"{registry.kind} '{name}' takes no settings, found {shown(list(settings))}")
+        return Part(key, name)
     try:
-        return {key: data[key], **validate(cls, settings, "").model_dump(mode="json")}
+        return Part(key, name, validate(cls, settings, ""))
     except ConfigError as error:
         raise ValueError(f".{error}" if str(error)[0] != ":" else str(error)[2:]) from None
 
 
-def parts(registry: Registry[Any], key: str, value: Any, what: str) -> list[dict[str, Any]]:
+def parts(registry: Registry[Any], key: str, value: Any, what: str) -> list[Part]:
     """Validate a list of parts, see :func:`part`."""
-    if not isinstance(value, list) or len(value) > MAX_PARTS:
+    if not isinstance(value, list | tuple) or len(value) > MAX_PARTS:
         raise ValueError(f"expected a list of at most {MAX_PARTS} {what}, found {shown(value)}")
     found = []
     for i, item in enumerate(value):
@@ -67,12 +92,27 @@ def parts(registry: Registry[Any], key: str, value: Any, what: str) -> list[dict
     return found
 
 
-def metrics(value: Any) -> list[dict[str, Any]]:
+def steps(value: Any) -> list[Part]:
+    """Validate a list of preprocessing steps."""
+    return parts(STEPS, "step", value, "steps")
+
+
+def metrics(value: Any) -> list[Part]:
     """Validate a list of metrics; each may stand in it once, because scores are known by the metric's name."""
     found = parts(METRICS, "metric", value, "metrics")
-    again = repeated(item["metric"] for item in found)
+    again = repeated(item.name for item in found)
     if again is not None:
         raise ValueError(f"expected each metric once, found '{again}' twice")
+    return found
+
+
+def network(data: Any, *contracts: str) -> Part:
+    """Validate a model, see :func:`part`, of one of the base classes `contracts` of :mod:`calopipe.models.base`."""
+    found = part(MODELS, "name", data)
+    if contracts and not any(MODELS.is_a(found.name, contract) for contract in contracts):
+        able = ", ".join(name for name in MODELS.names() if any(MODELS.is_a(name, c) for c in contracts))
+        what = " or ".join(contracts)
+        raise ValueError(f"name: expected a model of the kind {what} ({able}), found '{found.name}'")
     return found
 
 
@@ -85,17 +125,16 @@ def settings_class(registry: Registry[Any], name: str) -> type[Section] | None:
     return found
 
 
-def settings_of(registry: Registry[Any], key: str, data: Mapping[str, Any]) -> Section | None:
-    """The settings object of a part that :func:`part` has validated; None where it takes no settings."""
-    cls = settings_class(registry, data[key])
-    return None if cls is None else validate(cls, {k: v for k, v in data.items() if k != key}, data[key])
+def _field(check: Callable[[Any], Part]) -> Any:
+    """What pydantic does with a field that holds a part: validate by `check`, write plain data."""
+    plain = PlainSerializer(lambda found: found.plain(), return_type=dict[str, Any])
+    return PlainValidator(check, json_schema_input_type=dict[str, Any]), plain, WithJsonSchema(_ANY)
 
 
-def network(data: Any, *contracts: str) -> dict[str, Any]:
-    """Validate a model, see :func:`part`, of one of the base classes `contracts` of :mod:`calopipe.models.base`."""
-    found = part(MODELS, "name", data)
-    if not any(MODELS.is_a(found["name"], contract) for contract in contracts):
-        able = ", ".join(name for name in MODELS.names() if any(MODELS.is_a(name, c) for c in contracts))
-        what = " or ".join(contracts)
-        raise ValueError(f"name: expected a model of the kind {what} ({able}), found '{found['name']}'")
-    return found
+_ANY = {"type": "object", "additionalProperties": True}
+#: fields of settings: any model, a model of a generator, a regressor; a preprocessing step; a metric
+AnyModel = Annotated[Part, *_field(network)]
+GeneratorModel = Annotated[Part, *_field(lambda data: network(data, *GENERATOR_KINDS))]
+RegressorModel = Annotated[Part, *_field(lambda data: network(data, "EnergyRegressor"))]
+StepPart = Annotated[Part, *_field(lambda data: part(STEPS, "step", data))]
+MetricPart = Annotated[Part, *_field(lambda data: part(METRICS, "metric", data))]

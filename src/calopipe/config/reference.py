@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from calopipe.config.parts import METRICS, MODELS, STEPS
+from calopipe.config.parts import METRICS, MODELS, STEPS, Part
 from calopipe.config.schema import Study
 from calopipe.registry import Registry
 
@@ -80,6 +80,8 @@ def _type(annotation: Any, constraints: Sequence[Any] = ()) -> str:
         return f"{annotation.__name__}{_bounds(constraints)}"
     if annotation is type(None):
         return "null"
+    if annotation is Part:
+        return "a name, or a mapping"
     if isinstance(annotation, type) and not get_args(annotation):
         return f"[{annotation.__name__}](#{annotation.__name__.lower()})" if _inner(annotation) else annotation.__name__
     origin, args = get_origin(annotation), get_args(annotation)
@@ -114,6 +116,8 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
+    if isinstance(value, list):
+        value = [item.plain() if isinstance(item, Part) else item for item in value]
     if isinstance(value, BaseModel) or value is PydanticUndefined:
         return "its defaults"
     if isinstance(value, dict) and any(isinstance(v, BaseModel) for v in value.values()):

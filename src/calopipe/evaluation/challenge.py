@@ -22,7 +22,7 @@ from calopipe.evaluation.averages import Sums
 from calopipe.evaluation.challenge_setup import CLASSIFIERS, Setup, classifier_of
 from calopipe.evaluation.health import Census
 from calopipe.evaluation.inputs import Readout, rows_of, stream
-from calopipe.evaluation.metrics import measure_metrics
+from calopipe.evaluation.metrics import measure_metrics, parsed
 from calopipe.evaluation.observables import evaluate_observables
 from calopipe.evaluation.samples import load_sample
 from calopipe.io.stored import read_npz
@@ -140,7 +140,7 @@ def evaluate_modes(
             found.histograms = _histograms(samples, setup, summaries, folder)
         for mode in modes:
             start = time.monotonic()
-            metrics = [{"metric": name, **settings.get(name, {})} for name in _metrics_of(mode, modes, setup)]
+            metrics = parsed([{"metric": name, **settings.get(name, {})} for name in _metrics_of(mode, modes, setup)])
             found.scores += measure_metrics(*samples, GENERATED, metrics, seed)
             if mode in CLASSIFIERS:
                 name, config = CLASSIFIERS[mode], adjust(classifier_of(mode))

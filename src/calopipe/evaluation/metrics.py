@@ -8,10 +8,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from calopipe.config.base import validate
-from calopipe.config.parts import METRICS
+from calopipe.config import parts
+from calopipe.config.parts import METRICS, Part
 from calopipe.config.scores import MetricSettings
-from calopipe.errors import MetricUnavailable
+from calopipe.errors import ConfigError, MetricUnavailable
 from calopipe.evaluation.inputs import Readout, check_samples, with_reference
 from calopipe.evaluation.samples import load_sample
 from calopipe.metrics.base import Sample
@@ -29,7 +29,7 @@ def evaluate_metrics(
     samples: Mapping[str, Path],
     readout: Readout,
     *,
-    metrics: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Any],
     histograms: Path,
     seed: int,
     out: Path,
@@ -43,7 +43,7 @@ def evaluate_metrics(
         reference: shower file of the reference.
         samples: name -> shower file.
         readout: what they are compared in.
-        metrics: ``{"metric": <registered name>, **settings}`` each.
+        metrics: ``{"metric": <registered name>, **settings}`` each, or what :func:`calopipe.config.parts.metrics` made of it.
         histograms: what :func:`evaluate_observables` wrote for the same samples; its slices are those of the metrics.
         seed: seed of bootstraps; every metric and sample draws from a stream of its own.
         out: JSON file of scores.
@@ -54,15 +54,24 @@ def evaluate_metrics(
         ConfigError: unknown metric or settings.
     """
     check_samples(with_reference(reference, samples), readout.geometry)
-    sliced = [entry for entry in metrics if _settings(entry).sliced]
-    parts: list[Slice | None] = [None, *(_slices(histograms) if sliced else ())]
+    chosen = parsed(metrics)
+    sliced = [m for m in chosen if isinstance(m.settings, MetricSettings) and m.settings.sliced]
+    slices: list[Slice | None] = [None, *(_slices(histograms) if sliced else ())]
     scores: dict[str, list[Score]] = {name: [] for name in samples}
-    for part in parts:
+    for part in slices:
         base = load_sample(REFERENCE, reference, readout, histograms=histograms, part=part)
         for name, path in samples.items():
             sample = load_sample(name, path, readout, histograms=histograms, reference=base, latent=latent, part=part)
-            scores[name] += measure_metrics(base, sample, name, sliced if part else metrics, seed, part)
+            scores[name] += measure_metrics(base, sample, name, sliced if part else chosen, seed, part)
     save_scores(out, [score for found in scores.values() for score in found])
+
+
+def parsed(metrics: Sequence[Any]) -> list[Part]:
+    """Metrics and their settings, validated. Raises ConfigError."""
+    try:
+        return parts.metrics(list(metrics))
+    except ValueError as error:
+        raise ConfigError(f"metrics{'' if str(error).startswith('.') else ': '}{error}") from None
 
 
 def _slices(histograms: Path) -> list[Slice]:
@@ -74,7 +83,7 @@ def measure_metrics(
     base: Sample,
     sample: Sample,
     name: str,
-    metrics: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Part],
     seed: int,
     part: Slice | None = None,
 ) -> list[Score]:
@@ -86,19 +95,12 @@ def measure_metrics(
             facts = {"slice": asdict(part)}
             found = [replace(s, name=f"{s.name}/{part}", extra={**s.extra, **facts}) for s in found]
         scores += [replace(score, seed=seed, sample=name) for score in found]
-        log.info("metric %s of %s%s: done", entry["metric"], name, f", {part}" if part else "")
+        log.info("metric %s of %s%s: done", entry.name, name, f", {part}" if part else "")
     return scores
 
 
-def _settings(entry: Mapping[str, Any]) -> MetricSettings:
-    """The settings of a metric; the default ones of all metrics where it has none of its own."""
-    cls = METRICS.config_class(entry["metric"]) or MetricSettings
-    return validate(cls, {k: v for k, v in entry.items() if k != "metric"}, entry["metric"])
-
-
-def _measure(entry: Mapping[str, Any], base: Sample, sample: Sample, seed: int, part: Slice | None) -> list[Score]:
-    name, settings = entry["metric"], _settings(entry)
-    arguments = [] if METRICS.config_class(name) is None else [settings]
+def _measure(entry: Part, base: Sample, sample: Sample, seed: int, part: Slice | None) -> list[Score]:
+    name, arguments = entry.name, [] if entry.settings is None else [entry.settings]
     rng = generator(seed, name, *([] if part is None else [str(part)]))
     try:
         if not min(base.n, sample.n):

@@ -8,7 +8,7 @@ of a chain ``x`` holds voxel energies and ``cond`` the incident energy, both in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from calopipe.config.base import validate
 from calopipe.config.parts import STEPS
-from calopipe.errors import CheckpointError
+from calopipe.config.parts import steps as parse
+from calopipe.errors import CheckpointError, ConfigError
 from calopipe.geometry import Geometry
 
 
@@ -175,17 +175,20 @@ class Chain(nn.Module):
         return names
 
 
-def build_chain(settings: Sequence[Mapping[str, Any]], layout: Layout, dim: int, cond_dim: int) -> Chain:
-    """Build the chain of a configuration's ``preprocessing`` list (each ``{step: name, **settings}``)."""
+def build_chain(settings: Sequence[Any], layout: Layout, dim: int, cond_dim: int) -> Chain:
+    """Build the chain of a configuration's ``preprocessing`` list: parts, or what they are made of (``{step: name, ...}``).
+
+    Raises:
+        ConfigError: unknown steps or settings. CheckpointError: steps that do not fit the columns.
+    """
     steps: list[Step] = []
     width, cond_width = dim, cond_dim
-    for item in settings:
-        name = item["step"]
-        cls = STEPS.get(name)
-        config_class = STEPS.config_class(name)
-        values = {k: v for k, v in item.items() if k != "step"}
-        config = validate(config_class, values, name) if config_class else None
-        step = cls(config, layout, width, cond_width)
+    try:
+        found = parse(list(settings))
+    except ValueError as error:
+        raise ConfigError(f"preprocessing{error}") from None
+    for item in found:
+        step = STEPS.get(item.name)(item.settings, layout, width, cond_width)
         steps.append(step)
         width, cond_width = step.dim_out, step.cond_dim_out
     return Chain(steps, dim, cond_dim)

@@ -161,7 +161,7 @@ class Generator:
         latents = self.networks[self.chain.latents.name]
         assert latents.latent_dim is not None
         x, _ = draw(latents, given_to(latents, cond, energies))
-        target = LatentTarget(latents.settings["latents"] or "mu_sigma", latents.latent_dim)
+        target = LatentTarget(latents.settings.latents or "mu_sigma", latents.latent_dim)
         return decode(maker, *target.take_apart(x), raw)
 
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from calopipe import __version__
-from calopipe.config.base import validate
 from calopipe.config.links import INCIDENT_ENERGY, SHOWERS, Contract, Link
+from calopipe.config.networks import NetworkSettings
 from calopipe.config.parts import MODELS
 from calopipe.errors import CalopipeError, CheckpointError
 from calopipe.io.conditions import TrainedRange
@@ -61,7 +61,7 @@ class Network:
     """
 
     link: Link
-    settings: dict[str, Any]
+    settings: NetworkSettings
     data: DataFacts
     dim: int
     inputs: Inputs
@@ -95,7 +95,14 @@ class Network:
 
     def digest(self) -> str:
         """SHA-256 (64 hexadecimal digits) of all that decides what the network computes, wherever it is stored."""
-        facts = [asdict(self.link), self.settings, asdict(self.data), self.dim, self.seed, self.inputs.n_train]
+        facts = [
+            asdict(self.link),
+            self.settings.model_dump(mode="json"),
+            asdict(self.data),
+            self.dim,
+            self.seed,
+            self.inputs.n_train,
+        ]
         digest = hashlib.sha256(json.dumps([*facts, self.latent_dim, self.upstream], sort_keys=True).encode())
         for part, module in self.parts.items():
             for key, value in sorted(module.state_dict().items()):
@@ -117,7 +124,7 @@ class Network:
 
 def build_network(
     link: Link,
-    settings: dict[str, Any],
+    settings: NetworkSettings,
     data: DataFacts,
     *,
     dim: int,
@@ -131,17 +138,13 @@ def build_network(
         dim: columns of what it learns, before preprocessing. latent_dim: of the autoencoder whose latents these are.
     """
     names = data.names(link)
-    chain = build_chain(settings["preprocessing"], data.layout, dim, len(names))
-    name = settings["model"]["name"]
-    config_class = MODELS.config_class(name)
-    values = {k: v for k, v in settings["model"].items() if k != "name"}
-    config = validate(config_class, values, name) if config_class else None
+    chain = build_chain(settings.preprocessing, data.layout, dim, len(names))
     inputs = Inputs(dim=chain.dim_out, conditions=chain.conditions(names), n_train=n_train, seed=seed,
                     **_voxels(link, data))  # fmt: skip
-    model = MODELS.get(name)(config, inputs)
+    model = MODELS.get(settings.model.name)(settings.model.settings, inputs)
     expected = getattr(base, link.contract)
     if not isinstance(model, expected):
-        raise CheckpointError(f"model '{name}' is no {link.contract}, but is used as {link.role}")
+        raise CheckpointError(f"model '{settings.model.name}' is no {link.contract}, but is used as {link.role}")
     if isinstance(model, Autoencoder):
         model.as_shower = AsShower(chain, data.layout)
     return Network(link, settings, data, dim, inputs, chain, model, latent_dim=latent_dim)
@@ -165,7 +168,7 @@ def save_network(path: Path, network: Network, history: list[dict[str, float]]) 
         "format": FORMAT,
         "calopipe_version": __version__,
         "link": {**asdict(network.link), "given": list(network.link.given)},
-        "settings": network.settings,
+        "settings": network.settings.model_dump(mode="json"),
         "data": {**asdict(network.data), "conditions": list(network.data.conditions)},
         "dim": network.dim,
         "seed": network.seed,
@@ -196,11 +199,11 @@ def load_network(path: Path, contract: Contract | None = None, device: str | tor
     path = Path(path)
     content, sealed = read_sealed(path)
     try:
-        check_content(content)
+        settings = check_content(content).settings
         found = content["link"]["contract"]
         if contract is not None and found != contract:
             raise CheckpointError(f"expected the checkpoint of a network of kind {contract}, found {found}")
-        network = _rebuild(content)
+        network = _rebuild(content, settings)
         if not sealed:
             raise CheckpointError(UNSEALED)
     except CalopipeError as error:
@@ -214,14 +217,14 @@ def load_network(path: Path, contract: Contract | None = None, device: str | tor
     return network.eval()
 
 
-def _rebuild(content: dict[str, Any]) -> Network:
+def _rebuild(content: dict[str, Any], settings: NetworkSettings) -> Network:
     link = Link(**{**content["link"], "given": tuple(content["link"]["given"])})
     data = DataFacts(**{**content["data"], "conditions": tuple(content["data"]["conditions"])})
     facts = {key: content[key] for key in ("dim", "seed", "n_train", "latent_dim")}
     stored = sum(value.numel() for part in ("chain", "model") for value in content[part].values())
     try:
         with torch.random.fork_rng(devices=[]), at_most(stored):
-            network = build_network(link, content["settings"], data, **facts)
+            network = build_network(link, settings, data, **facts)
     except CalopipeError:
         raise
     except Exception as error:  # settings from a file can make a constructor raise anything

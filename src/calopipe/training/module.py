@@ -168,7 +168,7 @@ class TrainingModule(pl.LightningModule):
 def _check_learnable(network: Network) -> None:
     """Raise ConfigError like the settings do, also for networks that were not built from settings that were checked."""
     try:
-        check_learnable([s["step"] for s in network.settings["preprocessing"]], network.settings["model"]["name"])
+        check_learnable([step.name for step in network.settings.preprocessing], network.settings.model.name)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

@@ -17,7 +17,7 @@ from torch.nn.modules.module import (
 
 from calopipe.config.base import Section, validate
 from calopipe.config.links import LAYER_ENERGIES, SHOWERS, Contract, Link
-from calopipe.config.training import Training
+from calopipe.config.networks import NetworkSettings
 from calopipe.errors import CheckpointError, ConfigError, GeometryError
 from calopipe.geometry import Geometry
 
@@ -60,29 +60,6 @@ class _Trained(_Strict):
     conditions: dict[str, tuple[float, float]] = Field(default_factory=dict)
 
 
-class _Settings(_Strict):
-    """A network's settings; those of its steps and of its model are checked when these are built."""
-
-    preprocessing: list[dict[str, Any]]
-    model: dict[str, Any]
-    training: dict[str, Any] | None = None
-    latents: Literal["mu_sigma", "resample", "once"] | None = None
-
-    @model_validator(mode="after")
-    def _inner(self) -> _Settings:
-        named = [("model.name", self.model.get("name"))]
-        named += [(f"preprocessing.{i}.step", step.get("step")) for i, step in enumerate(self.preprocessing)]
-        for key, name in named:
-            if not isinstance(name, str):
-                raise ValueError(f"{key}: expected a name, found {name!r:.60}")
-        if self.training is not None:
-            try:
-                validate(Training, self.training, "training")
-            except ConfigError as error:
-                raise ValueError(str(error)) from None
-        return self
-
-
 class Content(_Strict):
     """The keys of a checkpoint, as :class:`calopipe.training.checkpoint.Network` describes them.
 
@@ -93,7 +70,7 @@ class Content(_Strict):
     format: Literal[3]
     calopipe_version: str
     link: _Link
-    settings: _Settings
+    settings: NetworkSettings
     data: _Data
     dim: _Positive
     seed: int = Field(ge=0, lt=2**63)
@@ -121,15 +98,15 @@ class Content(_Strict):
         return self
 
 
-def check_content(content: Any) -> None:
-    """Raise CheckpointError naming the key, what was expected and what was found."""
+def check_content(content: Any) -> Content:
+    """What a checkpoint holds, checked. Raises CheckpointError naming the key, what was expected and what was found."""
     found = content.get("format") if isinstance(content, Mapping) else type(content).__name__
     if isinstance(content, Mapping) and type(found) is int and found != FORMAT:
         raise CheckpointError(f"expected a calopipe checkpoint of format {FORMAT}, found {found}; train it again")
     if not isinstance(content, Mapping) or found is None:
         raise CheckpointError(f"expected a calopipe checkpoint of format {FORMAT}, found {found}")
     try:
-        validate(Content, dict(content), "")
+        return validate(Content, dict(content), "")
     except ConfigError as error:
         raise CheckpointError(str(error).replace("; : ", "; ").removeprefix(": ")) from None
 

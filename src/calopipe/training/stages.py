@@ -13,7 +13,7 @@ from torch import Tensor
 
 from calopipe import seeds
 from calopipe.config.links import INCIDENT_ENERGY, LAYER_ENERGIES, Link
-from calopipe.config.networks import NetworkStage, RegressorStage
+from calopipe.config.networks import NetworkSettings, NetworkStage, RegressorStage
 from calopipe.config.training import Training
 from calopipe.devices import pick_device
 from calopipe.errors import DataError
@@ -62,11 +62,7 @@ def train_network(settings: NetworkStage, link: Link, job: TrainingJob) -> None:
     geometry = None if job.geometry is None else load_geometry(job.geometry)
     data = DataFacts.of(geometry, job.threshold_MeV, job.conditions)
     material = _latents(settings, link, job) if link.learns_latents else _material(link, job, data)
-    _train(link, settings.model_dump(mode="json", include=_KEPT), data, job, material)
-
-
-#: settings of a network that its checkpoint holds
-_KEPT = {"preprocessing", "model", "training", "latents"}
+    _train(link, settings.network, data, job, material)
 
 
 def train_regressor(settings: RegressorStage, name: str, job: TrainingJob) -> None:
@@ -79,8 +75,7 @@ def train_regressor(settings: RegressorStage, name: str, job: TrainingJob) -> No
     job = replace(job, seed=settings.seed)
     link = Link(name, INCIDENT_ENERGY, contract="EnergyRegressor")
     data = DataFacts.of(load_geometry(str(job.geometry)), job.threshold_MeV)
-    values = {"preprocessing": [], **settings.model_dump(mode="json", include={"model", "training"})}
-    _train(link, values, data, job, _material(link, job, data))
+    _train(link, settings.network, data, job, _material(link, job, data))
 
 
 def _material(link: Link, job: TrainingJob, data: DataFacts) -> Material:
@@ -124,11 +119,12 @@ def _latents(settings: NetworkStage, link: Link, job: TrainingJob) -> Material:
     return Material(encoded[0], encoded[1], assemble, **facts)
 
 
-def _train(link: Link, settings: dict[str, Any], data: DataFacts, job: TrainingJob, material: Material) -> None:
+def _train(link: Link, settings: NetworkSettings, data: DataFacts, job: TrainingJob, material: Material) -> None:
     """Fit preprocessing on the training split, train, write the checkpoint, drop the rolling checkpoints."""
     if job.threads:
         torch.set_num_threads(job.threads)
-    training, train, seed = Training.model_validate(settings["training"]), material.train, job.seed
+    training, train, seed = settings.training, material.train, job.seed
+    assert training is not None
     pick_device(training.device)  # one that is not there is said before anything is fitted
     torch.manual_seed(seeds.derive(seed, link.role, "weights"))
     x, cond = material.assemble(*(t[fit_rows(len(t), seed)] for t in train))
@@ -140,12 +136,14 @@ def _train(link: Link, settings: dict[str, Any], data: DataFacts, job: TrainingJ
     _fit_inputs(network, x, cond)
     batches = Data(train, material.val, training.batch_size, seed, _permutations(link, training, data))
     parameters = sum(p.numel() for p in network.model.parameters())
-    log.info("%s '%s': %d parameters, %d steps of %d showers", link.name, settings["model"]["name"], parameters,
+    log.info("%s '%s': %d parameters, %d steps of %d showers", link.name, settings.model.name, parameters,
              training.epochs * batches.steps_per_epoch(), training.batch_size)  # fmt: skip
     if training.batch_size > len(train[0]):
         log.warning("warning: batch_size %d, but there are %d showers to learn: every step takes them all",
                     training.batch_size, len(train[0]))  # fmt: skip
-    rolling = job.rolling / _key([asdict(link), settings, seed, len(train[0]), network.upstream])
+    rolling = job.rolling / _key(
+        [asdict(link), settings.model_dump(mode="json"), seed, len(train[0]), network.upstream]
+    )
     rows = fit(network, training, batches, material.assemble, rolling, job.history)
     if job.epochs is not None:
         export_kept(rolling, network, job.epochs, rows)

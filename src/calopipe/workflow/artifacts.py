@@ -56,7 +56,7 @@ def _networks(study: StudyParts, run: RunKey) -> list[dict[str, Any]]:
             for name in ("checkpoint", "history")
         }
         facts = {"name": link.name, "learns": link.learns, "given": list(link.given), "role": link.role}
-        found.append({**facts, "model": model.networks[link.name].model["name"], **files})
+        found.append({**facts, "model": model.networks[link.name].model.name, **files})
     return found
 
 

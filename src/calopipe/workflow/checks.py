@@ -13,7 +13,6 @@ from typing import Any
 from calopipe.config import Dataset, Source
 from calopipe.config.chains import Columns, ModelSettings, latents, layer_energies, showers, walk
 from calopipe.config.links import LAYER_ENERGIES
-from calopipe.config.parts import MODELS, STEPS, settings_of
 from calopipe.devices import gpu_visible
 from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError
 from calopipe.geometry import load_geometry
@@ -180,7 +179,7 @@ class StudyChecks(StudyParts):
         """A regressor can take the dataset's showers."""
         geometry = self.geometry(dataset)
         try:
-            settings = settings_of(MODELS, "name", self.regressor(regressor).model)
+            settings = self.regressor(regressor).model.settings
             if isinstance(settings, ModelSettings):
                 settings.takes(showers(geometry.layer_shapes, geometry.threshold_MeV))
         except ValueError as error:
@@ -257,15 +256,15 @@ class StudyChecks(StudyParts):
 
 def _through(stage: Any, given: Columns, name: str) -> Columns:
     """What leaves the preprocessing of a stage; its network can take it."""
-    steps = [(step["step"], settings_of(STEPS, "step", step)) for step in stage.preprocessing]
+    steps = [(step.name, step.settings) for step in stage.preprocessing]
     try:
         given = walk(steps, given)
-        model = settings_of(MODELS, "name", stage.model)
+        model = stage.model.settings
         if isinstance(model, ModelSettings):
             try:
                 model.takes(given)
             except ValueError as error:
-                raise ValueError(f"model: '{stage.model['name']}' {error}") from None
+                raise ValueError(f"model: '{stage.model.name}' {error}") from None
     except ValueError as error:
         raise ValueError(f"{name}.{error}") from None
     return given

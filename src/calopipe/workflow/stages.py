@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar
 
+from pydantic.fields import FieldInfo
+
 from calopipe.config import Dataset, NetworkStage
-from calopipe.config.parts import METRICS, MODELS, STEPS
+from calopipe.config.parts import METRICS, MODELS, STEPS, Part
 from calopipe.errors import ConfigError
 from calopipe.workflow.parts import StudyParts
 
@@ -255,7 +257,11 @@ class Metrics(Stage):
 
     def settings(self, study: StudyParts, *, dataset: str, model: str, **wildcards: Any) -> dict[str, Any]:
         evaluation = study.evaluation(dataset=dataset, model=model, **wildcards)
-        used = {"metrics": evaluation.metrics, "latent": study.latent_dim(model), "seed": evaluation.seed}
+        used = {
+            "metrics": [metric.plain() for metric in evaluation.metrics],
+            "latent": study.latent_dim(model),
+            "seed": evaluation.seed,
+        }
         return {**used, **study.where(dataset)}
 
     def parts(self, study: StudyParts, **wildcards: Any) -> Iterable[str]:
@@ -399,21 +405,25 @@ def plain(section: Any) -> Any:
 def _networks(stages: Iterable[NetworkStage]) -> Iterable[str]:
     """Modules of networks and their preprocessing."""
     for stage in stages:
-        yield MODELS.module_of(stage.model["name"])
-        yield from (STEPS.module_of(step["step"]) for step in stage.preprocessing)
+        yield MODELS.module_of(stage.model.name)
+        yield from (STEPS.module_of(step.name) for step in stage.preprocessing)
 
 
 def _regressors(study: StudyParts, names: Iterable[str]) -> list[str]:
-    return [MODELS.module_of(study.regressor(name).model["name"]) for name in names]
+    return [MODELS.module_of(study.regressor(name).model.name) for name in names]
 
 
-def _metrics(metrics: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [METRICS.module_of(metric["metric"]) for metric in metrics]
+def _metrics(metrics: Iterable[Part]) -> list[str]:
+    return [METRICS.module_of(metric.name) for metric in metrics]
 
 
-def _named_files(metric: Mapping[str, Any]) -> list[str]:
+def _named_files(metric: Part) -> list[str]:
     """Files that the settings of a metric name: fields with ``json_schema_extra={"format": "file"}``."""
-    config = METRICS.config_class(metric["metric"])
-    fields = config.model_fields.items() if config else ()
-    named = [name for name, field in fields if (field.json_schema_extra or {}).get("format") == "file"]
-    return [metric[name] for name in named if metric.get(name) is not None]
+    fields = () if metric.settings is None else type(metric.settings).model_fields.items()
+    named = [name for name, field in fields if _is_file(field)]
+    return [path for name in named if (path := getattr(metric.settings, name)) is not None]
+
+
+def _is_file(field: FieldInfo) -> bool:
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and extra.get("format") == "file"
