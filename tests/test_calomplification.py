@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from calopipe.config.base import validate
-from calopipe.config.evaluation import CalomplificationConfig
+from calopipe.config.calomplification import CalomplificationConfig
 from calopipe.errors import ConfigError, DataError, MetricUnavailable
 from calopipe.evaluation import evaluate_calomplification
 from calopipe.evaluation.inputs import Readout

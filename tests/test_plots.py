@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from calopipe.geometry import Geometry, load_geometry
-from calopipe.plots import histograms
+from calopipe.plots import legends
 from calopipe.plots.classifier import RocCurve, roc_figure, weights_figure
 from calopipe.plots.cross_sections import MomentPanel, Profile, ProfilePanel, cross_section_page, row_moments_page
 from calopipe.plots.events import event_figure
@@ -341,7 +341,7 @@ def test_scores(tmp_path: Path) -> None:
 
 def test_legend_of_long_names_takes_more_rows():
     def columns(*names: str) -> int:
-        return histograms._legend_columns(histograms.legend_handles([LineStyle(name, "#0072B2") for name in names]))
+        return legends.legend_columns(legends.legend_handles([LineStyle(name, "#0072B2") for name in names]))
 
     assert columns("inn", "vae_inn") == 3 and columns("inn", "vae_inn", "vae_inn, reconstructed") == 2
     assert columns("ild_vae_inn_cpu", "ild_vae_inn_cpu, reconstructed") == 2

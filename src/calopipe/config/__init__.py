@@ -1,9 +1,9 @@
 """Typed configuration: what a study is made of, validated before anything runs (unknown keys are rejected)."""
 
 from calopipe.config.base import Section, merge, validate
+from calopipe.config.calomplification import CalomplificationConfig
 from calopipe.config.datasets import ColumnsDataset, Dataset, Source, Split
 from calopipe.config.evaluation import (
-    CalomplificationConfig,
     ClassifierConfig,
     EpochsConfig,
     Evaluation,

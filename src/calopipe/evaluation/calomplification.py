@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from calopipe.config.evaluation import CalomplificationConfig, ImageObservable
+from calopipe.config.calomplification import CalomplificationConfig, ImageObservable
 from calopipe.errors import DataError, MetricUnavailable
 from calopipe.evaluation.calomplification_lines import (
     Line,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from calopipe.config.evaluation import CalomplificationConfig, ImageObservable
+from calopipe.config.calomplification import CalomplificationConfig, ImageObservable
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.density import FITS
 from calopipe.metrics.quantiles import QuantilePartition, allowed_levels, expected_divergence, jackknife_error

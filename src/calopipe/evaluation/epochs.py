@@ -86,11 +86,11 @@ def score_epochs(
         table, files = folder / "histograms.npz", [folder / "metrics.json"]
         evaluate_observables(*compared, config=histograms, out=table)
         evaluate_metrics(*compared, metrics=config.metrics, histograms=table, seed=seed, out=files[0])
-        about = {"config": regression, "seed": seed}
         for name, checkpoint in regressors.items():
             files.append(folder / f"{name}.json")
             written = {"scores": files[-1], "curves": folder / f"{name}.npz"}
-            evaluate_regression(*compared, checkpoint=checkpoint, name=name, **written, **about)
+            about = {"checkpoint": checkpoint, "config": regression, "seed": seed, "name": name}
+            evaluate_regression(*compared, **about, **written)
         scores = [score for file in files for score in load_scores(file)]
     rows = [
         {"epoch": epoch, "scores": [asdict(s) for s in scores if s.sample == name]}

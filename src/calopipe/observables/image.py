@@ -15,7 +15,7 @@ from typing import get_args
 
 import numpy as np
 
-from calopipe.config.evaluation import ImageObservable
+from calopipe.config.calomplification import ImageObservable
 from calopipe.errors import DataError
 from calopipe.geometry import Geometry
 from calopipe.io.pooling import image_showers

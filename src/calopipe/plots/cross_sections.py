@@ -13,7 +13,8 @@ from matplotlib.gridspec import GridSpec, GridSpecFromSubplotSpec
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from calopipe.plots.histograms import draw_ratio, legend_handles
+from calopipe.plots.histograms import draw_ratio
+from calopipe.plots.legends import legend_handles
 from calopipe.plots.style import (
     REFERENCE_FILL,
     REFERENCE_LINE,

@@ -16,11 +16,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecFromSubplotSpec
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, StepPatch
+from matplotlib.patches import StepPatch
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
+from calopipe.plots.legends import legend_above, legend_columns, legend_handles, legend_height
 from calopipe.plots.style import (
     REFERENCE_FILL,
     REFERENCE_LABEL,
@@ -128,10 +128,10 @@ def histogram_page(
     longest = max(observables, key=len)
     handles = legend_handles([s.style for s in longest])
     beside = width - 0.3 - 0.1 * len(title)  # inches beside the title
-    entries = _legend_columns(handles, beside, len(handles))
+    entries = legend_columns(handles, beside, len(handles))
     below = entries < len(handles)  # too long for it: the legend gets lines of its own
     if below:
-        entries = _legend_columns(handles, width - 0.3, len(handles))
+        entries = legend_columns(handles, width - 0.3, len(handles))
     head = 0.62 + below * 0.21 * math.ceil(len(handles) / entries)
     height = 3.05 * rows + 0.03 + head
     figure = new_figure(width, height)
@@ -158,42 +158,6 @@ def histogram_page(
     return figure
 
 
-#: inches of a legend's width, of the line and gaps of an entry, and of a letter
-_LEGEND, _ENTRY, _LETTER = 4.4, 0.56, 0.066
-
-
-def legend_handles(styles: Sequence[LineStyle]) -> list[Patch | Line2D]:
-    """Legend entries: the filled reference, then one line per sample."""
-    reference = Patch(facecolor=REFERENCE_FILL, edgecolor=REFERENCE_LINE, label=REFERENCE_LABEL, linewidth=0.8)
-    return [reference, *(Line2D([], [], label=style.label, **style.line) for style in styles)]
-
-
-def legend_height(handles: Sequence[Patch | Line2D]) -> float:
-    """Height in inches that :func:`legend_above` takes in a figure of 4.6 inches width."""
-    return 0.12 + 0.19 * math.ceil(len(handles) / _legend_columns(handles))
-
-
-def legend_above(figure: Figure, handles: Sequence[Patch | Line2D]) -> None:
-    """Put the legend above the axes, where it hides no data."""
-    figure.legend(
-        handles=handles,
-        loc="upper center",
-        ncols=_legend_columns(handles),
-        bbox_to_anchor=(0.567, 0.998),
-        borderaxespad=0.2,
-    )
-
-
-def _legend_columns(handles: Sequence[Patch | Line2D], width: float = _LEGEND, in_one_row: int = 3) -> int:
-    """As many columns as fit into `width` inches; up to `in_one_row` entries in one row, more in two columns."""
-    widths = [_ENTRY + _LETTER * len(str(h.get_label())) for h in handles]
-    for columns in range(len(handles) if len(handles) <= in_one_row else 2, 1, -1):
-        rows = math.ceil(len(handles) / columns)
-        if sum(max(widths[i : i + rows]) for i in range(0, len(widths), rows)) <= width:
-            return columns
-    return 1
-
-
 def draw_histogram(
     top: Axes,
     bottom: Axes,
@@ -218,6 +182,11 @@ def draw_histogram(
         draw_steps(top, value, edges, **s.style.line)
     _scale(top, first, series, floor)
     _draw_ratios(bottom, series, ratio_range)
+    _label(top, bottom, first, short, note)
+
+
+def _label(top: Axes, bottom: Axes, first: Histogram, short: bool, note: str) -> None:
+    """Ticks, axis labels, the slice and the note of a panel and its ratio."""
     top.tick_params(labelbottom=False, which="both")
     if not first.log_x:
         top.xaxis.set_major_locator(MaxNLocator(nbins=5 if short else 7))

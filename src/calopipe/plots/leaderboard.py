@@ -82,13 +82,11 @@ def quality_speed_figure(
             _draw(axes, shown, numbers, (device, size), goal)
             axes.set_yscale("linear" if linear else "log")
             axes.set_ylim(*limits)
-            axes.set_xlim(*_times(shown))
-            axes.tick_params(labelleft=column == 0, labelbottom=row == len(devices) - 1)
+            lowest = row == len(devices) - 1
+            axes.tick_params(labelleft=column == 0, labelbottom=lowest)
             axes.set_title(f"{device}, batch {size}", loc="left", fontsize=8, pad=3)
-            if column == 0:
-                axes.set_ylabel(label)
-            if row == len(devices) - 1:
-                axes.set_xlabel("Time per shower [ms]")
+            axes.set_ylabel(label if column == 0 else "")
+            axes.set_xlabel("Time per shower [ms]" if lowest else "")
     handles = list(_handles(shown, numbers, goal, devices, batch_sizes))
     figure.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(1 - 2.02 / width, 1 - 0.5 / height), fontsize=7.5,
@@ -110,6 +108,7 @@ def _draw(
     axes: Axes, shown: Sequence[Contender], numbers: Mapping[str, int], key: tuple[str, int], goal: Value | None
 ) -> None:
     axes.set_xscale("log")
+    axes.set_xlim(*_times(shown))
     axes.xaxis.set_major_locator(LogLocator(numticks=7))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(color="#e4e4e4", linewidth=0.5)

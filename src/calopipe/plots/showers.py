@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from calopipe.geometry import Geometry
-from calopipe.plots.histograms import draw_ratio, legend_above, legend_handles, legend_height
+from calopipe.plots.histograms import draw_ratio
 from calopipe.plots.layers import Array, axis_labels, draw_layer, energy_norm, has_log_radius, pick_layers
+from calopipe.plots.legends import legend_above, legend_handles, legend_height
 from calopipe.plots.style import (
     ENERGY_CMAP,
     RATIO_CMAP,

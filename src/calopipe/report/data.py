@@ -136,15 +136,35 @@ def _load_model(
 
 def _load_seed(run: RunArtifacts, config: Mapping[str, Any], notes: list[str]) -> SeedData:
     data = SeedData(run)
-    loaded = _try(load_histograms, _path(run.histograms), notes)
+    _load_histograms(data, notes)
+    data.health = _try(warnings_of, _path(run.health), notes) or []
+    data.scores = list(_try(load_scores, _path(run.metrics), notes) or [])
+    _load_tests(data, notes)
+    data.epochs = _try(read_json, _path(run.epochs), notes)
+    data.timing = _try(read_json, _path(run.timing), notes)
+    logs = {network["name"]: network["history"] for network in run.networks}
+    logs |= {f"regressor {name}": paths.get("loss") for name, paths in run.regression.items()}
+    for stage, path in logs.items():
+        history = _try(partial(read_history, rows=_epochs(config, run.model, stage)), _path(path), notes)
+        if history is not None and len(history):
+            data.histories[stage] = history
+    return data
+
+
+def _load_histograms(data: SeedData, notes: list[str]) -> None:
+    """Histograms, average showers, cross sections and examples of a run."""
+    path = _path(data.run.histograms)
+    loaded = _try(load_histograms, path, notes)
     if loaded:
         data.histograms = {(h.name, h.part): h for h in loaded[0]}
         data.averages = {a.part: a for a in loaded[1]}
-        found = _try(load_cross_sections, _path(run.histograms), notes) or []
-        data.cross_sections = {(c.layer, c.axis): c for c in found}
-        data.examples = _try(load_examples, _path(run.histograms), notes)
-    data.health = _try(warnings_of, _path(run.health), notes) or []
-    data.scores = list(_try(load_scores, _path(run.metrics), notes) or [])
+        data.cross_sections = {(c.layer, c.axis): c for c in _try(load_cross_sections, path, notes) or []}
+        data.examples = _try(load_examples, path, notes)
+
+
+def _load_tests(data: SeedData, notes: list[str]) -> None:
+    """Scores and curves of what a run was tested with: classifiers, alone and together, and regressors."""
+    run = data.run
     for name, paths in run.classifiers.items():
         data.scores += _try(load_scores, _path(paths.get("scores")), notes) or []
         data.scores += _try(load_scores, _path(paths.get("reconstructed")), notes) or []
@@ -162,15 +182,6 @@ def _load_seed(run: RunArtifacts, config: Mapping[str, Any], notes: list[str]) -
         curves = _try(read_npz, _path(paths.get("curves")), notes)
         if curves:
             data.regression[name] = curves
-    data.epochs = _try(read_json, _path(run.epochs), notes)
-    data.timing = _try(read_json, _path(run.timing), notes)
-    logs = {network["name"]: network["history"] for network in run.networks}
-    logs |= {f"regressor {name}": paths.get("loss") for name, paths in run.regression.items()}
-    for stage, path in logs.items():
-        history = _try(partial(read_history, rows=_epochs(config, run.model, stage)), _path(path), notes)
-        if history is not None and len(history):
-            data.histories[stage] = history
-    return data
 
 
 def _epochs(config: Mapping[str, Any], model: str, stage: str) -> int | None:
