@@ -236,14 +236,14 @@ def test_wrong_settings(tmp_path: Path, settings: dict, message: str) -> None:
         Plan.load(study_of(tmp_path / "raw", **settings), PRESETS)
 
 
-def test_runs_are_on_showers(tmp_path: Path) -> None:
+def test_networks_learn_what_a_dataset_holds(tmp_path: Path) -> None:
     study = study_of(toy(tmp_path / "raw"), conditions=["eta"])
     Plan.load(study, PRESETS)
     study["runs"] = [{"dataset": "toy", "model": "inn"}]
     with pytest.raises(DataError, match="raw: dataset 'eta' is missing"):
         Plan.load(study, PRESETS)
     study["datasets"]["toy"]["conditions"] = ["energy"]
-    with pytest.raises(ConfigError, match=r"datasets.toy.kind: expected showers here, found columns"):
+    with pytest.raises(ConfigError, match=r"models.inn.networks.flow.learns: dataset 'toy' holds columns; .* found 'showers'"):
         Plan.load(study, PRESETS)
     study["datasets"]["toy"]["max_rows"] = 5
     with pytest.raises(ConfigError, match="datasets.toy.split: .* too few for a val split"):

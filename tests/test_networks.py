@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -14,8 +15,9 @@ from calopipe.config import Generation, Model, validate
 from calopipe.config.parts import use_extensions
 from calopipe.errors import CheckpointError, ConfigError, DataError, TrainingError
 from calopipe.geometry import load_geometry
-from calopipe.io import Showers, read_showers, write_showers
+from calopipe.io import Columns, Showers, read_columns, read_showers, write_columns, write_showers
 from calopipe.sampling import Generator, generate, reconstruct
+from calopipe.sampling.stages import sample_to_file
 from calopipe.sampling.whole import train_model
 from calopipe.training import TrainingJob
 from calopipe.training.checkpoint import load_network
@@ -230,3 +232,47 @@ def test_early_stopping_and_figures_by_name(own, files, tmp_path):
 def test_own_parts_are_unknown_without_the_folder(files, tmp_path):
     with pytest.raises(ConfigError, match="unknown model 'own_gan'"):
         validate(Model, {"networks": {"generator": GAN}}, "m")
+
+
+# -- data that are no showers ---------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """N(mu, 1), mu in {0, 5, 10}, beside a Beta distribution."""
+    folder, rng, paths = tmp_path_factory.mktemp("toys"), np.random.default_rng(0), {}
+    for name, n in (("train", 2000), ("val", 300), ("test", 600)):
+        mu = rng.choice([0.0, 5.0, 10.0], n)
+        values = {"residual": rng.normal(mu, 1), "share": rng.beta(2, 5, n)}
+        paths[name] = folder / f"{name}.hdf5"
+        write_columns(paths[name], Columns(values, {"mu": mu}))
+    return paths
+
+
+def test_columns_are_learned_and_drawn_at_their_conditions(toys, tmp_path, caplog):
+    flow = {
+        "learns": "columns",
+        "preprocessing": ["standardise", "standardise_condition"],
+        "model": {**INN, "blocks": 4, "masks": "alternate"},
+        "training": {**TRAINING, "epochs": 40, "batch_size": 100},
+    }
+    names = {"columns": ("residual", "share"), "conditions": ("mu",), "geometry": None, "threshold_MeV": None}
+    model = validate(Model, {"networks": {"flow": flow}}, "m")
+    (path,) = train_model(model, replace(job(toys), **names), tmp_path).values()
+    generate([path], toys["test"], tmp_path / "g.hdf5", Generation(device="cpu"), 1)
+    drawn, test = read_columns(tmp_path / "g.hdf5"), read_columns(toys["test"])
+    assert list(drawn.values) == ["residual", "share"] and np.array_equal(drawn.condition, test.condition)
+    away = drawn.values["residual"] - drawn.conditions["mu"]
+    assert abs(away.mean()) < 0.3 and abs(away.std() - 1) < 0.3
+    assert abs(drawn.values["share"].mean() - 2 / 7) < 0.05
+    with h5py.File(tmp_path / "g.hdf5") as file:
+        assert list(file.attrs["trained_range_mu"]) == [0, 10]
+    generator = Generator.load([path], "cpu")
+    sample_to_file(generator, np.full((5, 1), 200, "f4"), tmp_path / "far.hdf5", None, 0)
+    assert "5 of 5 values of mu (200 to 200) are outside those that the network was trained on (0 to 10)" in caplog.text
+
+
+def test_columns_without_conditions(toys, tmp_path):
+    flow = {"learns": "columns", "preprocessing": ["standardise"], "model": INN, "training": TRAINING}
+    names = {"columns": ("share", "residual"), "geometry": None, "threshold_MeV": None}
+    model = validate(Model, {"networks": {"flow": flow}}, "m")
+    (path,) = train_model(model, replace(job(toys), **names), tmp_path).values()
+    assert Generator.load([path], "cpu").sample(np.zeros((4, 0))).shape == (4, 2)

@@ -32,6 +32,7 @@ CHAINS = {
     "standardise": [{"step": "standardise"}],
     "affine": [{"step": "affine"}],
     "log_condition": ["log_condition"],
+    "standardise_condition": ["log_condition", "standardise_condition"],
     "inn": [
         {"step": "fill_empty"},
         {"step": "layer_normalise", "ratio_scale": 0.9},

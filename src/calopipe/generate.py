@@ -132,7 +132,7 @@ def _further(generator: Generator, options: argparse.Namespace, n: int) -> list[
     """Columns (n, 1) of the conditions after the incident energy."""
     from calopipe.io import read_conditions
 
-    names = generator.data.conditions[1:]
+    names = generator.data.further
     given = _given(options.condition, names)
     missing = [name for name in names if name not in given]
     if missing and not is_file(options.energies):

@@ -35,6 +35,7 @@ def training(snakemake: Any) -> dict[str, Any]:
     if all(refined):
         where["refined"] = tuple(map(Path, refined))
     further = {"showers": settings.get("training_showers"), "conditions": tuple(settings.get("conditions", ()))}
+    further["columns"] = tuple(settings.get("columns", ()))
     return {**paths, **where, **further, "threads": threads(snakemake)}
 
 

@@ -27,12 +27,12 @@ from calopipe.evaluation.metrics import evaluate_metrics
 from calopipe.evaluation.observables import evaluate_observables
 from calopipe.evaluation.regression import evaluate_regression
 from calopipe.geometry import Geometry
-from calopipe.io import Showers, file_info, read_conditions, read_showers, write_showers
+from calopipe.io import Showers, file_info, read_showers, write_showers
 from calopipe.io.temporary import scratch
 from calopipe.records.files import write_json
 from calopipe.records.scores import load_scores, parsed_score
 from calopipe.sampling.generator import Generator
-from calopipe.sampling.stages import sample_to_file
+from calopipe.sampling.stages import conditions_of, sample_to_file
 from calopipe.seeds import generator
 
 log = logging.getLogger("calopipe")
@@ -119,7 +119,7 @@ def _generate(
         name = f"epoch {epoch}"
         samples[name] = base.parent / f"{path.stem}.hdf5"
         drawn = Generator.load([*networks, path], device)
-        conditions = read_conditions(base, drawn.data.conditions[1:])
+        conditions = conditions_of(base, drawn.data)
         sample_to_file(drawn, conditions, samples[name], len(conditions), seed)
     return samples
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from calopipe.config.evaluation import TimingConfig
 from calopipe.evaluation.timing import measure_timing
-from calopipe.io import read_conditions
 from calopipe.sampling.generator import Generator
+from calopipe.sampling.stages import conditions_of
 from calopipe.units import GeV
 
 
@@ -29,7 +29,7 @@ def time_generation(
     file where its time per GeV is known.
     """
     generator = Generator.load(networks, config.device)
-    conditions = read_conditions(energies, generator.data.conditions[1:])[:100_000]
+    conditions = conditions_of(energies, generator.data)[:100_000]
     geant4_ms = None if geant4_ms_per_GeV is None else geant4_ms_per_GeV * float(conditions[:, 0].mean()) / GeV
     most = generator.most_rows
 

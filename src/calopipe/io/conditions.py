@@ -25,13 +25,13 @@ MANY = 1000
 
 @dataclass(frozen=True)
 class TrainedRange:
-    """Lowest and highest incident energy in MeV of the n showers that a network was trained on.
+    """Lowest and highest incident energy in MeV of the n showers that a network was trained on; None: no showers.
 
     conditions: the same of the further conditions, by name, in the order of the network's columns.
     """
 
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
     conditions: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -44,20 +44,29 @@ class TrainedRange:
         return cls(low[0], high[0], len(columns), {name: (a, b) for name, a, b in further})
 
     @classmethod
+    def of_columns(cls, condition: ArrayLike, names: Sequence[str]) -> TrainedRange:
+        """The range of conditions (N, k), N > 0, of data that are no showers."""
+        columns = _columns(condition)
+        low, high = columns.min(axis=0).tolist(), columns.max(axis=0).tolist()
+        return cls(None, None, len(columns), {name: (a, b) for name, a, b in zip(names, low, high, strict=True)})
+
+    @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> TrainedRange | None:
         """What :meth:`attributes` wrote; None where a file does not say it, or not in this form."""
         try:
             further = {k.removeprefix(PREFIX): _pair(attributes[k]) for k in attributes if k.startswith(PREFIX)}
-            found = cls(*_pair(attributes[RANGE]), int(attributes[SHOWERS]), further)
+            energies = _pair(attributes[RANGE]) if RANGE in attributes or not further else (None, None)
+            found = cls(*energies, int(attributes[SHOWERS]), further)
         except (KeyError, TypeError, ValueError, OverflowError):
             return None
-        return found if found.low > 0 and found.n > 0 else None
+        return found if (found.low is None or found.low > 0) and found.n > 0 else None
 
     @property
     def attributes(self) -> dict[str, Any]:
         """Attributes of a file of showers that the network generated."""
         further = {f"{PREFIX}{name}": np.array(pair) for name, pair in self.conditions.items()}
-        return {RANGE: np.array([self.low, self.high]), SHOWERS: self.n, **further}
+        energies = {} if self.low is None else {RANGE: np.array([self.low, self.high])}
+        return {**energies, SHOWERS: self.n, **further}
 
     def complaint(self, condition: ArrayLike) -> str | None:
         """One line on conditions outside the range, or None where they are no more than chance leaves there.
@@ -69,12 +78,14 @@ class TrainedRange:
             condition: incident energies (m, 1) or (m,) in MeV, or with the further conditions (m, 1 + k) in their order.
         """
         columns = _columns(condition)
-        lines = [self._energies_outside(columns[:, 0])]
-        further = zip(self.conditions.items(), columns.T[1:], strict=False)
+        first = 0 if self.low is None else 1
+        lines = [self._energies_outside(columns[:, 0])] if first else []
+        further = zip(self.conditions.items(), columns.T[first:], strict=False)
         lines += [self._outside(name, pair, values) for (name, pair), values in further]
         return "; ".join(line for line in lines if line is not None) or None
 
     def _energies_outside(self, energies: NDArray[np.float64]) -> str | None:
+        assert self.low is not None and self.high is not None
         outside = (energies < self.low * (1 - SAME)) | (energies > self.high * (1 + SAME))
         far = (energies < self.low / FAR) | (energies > self.high * FAR)
         if not self._unlikely(outside, far):
@@ -105,6 +116,7 @@ class TrainedRange:
 
     def _unit_hint(self, energies: NDArray[np.float64]) -> str:
         """The unit in which most of the energies would be inside, where none is in MeV."""
+        assert self.low is not None and self.high is not None
         factors = {"MeV": 1.0, "GeV": 1e3, "keV": 1e-3, "TeV": 1e6}
         inside = {
             u: float(np.mean((energies * f >= self.low) & (energies * f <= self.high))) for u, f in factors.items()

@@ -15,6 +15,7 @@ from calopipe.preprocessing.settings import (
     LogConditionConfig,
     LogConfig,
     LogitConfig,
+    StandardiseConditionConfig,
     StandardiseConfig,
 )
 
@@ -141,3 +142,29 @@ class LogCondition(Step):
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         return x, torch.cat([(cond[:, :1] * self.std + self.mean).exp() * 1e3, cond[:, 1:]], dim=1)
+
+
+@STEPS.register("standardise_condition", config=StandardiseConditionConfig)
+class StandardiseCondition(Step):
+    """Zero mean and unit variance of every column of the condition, fixed on the training split."""
+
+    bijective: ClassVar[bool] = True
+
+    def __init__(self, config: StandardiseConditionConfig, layout: Layout, dim: int, cond_dim: int) -> None:
+        super().__init__(config, layout, dim, cond_dim)
+        self.register_buffer("mean", torch.zeros(cond_dim))
+        self.register_buffer("std", torch.ones(cond_dim))
+
+    def fit(self, x: Tensor, cond: Tensor) -> None:
+        self.mean.copy_(cond.double().mean(0))
+        std = cond.double().std(0)
+        self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
+
+    def condition(self, cond: Tensor) -> Tensor:
+        return (cond - self.mean) / self.std
+
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return x, self.condition(cond), x.new_zeros(x.shape[0])
+
+    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        return x, cond * self.std + self.mean

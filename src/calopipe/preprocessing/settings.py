@@ -150,6 +150,10 @@ class LearnableAffineConfig(StepSettings):
         return given.mapped()
 
 
+class StandardiseConditionConfig(StepSettings):
+    """No settings."""
+
+
 class LogConditionConfig(StepSettings):
     """No settings."""
 

@@ -122,7 +122,7 @@ class Generator:
         names = self.data.conditions
         if rows.ndim != 2 or rows.shape[1] != len(names):
             raise DataError(f"expected conditions ({', '.join(names)}) of shape (N, {len(names)}), found {rows.shape}")
-        energies = rows[:, 0]
+        energies = np.ones(1) if self.data.columns else rows[:, 0]
         if not np.all(np.isfinite(energies) & (energies > 0)):
             raise DataError(f"incident energies must be finite and > 0 MeV, found {energies.min()} .. {energies.max()}")
         if not np.isfinite(rows).all():
@@ -216,7 +216,7 @@ def _check_together(chain: GeneratorChain, loaded: Mapping[str, tuple[Path, Netw
 
 
 def _data(data: DataFacts) -> str:
-    name = "columns" if data.shape is None else f"geometry {data.shape.name}"
+    name = f"columns {', '.join(data.columns)}" if data.shape is None else f"geometry {data.shape.name}"
     return f"{name} (threshold {data.threshold_MeV:g} MeV, conditions {', '.join(data.conditions)})"
 
 

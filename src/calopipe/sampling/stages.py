@@ -17,11 +17,12 @@ from calopipe import seeds
 from calopipe.config.evaluation import Generation
 from calopipe.devices import pick_device
 from calopipe.errors import DataError, GeometryError
-from calopipe.io import ShowerWriter, file_info, iter_showers, read_conditions
+from calopipe.io import Columns, ShowerWriter, file_info, iter_showers, read_columns, read_conditions, write_columns
 from calopipe.io.output import check_target, hdf5_output
 from calopipe.io.stored import read_json, reading
 from calopipe.sampling.generator import Generator, decode, draw, encode_batch, given_to, refine
 from calopipe.training.checkpoint import Network, load_network
+from calopipe.training.facts import DataFacts
 
 log = logging.getLogger("calopipe")
 
@@ -128,13 +129,20 @@ def generate(
         log.info("%s", source)
     check_target(out, [*files, energies])
     generator = Generator.load(files, config.device, energies_known=config.layer_energies == "true")
-    conditions = np.repeat(read_conditions(energies, generator.data.conditions[1:]), config.factor, axis=0)
+    conditions = np.repeat(conditions_of(energies, generator.data), config.factor, axis=0)
     given = None
     if config.layer_energies == "true":
         given = np.repeat(
             _layer_energies(energies, generator.networks[generator.chain.maker.name]), config.factor, axis=0
         )
     sample_to_file(generator, conditions, out, config.batch_size, seed, source=source, layer_energies=given)
+
+
+def conditions_of(path: Path, data: DataFacts) -> NDArray[np.float32]:
+    """What the rows of a file depend on, (N, C), of showers or of columns."""
+    if not data.columns:
+        return read_conditions(path, data.further)
+    return read_columns(path, data.columns, data.conditions).condition
 
 
 def _layer_energies(showers: Path, network: Network) -> NDArray[np.float32]:
@@ -181,7 +189,8 @@ def sample_to_file(
     source: str = "generated",
     layer_energies: NDArray[np.float32] | None = None,
 ) -> None:
-    """Draw one shower per row of conditions (N, C), incident energies in MeV first, into a CaloChallenge file.
+    """Draw one shower per row of conditions (N, C), incident energies in MeV first, into a CaloChallenge file; or one row of
+    columns, into a file of columns.
 
     `batch_size` showers pass the networks at once; None: what is fast on the device.
 
@@ -192,6 +201,9 @@ def sample_to_file(
     if complaint is not None:
         log.warning("warning: %s", complaint)
     torch.manual_seed(seeds.derive(seed, "generate"))
+    if generator.data.columns:
+        _columns_to_file(generator, conditions, out, batch_size, {"seed": seed, "source": source})
+        return
     with _writer(out, main, seed, source) as writer:
         step = batch_size or ROWS
         for start in tqdm(range(0, len(conditions), step), "generate", disable=None, unit="batch"):
@@ -199,6 +211,19 @@ def sample_to_file(
             given = None if layer_energies is None else layer_energies[part]
             _append(writer, conditions[part], generator.sample(conditions[part], given, batch_size))
     log.info("generated %d showers into %s", len(conditions), out)
+
+
+def _columns_to_file(
+    generator: Generator, conditions: NDArray[np.float32], out: Path, batch_size: int | None, facts: Mapping[str, Any]
+) -> None:
+    """Draw one row of columns per row of conditions."""
+    data, trained = generator.data, generator.main.trained
+    drawn = generator.sample(conditions, batch_size=batch_size)
+    values = {name: drawn[:, i] for i, name in enumerate(data.columns)}
+    given = {name: conditions[:, i] for i, name in enumerate(data.conditions)}
+    attributes = {**facts, **({} if trained is None else trained.attributes)}
+    write_columns(out, Columns(values, given, "generated columns"), attributes=attributes)
+    log.info("generated %d rows into %s", len(drawn), out)
 
 
 def _chunks(path: Path, network: Network, label: str) -> Iterator[tuple[Tensor, Tensor]]:

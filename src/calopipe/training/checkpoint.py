@@ -169,7 +169,9 @@ def save_network(path: Path, network: Network, history: list[dict[str, float]]) 
         "calopipe_version": __version__,
         "link": {**asdict(network.link), "given": list(network.link.given)},
         "settings": network.settings.model_dump(mode="json"),
-        "data": {**asdict(network.data), "conditions": list(network.data.conditions)},
+        "data": {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(network.data).items()
+        },
         "dim": network.dim,
         "seed": network.seed,
         "n_train": network.inputs.n_train,
@@ -219,7 +221,8 @@ def load_network(path: Path, contract: Contract | None = None, device: str | tor
 
 def _rebuild(content: dict[str, Any], settings: NetworkSettings) -> Network:
     link = Link(**{**content["link"], "given": tuple(content["link"]["given"])})
-    data = DataFacts(**{**content["data"], "conditions": tuple(content["data"]["conditions"])})
+    names = {key: tuple(content["data"][key]) for key in ("conditions", "columns")}
+    data = DataFacts(**{**content["data"], **names})
     facts = {key: content[key] for key in ("dim", "seed", "n_train", "latent_dim")}
     stored = sum(value.numel() for part in ("chain", "model") for value in content[part].values())
     try:

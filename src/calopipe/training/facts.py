@@ -22,20 +22,30 @@ class DataFacts:
     Attributes:
         geometry: :meth:`calopipe.geometry.Geometry.to_dict` of the showers; None for columns.
         threshold_MeV: readout threshold.
-        conditions: names of the columns of the condition; the first is the incident energy in MeV.
+        conditions: names of the columns of the condition; of showers the first is the incident energy in MeV.
+        columns: names of what is learned, where the data are no showers.
     """
 
     geometry: dict[str, Any] | None
     threshold_MeV: float
     conditions: tuple[str, ...] = (ENERGY,)
+    columns: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, geometry: Geometry | None, threshold_MeV: float | None, conditions: Sequence[str] = ()) -> DataFacts:
-        """Facts of prepared data: its geometry, threshold (None: the geometry's) and further conditions."""
-        if geometry is None:
-            return cls(None, 0.0, (ENERGY, *conditions))
+    def of(cls, geometry: Geometry, threshold_MeV: float | None, conditions: Sequence[str] = ()) -> DataFacts:
+        """Facts of prepared showers: their geometry, threshold (None: the geometry's) and further conditions."""
         threshold = geometry.threshold_MeV if threshold_MeV is None else threshold_MeV
         return cls(geometry.to_dict(), float(threshold), (ENERGY, *conditions))
+
+    @classmethod
+    def of_columns(cls, columns: Sequence[str], conditions: Sequence[str]) -> DataFacts:
+        """Facts of prepared data that are no showers."""
+        return cls(None, 0.0, tuple(conditions), tuple(columns))
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """Names of the conditions of showers after the incident energy."""
+        return self.conditions[1:]
 
     @cached_property
     def shape(self) -> Geometry | None:

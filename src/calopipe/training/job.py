@@ -15,6 +15,7 @@ class TrainingJob:
         refined: for a refiner, the showers of train and val as the chain before it makes them.
         geometry: geometry name or file; None for columns.
         conditions: names of further columns of the condition, after the incident energy.
+        columns: names of what is learned, where the data are no showers; `conditions` are then all that it depends on.
         checkpoint, history: outputs (checkpoint; CSV of losses).
         rolling: folder for rolling checkpoints, outside the declared outputs; training continues from there.
         seed: seed of weights, order and noise.
@@ -34,6 +35,7 @@ class TrainingJob:
     threads: int = 0
     threshold_MeV: float | None = None
     conditions: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     refined: tuple[Path, Path] | None = None
     epochs: Path | None = None
     showers: int | None = None

@@ -41,7 +41,8 @@ class _Link(_Strict):
 class _Data(_Strict):
     geometry: dict[str, Any] | None
     threshold_MeV: float = Field(ge=0)
-    conditions: list[str] = Field(min_length=1, max_length=100)
+    conditions: list[str] = Field(max_length=10_000)
+    columns: list[str] = Field(max_length=10_000)
 
     @model_validator(mode="after")
     def _is_geometry(self) -> _Data:
@@ -49,13 +50,15 @@ class _Data(_Strict):
             shape = None if self.geometry is None else Geometry.from_dict(self.geometry)
         except GeometryError as error:
             raise ValueError(f"geometry: {error}") from None
+        if (shape is None) != bool(self.columns) or (shape is not None and not self.conditions):
+            raise ValueError("columns: expected where there is no geometry, and conditions where there is one")
         self.__dict__["shape"] = shape
         return self
 
 
 class _Trained(_Strict):
-    low: float = Field(gt=0)
-    high: float = Field(gt=0)
+    low: float | None = Field(gt=0)
+    high: float | None = Field(gt=0)
     n: _Positive
     conditions: dict[str, tuple[float, float]] = Field(default_factory=dict)
 
@@ -91,6 +94,8 @@ class Content(_Strict):
             )
         shape = self.data.__dict__["shape"]
         if shape is None:
+            if self.dim != len(self.data.columns):
+                raise ValueError(f"dim: expected {len(self.data.columns)}, the number of columns, found {self.dim}")
             return self
         for learned, n, what in ((SHOWERS, shape.n_voxels, "voxels"), (LAYER_ENERGIES, shape.n_layers, "layers")):
             if link.learns == learned and self.dim != n:

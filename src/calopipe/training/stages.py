@@ -18,7 +18,8 @@ from calopipe.config.training import Training
 from calopipe.devices import pick_device
 from calopipe.errors import DataError
 from calopipe.geometry import load_geometry
-from calopipe.io import file_info
+from calopipe.io import file_info, read_columns
+from calopipe.io.columns import column_rows
 from calopipe.io.conditions import TrainedRange
 from calopipe.models.latent_target import LatentTarget
 from calopipe.training.checkpoint import Network, build_network, save_network
@@ -59,9 +60,13 @@ def train_network(settings: NetworkStage, link: Link, job: TrainingJob) -> None:
         DataError: a file holds no showers (or latents), or does not fit the geometry.
         TrainingError: the loss is not finite, or training was interrupted; the rolling checkpoints stay.
     """
-    geometry = None if job.geometry is None else load_geometry(job.geometry)
-    data = DataFacts.of(geometry, job.threshold_MeV, job.conditions)
-    material = _latents(settings, link, job) if link.learns_latents else _material(link, job, data)
+    data = _facts(job)
+    if link.learns_latents:
+        material = _latents(settings, link, job)
+    elif data.columns:
+        material = _columns(job)
+    else:
+        material = _material(link, job, data)
     _train(link, settings.network, data, job, material)
 
 
@@ -76,6 +81,24 @@ def train_regressor(settings: RegressorStage, name: str, job: TrainingJob) -> No
     link = Link(name, INCIDENT_ENERGY, contract="EnergyRegressor")
     data = DataFacts.of(load_geometry(str(job.geometry)), job.threshold_MeV)
     _train(link, settings.network, data, job, _material(link, job, data))
+
+
+def _facts(job: TrainingJob) -> DataFacts:
+    if job.geometry is None:
+        return DataFacts.of_columns(job.columns, job.conditions)
+    return DataFacts.of(load_geometry(job.geometry), job.threshold_MeV, job.conditions)
+
+
+def _columns(job: TrainingJob) -> Material:
+    """Columns of numbers and what they depend on."""
+    rows = block_rows(job.train, column_rows(job.train, job.columns), job)
+    splits = []
+    for path, part in ((job.train, rows), (job.val, None)):
+        found = read_columns(path, job.columns, job.conditions, rows=part)
+        if not len(found):
+            raise DataError(f"{path}: no rows to train on")
+        splits.append((torch.from_numpy(found.x), torch.from_numpy(found.condition)))
+    return Material(splits[0], splits[1])
 
 
 def _material(link: Link, job: TrainingJob, data: DataFacts) -> Material:
@@ -132,7 +155,7 @@ def _train(link: Link, settings: NetworkSettings, data: DataFacts, job: Training
     network = build_network(link, settings, data, dim=dim, seed=seed, n_train=len(train[0]),
                             latent_dim=material.latent_dim)  # fmt: skip
     network.upstream = material.upstream
-    network.trained = TrainedRange.of(train[-1], data.conditions[1:])
+    network.trained = _trained(train[-1], data)
     _fit_inputs(network, x, cond)
     batches = Data(train, material.val, training.batch_size, seed, _permutations(link, training, data))
     parameters = sum(p.numel() for p in network.model.parameters())
@@ -149,6 +172,13 @@ def _train(link: Link, settings: NetworkSettings, data: DataFacts, job: Training
         export_kept(rolling, network, job.epochs, rows)
     save_network(job.checkpoint, network, rows)
     clear(rolling)
+
+
+def _trained(cond: Tensor, data: DataFacts) -> TrainedRange | None:
+    """The range of the conditions; None where there are none."""
+    if not data.columns:
+        return TrainedRange.of(cond, data.further)
+    return TrainedRange.of_columns(cond, data.conditions) if data.conditions else None
 
 
 def _permutations(link: Link, training: Training, data: DataFacts) -> Tensor | None:

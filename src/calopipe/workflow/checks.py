@@ -12,7 +12,7 @@ from typing import Any
 
 from calopipe.config import Dataset, Source
 from calopipe.config.chains import Columns, ModelSettings, latents, layer_energies, showers, walk
-from calopipe.config.links import LAYER_ENERGIES
+from calopipe.config.links import COLUMNS, LAYER_ENERGIES
 from calopipe.devices import gpu_visible
 from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError
 from calopipe.geometry import load_geometry
@@ -31,7 +31,6 @@ class StudyChecks(StudyParts):
             for role in self.sources(dataset):
                 _check_source(f"datasets.{dataset}.{role}", getattr(self.dataset(dataset), role), role)
             sizes = self._sizes(dataset, files)
-            self.showers(dataset)  # networks learn showers
             for run in (run for run in self.runs if run.dataset == dataset):
                 self._check_blocks(run, sizes)
         for dataset, model in dict.fromkeys((run.dataset, run.model) for run in self.runs):
@@ -43,6 +42,9 @@ class StudyChecks(StudyParts):
             self._check_regressor(dataset, name)
 
     def _check_model(self, dataset: str, model: str, files: bool) -> None:
+        if self.is_columns(dataset):
+            self._check_columns_chain(dataset, model)
+            return
         if self.external(model) is None:
             self._check_chain(dataset, model)
         elif files:
@@ -157,6 +159,8 @@ class StudyChecks(StudyParts):
         encoded: Columns | None = None  # what the latents of the autoencoder come with
         try:
             for link in parts.chain.links:
+                if link.learns == COLUMNS:
+                    raise ValueError(f"{link.name}.learns: expected what there is of showers, found columns")
                 given = showers(*sizes, 1 + len(self.conditions(dataset)), link.gets_energies)
                 if link.learns == LAYER_ENERGIES:
                     given = layer_energies(given)
@@ -174,6 +178,23 @@ class StudyChecks(StudyParts):
                     )
         except ValueError as error:
             raise ConfigError(f"models.{model}.networks.{error} (on dataset '{dataset}')") from None
+
+    def _check_columns_chain(self, dataset: str, model: str) -> None:
+        """The network of a model learns the columns of a dataset, and can take them."""
+        parts, settings = self.model(model), self.dataset(dataset)
+        if parts.external is not None:
+            return
+        for link in parts.chain.links:
+            where = f"models.{model}.networks.{link.name}"
+            if link.learns != COLUMNS:
+                raise ConfigError(
+                    f"{where}.learns: dataset '{dataset}' holds columns; expected columns, found '{link.learns}'"
+                )
+            given = Columns((), 0.0, len(settings.columns), len(settings.conditions), raw_energy=False)
+            try:
+                _through(parts.networks[link.name], given, link.name)
+            except ValueError as error:
+                raise ConfigError(f"models.{model}.networks.{error} (on dataset '{dataset}')") from None
 
     def _check_regressor(self, dataset: str, regressor: str) -> None:
         """A regressor can take the dataset's showers."""

@@ -76,6 +76,10 @@ class StudyParts:
             raise ConfigError(f"datasets.{name}.kind: expected showers here, found {settings.kind}")
         return settings
 
+    def is_columns(self, dataset: str) -> bool:
+        """Whether a dataset holds columns of numbers, not showers."""
+        return isinstance(self.dataset(dataset), ColumnsDataset)
+
     def model(self, name: str) -> Model:
         """Settings of a model."""
         return self.study.models[name]
@@ -178,7 +182,12 @@ class StudyParts:
         return [] if study is None else [path for paths in study.subjects.values() for path in paths]
 
     def where(self, dataset: str) -> dict[str, Any]:
-        """Geometry and threshold of the prepared showers; the digest follows the contents of a geometry file."""
+        """Geometry and threshold of the prepared showers; the digest follows the contents of a geometry file.
+
+        Of a dataset of columns: no geometry, and the names of what is learned.
+        """
+        if self.is_columns(dataset):
+            return {"geometry": None, "threshold_MeV": None, "columns": list(self.dataset(dataset).columns)}
         settings, geometry = self.showers(dataset), self.geometry(dataset)
         threshold = geometry.threshold_MeV if settings.threshold_MeV is None else settings.threshold_MeV
         return {
