@@ -243,7 +243,9 @@ def test_networks_learn_what_a_dataset_holds(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="raw: dataset 'eta' is missing"):
         Plan.load(study, PRESETS)
     study["datasets"]["toy"]["conditions"] = ["energy"]
-    with pytest.raises(ConfigError, match=r"models.inn.networks.flow.learns: dataset 'toy' holds columns; .* found 'showers'"):
+    with pytest.raises(
+        ConfigError, match=r"models.inn.networks.flow.learns: dataset 'toy' holds columns; .* found 'showers'"
+    ):
         Plan.load(study, PRESETS)
     study["datasets"]["toy"]["max_rows"] = 5
     with pytest.raises(ConfigError, match="datasets.toy.split: .* too few for a val split"):

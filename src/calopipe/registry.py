@@ -16,12 +16,17 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from calopipe import extensions
 from calopipe.errors import ConfigError, nearest, shown
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 T = TypeVar("T")
+#: what may carry a decorator
+_DECORATED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 class Registry(Generic[T]):
@@ -37,9 +42,9 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, package: str, symbol: str, contracts: tuple[str, ...] = ()) -> None:
         self.kind, self.package, self.symbol, self.contracts = kind, package, symbol, contracts
         self._items: dict[str, T] = {}
-        self._configs: dict[str, type | None] = {}
+        self._configs: dict[str, type[BaseModel] | None] = {}
 
-    def register(self, name: str, config: type | None = None) -> Callable[[T], T]:
+    def register(self, name: str, config: type[BaseModel] | None = None) -> Callable[[T], T]:
         """Return a decorator that enters its object as `name`; a name can be taken once only."""
 
         def enter(item: T) -> T:
@@ -85,7 +90,7 @@ class Registry(Generic[T]):
             _import(self.module_of(name))
         return self._items[name]
 
-    def config_class(self, name: str) -> type | None:
+    def config_class(self, name: str) -> type[BaseModel] | None:
         """The settings class of `name`; None when it takes no settings."""
         part = self._part(name)
         if name not in self._configs:
@@ -236,7 +241,7 @@ def _scan(package: str, folder: Path, symbol: str) -> dict[str, _Part]:
 
 def _registered(tree: ast.Module, module: str, is_package: bool, symbol: str) -> Iterator[tuple[str, _Part]]:
     """Names and parts that one file registers with the registry called `symbol`."""
-    decorated = [(node, d) for node in ast.walk(tree) for d in getattr(node, "decorator_list", [])]
+    decorated = [(node, d) for node in ast.walk(tree) if isinstance(node, _DECORATED) for d in node.decorator_list]
     entries = [(node, entry) for node, d in decorated if (entry := _registration(d)) is not None]
     imported = _imported(tree, module, is_package) if entries else {}
     for node, (name, registry, config) in entries:

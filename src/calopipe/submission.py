@@ -78,15 +78,16 @@ def evaluate(
     with _as_one(reference, "reference") as one, _as_one(generated, "generated") as other:
         pair = check_pair(one, other, setup.readout.geometry)
         slices = list(energy_slices(pair.energies))
-        summaries = tuple(summarise(p, what, setup, slices) for p, what in ((one, "reference"), (other, "generated")))
+        summaries = (summarise(one, "reference", setup, slices), summarise(other, "generated", setup, slices))
         inputs = [tuple(_describe(p) for p in paths) for paths in (reference, generated)]
         summaries[1].census.trained = trained_range(generated)
         warnings = (*filter(None, [repeated(reference)]), *pair.warnings, *_warnings(summaries, inputs))
         for line in warnings:
             log.warning("warning: %s", line)
         with filling(out, SCORES, [*reference, *generated]) as folder:
-            chosen = {"modes": modes, "seed": seed, "adjust": adjust, "settings": settings}
-            found = evaluate_modes(one, other, setup, summaries=summaries, **chosen)
+            found = evaluate_modes(
+                one, other, setup, modes=modes, summaries=summaries, seed=seed, adjust=adjust, settings=settings
+            )
             written = _draw(found, request, folder, dpi, [*reference, *generated])
             unseen = outside_warnings(found.scores)
             for line in unseen:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Tag, ValidationError
 
 from calopipe.errors import ConfigError, nearest, printable, shown
 
-S = TypeVar("S", bound="Section")
+S = TypeVar("S", bound=BaseModel)
 #: problems that one message names, at most
 MAX_PROBLEMS = 8
 

@@ -25,7 +25,7 @@ class CalomplificationConfig(Section):
         None, description="showers at the end of the test split that are the truth; null: three quarters of it"
     )
     observables: Annotated[list[list[ImageObservable]], DISTINCT] = Field(
-        default_factory=lambda: [
+        [
             ["E_vis"], ["E_peak"], ["E_pixel"], ["CG_x"], ["CG_y"],
             ["E_vis", "E_peak"], ["CG_x", "CG_y"], ["E_vis", "E_peak", "CG_x", "CG_y"],
         ],
@@ -51,7 +51,7 @@ class CalomplificationConfig(Section):
         5, description="disjoint Geant4 samples (and fits of estimators) per size, where they suffice"
     )
     estimators: Annotated[list[Literal["kde", "histogram"]], DISTINCT] = Field(
-        default_factory=lambda: ["kde", "histogram"], description="density estimators fitted to the observables"
+        ["kde", "histogram"], description="density estimators fitted to the observables"
     )
     estimator_sizes: Annotated[list[Annotated[int, Field(ge=10, le=10**7)]], DISTINCT] | None = Field(
         None,

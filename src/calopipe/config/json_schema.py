@@ -12,8 +12,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel
-
 from calopipe.config.parts import METRICS, MODELS, STEPS
 from calopipe.config.schema import Study
 from calopipe.registry import Registry
@@ -70,7 +68,7 @@ def _part(registry: Registry[Any], key: str, name: str, definitions: Schema, com
     """Schema of one part: its settings beside the key that names it."""
     own: Schema = {"type": "object", "additionalProperties": False}
     found = registry.config_class(name)
-    if isinstance(found, type) and issubclass(found, BaseModel):
+    if found is not None:
         own = found.model_json_schema()
     definitions.update(own.pop("$defs", {}))
     required = [key, *own.pop("required", [])]

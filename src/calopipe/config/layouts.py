@@ -36,7 +36,14 @@ UNITS: Mapping[str, float] = {
 EnergyUnit = Literal["eV", "keV", "MeV", "GeV", "TeV"]
 Axis = Literal["voxel", "layer", "cell", "alpha", "r", "x", "y"]
 #: axes of a shower, in calopipe's order
-ORDERS = (("voxel",), ("layer", "cell"), ("layer", "alpha", "r"), ("layer", "x", "y"), ("alpha", "r"), ("x", "y"))
+ORDERS: tuple[tuple[Axis, ...], ...] = (
+    ("voxel",),
+    ("layer", "cell"),
+    ("layer", "alpha", "r"),
+    ("layer", "x", "y"),
+    ("alpha", "r"),
+    ("x", "y"),
+)
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "calochallenge": {"energies": {"key": "incident_energies"}, "showers": {"key": "showers"}},
@@ -106,7 +113,7 @@ class VoxelArray(Section):
     )
 
     @property
-    def order(self) -> tuple[str, ...]:
+    def order(self) -> tuple[Axis, ...]:
         """The same axes in calopipe's order."""
         return next(order for order in ORDERS if sorted(order) == sorted(self.axes))
 

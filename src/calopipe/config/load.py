@@ -80,16 +80,17 @@ def _check_references(study: Study) -> None:
     for name, evaluation in study.evaluations.items():
         for value in evaluation.regression.regressors:
             if value not in study.regressors:
-                known = ", ".join(study.regressors) or "none"
+                listed = ", ".join(study.regressors) or "none"
                 where = f"evaluations.{name}.regression.regressors"
-                raise ConfigError(f"{where}: no regressor '{value}'{nearest(value, study.regressors)}; known: {known}")
+                raise ConfigError(f"{where}: no regressor '{value}'{nearest(value, study.regressors)}; known: {listed}")
     seen: set[tuple[str, str, int]] = set()
     for i, run in enumerate(study.runs):
-        for key, value, known in (
+        named: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
             ("dataset", run.dataset, study.datasets),
             ("model", run.model, study.models),
             ("evaluation", run.evaluation, study.evaluations),
-        ):
+        )
+        for key, value, known in named:
             if value not in known:
                 raise ConfigError(
                     f"runs.{i}.{key}: no {key} '{value}'{nearest(value, known)}; known: {', '.join(known)}"

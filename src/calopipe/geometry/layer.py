@@ -22,7 +22,7 @@ def number(value: Any, where: str) -> float:
     """`value` as float. Raises GeometryError where it is no finite number of at most `MAX_LENGTH`."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
         raise GeometryError(f"{where} must be a number, found {shown(value)}")
-    if not abs(value) <= MAX_LENGTH:
+    if not abs(float(value)) <= MAX_LENGTH:
         raise GeometryError(f"{where} must be finite and at most {MAX_LENGTH:.0e}, found {shown(value)}")
     return float(value)
 

@@ -51,7 +51,7 @@ class StoredColumn:
 
     def load(self, rows: slice = slice(None), dtype: type[np.float32] | None = np.float32) -> NDArray[Any]:
         """(n,) of a slice, in MeV or rad where the unit is known; `dtype` None: the type of the file. Unchecked."""
-        own = own_type(self._found) if dtype is None else np.dtype(dtype)
+        own: np.dtype[Any] = own_type(self._found) if dtype is None else np.dtype(dtype)
         with at(self.path, f"dataset '{self.key}'"), np.errstate(over="ignore"):  # infinite: found later
             number = self._column.column
             values = self._found[rows] if number is None else self._found[rows, number]

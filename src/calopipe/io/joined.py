@@ -53,5 +53,5 @@ def joined_showers(paths: Sequence[Path], target: Path) -> Iterator[Path]:
                 layout[start : start + info.n_showers] = source
                 start += info.n_showers
             out.file.create_virtual_dataset(key, layout)
-    with own_view(target, paths):
+    with own_view(target, list(paths)):
         yield target

@@ -53,7 +53,7 @@ class FlatArray:
     def _load(self, rows: slice, dtype: type[np.float32] | None) -> NDArray[Any]:
         n = len(range(*rows.indices(self.n_rows)))
         with at(self.path, f"dataset '{self.key}'"), np.errstate(over="ignore"):  # infinite: found later
-            own = own_type(self._found) if dtype is None else np.dtype(dtype)
+            own: np.dtype[Any] = own_type(self._found) if dtype is None else np.dtype(dtype)
             values = np.asarray(self._found[rows], dtype=own).reshape(n, n_values(self._found.shape[1:]))
             if dtype is not None:
                 self._check_fills(values, rows)

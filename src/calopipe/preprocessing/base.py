@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -125,7 +125,7 @@ class Chain(nn.Module):
 
     def __init__(self, steps: Sequence[Step], dim: int, cond_dim: int) -> None:
         super().__init__()
-        self.steps = nn.ModuleList(steps)
+        self.steps = cast("Sequence[Step]", nn.ModuleList(steps))
         self.dim, self.cond_dim = dim, cond_dim
         self.dim_out = steps[-1].dim_out if steps else dim
         self.cond_dim_out = steps[-1].cond_dim_out if steps else cond_dim

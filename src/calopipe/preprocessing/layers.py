@@ -37,6 +37,10 @@ class LayerNormalise(Step):
     without hits has no energy.
     """
 
+    u_scale: Tensor
+    fill: Tensor
+    sizes: Tensor
+
     def __init__(self, config: LayerNormaliseConfig, layout: Layout, dim: int, cond_dim: int) -> None:
         super().__init__(config, layout, dim, cond_dim)
         require_width("layer_normalise", dim, layout.n_voxels)
@@ -64,14 +68,15 @@ class LayerNormalise(Step):
                 self.fill[i] = torch.stack([log.mean(), log.std(correction=0).clamp(min=0.1)])
 
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        parts = x.split(self.layout.layer_sizes, dim=1)
+        parts: Sequence[Tensor] = x.split(self.layout.layer_sizes, dim=1)
+        extras: list[Tensor] = []
         absolute = self.config.voxels == "energies"
         if absolute:
-            energies, extras = torch.stack([(p * (p >= self.cut)).sum(1) for p in parts], dim=1), []
+            energies = torch.stack([(p * (p >= self.cut)).sum(1) for p in parts], dim=1)
         elif self.config.hits:
             parts, energies, extras = self._with_hits(parts)
         else:
-            energies, extras = torch.stack([p.sum(1) for p in parts], dim=1), []
+            energies = torch.stack([p.sum(1) for p in parts], dim=1)
         if not (absolute or self.config.hits):
             norm = self.config.scale / (energies + _TINY)
             parts = [p * n[:, None] for p, n in zip(parts, norm.T, strict=True)]

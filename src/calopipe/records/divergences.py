@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,8 +63,8 @@ def load_divergences(path: Path) -> tuple[list[DivergenceCurve], int]:
     with reading(path, "not a file of divergence curves of calopipe"):
         index = json.loads(bytes(data["index"]).decode())
         names = [f.name for f in fields(DivergenceCurve)]
-        curves = [
-            DivergenceCurve(**entry, **{k: data[f"c{i}/{k}"] for k in names if k not in entry})
-            for i, entry in enumerate(index["curves"])
-        ]
+        curves = []
+        for i, entry in enumerate(index["curves"]):
+            curve: dict[str, Any] = {k: entry[k] if k in entry else data[f"c{i}/{k}"] for k in names}
+            curves.append(DivergenceCurve(**curve))
         return curves, int(index["n_truth"])

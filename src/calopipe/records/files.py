@@ -20,5 +20,6 @@ def write_json(path: Path, data: Any) -> None:
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a compressed NPZ under a temporary name and rename."""
+    named: dict[str, Any] = dict(arrays)  # numpy has a keyword among the names
     with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)
+        np.savez_compressed(stream, **named)

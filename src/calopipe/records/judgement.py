@@ -92,7 +92,7 @@ def _check_types(found: Judgement) -> None:
     files = (*found.reference, *found.generated)
     texts = [found.geometry, found.geometry_hash, found.name, *found.modes, *found.warnings, *found.files]
     texts += [text for file in files for text in (file.name, file.sha256, file.md5)]
-    wrong = [value for value in texts if not isinstance(value, str)]
+    wrong: list[Any] = [value for value in texts if not isinstance(value, str)]
     wrong += [file.n_showers for file in files if not isinstance(file.n_showers, int)]
     wrong += [value for value in (found.classifiers, found.versions, found.hardware) if not isinstance(value, dict)]
     wrong += [value for value in found.classifiers.values() if not isinstance(value, dict)] if not wrong else []

@@ -70,8 +70,8 @@ class Score:
         """The score, where a value that is no finite number is a missing one, and an error or floor that is none is not known."""
         if self.value is not None and not math.isfinite(self.value):
             return replace(self, value=None, error=None, missing=f"the result is {self.value}").finite()
-        unknown = {k: None for k in ("error", "floor") if not math.isfinite(getattr(self, k) or 0.0)}
-        return replace(self, **unknown) if unknown else self
+        error, floor = (x if x is not None and math.isfinite(x) else None for x in (self.error, self.floor))
+        return self if (error, floor) == (self.error, self.floor) else replace(self, error=error, floor=floor)
 
 
 def save_scores(path: Path, scores: Sequence[Score]) -> None:

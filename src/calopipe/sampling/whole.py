@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from calopipe.config import Model, NetworkStage
 from calopipe.config.links import Link
@@ -34,15 +35,17 @@ def train_model(
         if not made[link.name].exists():
             job = replace(data, **_inputs(model, link, made, data, folder))
             own = folder / link.name
-            files = {"checkpoint": made[link.name], "history": own / "history.csv", "rolling": own / "rolling"}
+            files: dict[str, Any] = {
+                "checkpoint": made[link.name],
+                "history": own / "history.csv",
+                "rolling": own / "rolling",
+            }
             job = replace(job, **files, epochs=None if data.epochs is None else own / "epochs")
             train_network(settings(link.name, model.networks[link.name]), link, job)
     return made
 
 
-def _inputs(
-    model: Model, link: Link, made: dict[str, Path], data: TrainingJob, folder: Path
-) -> dict[str, Path | tuple[Path, Path]]:
+def _inputs(model: Model, link: Link, made: dict[str, Path], data: TrainingJob, folder: Path) -> dict[str, Any]:
     """What a network learns instead of showers, or besides them, made where it is not there yet."""
     if not model.chain.before(link):
         return {}

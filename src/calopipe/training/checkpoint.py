@@ -180,12 +180,15 @@ def save_network(path: Path, network: Network, history: list[dict[str, float]]) 
         "trained": None if network.trained is None else asdict(network.trained),
         "history": history,
     }
-    for part, module in network.parts.items():
-        content[part] = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+    states = {
+        part: {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+        for part, module in network.parts.items()
+    }
+    content |= states
     try:
         check_content(content)
-        for part in network.parts:
-            check_finite(part, content[part])
+        for part, state in states.items():
+            check_finite(part, state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: not written: {error}") from None
     write_sealed(path, content)

@@ -92,14 +92,14 @@ def _read_latents(path: Path, job: TrainingJob | None) -> Encoded:
             check_stored(part, path, key)
         rows = slice(None) if job is None else block_rows(path, n[0], job)
         with at(path):
-            arrays = [torch.from_numpy(np.asarray(part[rows], dtype=np.float32)) for part in found.values()]
+            arrays = {k: torch.from_numpy(np.asarray(part[rows], dtype=np.float32)) for k, part in found.items()}
             encoded_by = file.attrs.get("encoded_by")
-    for key, array in zip(found, arrays, strict=True):
+    for key, array in arrays.items():
         if not torch.isfinite(array).all():
             raise DataError(f"{path}: '{key}' holds values that are not finite")
     if not isinstance(encoded_by, str):
         raise DataError(f"{path}: does not say which autoencoder its latents are of")
-    return Encoded(*arrays, encoded_by)
+    return Encoded(**arrays, encoded_by=encoded_by)
 
 
 def fit_rows(n: int, seed: int) -> Tensor:

@@ -37,12 +37,14 @@ class History(Callback):
     """
 
     def __init__(self, epochs: int) -> None:
-        self.epochs, self.rows = epochs, []
+        self.epochs = epochs
+        self.rows: list[dict[str, float]] = []
         self._start = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         row: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
         row.update({k: float(v) for k, v in trainer.callback_metrics.items()})
+        assert isinstance(pl_module, TrainingModule)
         row |= self._rates(trainer, pl_module)
         row["seconds"] = round(time.monotonic() - self._start, 3)
         self.rows.append(row)
@@ -51,12 +53,12 @@ class History(Callback):
         log.info("epoch %d/%d: %s", trainer.current_epoch + 1, self.epochs, ", ".join(shown))
 
     @staticmethod
-    def _rates(trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
+    def _rates(trainer: pl.Trainer, module: TrainingModule) -> dict[str, float]:
         found, several = {}, len(trainer.optimizers) > 1
-        for objective, optimizer in zip(pl_module.every, trainer.optimizers, strict=True):
+        for objective, optimizer in zip(module.every, trainer.optimizers, strict=True):
             end = f"_{objective}" if several else ""
             found[f"lr{end}"] = optimizer.param_groups[0]["lr"]
-            total, n = pl_module.norms.get(objective, (0.0, 0))
+            total, n = module.norms.get(objective, (0.0, 0))
             if n:
                 found[f"grad_norm{end}"] = float(total) / n
         return found

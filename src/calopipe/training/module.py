@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
@@ -56,7 +57,8 @@ class TrainingModule(pl.LightningModule):
         self.norms: dict[str, tuple[Tensor | float, int]] = {}
 
     def on_train_start(self) -> None:
-        batch = [tensor[:2].to(self.device) for tensor in self.trainer.datamodule.train]
+        data: Data = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
+        batch = [tensor[:2].to(self.device) for tensor in data.train]
         check_gradients(self.model, lambda: self.model.validate(*self._batch(tuple(batch))[:2]))
 
     def on_train_epoch_start(self) -> None:
@@ -105,12 +107,13 @@ class TrainingModule(pl.LightningModule):
         return losses["loss"]
 
     def _manual_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        step, schedulers = self._now(batch_idx).step, self.lr_schedulers()
-        schedulers = [] if schedulers is None else schedulers if isinstance(schedulers, list) else [schedulers]
+        step, optimizers = self._now(batch_idx).step, cast("list[LightningOptimizer]", self.optimizers())
+        found: Any = self.lr_schedulers()
+        schedulers = [] if found is None else found if isinstance(found, list) else [found]
         for i, (objective, every) in enumerate(self.every.items()):
             if step % every:
                 continue
-            optimizer = self.optimizers()[i]
+            optimizer = optimizers[i]
             self.toggle_optimizer(optimizer)
             losses = self._losses(objective, batch, batch_idx)
             optimizer.zero_grad()
@@ -150,7 +153,7 @@ class TrainingModule(pl.LightningModule):
             )
 
     def configure_optimizers(self) -> Any:
-        found = []
+        found: list[dict[str, Any]] = []
         for name, objective in self.model.objectives().items():
             settings, own = self.settings.of(name), list(objective.parameters)
             if not found:  # a learnable chain moves with the first objective

@@ -106,17 +106,19 @@ def _material(link: Link, job: TrainingJob, data: DataFacts) -> Material:
     geometry = data.shape
     assert geometry is not None
     rows = block_rows(job.train, file_info(job.train).n_showers, job)
-    splits, upstream = [], {}
+    splits: list[tuple[Tensor, Tensor]] = []
+    upstream: dict[str, str] = {}
     for i, (path, part) in enumerate(((job.train, rows), (job.val, None))):
         x, cond = load_showers(path, geometry, part, job.conditions)
-        energies = data.layout.energies(x) if link.gets_energies or link.learns == LAYER_ENERGIES else None
+        if link.gets_energies:
+            cond = torch.cat([cond, data.layout.energies(x)], dim=1)
         if link.learns == LAYER_ENERGIES:
-            x = energies
+            x = data.layout.energies(x)
         elif job.refined is not None:
             made, _ = load_showers(job.refined[i], geometry, part, job.conditions)
             upstream = refined_by(job.refined[i], str(link.refined))
             x = torch.cat([x, made], dim=1)
-        splits.append((x, torch.cat([cond, energies], dim=1) if link.gets_energies else cond))
+        splits.append((x, cond))
     return Material(splits[0], splits[1], upstream=upstream)
 
 
@@ -125,7 +127,7 @@ def _latents(settings: NetworkStage, link: Link, job: TrainingJob) -> Material:
     if train.encoded_by != val.encoded_by:
         raise DataError(f"{job.train} and {job.val} hold latents of different autoencoders; encode both anew")
     target = LatentTarget(settings.latents or "mu_sigma", train.mu.shape[1])
-    facts = {"upstream": {link.learns: train.encoded_by}, "latent_dim": target.latent_dim}
+    facts: dict[str, Any] = {"upstream": {link.learns: train.encoded_by}, "latent_dim": target.latent_dim}
 
     def cond(part: Encoded) -> Tensor:
         return torch.cat([part.conditions, part.layer_energies], dim=1) if link.gets_energies else part.conditions

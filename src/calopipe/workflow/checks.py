@@ -297,7 +297,7 @@ def _check_source(where: str, source: Source, role: str) -> None:
 
     try:
         if source.kind == "bundled":
-            bundled(source.name)
+            bundled(str(source.name))
         elif source.kind == "download" and source.name:
             registered(source.name).of_role(TRAIN if role == "source" else REFERENCE)
     except ConfigError as error:

@@ -105,10 +105,10 @@ def why_stale(
     No output is read: its size is compared, and the checksums that the records of its inputs hold. Files from outside of
     the results are read only when their state differs from the recorded one.
     """
-    outputs = [Path(output) for output in outputs]
-    if not all(output.exists() for output in outputs):
+    files = [Path(output) for output in outputs]
+    if not all(file.exists() for file in files):
         return None
-    for output in outputs:
+    for output in files:
         made = read_record(output)
         reason = "nothing says what made it" if made is None else _difference(made, output, stage, settings, code, raw)
         if reason is not None:
