@@ -6,20 +6,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from calopipe.config import Dataset, Source
-from calopipe.config.chains import Columns, ModelSettings, latents, layer_energies, showers, walk
-from calopipe.config.links import COLUMNS, LAYER_ENERGIES
 from calopipe.devices import gpu_visible
 from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError
 from calopipe.geometry import load_geometry
-from calopipe.workflow.parts import RunKey, StudyParts
+from calopipe.workflow.chain_checks import ChainChecks
+from calopipe.workflow.parts import RunKey
 
 
-class StudyChecks(StudyParts):
+class StudyChecks(ChainChecks):
     """Checks of a validated study. `files` says whether files at hand are looked at (their sizes, never their showers)."""
 
     def check(self, files: bool = True) -> None:
@@ -151,61 +148,6 @@ class StudyChecks(StudyParts):
                 f"dataset '{run.dataset}', found {study.truth}"
             )
 
-    # ---- chains, grids, reflections -------------------------------------------------------------------------------
-    def _check_chain(self, dataset: str, model: str) -> None:
-        """Every step and network of a model can take what the one before makes of the dataset's showers."""
-        parts, geometry = self.model(model), self.geometry(dataset)
-        sizes = geometry.layer_shapes, self.where(dataset)["threshold_MeV"]
-        encoded: Columns | None = None  # what the latents of the autoencoder come with
-        try:
-            for link in parts.chain.links:
-                if link.learns == COLUMNS:
-                    raise ValueError(f"{link.name}.learns: expected what there is of showers, found columns")
-                given = showers(*sizes, 1 + len(self.conditions(dataset)), link.gets_energies)
-                if link.learns == LAYER_ENERGIES:
-                    given = layer_energies(given)
-                elif link.learns_latents and encoded is not None:
-                    given = latents(given, extras=encoded.extras, hits=encoded.hits)
-                end = _through(parts.networks[link.name], given, link.name)
-                added = end.cond_dim - given.cond_dim
-                if link.contract == "Autoencoder" and parts.chain.latents is not None:
-                    encoded = replace(given, extras=added > 0, hits=added > given.n_layers)
-                elif added and link.contract != "Refiner":
-                    raise ValueError(
-                        f"{link.name}.preprocessing: the condition that it makes is not known when showers are sampled; "
-                        "expected layer_normalise with extras: data, or layer energies that the network is given (extras: "
-                        "given), found extras: condition"
-                    )
-        except ValueError as error:
-            raise ConfigError(f"models.{model}.networks.{error} (on dataset '{dataset}')") from None
-
-    def _check_columns_chain(self, dataset: str, model: str) -> None:
-        """The network of a model learns the columns of a dataset, and can take them."""
-        parts, settings = self.model(model), self.dataset(dataset)
-        if parts.external is not None:
-            return
-        for link in parts.chain.links:
-            where = f"models.{model}.networks.{link.name}"
-            if link.learns != COLUMNS:
-                raise ConfigError(
-                    f"{where}.learns: dataset '{dataset}' holds columns; expected columns, found '{link.learns}'"
-                )
-            given = Columns((), 0.0, len(settings.columns), len(settings.conditions), raw_energy=False)
-            try:
-                _through(parts.networks[link.name], given, link.name)
-            except ValueError as error:
-                raise ConfigError(f"models.{model}.networks.{error} (on dataset '{dataset}')") from None
-
-    def _check_regressor(self, dataset: str, regressor: str) -> None:
-        """A regressor can take the dataset's showers."""
-        geometry = self.geometry(dataset)
-        try:
-            settings = self.regressor(regressor).model.settings
-            if isinstance(settings, ModelSettings):
-                settings.takes(showers(geometry.layer_shapes, geometry.threshold_MeV))
-        except ValueError as error:
-            raise ConfigError(f"regressors.{regressor}: not for dataset '{dataset}': {error}") from None
-
     def _check_external(self, dataset: str, model: str) -> None:
         """The files of an external sample have the voxels of the dataset's prepared showers."""
         from calopipe.io import file_info
@@ -219,16 +161,6 @@ class StudyChecks(StudyParts):
                 raise ConfigError(
                     f"models.{model}.external.{key}: expected showers of {geometry.n_voxels} voxels (geometry '{geometry.name}' of "
                     f"dataset '{dataset}'), found {file_info(path).n_voxels} in {path}"
-                )
-
-    def _check_reflections(self, dataset: str, model: str) -> None:
-        """A network of voxels is trained on reflections only where the geometry has them."""
-        geometry = self.geometry(dataset)
-        for name, network in self.model(model).networks.items():
-            if network.training.reflections and geometry.kind != "cartesian":
-                raise ConfigError(
-                    f"models.{model}.networks.{name}.training.reflections: need a cartesian geometry, but '{geometry.name}' of "
-                    f"dataset '{dataset}' is {geometry.kind}; expected false"
                 )
 
     def _check_generation(self, run: RunKey) -> None:
@@ -273,22 +205,6 @@ class StudyChecks(StudyParts):
             except GeometryError as error:
                 key = f"evaluations.{names[0]}.calomplification.image_pool"
                 raise ConfigError(f"{key}: not for dataset '{dataset}': {error}") from None
-
-
-def _through(stage: Any, given: Columns, name: str) -> Columns:
-    """What leaves the preprocessing of a stage; its network can take it."""
-    steps = [(step.name, step.settings) for step in stage.preprocessing]
-    try:
-        given = walk(steps, given)
-        model = stage.model.settings
-        if isinstance(model, ModelSettings):
-            try:
-                model.takes(given)
-            except ValueError as error:
-                raise ValueError(f"model: '{stage.model.name}' {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{name}.{error}") from None
-    return given
 
 
 def _check_source(where: str, source: Source, role: str) -> None:

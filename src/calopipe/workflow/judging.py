@@ -1,0 +1,205 @@
+"""The stages that judge samples, one class per rule, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from calopipe.errors import ConfigError
+from calopipe.workflow.making import Sampling
+from calopipe.workflow.parts import StudyParts
+from calopipe.workflow.stage import Stage, metrics_of, named_files, networks_of, plain, regressors_of
+
+
+class Classify(Stage):
+    """A classifier test of a sample."""
+
+    modules = ("calopipe.evaluation.classifier",)
+
+    def settings(self, study: StudyParts, *, dataset: str, classifier: str, **wildcards: Any) -> dict[str, Any]:
+        evaluation = study.evaluation(dataset=dataset, **wildcards)
+        if classifier not in evaluation.tests:
+            raise ConfigError(f"the evaluation of this run has no classifier '{classifier}'")
+        config = plain(evaluation.tests[classifier])
+        return {"classifier": config, "seed": evaluation.seed, **study.where(dataset)}
+
+    def device(self, study: StudyParts, **wildcards: Any) -> str:
+        return self.settings(study, **wildcards)["classifier"]["device"]
+
+
+class Power(Classify):
+    """What a classifier test finds in distorted Geant4 showers."""
+
+    modules = ("calopipe.evaluation.power",)
+
+    def settings(
+        self, study: StudyParts, *, dataset: str, evaluation: str, classifier: str, **_: Any
+    ) -> dict[str, Any]:
+        settings = study.study.evaluations[evaluation]
+        config = {**plain(settings.tests[classifier]), "repeats": 1}  # more make it no more precise
+        used = {"classifier": config, "seed": settings.seed, "factor": settings.generation.factor}
+        return {**used, **study.where(dataset)}
+
+
+class Compare(Classify):
+    """One classifier for all runs of a dataset."""
+
+    modules = ("calopipe.evaluation.multiclass",)
+
+    def settings(self, study: StudyParts, *, dataset: str, evaluation: str, **_: Any) -> dict[str, Any]:
+        samples = list(study.compared(dataset, evaluation))
+        if not samples:
+            needs = "a multi-class test needs 'multiclass' and two runs or more"
+            raise ConfigError(f"evaluations.{evaluation}: {needs} on dataset '{dataset}'")
+        settings = study.study.evaluations[evaluation]
+        config = {"classifier": plain(settings.multiclass), "seed": settings.seed, "samples": samples}
+        return {**config, **study.where(dataset)}
+
+
+class Weights(Stage):
+    """Observables of the showers that a classifier recognises best."""
+
+    modules = ("calopipe.evaluation.weights",)
+
+    def settings(self, study: StudyParts, *, dataset: str, **wildcards: Any) -> dict[str, Any]:
+        evaluation = study.evaluation(dataset=dataset, **wildcards)
+        chosen = {"fraction": evaluation.weight_fraction, "brightest": evaluation.histograms.brightest}
+        return {**chosen, **study.where(dataset)}
+
+
+class Observables(Stage):
+    """Histograms of observables."""
+
+    modules = ("calopipe.evaluation.observables",)
+
+    def settings(self, study: StudyParts, *, dataset: str, **wildcards: Any) -> dict[str, Any]:
+        evaluation = study.evaluation(dataset=dataset, **wildcards)
+        return {"histograms": plain(evaluation.histograms), **study.where(dataset)}
+
+
+class Health(Stage):
+    """What is unusual about the samples."""
+
+    modules = ("calopipe.evaluation.health",)
+
+    def settings(self, study: StudyParts, *, dataset: str, **_: Any) -> dict[str, Any]:
+        return study.where(dataset)
+
+
+class Metrics(Stage):
+    """Scores of the metrics."""
+
+    modules = ("calopipe.evaluation.metrics",)
+
+    def settings(self, study: StudyParts, *, dataset: str, model: str, **wildcards: Any) -> dict[str, Any]:
+        evaluation = study.evaluation(dataset=dataset, model=model, **wildcards)
+        used = {
+            "metrics": [metric.plain() for metric in evaluation.metrics],
+            "latent": study.latent_dim(model),
+            "seed": evaluation.seed,
+        }
+        return {**used, **study.where(dataset)}
+
+    def parts(self, study: StudyParts, **wildcards: Any) -> Iterable[str]:
+        return metrics_of(study.evaluation(**wildcards).metrics)
+
+    def files(self, study: StudyParts, **wildcards: Any) -> list[str]:
+        return [file for metric in study.evaluation(**wildcards).metrics for file in named_files(metric)]
+
+
+class Calomplification(Stage):
+    """How many Geant4 showers a model's showers are worth."""
+
+    modules = ("calopipe.evaluation.calomplification",)
+
+    def settings(self, study: StudyParts, *, dataset: str, model: str, **_: Any) -> dict[str, Any]:
+        runs = study.amplified(dataset, model)
+        if not runs:
+            raise ConfigError(f"no run of dataset '{dataset}' and model '{model}' has an amplification study")
+        evaluation = study.study.evaluations[runs[0].evaluation]
+        asked = {"calomplification": plain(evaluation.calomplification), "seed": evaluation.seed}
+        asked["seeds"] = [run.seed for run in runs]
+        return {**asked, "training_showers": study.model(model).training_showers, **study.where(dataset)}
+
+    def files(self, study: StudyParts, **wildcards: Any) -> list[str]:
+        return study.subjects(**wildcards)
+
+
+class Regression(Stage):
+    """Energy regression of a run's samples."""
+
+    modules = ("calopipe.evaluation.regression",)
+
+    def settings(self, study: StudyParts, *, dataset: str, regressor: str, **wildcards: Any) -> dict[str, Any]:
+        evaluation = study.evaluation(dataset=dataset, **wildcards)
+        config = evaluation.regression
+        if regressor not in config.regressors:
+            raise ConfigError(f"the evaluation of this run has no regressor '{regressor}'")
+        settings = {**plain(config), "regressors": [regressor]}  # another regressor is no concern of this one
+        return {"regression": settings, "seed": evaluation.seed, **study.where(dataset)}
+
+    def parts(self, study: StudyParts, *, regressor: str, **_: Any) -> Iterable[str]:
+        return regressors_of(study, [regressor])
+
+    def device(self, study: StudyParts, **wildcards: Any) -> str:
+        return study.evaluation(**wildcards).regression.device
+
+
+class Epochs(Stage):
+    """Scores of the kept epochs."""
+
+    modules = ("calopipe.evaluation.epochs",)
+
+    def settings(self, study: StudyParts, *, dataset: str, **wildcards: Any) -> dict[str, Any]:
+        evaluation = study.evaluation(dataset=dataset, **wildcards)
+        used = {k: plain(getattr(evaluation, k)) for k in ("epochs", "histograms", "regression")}
+        external = study.external(wildcards["model"])
+        if external is not None:
+            used["samples"] = sorted(external.epochs)
+        conditions = {"conditions": study.conditions(dataset)}
+        return {**used, "seed": evaluation.seed, **conditions, **study.where(dataset)}
+
+    def parts(self, study: StudyParts, *, model: str, **wildcards: Any) -> Iterable[str]:
+        evaluation = study.evaluation(model=model, **wildcards)
+        yield from networks_of(study.model(model).networks.values())
+        yield from metrics_of(evaluation.epochs.metrics)
+        yield from regressors_of(study, evaluation.regression.regressors)
+
+    def files(self, study: StudyParts, *, model: str, **wildcards: Any) -> list[str]:
+        external, evaluation = study.external(model), study.evaluation(model=model, **wildcards)
+        named = [file for metric in evaluation.epochs.metrics for file in named_files(metric)]
+        return [*(external.epochs.values() if external is not None else ()), *named]
+
+    def device(self, study: StudyParts, **wildcards: Any) -> str:
+        return study.evaluation(**wildcards).regression.device
+
+
+class Timing(Sampling):
+    """Generation time."""
+
+    modules = ("calopipe.evaluation.generation_time",)
+
+    def settings(self, study: StudyParts, *, dataset: str, **wildcards: Any) -> dict[str, Any]:
+        timing = study.evaluation(dataset=dataset, **wildcards).timing
+        return {"timing": plain(timing), "geant4_ms_per_GeV": study.showers(dataset).geant4_ms_per_GeV}
+
+    def device(self, study: StudyParts, **wildcards: Any) -> str:
+        return study.evaluation(**wildcards).timing.device
+
+
+class Report(Stage):
+    """The page of the study."""
+
+    modules = ("calopipe.report",)
+    data = (
+        "report/template.html",
+        *(f"published/calochallenge_{name}.csv" for name in ("1-photons", "1-pions", "2", "3")),
+    )
+
+    def settings(self, study: StudyParts, **_: Any) -> dict[str, Any]:
+        """The fields of calopipe.report.artifacts.StudySummary: every file it shows, and all settings."""
+        from calopipe.workflow.artifacts import artifacts
+
+        runs = [artifacts(study, run) for run in study.runs]
+        shown = {"study": study.study.study, "runs": runs, "config": plain(study.study), "presets": study.study.presets}
+        return {**shown, **plain(study.study.plots)}

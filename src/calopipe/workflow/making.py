@@ -1,0 +1,140 @@
+"""The stages that make data, networks and samples, one class per rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from calopipe.config import Dataset
+from calopipe.workflow.parts import StudyParts
+from calopipe.workflow.stage import Stage, networks_of, plain, regressors_of
+
+
+class Fetch(Stage):
+    """Raw files of a dataset, found or downloaded."""
+
+    modules = ("calopipe.sources",)
+
+    def settings(self, study: StudyParts, *, dataset: str, role: str, **_: Any) -> dict[str, Any]:
+        settings = study.dataset(dataset)
+        found = {"source": plain(getattr(settings, role)), "kind": settings.kind, "layout": plain(settings)["layout"]}
+        return (
+            found if isinstance(settings, Dataset) else {**found, "columns": [*settings.columns, *settings.conditions]}
+        )
+
+    def files(self, study: StudyParts, *, dataset: str, role: str, **_: Any) -> list[str]:
+        return study.local_files(dataset, role)
+
+
+class Prepare(Stage):
+    """Showers cut, scaled, pooled and split; rows of other data split."""
+
+    modules = ("calopipe.io.prepare", "calopipe.io.prepare_columns")
+    #: settings of a dataset that are of no concern to its preparation
+    other = frozenset({"source", "reference", "geant4_ms_per_GeV"})
+
+    def settings(self, study: StudyParts, *, dataset: str, **_: Any) -> dict[str, Any]:
+        used = {k: v for k, v in plain(study.dataset(dataset)).items() if k not in self.other}
+        if used["kind"] == "showers":
+            used["geometry_digest"] = study.where(dataset)["geometry_digest"]
+        return {**used, "sources": study.sources(dataset)}
+
+
+class Train(Stage):
+    """One network of a run's chain."""
+
+    modules = ("calopipe.training.stages",)
+
+    def settings(self, study: StudyParts, *, dataset: str, model: str, network: str, **_: Any) -> dict[str, Any]:
+        settings = study.model(model)
+        link = {**asdict(settings.chain[network]), "given": list(settings.chain[network].given)}
+        learned = {"network": plain(settings.networks[network]), "link": link}
+        learned["training_showers"] = settings.training_showers
+        return {**learned, "conditions": study.conditions(dataset), **study.where(dataset)}
+
+    def parts(self, study: StudyParts, *, model: str, network: str, **_: Any) -> Iterable[str]:
+        return networks_of([study.model(model).networks[network]])
+
+    def device(self, study: StudyParts, *, model: str, network: str, **_: Any) -> str:
+        return study.model(model).networks[network].training.device
+
+
+class TrainRegressor(Stage):
+    """An energy regressor of a dataset."""
+
+    modules = ("calopipe.training.stages",)
+
+    def settings(self, study: StudyParts, *, dataset: str, regressor: str, **_: Any) -> dict[str, Any]:
+        settings = plain(study.regressor(regressor))
+        kept = ("model", "training", "seed")
+        return {"name": regressor, "regressor": {k: settings[k] for k in kept}, **study.where(dataset)}
+
+    def parts(self, study: StudyParts, *, regressor: str, **_: Any) -> Iterable[str]:
+        return regressors_of(study, [regressor])
+
+    def device(self, study: StudyParts, *, regressor: str, **_: Any) -> str:
+        return study.regressor(regressor).training.device
+
+
+class Sampling(Stage):
+    """What runs networks of a model."""
+
+    modules = ("calopipe.sampling.stages",)
+
+    def settings(self, study: StudyParts, **wildcards: Any) -> dict[str, Any]:
+        return {}
+
+    def parts(self, study: StudyParts, *, model: str, **wildcards: Any) -> Iterable[str]:
+        return networks_of(study.model(model).networks.values())
+
+
+class Encode(Sampling):
+    """Latents of prepared showers."""
+
+    def parts(self, study: StudyParts, *, model: str, network: str, **_: Any) -> Iterable[str]:
+        return networks_of([study.model(model).networks[network]])
+
+
+class Remake(Sampling):
+    """Showers as the chain up to a network makes them."""
+
+
+class Generate(Sampling):
+    """Showers for the conditions of the test showers."""
+
+    def settings(self, study: StudyParts, **wildcards: Any) -> dict[str, Any]:
+        return plain(study.evaluation(**wildcards).generation)
+
+    def device(self, study: StudyParts, **wildcards: Any) -> str:
+        return study.evaluation(**wildcards).generation.device
+
+
+class TakeOver(Stage):
+    """Showers of an external generator, checked and thresholded like the prepared ones."""
+
+    modules = ("calopipe.sampling.external",)
+
+    def settings(self, study: StudyParts, *, dataset: str, model: str, **wildcards: Any) -> dict[str, Any]:
+        epoch = study.evaluation(dataset=dataset, model=model, **wildcards).generation.epoch
+        return {"epoch": epoch, "conditions": study.conditions(dataset), **study.where(dataset)}
+
+    def files(self, study: StudyParts, *, dataset: str, model: str, **wildcards: Any) -> list[str]:
+        external = study.external(model)
+        epoch = study.evaluation(dataset=dataset, model=model, **wildcards).generation.epoch
+        if external is None:
+            return []
+        if epoch == "final":
+            return list(external.generated)
+        return list(external.epochs.values()) if epoch == "best" else [external.epochs[int(epoch)]]
+
+
+class Reconstruct(Generate):
+    """The test showers, passed through an autoencoder."""
+
+    def settings(self, study: StudyParts, **wildcards: Any) -> dict[str, Any]:
+        return {"device": self.device(study, **wildcards)}
+
+    def parts(self, study: StudyParts, *, model: str, **_: Any) -> Iterable[str]:
+        maker = study.model(model).chain.maker.name
+        return networks_of([study.model(model).networks[maker]])
