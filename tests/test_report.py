@@ -368,6 +368,25 @@ def test_single_energies_share_a_page_and_slices_have_their_own(tmp_path: Path) 
     assert "1–2 GeV" in tasks[2].caption
 
 
+def test_scores_of_slices_have_groups_of_their_own() -> None:
+    low, theta = Slice.of_energies(1e3, 5e3), Slice("incident_theta", 0.5, 1.0)
+    scores = [
+        Score(f"{metric}{end}", 0.1, 0.01, 5000, extra={} if part is None else {"slice": dataclasses.asdict(part)})
+        for part in (low, theta, None)
+        for metric in ("energy_response/mean_difference", "energy_response/width_difference", "fpd")
+        for end in ["" if part is None else f"/{part}"]
+    ]
+    groups = score_groups({("m", "generated"): [scores]})
+    labels = {g.name: [r.label for r in g.rows] for g in groups}
+    both = ["mean_difference", "width_difference"]
+    assert labels == {
+        "energy_response": both,
+        SINGLE: ["fpd/1000-5000MeV", "fpd/incident_theta=0.5-1", "fpd"],
+        "energy_response, 1\N{EN DASH}5 GeV": both,
+        "energy_response, \N{GREEK SMALL LETTER THETA} 0.5\N{EN DASH}1 rad": both,
+    }
+
+
 def test_errors_of_cross_sections_are_statistical_for_one_seed_and_the_spread_for_several(
     study: tuple[Path, StudySummary],
 ) -> None:

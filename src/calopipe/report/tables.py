@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from calopipe.plots.style import slice_label
 from calopipe.records.scores import SMALL_SAMPLE, Score
+from calopipe.records.slices import Slice
 from calopipe.report.numbers import format_measurement, format_value
 from calopipe.report.power import floor_of, note_of, power_of, sees_nothing
 
@@ -65,9 +67,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One score of all columns; `note` says what the score does not see."""
+    """One score of all columns; `label` is what its name says within its group, `note` what it does not see."""
 
     name: str
+    label: str
     cells: tuple[Cell, ...]
     n: str
     small: bool
@@ -78,7 +81,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """Scores that share the first part of their name."""
+    """Scores that share the first part of their name, and the slice that they are of."""
 
     name: str
     rows: tuple[Row, ...]
@@ -96,7 +99,7 @@ def score_groups(columns: Mapping[Column, Sequence[Sequence[Score]]]) -> list[Gr
 
     Returns:
         One group per first part of the score names: classifiers first, long groups last, else in order of appearance;
-        metrics of one score share the group :data:`SINGLE`.
+        metrics of one score share the group :data:`SINGLE`. Scores of slices are in groups of their own, after the others.
         The generated sample nearest to the ideal value is marked as best when all others are farther from it by more
         than one combined standard deviation, sqrt(s1^2 + s2^2); those that are not tie with it, and all of them are
         marked as tied. Rows with a value whose error is not known are not ranked, nor are those of a test that sees none of
@@ -104,15 +107,28 @@ def score_groups(columns: Mapping[Column, Sequence[Sequence[Score]]]) -> list[Gr
     """
     names = dict.fromkeys(s.name for seeds in columns.values() for scores in seeds for s in scores)
     groups: dict[str, list[Row]] = {}
+    sliced = set()
     for name in names:
         cells = [_cell(name, key, seeds) for key, seeds in columns.items()]
         found = [s for seeds in columns.values() for scores in seeds for s in scores if s.name == name]
-        groups.setdefault(name.split("/")[0], []).append(_row(name, cells, found))
+        group, label = _place(found[0])
+        groups.setdefault(group, []).append(_row(label, cells, found))
+        sliced |= {group} if "slice" in found[0].extra else set()
     alone = [name for name, rows in groups.items() if len(rows) == 1 and name not in _FIRST]
     if len(alone) > 1:
-        groups[SINGLE] = [row for name in alone for row in groups.pop(name)]
-    order = sorted(groups, key=lambda g: (g not in _FIRST, len(groups[g]) > LONG_GROUP))
+        groups[SINGLE] = [replace(row, label=row.name) for name in alone for row in groups.pop(name)]
+    order = sorted(groups, key=lambda g: (g not in _FIRST, g in sliced, len(groups[g]) > LONG_GROUP))
     return [Group(name, tuple(groups[name])) for name in order]
+
+
+def _place(score: Score) -> tuple[str, str]:
+    """The group of a score, and its label there."""
+    metric, _, rest = score.name.partition("/")
+    if "slice" not in score.extra:
+        return metric, rest or metric
+    part = Slice(**score.extra["slice"])
+    rest = rest.removesuffix(str(part)).removesuffix("/")
+    return f"{metric}, {slice_label(part)}", rest or metric
 
 
 def main_groups(groups: Iterable[Group]) -> list[Group]:
@@ -171,12 +187,14 @@ def _latent_sizes(scores: Sequence[Score]) -> str:
     return f"latent size {' / '.join(str(n) for n in sizes)}" if sizes else ""
 
 
-def _row(name: str, cells: Sequence[Cell], scores: Sequence[Score]) -> Row:
+def _row(label: str, cells: Sequence[Cell], scores: Sequence[Score]) -> Row:
+    name = scores[0].name
     counts = sorted({s.n for s in scores if s.value is not None})
     floors = [s.floor for s in scores if s.floor is not None]
     goal = next((s.target for s in scores if s.value is not None), 0.0)
     return Row(
         name=name,
+        label=label,
         cells=tuple(cells if sees_nothing(scores) else _mark_best(cells, goal)),
         n=" / ".join(f"{n:,}".replace(",", "\N{NARROW NO-BREAK SPACE}") for n in counts),
         small=bool(counts) and counts[0] < SMALL_SAMPLE,
