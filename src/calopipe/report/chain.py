@@ -21,6 +21,8 @@ SHOWERS, LAYER_ENERGIES = "showers", "layer_energies"
 _WIDE, _HIGH, _BETWEEN, _MARGIN, _ARC, _BELOW = 172, 70, 112, 6, 30, 46
 #: narrow pages shrink the drawing to this width, and scroll then
 _LEAST = 620
+#: by how much an arrow from nowhere keeps away from the box before it
+_LOOSE = 22
 #: by how much a trapeze is lower where it begins
 _SLANT = 9
 #: letters of a name that fit into a box, or beside an arrow
@@ -121,10 +123,11 @@ def chain_svg(networks: Iterable[Network], conditions: Sequence[str] = (), color
     """
     order = in_order(networks)
     edges = _edges(order)
-    arcs = [e for e in edges if e.target - e.source > 1]
+    prior = _prior(order)
+    arcs = [e for e in edges if e.target - e.source > 1 or (e.target == prior and e.target < len(order))]
     top = _MARGIN + _ARC * len(arcs)
     middle, bottom = top + _HIGH / 2, top + _HIGH
-    left = _MARGIN + (_BETWEEN if _prior(order) == 0 else 0)
+    left = _MARGIN + (_BETWEEN if prior == 0 else 0)
     places = [left + i * (_WIDE + _BETWEEN) for i in range(len(order) + 1)]
     width, height = places[-1] + _MARGIN, bottom + (_BELOW if conditions else _MARGIN)
     parts = [_box(network, x, top, color) for network, x in zip(order, places, strict=False)]
@@ -136,9 +139,9 @@ def chain_svg(networks: Iterable[Network], conditions: Sequence[str] = (), color
             parts.append(_arc((start, end), (top, y), edge.label, f"{12 + 10 * level}"))
         else:
             parts.append(_arrow(start, end, middle, edge.label))
-    prior = _prior(order)
-    if prior is not None:
-        parts.append(_arrow(places[prior] - _BETWEEN, places[prior], middle, "latents", "from the prior"))
+    if prior is not None:  # from nowhere: it does not touch the box before
+        start = places[prior] - _BETWEEN + (_LOOSE if prior else 0)
+        parts.append(_arrow(start, places[prior], middle, "latents", "from the prior"))
     if conditions:
         parts.append(_conditions([p + _WIDE / 2 for p in places[:-1]], bottom, conditions))
     told = f"Chain of networks: {' then '.join(f'{n.name} ({n.kind})' for n in order)}."
