@@ -53,3 +53,37 @@ class HurdleVAEConfig(AutoencoderSettings, FractionsModel):
     @property
     def latent_dim(self) -> int:
         return self.latent
+
+
+class DenseConfig(AutoencoderSettings):
+    """Settings of fully connected autoencoders of any columns."""
+
+    hidden: Widths = Field(default_factory=lambda: [512, 512], description="encoder widths; the decoder mirrors")
+    latent: Width = Field(24, description="latent dimensions")
+
+    @property
+    def latent_dim(self) -> int:
+        return self.latent
+
+
+class AEConfig(DenseConfig):
+    """Settings of ``ae``."""
+
+
+class GaussianVAEConfig(DenseConfig):
+    """Settings of ``gaussian_vae``."""
+
+    beta: float = Field(1.0, ge=0, le=1e6, description="weight of the KL term; 1 gives the evidence lower bound")
+    width: Literal["each", "one", "fixed"] = Field(
+        "each",
+        description="standard deviation of the decoder: learned for each column and shower, one learned number, or fixed",
+    )
+    sigma: Scale = Field(
+        1.0, description="width: fixed: the standard deviation; the squared error counts 1 / (2 sigma^2)"
+    )
+    decoded: Literal["draw", "mean"] = Field(
+        "draw", description="decode to a draw from the decoder's normal, or to its mean"
+    )
+    log_var_range: LogVariances = Field(
+        (-10.0, 10.0), description="clip of the decoder's log sigma^2 where it is learned"
+    )

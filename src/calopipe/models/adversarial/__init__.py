@@ -1,0 +1,1 @@
+"""Networks that are trained against one another: generators and their critics."""

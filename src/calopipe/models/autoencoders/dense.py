@@ -1,0 +1,38 @@
+"""What fully connected autoencoders of any columns share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from calopipe.models.autoencoders.settings import DenseConfig
+from calopipe.models.base import Autoencoder, Inputs
+from calopipe.models.building import Standardisation, mlp
+
+
+class DenseAutoencoder(Autoencoder):
+    """An encoder of x and the conditions and a decoder of latents and the conditions, which are standardised.
+
+    Columns should be of order one, which is for the preprocessing to see to.
+
+    Args:
+        codes: numbers that the encoder gives each latent dimension. numbers: those that the decoder gives each column.
+    """
+
+    def __init__(self, config: DenseConfig, inputs: Inputs, codes: int = 1, numbers: int = 1) -> None:
+        super().__init__(config, inputs)
+        dim, cond_dim = inputs.dim, inputs.cond_dim
+        self.encoder = mlp([dim + cond_dim, *config.hidden, codes * self.latent_dim], nn.SiLU)
+        self.decoder = mlp([self.latent_dim + cond_dim, *reversed(config.hidden), numbers * dim], nn.SiLU)
+        self.conditions = Standardisation(cond_dim)
+
+    def fit_input(self, x: Tensor, cond: Tensor) -> None:
+        self.conditions.fit(cond)
+
+    def encoded(self, x: Tensor, cond: Tensor) -> Tensor:
+        """The encoder's output (N, codes * latent_dim)."""
+        return self.encoder(torch.cat([x, self.conditions(cond)], dim=1))
+
+    def decoded(self, z: Tensor, cond: Tensor) -> Tensor:
+        """The decoder's output (N, numbers * dim)."""
+        return self.decoder(torch.cat([z, self.conditions(cond)], dim=1))
