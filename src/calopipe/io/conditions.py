@@ -55,8 +55,9 @@ class TrainedRange:
         """What :meth:`attributes` wrote; None where a file does not say it, or not in this form."""
         try:
             further = {k.removeprefix(PREFIX): _pair(attributes[k]) for k in attributes if k.startswith(PREFIX)}
-            energies = _pair(attributes[RANGE]) if RANGE in attributes or not further else (None, None)
-            found = cls(*energies, int(attributes[SHOWERS]), further)
+            none: tuple[float | None, float | None] = (None, None)
+            low, high = _pair(attributes[RANGE]) if RANGE in attributes or not further else none
+            found = cls(low, high, int(attributes[SHOWERS]), further)
         except (KeyError, TypeError, ValueError, OverflowError):
             return None
         return found if (found.low is None or found.low > 0) and found.n > 0 else None

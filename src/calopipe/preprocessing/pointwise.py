@@ -149,6 +149,8 @@ class StandardiseCondition(Step):
     """Zero mean and unit variance of every column of the condition, fixed on the training split."""
 
     bijective: ClassVar[bool] = True
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: StandardiseConditionConfig, layout: Layout, dim: int, cond_dim: int) -> None:
         super().__init__(config, layout, dim, cond_dim)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from calopipe.config.chains import Columns, ModelSettings, latents, layer_energies, showers, walk
+from calopipe.config.datasets import ColumnsDataset
 from calopipe.config.links import COLUMNS, LAYER_ENERGIES
 from calopipe.errors import ConfigError
 from calopipe.workflow.parts import StudyParts
@@ -44,7 +45,7 @@ class ChainChecks(StudyParts):
     def _check_columns_chain(self, dataset: str, model: str) -> None:
         """The network of a model learns the columns of a dataset, and can take them."""
         parts, settings = self.model(model), self.dataset(dataset)
-        if parts.external is not None:
+        if parts.external is not None or not isinstance(settings, ColumnsDataset):
             return
         for link in parts.chain.links:
             where = f"models.{model}.networks.{link.name}"

@@ -186,8 +186,9 @@ class StudyParts:
 
         Of a dataset of columns: no geometry, and the names of what is learned.
         """
-        if self.is_columns(dataset):
-            return {"geometry": None, "threshold_MeV": None, "columns": list(self.dataset(dataset).columns)}
+        columns = self.dataset(dataset)
+        if isinstance(columns, ColumnsDataset):
+            return {"geometry": None, "threshold_MeV": None, "columns": list(columns.columns)}
         settings, geometry = self.showers(dataset), self.geometry(dataset)
         threshold = geometry.threshold_MeV if settings.threshold_MeV is None else settings.threshold_MeV
         return {
