@@ -126,7 +126,37 @@ rule compare:
         "../scripts/compare.py"
 
 
+rule judge_columns:
+    # Data that are no showers: histograms and scores of columns, in one stage.
+    wildcard_constraints:
+        dataset=PLAN.pattern("columns"),
+    input:
+        reference=at("reference"),
+        sample=at("generated"),
+        raw=raw("judge_columns"),
+    output:
+        histograms=at("histograms"),
+        scores=at("metrics"),
+    log:
+        f"{LOGS}/judge_columns.log",
+    benchmark:
+        f"{TIMES}/judge_columns.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(60),
+    params:
+        settings=settings("judge_columns"),
+        code=code("judge_columns"),
+    script:
+        "../scripts/judge_columns.py"
+
+
 rule observables:
+    wildcard_constraints:
+        dataset=PLAN.pattern("showers"),
     input:
         unpack(samples),
         reference=at("reference"),
@@ -177,6 +207,8 @@ rule health:
 
 
 rule metrics:
+    wildcard_constraints:
+        dataset=PLAN.pattern("showers"),
     input:
         unpack(samples),
         reference=at("reference"),

@@ -41,6 +41,7 @@ class StudyChecks(ChainChecks):
     def _check_model(self, dataset: str, model: str, files: bool) -> None:
         if self.is_columns(dataset):
             self._check_columns_chain(dataset, model)
+            self._check_columns_runs(dataset, model)
             return
         if self.external(model) is None:
             self._check_chain(dataset, model)
@@ -48,6 +49,22 @@ class StudyChecks(ChainChecks):
             self._check_external(dataset, model)
         self._check_reflections(dataset, model)
         self._check_amplification(dataset, model)
+
+    def _check_columns_runs(self, dataset: str, model: str) -> None:
+        """Nothing is asked of data that are no showers that needs a calorimeter."""
+        if self.external(model) is not None:
+            raise ConfigError(
+                f"models.{model}.external: expected a dataset of showers, found the columns of '{dataset}'"
+            )
+        for run in (r for r in self.runs if (r.dataset, r.model) == (dataset, model)):
+            evaluation, where = self.study.evaluations[run.evaluation], f"evaluations.{run.evaluation}"
+            asked = {
+                "regression.regressors": bool(evaluation.regression.regressors),
+                "calomplification": evaluation.calomplification is not None,
+                "generation.epoch": evaluation.generation.epoch != "final",
+            }
+            for key in (key for key, found in asked.items() if found):
+                raise ConfigError(f"{where}.{key}: only of showers, but dataset '{dataset}' holds columns")
 
     def check_devices(self, run_here: Callable[[], bool] = lambda: True) -> None:
         """Raise ConfigError where a run asks for a GPU that this machine does not have, and its jobs `run_here`.

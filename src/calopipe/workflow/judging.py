@@ -181,10 +181,25 @@ class Timing(Sampling):
 
     def settings(self, study: StudyParts, *, dataset: str, **wildcards: Any) -> dict[str, Any]:
         timing = study.evaluation(dataset=dataset, **wildcards).timing
-        return {"timing": plain(timing), "geant4_ms_per_GeV": study.showers(dataset).geant4_ms_per_GeV}
+        return {
+            "timing": plain(timing),
+            "geant4_ms_per_GeV": getattr(study.dataset(dataset), "geant4_ms_per_GeV", None),
+        }
 
     def device(self, study: StudyParts, **wildcards: Any) -> str:
         return study.evaluation(**wildcards).timing.device
+
+
+class JudgeColumns(Stage):
+    """Histograms and scores of samples that are no showers."""
+
+    modules = ("calopipe.evaluation.columns",)
+
+    def settings(self, study: StudyParts, **wildcards: Any) -> dict[str, Any]:
+        """Histograms, and the classifier test of trees."""
+        evaluation = study.evaluation(**wildcards)
+        trees = plain(evaluation.tests.get("trees"))
+        return {"histograms": plain(evaluation.histograms), "classifier": trees, "seed": evaluation.seed}
 
 
 class Report(Stage):

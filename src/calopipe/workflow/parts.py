@@ -57,6 +57,8 @@ class StudyParts:
             names = {
                 n for n, model in self.study.models.items() if (model.external is None) == (section == "generators")
             }
+        elif section in ("columns", "showers"):
+            names = {name for name in self.study.datasets if self.is_columns(name) == (section == "columns")}
         elif section == "classifiers":
             names = {name for e in self.study.evaluations.values() for name in e.tests}
         elif section == "networks":
@@ -150,7 +152,7 @@ class StudyParts:
         The sample is called after the model, and its seed where the model has several.
         """
         runs = [r for r in self.runs if (r.dataset, r.evaluation) == (dataset, evaluation)]
-        if len(runs) < 2 or self.study.evaluations[evaluation].multiclass is None:
+        if self.is_columns(dataset) or len(runs) < 2 or self.study.evaluations[evaluation].multiclass is None:
             return {}
         models = [r.model for r in runs]
         return {r.model if models.count(r.model) == 1 else f"{r.model}, seed {r.seed}": r for r in runs}

@@ -31,5 +31,6 @@ STAGES: Mapping[str, Stage] = {
     "epochs": judging.Epochs(),
     "epochs_of_files": judging.Epochs(),
     "timing": judging.Timing(),
+    "judge_columns": judging.JudgeColumns(),
     "report": judging.Report(),
 }

@@ -1,0 +1,121 @@
+"""Judging samples of real numbers, which have no calorimeter: histograms, moments, distances, and one classifier test."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from calopipe.config.evaluation import ClassifierConfig, HistogramConfig
+from calopipe.errors import MetricUnavailable
+from calopipe.evaluation.observables import slices_of
+from calopipe.io import Columns, read_columns
+from calopipe.metrics.classifier import classifier_test
+from calopipe.metrics.columns import difference_score, distance_score, separation_score
+from calopipe.observables.columns import column_edges, fwhm, moments, summarise_columns
+from calopipe.records.histograms import Histogram, save_histograms
+from calopipe.records.samples import GENERATED, REFERENCE
+from calopipe.records.scores import Score, save_scores
+from calopipe.records.slices import Slice
+from calopipe.seeds import derive, generator
+
+log = logging.getLogger("calopipe")
+
+#: page of the report
+GROUP = "columns"
+MOMENTS = ("mean", "std", "skewness", "kurtosis")
+#: rows of each sample whose moments and distances are resampled, at most
+MAX_ROWS = 20_000
+
+
+def evaluate_columns(
+    reference: Path,
+    generated: Path,
+    *,
+    config: HistogramConfig,
+    classifier: ClassifierConfig | None,
+    seed: int,
+    histograms: Path,
+    scores: Path,
+) -> None:
+    """Compare columns, overall and in slices of the conditions; write histograms and scores.
+
+    Scores, each with error: separation power of the histograms and Wasserstein distance (with floors), differences of mean,
+    standard deviation, skewness, excess kurtosis and FWHM, and the AUC of a classifier that sees columns and conditions.
+
+    Args:
+        reference, generated: files of columns, with the same columns and conditions.
+        config: number of bins, and slices. classifier: boosted trees; None: no test.
+
+    Raises:
+        DataError: a file is none of columns, or has other ones.
+    """
+    base = read_columns(reference)
+    sample = read_columns(generated, list(base.values), list(base.conditions))
+    edges = column_edges(base.values, config.bins)
+    slices = [part for part in slices_of(config) if part.condition in base.conditions]
+    save_histograms(histograms, list(_histograms(base, sample, edges, slices)), [])
+    found = [score for part in (None, *slices) for score in _scores(base, sample, edges, part, seed)]
+    if classifier is not None:
+        found.append(_test(base, sample, classifier, seed))
+    save_scores(scores, [score.finite() for score in found])
+    log.info("%d columns of %d and %d rows compared", len(base.values), len(base), len(sample))
+
+
+def _histograms(
+    base: Columns, sample: Columns, edges: Mapping[str, np.ndarray], slices: list[Slice]
+) -> Iterator[Histogram]:
+    each = zip(*(summarise_columns(c.values, c.conditions, edges, slices) for c in (base, sample)), strict=True)
+    for one, other in each:
+        counts = {REFERENCE: one.counts, GENERATED: other.counts}
+        totals = {REFERENCE: one.moments.n, GENERATED: other.moments.n}
+        label = one.column.replace("_", " ")
+        yield Histogram(one.column, GROUP, label, one.edges, counts, totals, part=one.part)
+
+
+def _scores(
+    base: Columns, sample: Columns, edges: Mapping[str, np.ndarray], part: Slice | None, seed: int
+) -> Iterator[Score]:
+    rows = [_rows(columns, part) for columns in (base, sample)]
+    end = "" if part is None else f"/{part}"
+    for name in base.values:
+        values = [c.values[name][r].astype(np.float64) for c, r in zip((base, sample), rows, strict=True)]
+        counts = [np.histogram(v, edges[name])[0] for v in values]
+        rng = generator(seed, "columns", f"{name}{end}")
+        yield separation_score(f"separation_power/{name}{end}", counts[0], counts[1], rng)
+        few = [v if len(v) <= MAX_ROWS else rng.choice(v, MAX_ROWS, replace=False) for v in values]
+        yield distance_score(f"wasserstein/{name}{end}", few[0], few[1], rng)
+        for moment in MOMENTS:
+            statistic = partial(_moment, moment)
+            yield difference_score(f"{moment}_difference/{name}{end}", statistic, few[0], few[1], rng)
+        width = partial(_width, edges[name])
+        yield difference_score(f"fwhm_difference/{name}{end}", width, few[0], few[1], rng)
+
+
+def _rows(columns: Columns, part: Slice | None) -> np.ndarray:
+    if part is None:
+        return np.ones(len(columns), dtype=bool)
+    return part.holds(columns.conditions[part.condition].astype(np.float64))
+
+
+def _moment(name: str, values: np.ndarray) -> float | None:
+    value = getattr(moments(values), name)
+    return None if value is None else float(value)
+
+
+def _width(edges: np.ndarray, values: np.ndarray) -> float | None:
+    return fwhm(np.histogram(values, edges)[0], edges)
+
+
+def _test(base: Columns, sample: Columns, config: ClassifierConfig, seed: int) -> Score:
+    """AUC of boosted trees on columns and conditions, cross-validated, with its whole error."""
+    tables = [np.hstack([c.x, c.condition]) for c in (base, sample)]
+    n = min(len(base), len(sample))
+    try:
+        result = classifier_test(tables[0], tables[1], config, derive(seed, "columns"))
+    except MetricUnavailable as error:
+        return Score.absent("classifier/trees/auc", n, error)
+    return Score("classifier/trees/auc", float(result.auc.mean()), result.auc_error, result.n, floor=0.5)

@@ -1,0 +1,128 @@
+"""A study of data that are no showers, through every stage: conditional Gaussians beside a Beta distribution."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_workflow import ROOT, copy_tree, planned, snakemake, write_config
+
+from calopipe.config.evaluation import HistogramConfig
+from calopipe.errors import ConfigError
+from calopipe.evaluation.columns import evaluate_columns
+from calopipe.io import Columns, write_columns
+from calopipe.records.histograms import load_histograms
+from calopipe.records.scores import load_scores
+from calopipe.workflow import Plan
+
+STUDY = {
+    "study": "toys",
+    "datasets": {
+        "toys": {
+            "kind": "columns",
+            "source": {"kind": "local", "paths": ["toys.hdf5"]},
+            "columns": ["residual", "share"],
+            "conditions": ["mu"],
+        }
+    },
+    "models": {
+        "flow": {
+            "networks": {
+                "flow": {
+                    "learns": "columns",
+                    "preprocessing": ["standardise", "standardise_condition"],
+                    "model": {"name": "inn", "blocks": 4, "hidden": [16], "bins": 4, "masks": "alternate"},
+                    "training": {"epochs": 20, "batch_size": 100, "lr": 3e-3},
+                }
+            }
+        }
+    },
+    "evaluations": {
+        "default": {
+            "histograms": {"bins": 20, "slices": {"mu": [[4, 6]]}},
+            "classifiers": {"trees": {"epochs": 20, "folds": 3, "repeats": 1}},
+            "timing": {"batch_sizes": [100], "repeats": 2, "max_seconds": 2},
+        }
+    },
+    "runs": [{"dataset": "toys", "model": "flow"}],
+    "plots": {"dpi": 60, "pdf": False},
+}
+RUN = "results/toys/flow/seed0"
+
+
+def toys(n: int, seed: int = 0, shift: float = 0.0) -> Columns:
+    rng = np.random.default_rng(seed)
+    mu = rng.choice([0.0, 5.0, 10.0], n)
+    return Columns({"residual": rng.normal(mu + shift, 1), "share": rng.beta(2, 5, n)}, {"mu": mu})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = copy_tree(tmp_path_factory.mktemp("columns"))
+    write_columns(folder / "toys.hdf5", toys(2000))
+    write_config(folder, STUDY)
+    done = snakemake(folder, "all")
+    assert done.returncode == 0, done.stdout[-6000:]
+    return folder
+
+
+def test_columns_go_through_all_stages(finished):
+    for name in ("flow/model.pt", "generated.hdf5", "histograms.npz", "metrics.json", "timing.json"):
+        assert (finished / RUN / name).is_file(), name
+    page = (finished / "results/report/toys/index.html").read_text()
+    assert "residual" in page and "wasserstein" in page
+    assert not planned(finished)
+    scores = {s.name: s for s in load_scores(finished / RUN / "metrics.json")}
+    assert (
+        abs(scores["mean_difference/residual/mu=4-6"].value) < 0.5 and scores["fwhm_difference/share"].value is not None
+    )
+
+
+def test_scores_of_columns_see_a_shift_and_nothing_else(tmp_path):
+    write_columns(tmp_path / "a.hdf5", toys(3000, 1))
+    found = {}
+    for name, shift in (("same", 0.0), ("moved", 0.6)):
+        write_columns(tmp_path / f"{name}.hdf5", toys(3000, 2, shift))
+        evaluate_columns(
+            tmp_path / "a.hdf5", tmp_path / f"{name}.hdf5", config=HistogramConfig(bins=40, slices={"mu": [(4, 6)]}),
+            classifier=None, seed=1, histograms=tmp_path / "h.npz", scores=tmp_path / "s.json",
+        )  # fmt: skip
+        found[name] = {s.name: s for s in load_scores(tmp_path / "s.json")}
+    one, other = (found[k]["mean_difference/residual/mu=4-6"] for k in ("same", "moved"))
+    assert abs(one.value) < 4 * one.error and other.value == pytest.approx(0.6, abs=4 * other.error)
+    for name in ("separation_power/residual/mu=4-6", "wasserstein/residual/mu=4-6"):
+        assert found["moved"][name].value > 4 * found["moved"][name].floor > 0
+        assert found["same"][name].value < 4 * found["same"][name].floor
+    share = found["moved"]["wasserstein/share"]
+    assert share.value < 3 * share.floor
+    kept = load_histograms(tmp_path / "h.npz")[0]
+    assert {(h.name, str(h.part)) for h in kept} == {(c, p) for c in ("residual", "share") for p in ("None", "mu=4-6")}
+    assert all(h.totals["generated"] >= h.counts["generated"].sum() > 0 for h in kept)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (("models", "flow", "networks", "flow", "learns"), "showers", "dataset 'toys' holds columns; expected columns"),
+        (("evaluations", "default", "calomplification"), {}, "calomplification: only of showers"),
+        (("evaluations", "default", "histograms", "slices"), {"eta": [[0, 1]]}, "'eta' is not among the conditions"),
+        (
+            ("models", "flow"),
+            {"external": {"generated": ["x.hdf5"]}},
+            "models.flow.external: expected a dataset of showers",
+        ),
+    ],
+)
+def test_what_needs_a_calorimeter_is_refused(tmp_path, monkeypatch, keys, value, message):
+    monkeypatch.chdir(tmp_path)
+    write_columns(tmp_path / "toys.hdf5", toys(200))
+    study = copy.deepcopy(STUDY)
+    Plan.load(study, ROOT / "presets")
+    inner = study
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    with pytest.raises(ConfigError, match=message):
+        Plan.load(study, ROOT / "presets")
