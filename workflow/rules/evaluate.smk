@@ -127,9 +127,6 @@ rule compare:
 
 
 rule judge_columns:
-    # Data that are no showers: histograms and scores of columns, in one stage.
-    wildcard_constraints:
-        dataset=PLAN.pattern("columns"),
     input:
         reference=at("reference"),
         sample=at("generated"),
@@ -141,6 +138,9 @@ rule judge_columns:
         f"{LOGS}/judge_columns.log",
     benchmark:
         f"{TIMES}/judge_columns.tsv"
+    # Data that are no showers: histograms and scores of columns, in one stage.
+    wildcard_constraints:
+        dataset=PLAN.pattern("columns"),
     conda:
         ENVIRONMENT
     threads: 1
@@ -155,8 +155,6 @@ rule judge_columns:
 
 
 rule observables:
-    wildcard_constraints:
-        dataset=PLAN.pattern("showers"),
     input:
         unpack(samples),
         reference=at("reference"),
@@ -167,6 +165,8 @@ rule observables:
         f"{LOGS}/observables.log",
     benchmark:
         f"{TIMES}/observables.tsv"
+    wildcard_constraints:
+        dataset=PLAN.pattern("showers"),
     conda:
         ENVIRONMENT
     threads: 1
@@ -207,8 +207,6 @@ rule health:
 
 
 rule metrics:
-    wildcard_constraints:
-        dataset=PLAN.pattern("showers"),
     input:
         unpack(samples),
         reference=at("reference"),
@@ -220,6 +218,8 @@ rule metrics:
         f"{LOGS}/metrics.log",
     benchmark:
         f"{TIMES}/metrics.tsv"
+    wildcard_constraints:
+        dataset=PLAN.pattern("showers"),
     conda:
         ENVIRONMENT
     threads: 1
