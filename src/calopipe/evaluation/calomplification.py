@@ -139,7 +139,8 @@ class _Results:
             if not points or values[k] <= 0:
                 continue
             sample = (float(values[k]), float(np.nan_to_num(errors[k])))
-            found = equivalent_size_with_error(sample, *np.array(points).T, truth, rng)
+            sizes, divergences, scatter = np.array(points).T
+            found = equivalent_size_with_error(sample, sizes, divergences, scatter, truth, rng)
             factors[:, k], extrapolated[k] = (found.n / line.n, found.error / line.n), found.extrapolated
         factors[~np.isfinite(factors)] = np.nan
         return DivergenceCurve(
@@ -171,7 +172,7 @@ class _Results:
         """Divergence and amplification at the numbers of quantiles that the configuration asks for."""
         n = min(line.n_samples, self.study.truth.n)
         sample = line.name if line.kind == "generator" else f"{line.name}_{line.n}"
-        about = {"seed": self.study.seed, "sample": sample}
+        about: dict[str, Any] = {"seed": self.study.seed, "sample": sample}
         for wanted in self.study.config.quantiles:
             name = f"calomplification/{self.text}/{wanted}"
             if wanted not in line.quantiles:
@@ -196,7 +197,7 @@ class _Results:
         else:
             own = self.study.own_sets or line.name != "generated"
             scatter = "training sets" if own else "trainings on one set"
-        facts = {"n_training": line.n, "n_samples": line.n_samples, "n_truth": self.study.truth.n}
+        facts: dict[str, Any] = {"n_training": line.n, "n_samples": line.n_samples, "n_truth": self.study.truth.n}
         facts |= {"trainings": len(line.values), "error_of": scatter}
         facts["geant4"] = [dict(zip(("n", "jsd", "error"), p, strict=True)) for p in self.points(k)]
         return facts | ({"fits": [dict(s) for s in line.settings]} if line.settings else {})

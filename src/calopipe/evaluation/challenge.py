@@ -97,7 +97,8 @@ def summarise(path: Path, what: str, setup: Setup, slices: Sequence[Slice]) -> S
             if s in edges:
                 counts[s] += np.histogram(ratio[rows], edges[s])[0]
     n, mean = {s: total.n for s, total in sums.items()}, {s: total.mean() for s, total in sums.items() if total.n}
-    response = {s: BinnedCounts(edges[s], counts[s], n[s]) for s in edges if setup.dataset in ("1-photons", "1-pions")}
+    shown = edges if setup.dataset in ("1-photons", "1-pions") else {}
+    response: dict[Slice | None, BinnedCounts] = {s: BinnedCounts(edges[s], counts[s], n[s]) for s in shown}
     return Summary(n, mean, response, found)
 
 
@@ -222,7 +223,7 @@ def _classify(
 
     scores, curves = folder / f"{name}.json", folder / f"{name}.npz"
     power = folder / f"{name}-power.json" if config.power else None
-    about = {"config": config, "seed": seed, "name": name}
+    about: dict[str, Any] = {"config": config, "seed": seed, "name": name}
     if power is not None:
         evaluate_power(paths[0], None, readout, out=power, **about)
     evaluate_classifier(*paths, readout, scores=scores, curves=curves, power=power, **about)

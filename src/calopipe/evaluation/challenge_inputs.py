@@ -45,8 +45,8 @@ def check_pair(reference: Path, generated: Path, geometry: Geometry) -> Pair:
         DataError: a file is unreadable, empty, does not fit the geometry, or the incident energies do not match.
     """
     sizes = check_samples({"reference": reference, "generated": generated}, geometry)
-    energies = [read_incident_energies(path)[:, 0].astype(np.float64) for path in (reference, generated)]
-    warnings = compare_energies(*energies, (str(reference), str(generated)))
+    first, second = (read_incident_energies(path)[:, 0].astype(np.float64) for path in (reference, generated))
+    warnings = compare_energies(first, second, (str(reference), str(generated)))
     n, m = sizes["reference"], sizes["generated"]
     if n != m:
         warnings.append(
@@ -55,7 +55,7 @@ def check_pair(reference: Path, generated: Path, geometry: Geometry) -> Pair:
         )
     if min(n, m) < SMALL_SAMPLE:
         warnings.append(f"only {min(n, m)} showers: too few to rank good generators")
-    return Pair(n, m, energies[0], tuple(warnings))
+    return Pair(n, m, first, tuple(warnings))
 
 
 def compare_energies(reference: np.ndarray, generated: np.ndarray, names: tuple[str, str]) -> list[str]:

@@ -88,9 +88,15 @@ def score_epochs(
         evaluate_metrics(*compared, metrics=config.metrics, histograms=table, seed=seed, out=files[0])
         for name, checkpoint in regressors.items():
             files.append(folder / f"{name}.json")
-            written = {"scores": files[-1], "curves": folder / f"{name}.npz"}
-            about = {"checkpoint": checkpoint, "config": regression, "seed": seed, "name": name}
-            evaluate_regression(*compared, **about, **written)
+            evaluate_regression(
+                *compared,
+                checkpoint=checkpoint,
+                config=regression,
+                seed=seed,
+                name=name,
+                scores=files[-1],
+                curves=folder / f"{name}.npz",
+            )
         scores = [score for file in files for score in load_scores(file)]
     rows = [
         {"epoch": epoch, "scores": [asdict(s) for s in scores if s.sample == name]}

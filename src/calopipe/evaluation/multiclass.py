@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from math import log as ln
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -102,5 +103,5 @@ def _scores(result: MulticlassResult) -> Iterator[Score]:
                 "rank": ranks.get(name),
             }
             error = float(mine.std(ddof=1)) if len(mine) > 1 else None
-            about = {"seed": result.seed, "sample": name, "floor": floor, "extra": extra}
+            about: dict[str, Any] = {"seed": result.seed, "sample": name, "floor": floor, "extra": extra}
             yield Score(f"multiclass/{kind}", float(mine.mean()), error, result.n, **about)

@@ -104,7 +104,7 @@ class _Reference:
             rows.append([rows_of(chunk, part) for part in parts])
         whole = {k: np.concatenate([v.pop(k) for v in values]) for k in list(values[0])}
         selected = {part: np.concatenate(r) for part, r in zip(parts, zip(*rows, strict=True), strict=True)}
-        return cls(*(np.concatenate(x) for x in (incident, largest, smallest)), whole, selected)
+        return cls(np.concatenate(incident), np.concatenate(largest), np.concatenate(smallest), whole, selected)
 
 
 def _reference_pages(path: Path, readout: Readout, config: HistogramConfig) -> list[Page]:

@@ -143,7 +143,8 @@ def apply_networks(
     rows = None
     if max_showers is not None and n > max_showers:
         rows = np.sort(generator(seed, "regression rows", what).choice(n, max_showers, replace=False))
-    incident, predicted, features = [], [], [[] for _ in networks]
+    incident, predicted = [], []
+    features: list[list[np.ndarray]] = [[] for _ in networks]
     for chunk in stream(path, readout.geometry, f"regression of {what}", chunk_rows=ROWS, rows=rows):
         x = torch.from_numpy(readout.kept(chunk.showers))
         incident.append(chunk.incident_energies[:, 0].astype(np.float64))
@@ -188,14 +189,15 @@ class _Judge:
 
     def responses(self, sample: str, reading: Reading) -> list[Score]:
         """How far linearity and resolution are from the reference's."""
-        n, about = min(self.base.n, reading.n), {"seed": self.seed, "sample": sample}
+        n = min(self.base.n, reading.n)
+        about: dict[str, Any] = {"seed": self.seed, "sample": sample}
         prefix = f"energy_regression/{self.name}"
         try:
             if isinstance(self.reference, MetricUnavailable):
                 raise self.reference
             differences = mean_differences(self.reference, self._response(sample, reading))
-        except MetricUnavailable as error:
-            return [Score.absent(f"{prefix}/{k}", n, error, **about) for k in ("linearity", "resolution")]
+        except MetricUnavailable as problem:
+            return [Score.absent(f"{prefix}/{k}", n, problem, **about) for k in ("linearity", "resolution")]
         error = np.abs(self.base.predicted / self.base.incident - 1).mean()
         facts = {"bins": len(self.edges) - 1, "mean_relative_error_on_reference": float(error)}
         return [
@@ -205,7 +207,7 @@ class _Judge:
 
     def distances(self, sample: str, reading: Reading) -> list[Score]:
         """FRD by the trained network, and its mean and standard deviation over the untrained ones."""
-        about = {"seed": self.seed, "sample": sample}
+        about: dict[str, Any] = {"seed": self.seed, "sample": sample}
         names = [f"frd/{self.name}"] + [f"frd/{self.name}/untrained"] * bool(self.config.untrained)
         try:
             found = [

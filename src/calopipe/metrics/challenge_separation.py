@@ -42,8 +42,8 @@ def challenge_separation(
         MetricUnavailable: the geometry is not cylindrical, or has no readout threshold.
     """
     a, b = reference.challenge_histograms, generated.challenge_histograms
-    weights = [rng.poisson(1.0, (config.bootstrap, len(_blocks(h)))) for h in (a, b)]
-    halves = halves_of(len(_blocks(a)), rng)
+    weights = [rng.poisson(1.0, (config.bootstrap, len(_blocks(h["E_ratio"])))) for h in (a, b)]
+    halves = halves_of(len(_blocks(a["E_ratio"])), rng)
     n, out = min(reference.n, generated.n), []
     draws: dict[str, np.ndarray] = {}
     for name, h in a.items():
@@ -53,14 +53,14 @@ def challenge_separation(
         except MetricUnavailable as problem:
             out.append(Score.absent(full, n, problem, extra=extra))
             continue
-        draws[name] = separations(weights[0] @ h.blocks, weights[1] @ b[name].blocks)
-        floor = floor_of_halves(h.blocks, halves, reference.n, generated.n)
+        draws[name] = separations(weights[0] @ _blocks(h), weights[1] @ _blocks(b[name]))
+        floor = floor_of_halves(_blocks(h), halves, reference.n, generated.n)
         out.append(Score(full, value, spread(draws[name]), n, floor=floor, extra=extra))
     return out + _means(out, draws, {name for name, h in a.items() if h.edges[0] > 0})
 
 
-def _blocks(histograms: Mapping[str, BinnedCounts]) -> np.ndarray:
-    found = histograms["E_ratio"].blocks
+def _blocks(histogram: BinnedCounts) -> np.ndarray:
+    found = histogram.blocks
     if found is None:
         raise MetricUnavailable("the challenge's histograms were filled without blocks of showers")
     return found

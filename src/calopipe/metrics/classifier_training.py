@@ -89,7 +89,7 @@ class TrainingData:
             mine = torch.nonzero(sample == k)[:, 0]
             x[mine] = table[rows[mine]]
         x = x.to(self.device)
-        return x if self._mean is None else (x - self._mean) / self._scale
+        return x if self._mean is None or self._scale is None else (x - self._mean) / self._scale
 
     def blocks(self, part: str, size: int) -> list[torch.Tensor]:
         """Consecutive positions of a whole part, at most `size` at once."""

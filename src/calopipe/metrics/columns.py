@@ -49,9 +49,9 @@ def difference_score(
     n, values = min(len(reference), len(generated)), [statistic(reference), statistic(generated)]
     if values[0] is None or values[1] is None:
         return Score.absent(name, n, "not defined in " + " and ".join(_undefined(values)))
-    errors = [_error(statistic, sample, rng) for sample in (reference, generated)]
+    a, b = (_error(statistic, sample, rng) for sample in (reference, generated))
     facts = {"reference": values[0], "generated": values[1]}
-    return Score(name, values[1] - values[0], float(np.hypot(*errors)), n, extra=facts)
+    return Score(name, values[1] - values[0], float(np.hypot(a, b)), n, extra=facts)
 
 
 def _undefined(values: list[float | None]) -> Iterator[str]:

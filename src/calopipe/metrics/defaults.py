@@ -2,5 +2,17 @@
 
 from __future__ import annotations
 
+from calopipe.config.scores import Observable
+
 #: observables of the default score of ``fidelity``, those that the geometry has
-FIDELITY = ("voxels", "activity", "E_tot", "depth", "layer_fraction", "EC_eta", "EC_phi", "width_eta", "width_phi")
+FIDELITY: tuple[Observable, ...] = (
+    "voxels",
+    "activity",
+    "E_tot",
+    "depth",
+    "layer_fraction",
+    "EC_eta",
+    "EC_phi",
+    "width_eta",
+    "width_phi",
+)

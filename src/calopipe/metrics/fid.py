@@ -47,9 +47,9 @@ def fid(reference: Sample, generated: Sample, rng: np.random.Generator, config: 
     pairs = [_images(s, next(iter(shapes)), config.images) for s in (reference, generated)]
     found = []
     for real, drawn in zip(*pairs, strict=True):
-        scale = 255 / max(float(real.max()), np.finfo(np.float32).tiny)
-        features = [network(np.minimum(x * scale, 255)) for x in (real, drawn)]
-        found.append(frechet_estimate(*features, rng, config.splits, config.bootstrap))
+        scale = 255 / max(float(real.max()), float(np.finfo(np.float32).tiny))
+        a, b = (network(np.minimum(x * scale, 255)) for x in (real, drawn))
+        found.append(frechet_estimate(a, b, rng, config.splits, config.bootstrap))
     value, floor = (float(np.mean([getattr(f, k) for f in found])) for k in ("value", "floor"))
     error = float(np.mean([f.error for f in found]))  # layers of a shower go together: errors do not average out
     facts = {"images": len(found), "whole_samples": float(np.mean([f.whole for f in found]))}

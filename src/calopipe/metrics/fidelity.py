@@ -21,6 +21,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from calopipe.config.parts import METRICS
+from calopipe.config.scores import Observable
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Sample
 from calopipe.metrics.defaults import FIDELITY
@@ -74,11 +75,10 @@ def fidelity(reference: Sample, generated: Sample, rng: np.random.Generator, con
     pair = [_Binned(s, weights) for s in (reference, generated)]
     value = _scores(pair[0].counts(), pair[1].counts(), weights)
     sizes = reference.n, generated.n
-    drawn = [
-        _scores(*(b.counts(np.bincount(rng.integers(0, n, n), minlength=n)) for b, n in zip(pair, sizes, strict=True)),
-                weights)
-        for _ in range(config.bootstrap)
-    ]  # fmt: skip
+    drawn = []
+    for _ in range(config.bootstrap):
+        p, q = (b.counts(np.bincount(rng.integers(0, n, n), minlength=n)) for b, n in zip(pair, sizes, strict=True))
+        drawn.append(_scores(p, q, weights))
     error = np.std([list(d.values()) for d in drawn], axis=0, ddof=1)
     scale = (1 / reference.n + 1 / generated.n) / (4 / reference.n)
     floor = scale * np.mean([list(_halves(pair[0], weights, rng).values()) for _ in range(config.splits)], axis=0)
@@ -89,12 +89,12 @@ def fidelity(reference: Sample, generated: Sample, rng: np.random.Generator, con
     ]
 
 
-def _weights(weights: Mapping[str, float] | None, reference: Sample) -> dict[str, float]:
+def _weights(weights: Mapping[Observable, float] | None, reference: Sample) -> dict[str, float]:
     """Normalised weights by observable."""
     families = {name.split("/")[0] for name in [*reference.shower_bins, "voxels"] if name in reference.histograms}
     if weights is None:
         weights = {name: 1.0 for name in FIDELITY if name in families}
-    missing = sorted(set(weights) - families)
+    missing = sorted(name for name in weights if name not in families)
     if missing:
         raise MetricUnavailable(f"no histograms of {', '.join(missing)}; there are {', '.join(sorted(families))}")
     total = sum(weights.values())
@@ -114,7 +114,7 @@ class _Binned:
     def counts(self, times: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Histograms, each shower counted `times` (n,) times (once by default); entry -1 of a bin index is the last."""
         times = np.ones(self.n) if times is None else times.astype(np.float64)
-        out = {}
+        out: dict[str, np.ndarray] = {}
         for name, index in self.bins.items():
             size = self.sizes[name]
             out[name] = np.bincount(np.where(index < 0, size, index), weights=times, minlength=size + 1)

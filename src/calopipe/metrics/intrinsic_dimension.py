@@ -108,7 +108,7 @@ def distinct(showers: np.ndarray) -> np.ndarray:
     """Numbers of the rows that are no copies of an earlier one, in order."""
     first: dict[bytes, int] = {}
     for row, shower in enumerate(showers):
-        first.setdefault(hashlib.sha256(np.ascontiguousarray(shower)).digest(), row)
+        first.setdefault(hashlib.sha256(np.ascontiguousarray(shower).data).digest(), row)
     return np.array(list(first.values()), dtype=np.int64)
 
 

@@ -121,13 +121,16 @@ def _result(
     confusion = np.stack([(taken_for == j).sum(axis=2) for j in range(k)], axis=2)
     on_reference = by_sample[:, 0].mean(axis=0)  # (T, K): trainings share the showers, so they are averaged first
     ratio = on_reference[:, :1] - on_reference
-    errors = [values.std(axis=0, ddof=1) / np.sqrt(size) if size > 1 else np.full(k, np.nan)
-              for values in (on_reference, ratio)]  # fmt: skip
+    error, ratio_error = (
+        values.std(axis=0, ddof=1) / np.sqrt(size) if size > 1 else np.full(k, np.nan)
+        for values in (on_reference, ratio)
+    )
     return MulticlassResult(
         names,
         by_sample.mean(axis=2),
         confusion,
-        *errors,
+        error,
+        ratio_error,
         np.asarray(epochs),
         sum(len(r[0]) for r in data.rows.values()),
         seed,

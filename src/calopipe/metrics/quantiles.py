@@ -97,9 +97,8 @@ class QuantilePartition:
         top = min(self.levels, allowed_levels(n))
         if top < 1:
             raise MetricUnavailable(f"2 quantiles need {2 * SHOWERS_PER_QUANTILE} showers, found {n}")
-        levels = np.arange(1, top + 1)
-        values = [jensen_shannon(_coarse(counts, k), _coarse(self.truth, k)) for k in levels]
-        return 2**levels, np.stack(values, axis=-1)
+        values = [jensen_shannon(_coarse(counts, k), _coarse(self.truth, k)) for k in range(1, top + 1)]
+        return 2 ** np.arange(1, top + 1), np.stack(values, axis=-1)
 
 
 def jensen_shannon(g: np.ndarray, p: np.ndarray) -> np.ndarray:
@@ -122,7 +121,7 @@ def jensen_shannon(g: np.ndarray, p: np.ndarray) -> np.ndarray:
     return np.maximum(0.5 * (logs[0] + logs[1]).sum(axis=-1), 0)
 
 
-def expected_divergence(quantiles: np.ndarray, n: float, n_truth: float = np.inf) -> np.ndarray:
+def expected_divergence(quantiles: np.ndarray | int, n: float, n_truth: float = np.inf) -> np.ndarray:
     """What n true showers give, with quantiles from n_truth others: (q - 1)/8 (1/n + 1/n_truth), to leading order.
 
     To second order D_JS = 1/8 sum_i (g_i - p_i)^2 / p_i, and both samples scatter as multinomials. For one value per

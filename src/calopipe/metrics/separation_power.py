@@ -122,17 +122,19 @@ def separation_powers(
 
 def _measure(name: str, samples: tuple[Sample, Sample], rng: np.random.Generator, bootstrap: int) -> Score:
     """The score of one histogram of reference and generated showers."""
-    pair, sizes = [s.histograms[name] for s in samples], [s.n for s in samples]
-    n, full, counts = min(sizes), f"separation_power/{name}", [h.counts for h in pair]
-    extra = entries(*pair, *sizes)
+    reference, generated = samples
+    n, full = min(reference.n, generated.n), f"separation_power/{name}"
+    h1, h2 = reference.histograms[name], generated.histograms[name]
+    extra = entries(h1, h2, reference.n, generated.n)
     try:
-        value = separation_power(*counts)
-    except MetricUnavailable as error:
-        return Score.absent(full, n, error, extra=extra)
+        value = separation_power(h1.counts, h2.counts)
+    except MetricUnavailable as problem:
+        return Score.absent(full, n, problem, extra=extra)
     if name == "voxels":
-        error, floor = _of_showers(*samples, rng, bootstrap)
+        error, floor = _of_showers(reference, generated, rng, bootstrap)
     else:
-        error, floor = separation_error(*counts, rng, bootstrap), separation_floor(*counts)
+        error = separation_error(h1.counts, h2.counts, rng, bootstrap)
+        floor = separation_floor(h1.counts, h2.counts)
     return Score(full, value, error, n, floor=floor, extra=extra)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -20,10 +21,9 @@ class SeparationPowerConfig(MetricSettings):
     bootstrap: Resamplings = Field(200, description="Poisson resamplings for the error")
 
     def score_names(self) -> tuple[str, ...]:
+        names: Sequence[str] = self.observables or ["*"]
         return tuple(
-            f"{family}{o}{rest}"
-            for o in self.observables or ["*"]
-            for family, rest in (("", ""), ("", "/*"), ("mean_layers/", ""))
+            f"{family}{o}{rest}" for o in names for family, rest in (("", ""), ("", "/*"), ("mean_layers/", ""))
         )
 
 
@@ -44,7 +44,7 @@ class FidelityConfig(MetricSettings):
         return value
 
     def score_names(self) -> tuple[str, ...]:
-        return ("", *(name for name in self.weights or FIDELITY if self.weights is None or self.weights[name] > 0))
+        return ("", *(FIDELITY if self.weights is None else (name for name, w in self.weights.items() if w > 0)))
 
 
 class KlAverageConfig(MetricSettings):

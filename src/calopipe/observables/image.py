@@ -22,7 +22,7 @@ from calopipe.io.pooling import image_showers
 from calopipe.observables.compute import EPSILON_MEV, compute
 
 #: name -> axis label
-IMAGE_LABELS: dict[ImageObservable, str] = {
+IMAGE_LABELS: dict[str, str] = {
     "E_vis": r"$E_\mathrm{vis}$",
     "E_peak": r"$E_\mathrm{peak}$",
     "E_pixel": r"$E_\mathrm{pixel}$",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -104,7 +104,7 @@ def layer_pairs(layers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(first, dtype=int), np.array(second, dtype=int)
 
 
-def columns(geometry: Geometry, names: Iterator[str] | Sequence[str], brightest: int = 0) -> list[Column]:
+def columns(geometry: Geometry, names: Iterable[str], brightest: int = 0) -> list[Column]:
     """The columns of the observables `names`, in the order of SPECS; `brightest` is the k of ``compute``."""
     wanted = set(names)
     return [c for name, spec in SPECS.items() if name in wanted for c in _columns(name, spec, geometry, brightest)]
