@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -82,7 +83,7 @@ def amplification_figure(
         for curve, style in (line for line in lines if line[0].observables == name):
             _band(axes, curve.quantiles, curve.amplification, curve.amplification_errors, style)
             outside = curve.extrapolated & np.isfinite(curve.amplification)
-            look = {"markersize": 3, "markerfacecolor": "white", "color": style.color}
+            look: dict[str, Any] = {"markersize": 3, "markerfacecolor": "white", "color": style.color}
             axes.plot(curve.quantiles[outside], curve.amplification[outside], "o", **look)
         axes.set_yscale("log")
     largest = max((np.nanmax(c.amplification) for c, _ in lines if np.isfinite(c.amplification).any()), default=np.inf)
@@ -166,7 +167,8 @@ def _share(every: Sequence[Axes], label: str, lowest: float, highest: float = np
         for axis, form in ((axes.xaxis, plain), (axes.yaxis, power if small else plain)):
             axis.set_major_formatter(form)
             axis.set_minor_formatter(NullFormatter())
-        if axes.get_subplotspec().is_first_col():
+        place = axes.get_subplotspec()
+        if place is not None and place.is_first_col():
             axes.set_ylabel(label)
 
 

@@ -189,9 +189,8 @@ def _draw_moments(axes: Axes, panel: MomentPanel, k: int) -> None:
             markerfacecolor=fill, markeredgewidth=0.8, elinewidth=0.9, linestyle="",
         )  # fmt: skip
     axes.set_xlim(edges[0], edges[-1])
-    ends = [
-        m + sign * np.nan_to_num(e) for m, e in [(value, error), *(s[1 + k] for s in panel.samples)] for sign in (-1, 1)
-    ]
+    every: list[tuple[Array, Array]] = [(value, error), *((m[k][0], m[k][1]) for _, *m in panel.samples)]
+    ends = [m + sign * np.nan_to_num(e) for m, e in every for sign in (-1, 1)]
     finite = np.concatenate(ends)
     finite = finite[np.isfinite(finite)] if np.isfinite(finite).any() else np.array([0.0, 1.0])
     margin = 0.1 * (finite.max() - finite.min()) or 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -56,8 +57,8 @@ def epochs_figure(curves: Sequence[EpochScores], label: str, title: str = "") ->
         heights = np.array([curve.dots[e].value for e in epochs])
         errors = np.array([curve.dots[e].error or 0.0 for e in epochs])
         axes.errorbar(epochs, heights, yerr=errors, marker="o", markersize=3.2, linewidth=1, **curve.style.line)
-        if curve.best in curve.dots:
-            ring = {"markersize": 10, "markerfacecolor": "none", "markeredgecolor": curve.style.color}
+        if curve.best is not None and curve.best in curve.dots:
+            ring: dict[str, Any] = {"markersize": 10, "markerfacecolor": "none", "markeredgecolor": curve.style.color}
             axes.plot(curve.best, curve.dots[curve.best].value, "o", **ring)
         if curve.floor is not None:
             axes.axhline(curve.floor, color=REFERENCE_LINE, linewidth=0.9, linestyle=(0, (4, 2)))
@@ -89,7 +90,12 @@ def _handles(curves: Sequence[EpochScores]) -> list[Line2D]:
     ]
     chosen = [c.chosen_by for c in curves if c.best in c.dots]
     if chosen:
-        ring = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "markeredgecolor": REFERENCE_LINE}
+        ring: dict[str, Any] = {
+            "marker": "o",
+            "markersize": 8,
+            "markerfacecolor": "none",
+            "markeredgecolor": REFERENCE_LINE,
+        }
         label = f"best epoch by {chosen[0]}" if chosen[0] and len(set(chosen)) == 1 else "best epoch"
         found.append(Line2D([], [], linestyle="", label=label.replace("_", " "), **ring))
     if any(c.floor is not None for c in curves):

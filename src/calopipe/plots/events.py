@@ -40,7 +40,7 @@ def event_figure(
     norm = energy_norm(scale[(scale > 0) & (scale >= geometry.threshold_MeV)])
     reach = _reach(geometry, scale, window)
     figure = new_figure(6.6, 4.0)
-    axes = figure.add_axes((-0.06, -0.02, 0.93, 1.04), projection="3d", computed_zorder=False)
+    axes: Axes3D = figure.add_axes((-0.06, -0.02, 0.93, 1.04), projection="3d", computed_zorder=False)
     hit = hit[np.maximum(np.abs(geometry.eta[hit]), np.abs(geometry.phi[hit])) <= reach]
     plates = [_plate(geometry, int(v)) for v in hit]
     if geometry.kind == "cartesian":  # cells of coarse layers are cut at the border of the picture

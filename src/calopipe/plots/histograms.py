@@ -216,7 +216,8 @@ def draw_steps(axes: Axes, values: Array, edges: Array, baseline: Array | float 
     """
     if baseline is not None:
         look = {"fill": True, "linewidth": 0, **look}
-    axes.add_artist(StepPatch(values, edges, baseline=baseline, **{"fill": False, **look}))
+    look = {"fill": False, **look, "baseline": baseline}  # matplotlib takes None and arrays, its types say float only
+    axes.add_artist(StepPatch(values, edges, **look))
 
 
 def _draw_reference(axes: Axes, edges: Array, value: Array, error: Array, bottom: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -167,7 +168,7 @@ def _handles(
     for c in (c for c in shown if c.own):
         text = f"{c.name} (other data)" if c.other_data else c.name
         marker, size = _own_marker(numbers[c.name])
-        look = {"markerfacecolor": "white" if c.other_data else _OWN_COLOR, "markersize": 0.92 * size}
+        look: dict[str, Any] = {"markerfacecolor": "white" if c.other_data else _OWN_COLOR, "markersize": 0.92 * size}
         yield Line2D([], [], marker=marker, linestyle="", color=_OWN_COLOR, label=text, **look)
     if any((d, b) not in c.times for c in shown if c.own for d in devices for b in batch_sizes):
         yield Line2D([], [], color=_OWN_COLOR, linewidth=1, linestyle=(0, (1, 1.5)), label="time not measured")
@@ -177,5 +178,5 @@ def _handles(
         size = 4.2 if number < 10 else 6.5
         yield Line2D([], [], marker=marker, linestyle="", color=_color(number), markersize=size, label=c.name)
     if goal is not None:
-        style = {"color": REFERENCE_LINE, "linestyle": (0, (4, 3)), "linewidth": 0.9}
-        yield Line2D([], [], label=f"{REFERENCE_LABEL} against itself", **style)
+        text = f"{REFERENCE_LABEL} against itself"
+        yield Line2D([], [], color=REFERENCE_LINE, linestyle=(0, (4, 3)), linewidth=0.9, label=text)

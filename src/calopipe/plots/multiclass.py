@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -101,7 +102,7 @@ def confusion_figure(confusion: Array, labels: Sequence[str], title: str = "") -
             if spread is not None:
                 note = f"$\\pm${spread[i, j]:.2f}"
                 axes.text(j, i + 0.22, note, ha="center", va="center", color=color, fontsize=6.5)
-    slant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
+    slant: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
     axes.set_xticks(range(k), labels, **slant)
     axes.set_yticks(range(k), labels)
     axes.tick_params(which="both", length=0)

@@ -87,7 +87,12 @@ def _draw_dots(
                 ends = max(dot.value - dot.error, low), dot.value + dot.error
                 axes.plot(ends, [y, y], color=style.color, linewidth=0.9)
             fill = style.color if style.dash == "-" and dot.value > 0 else "white"
-            look = {"markersize": 4, "markerfacecolor": fill, "markeredgecolor": style.color, "markeredgewidth": 0.9}
+            look: dict[str, Any] = {
+                "markersize": 4,
+                "markerfacecolor": fill,
+                "markeredgecolor": style.color,
+                "markeredgewidth": 0.9,
+            }
             axes.plot(max(dot.value, low), y, "o", **look)
     for name, floor in floors.items():
         if name in place and floor > 0:

@@ -68,7 +68,7 @@ def average_figure(
     for row, layer in enumerate(layers):
         part = geometry.layer_slices[layer]
         norm = energy_norm(*(m[part] for m in (reference, *samples.values())))
-        pictures = [(m, norm, ENERGY_CMAP) for m in (reference, *samples.values())]
+        pictures: list[tuple[Array, Normalize, str]] = [(m, norm, ENERGY_CMAP) for m in (reference, *samples.values())]
         pictures += [(r, Normalize(*_RATIO_NORM), RATIO_CMAP) for r in ratios]
         columns = [*range(n_energy), *range(n_energy + 2, n_energy + 2 + n_ratio)]
         for k, (column, (values, scale, cmap)) in enumerate(zip(columns, pictures, strict=True)):
@@ -177,7 +177,7 @@ def profile_figure(geometry: Geometry, reference: Array, samples: Sequence[tuple
     top = figure.add_subplot(grid[0])
     bottom = figure.add_subplot(grid[1], sharex=top)
     legend_above(figure, handles)
-    edges = np.arange(geometry.n_layers + 1) - 0.5
+    edges = np.arange(geometry.n_layers + 1, dtype=np.float64) - 0.5
     expected = _per_layer(geometry, reference)
     top.stairs(expected, edges, baseline=1e-9, fill=True, color=REFERENCE_FILL, linewidth=0)
     top.stairs(expected, edges, baseline=None, color=REFERENCE_LINE, linewidth=0.9)

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -26,6 +26,9 @@ from calopipe.errors import printable
 from calopipe.io.output import replacing
 from calopipe.io.stored import writing
 from calopipe.records.slices import INCIDENT_ENERGY, Slice
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType  # for the type checker only: older versions of matplotlib lack it
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,7 +43,7 @@ REFERENCE_LABEL = "Geant4"
 ENERGY_CMAP = "viridis"
 RATIO_CMAP = "RdBu_r"
 
-STYLE: dict[str, Any] = {
+STYLE: dict[RcKeyType, Any] = {
     "font.family": "DejaVu Sans",
     "mathtext.fontset": "dejavusans",
     "font.size": 9.0,
@@ -173,7 +176,9 @@ def read_provenance(path: str | Path) -> dict[str, str]:
 
     with Image.open(path) as image:
         text = dict(image.info)
-    return {k.removeprefix("calopipe:"): str(v) for k, v in text.items() if str(k).startswith("calopipe:")}
+    return {
+        k.removeprefix("calopipe:"): str(v) for k, v in text.items() if isinstance(k, str) and k.startswith("calopipe:")
+    }
 
 
 def unit_of(label: str) -> str | None:
@@ -202,7 +207,7 @@ def slice_label(part: Slice | None) -> str:
     return text if part.condition == INCIDENT_ENERGY else f"{symbol} {text}"
 
 
-def plain_number(value: float, _: int | None = None) -> str:
+def plain_number(value: float, _: float | None = None) -> str:
     """Tick label of a logarithmic axis: 0.01, 200, and powers of ten below 0.001 and from a million on."""
     return f"{value:g}" if 1e-3 <= value < 1e6 else f"$10^{{{round(math.log10(value))}}}$"
 

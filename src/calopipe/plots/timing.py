@@ -35,12 +35,12 @@ def timing_figure(timings: Sequence[tuple[LineStyle, Mapping[str, Any]]], title:
         axes.axhline(reference, color=REFERENCE_LINE, linestyle=(0, (4, 3)), linewidth=1, label=REFERENCE_LABEL)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    axes.set_ylim(low / 1.3, high * 2.2)
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom / 1.3, top * 2.2)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(plain_number)
         axis.set_minor_formatter(NullFormatter())
-    if high / low < 30:  # hardly more than one power of ten is inside
+    if top / bottom < 30:  # hardly more than one power of ten is inside
         axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
         axes.yaxis.set_minor_formatter(plain_number)
     axes.set_xlabel("Batch size")

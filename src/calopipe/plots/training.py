@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
 
 from calopipe.plots.style import DASHES, REFERENCE_LINE, LineStyle, literal, new_figure, power_of_ten, styled
 from calopipe.records.history import Array, History
@@ -91,7 +94,7 @@ def _dress(figure: Figure, histories: Mapping[str, History], style: LineStyle, t
         Line2D([], [], color=REFERENCE_LINE, linewidth=0.8, label="training"),
         Line2D([], [], color=style.color, marker="o", markersize=2.6, label=f"validation{suffix}"),
     ]
-    place = {"loc": "upper right", "bbox_to_anchor": (1 - 0.12 / width, 1 - 0.02 / height), "ncols": 2}
+    place: dict[str, Any] = {"loc": "upper right", "bbox_to_anchor": (1 - 0.12 / width, 1 - 0.02 / height), "ncols": 2}
     figure.legend(handles=handles, borderaxespad=0, fontsize=8, columnspacing=1.2, handletextpad=0.5, **place)
 
 
@@ -99,7 +102,7 @@ def _panels(histories: Mapping[str, History], style: LineStyle) -> Iterator[_Pan
     """The panels that have anything to show: losses by name, learning rates, gradient norms."""
     for name in dict.fromkeys(name for history in histories.values() for name in history.losses):
         label = "Loss" if name == "loss" else _label(name)
-        yield _Panel(label, lambda axes, name=name: _draw_loss(axes, histories, name, style))
+        yield _Panel(label, partial(_draw_loss, histories=histories, name=name, style=style))
     if any(h.rates for h in histories.values()):
         yield _Panel("Learning rate", lambda axes: _draw_rates(axes, histories, style))
     if any(h.norms for h in histories.values()):
@@ -130,7 +133,7 @@ def _shade(i: int, n: int) -> float:
     return 1.0 - 0.6 * i / max(n, 2)
 
 
-def _late(history: History) -> Array:
+def _late(history: History) -> NDArray[np.bool_]:
     """Which rows are after the first twentieth of the training."""
     time = history.time
     return time > 0.05 * (np.nanmax(time) if np.isfinite(time).any() else 0.0)

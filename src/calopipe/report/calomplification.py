@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 from calopipe.plots.calomplification import amplification_figure, count, divergence_figure
 from calopipe.plots.style import LineStyle
+from calopipe.records.divergences import DivergenceCurve
 from calopipe.report.data import DatasetData
 from calopipe.report.drawing import Task, file_name
 
 
 def amplification_tasks(data: DatasetData) -> Iterator[Task]:
     """Divergences of all generators; Geant4 samples and estimators, common to them, from the first that has them."""
-    common, lines, truth = [], [], 0
+    common: list[DivergenceCurve] = []
+    lines, truth = [], 0
     for model in data.models:
         truth = truth or model.n_truth
         common = common or [c for c in model.divergences if c.kind != "generator"]

@@ -116,8 +116,8 @@ def _comparisons(data: DatasetData) -> Iterator[Task]:
         ]
         if entries:
             caption = f"{data.name}: models ranked by the multi-class classifier"
-            arguments = (entries, -np.log(len(names)), data.name)
-            yield Task(SECTION, file_name(data.name, "ranking", suffix), caption, ranking_figure, arguments)
+            ranking = (entries, -np.log(len(names)), data.name)
+            yield Task(SECTION, file_name(data.name, "ranking", suffix), caption, ranking_figure, ranking)
         caption = f"{data.name}: confusion matrix of the multi-class classifier"
-        arguments = (seed.confusion["confusion"], labels, data.name)
-        yield Task(SECTION, file_name(data.name, "confusion", suffix), caption, confusion_figure, arguments)
+        matrix = (seed.confusion["confusion"], labels, data.name)
+        yield Task(SECTION, file_name(data.name, "confusion", suffix), caption, confusion_figure, matrix)

@@ -133,7 +133,8 @@ def _in_units(score: Score, metric: Metric) -> Value:
 
 def place(table: PublishedTable, own: Sequence[OwnScores]) -> Leaderboard:
     """Rank submissions and own scores together, metric by metric, by the distance from the perfect value."""
-    rows: list[tuple[str, Mapping[str, Value]]] = [(s.name, s.values) for s in (*table.submissions, *own)]
+    rows: list[tuple[str, Mapping[str, Value]]] = [(s.name, s.values) for s in table.submissions]
+    rows += [(s.name, s.values) for s in own]
     ranks: list[dict[str, int]] = [{} for _ in rows]
     goals = {m.key: table.goal(m) for m in table.metrics}
     blind = [*({} for _ in table.submissions), *(scores.unranked for scores in own)]
@@ -220,7 +221,8 @@ def _ordered(board: Leaderboard, metrics: Sequence[Metric]) -> list[Entry]:
     """The simulation, then the rows by their mean rank in these metrics; rows without any of them are left out."""
 
     def mean_rank(entry: Entry) -> float:
-        return float(np.mean([entry.ranks[m.key] for m in metrics if m.key in entry.ranks] or [np.inf]))
+        ranks = [entry.ranks[m.key] for m in metrics if m.key in entry.ranks]
+        return float(np.mean(ranks)) if ranks else np.inf
 
     shown = [e for e in board.entries if e.own or any(m.key in e.values for m in metrics)]
     return sorted(shown, key=lambda e: (e.name != SIMULATION or e.own, mean_rank(e)))

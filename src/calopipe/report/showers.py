@@ -69,5 +69,5 @@ def _averages(
             means = [a.mean[sample] for a in averages if sample in a.mean]
             if means:
                 style = sample_style(model.style, sample, len(means))
-                found.append((style, np.mean(means, axis=0, dtype=np.float64)))
+                found.append((style, np.stack(means).mean(axis=0, dtype=np.float64)))
     return reference, found

@@ -6,7 +6,7 @@ stand beside the published ones. ``calopipe evaluate`` with the official referen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -86,7 +86,7 @@ def _placed(data: DatasetData) -> tuple[PublishedTable | None, list[OwnScores]]:
     return table, [scores for scores in own if qualities & set(scores.values)]
 
 
-def _timings(model: ModelData) -> list[Mapping[str, Any]]:
+def _timings(model: ModelData) -> list[dict[str, Any]]:
     """The first timing record of a model, as in the table of generation times."""
     return [s.timing for s in model.seeds if s.timing and s.timing.get("results")][:1]
 

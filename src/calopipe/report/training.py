@@ -79,10 +79,10 @@ def _row(model: ModelData, network: Network) -> tuple[str, ...]:
 
 def _end(history: History) -> tuple[str, str, str, str]:
     """Epochs, time, and the last training and validation loss."""
-    values = [history.last(kind, "loss") for kind in ("train", "val")]
-    losses = ["" if value is None else format_value(value, 4) for value in values]
+    values = (history.last(kind, "loss") for kind in ("train", "val"))
+    train, val = ("" if value is None else format_value(value, 4) for value in values)
     time = "" if history.seconds is None else format_duration(history.seconds)
-    return (str(len(history)), time, *losses)
+    return (str(len(history)), time, train, val)
 
 
 def training_tasks(data: DatasetData) -> Iterator[Task]:
