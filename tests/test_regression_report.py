@@ -115,7 +115,7 @@ def test_report_has_the_figures_of_regression_and_epochs(tmp_path: Path):
     run = RunArtifacts("d", "inn", 0, "calogan", regression=regression, epochs=str(tmp_path / "e.json"))
     data = load_study_data(StudySummary("s", (run,)))[0]
     tasks = {task.name: task for task in dataset_tasks(data)}
-    assert set(tasks) == {"d_net_linearity", "d_net_resolution", "d_epochs_fidelity", "d_regressor_net_losses"}
+    assert set(tasks) == {"d_net_linearity", "d_net_resolution", "d_epochs_fidelity", "d_regressor_net_training"}
     for task in tasks.values():
         assert task.function(*task.args, **task.kwargs).axes
     assert data.score_columns()["inn", "generated"][0][0].name == "frd/net" and not data.notes
