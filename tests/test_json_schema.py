@@ -65,11 +65,23 @@ def test_complete_settings_are_valid(schema: Draft202012Validator) -> None:
         {"study": 1},
         {"datasets": {"a": {"source": {"kind": "magnetic tape"}}}},
         {"evaluations": {"a": {"seed": -1}}},
-        {"evaluations": {"a": {"metrics": ["fdp"]}}},
         {"evaluations": {"a": {"metrics": [{"zero_MeV": 0.1}]}}},
+        {"evaluations": {"a": {"metrics": [{"metric": "fpd", "zero_MeV": 0.1}]}}},
         {"regressors": {"a": {"model": {"name": "regressor", "norm": "none at all"}}}},
     ],
     ids=str,
 )
 def test_wrong_values_are_found(schema: Draft202012Validator, data: dict[str, Any]) -> None:
     assert not schema.is_valid(data)
+
+
+def test_parts_of_extensions_are_valid(schema: Draft202012Validator) -> None:
+    learned = {
+        "learns": "showers",
+        "model": {"name": "mine", "width": 3},
+        "preprocessing": ["mine", {"step": "mine", "x": 1}],
+    }
+    judged = {"metrics": [{"metric": "separation_power", "observables": ["mine"]}, "mine"]}
+    schema.validate(
+        {"extensions": ["parts"], "models": {"a": {"networks": {"b": learned}}}, "evaluations": {"default": judged}}
+    )

@@ -59,9 +59,14 @@ def _filled(field: Schema, part: Schema) -> Schema:
 
 
 def _choice(registry: Registry[Any], key: str, definitions: Schema, complete: bool) -> Schema:
-    """Schema of any one part: its name alone, or a mapping; `complete`: the mapping must name the part."""
+    """Schema of any one part: its name alone, or a mapping; `complete`: the mapping must name the part.
+
+    Of a part with another name, which an extension may have, nothing is known.
+    """
     names = registry.names()
-    return {"anyOf": [{"enum": names}, *(_part(registry, key, name, definitions, complete) for name in names)]}
+    known = [_part(registry, key, name, definitions, complete) for name in names]
+    own = {"type": "object", "properties": {key: {"type": "string", "not": {"enum": names}}}, "required": [key]}
+    return {"anyOf": [{"enum": names}, {"type": "string"}, *known, own]}
 
 
 def _part(registry: Registry[Any], key: str, name: str, definitions: Schema, complete: bool) -> Schema:

@@ -1,17 +1,18 @@
-"""Registered parts (models, preprocessing steps, metrics) in settings."""
+"""Registered parts (models, preprocessing steps, metrics, observables) in settings."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, PlainSerializer, PlainValidator, WithJsonSchema
 
 from calopipe import extensions
 from calopipe.config.base import Section, validate
-from calopipe.errors import ConfigError, repeated, shown
+from calopipe.errors import ConfigError, nearest, repeated, shown
 from calopipe.registry import Registry
 
 #: kinds of networks: classes of :mod:`calopipe.models.base`
@@ -21,12 +22,21 @@ GENERATOR_KINDS = ("GenerativeModel", "Autoencoder", "Refiner")
 MODELS: Registry[Any] = Registry("model", "calopipe.models", "MODELS", KINDS)
 STEPS: Registry[Any] = Registry("preprocessing step", "calopipe.preprocessing", "STEPS", ("Step",))
 METRICS: Registry[Any] = Registry("metric", "calopipe.metrics", "METRICS")
+OBSERVABLES: Registry[Any] = Registry("observable", "calopipe.observables", "OBSERVABLES", ("ShowerObservable",))
+#: observables that have histograms: those of :data:`calopipe.observables.SPECS`, and the spectrum of voxel energies
+BUILT_IN_OBSERVABLES = (
+    "E_tot", "E_ratio", "E_layer", "layer_ratio", "layer_fraction", "layer_quotient", "depth", "depth_width",
+    "EC_eta", "EC_eta_difference", "width_eta", "width_eta_difference",
+    "EC_phi", "EC_phi_difference", "width_phi", "width_phi_difference",
+    "EC_r", "width_r", "brightest", "brightest_fraction", "activity", "voxels",
+)  # fmt: skip
+_OBSERVABLE_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 #: steps of a chain, metrics of an evaluation
 MAX_PARTS = 100
 
 
 def use_extensions(paths: Iterable[str | Path]) -> None:
-    """Let the files in these folders, and in no others, register models, steps and metrics beside the built-in ones.
+    """Let the files in these folders, and in no others, register parts beside the built-in ones.
 
     The files are read, not imported: see :mod:`calopipe.registry`.
 
@@ -34,8 +44,14 @@ def use_extensions(paths: Iterable[str | Path]) -> None:
         ConfigError: in one line, what is wrong with a folder or a file.
     """
     extensions.use_folders(paths)
-    for registry in (MODELS, STEPS, METRICS):
+    for registry in (MODELS, STEPS, METRICS, OBSERVABLES):
         registry.check_extensions()
+    for name in OBSERVABLES.names():
+        module = OBSERVABLES.module_of(name)
+        if name in BUILT_IN_OBSERVABLES:
+            raise ConfigError(f"{module}: observable '{name}' is a built-in one; expected another name")
+        if not _OBSERVABLE_NAME.fullmatch(name):
+            raise ConfigError(f"{module}: observables are named by letters, digits and _, found {shown(name)}")
 
 
 @dataclass(frozen=True)
@@ -131,6 +147,13 @@ def _field(check: Callable[[Any], Part]) -> Any:
     return PlainValidator(check, json_schema_input_type=dict[str, Any]), plain, WithJsonSchema(_ANY)
 
 
+def _observable(name: str) -> str:
+    known = (*BUILT_IN_OBSERVABLES, *OBSERVABLES.names())
+    if name not in known:
+        raise ValueError(f"no observable {shown(name)}{nearest(name, known)}; known: {', '.join(known)}")
+    return name
+
+
 _ANY = {"type": "object", "additionalProperties": True}
 #: fields of settings: any model, a model of a generator, a regressor; a preprocessing step; a metric
 AnyModel = Annotated[Part, *_field(network)]
@@ -138,3 +161,9 @@ GeneratorModel = Annotated[Part, *_field(lambda data: network(data, *GENERATOR_K
 RegressorModel = Annotated[Part, *_field(lambda data: network(data, "EnergyRegressor"))]
 StepPart = Annotated[Part, *_field(lambda data: part(STEPS, "step", data))]
 MetricPart = Annotated[Part, *_field(lambda data: part(METRICS, "metric", data))]
+#: an observable that has histograms, by name
+Observable = Annotated[
+    str,
+    AfterValidator(_observable),
+    WithJsonSchema({"anyOf": [{"enum": list(BUILT_IN_OBSERVABLES)}, {"type": "string"}]}),
+]

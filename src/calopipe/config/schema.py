@@ -43,7 +43,7 @@ class Study(Section):
     )
     extensions: Annotated[list[FilePath], Field(max_length=20), DISTINCT] = Field(
         default_factory=list,
-        description="folders of your own Python files, whose models, preprocessing steps and metrics can be named like built-in ones",
+        description="folders of your own Python files, whose models, preprocessing steps, metrics and observables are used like built-in ones",
     )
     datasets: dict[Name, AnyDataset] = Field(description="datasets by name")
     models: dict[Name, Model] = Field(description="models by name")

@@ -1,24 +1,12 @@
-"""What scores a metric gives, told by its settings: so that a score that is asked for by name is known to come.
-
-Names of observables stand here too, because settings name them before the observables' own module can be imported.
-"""
+"""What scores a metric gives, told by its settings: so that a score that is asked for by name is known to come."""
 
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Literal
 
 from pydantic import Field
 
 from calopipe.config.base import Section
-
-#: observables that have histograms: those of :data:`calopipe.observables.SPECS`, and the spectrum of voxel energies
-Observable = Literal[
-    "E_tot", "E_ratio", "E_layer", "layer_ratio", "layer_fraction", "layer_quotient", "depth", "depth_width",
-    "EC_eta", "EC_eta_difference", "width_eta", "width_eta_difference",
-    "EC_phi", "EC_phi_difference", "width_phi", "width_phi_difference",
-    "EC_r", "width_r", "brightest", "brightest_fraction", "activity", "voxels",
-]  # fmt: skip
 
 
 class MetricSettings(Section):

@@ -15,7 +15,7 @@ from calopipe.evaluation.inputs import Readout, check_samples, rows_of, stream, 
 from calopipe.evaluation.pages import Page
 from calopipe.io import Showers
 from calopipe.metrics.base import MAX_ENERGIES
-from calopipe.observables import SPECS, Column, bin_edges, columns, compute, log_edges, ratio_edges
+from calopipe.observables import Column, all_specs, bin_edges, columns, compute_all, log_edges, ratio_edges
 from calopipe.records.histograms import save_histograms
 from calopipe.records.samples import REFERENCE
 from calopipe.records.slices import Slice
@@ -75,8 +75,8 @@ def slices_of(config: HistogramConfig) -> list[Slice]:
 def _values(chunk: Showers, readout: Readout, config: HistogramConfig) -> dict[str, np.ndarray]:
     """Observables that have a histogram as (n, columns) float32."""
     incident = chunk.incident_energies[:, 0]
-    found = compute(chunk.showers, incident, readout.geometry, readout.threshold_MeV, config.brightest)
-    return {k: v.reshape(len(v), -1).astype(np.float32) for k, v in found.items() if k in SPECS}
+    found = compute_all(chunk.showers, incident, readout.geometry, readout.threshold_MeV, config.brightest)
+    return {k: v.reshape(len(v), -1).astype(np.float32) for k, v in found.items() if k in all_specs()}
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class _Reference:
 def _reference_pages(path: Path, readout: Readout, config: HistogramConfig) -> list[Page]:
     """Pages with their bins and the reference's observables filled in: all showers, then each slice."""
     found = _Reference.read(path, readout, config)
-    every = columns(readout.geometry, found.values, config.brightest)
+    every = columns(readout.geometry, found.values, config.brightest, all_specs())
     pages = []
     for part, rows in found.rows.items():
         if not rows.any():

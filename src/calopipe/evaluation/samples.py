@@ -13,7 +13,7 @@ from calopipe.evaluation.averages import BLOCKS, Sums
 from calopipe.evaluation.inputs import Readout, check_samples, conditions_of, stream
 from calopipe.io import Showers, iter_stored
 from calopipe.metrics.base import BinnedCounts, Sample
-from calopipe.observables import columns, compute, voxel_counts, voxel_spectrum
+from calopipe.observables import all_specs, columns, compute_all, voxel_counts, voxel_spectrum
 from calopipe.observables.challenge import challenge_edges, challenge_values, layer_maxima, voxel_edges
 from calopipe.records.histograms import load_histograms
 from calopipe.records.slices import Slice
@@ -99,7 +99,7 @@ class _Files:
         sums = Sums(self.geometry.n_voxels, BLOCKS)
         for chunk in self._stream("observables"):
             energies.append(chunk.incident_energies[:, 0].astype(np.float64))
-            pieces.append(compute(chunk.showers, energies[-1], self.geometry, self.readout.threshold_MeV, brightest=0))
+            pieces.append(compute_all(chunk.showers, energies[-1], self.geometry, self.readout.threshold_MeV))
             kept = self.readout.kept(chunk.showers)
             largest = max(largest, float(kept.max()))
             sums.add(kept)
@@ -147,7 +147,7 @@ class _Files:
     def shower_bins(self) -> dict[str, np.ndarray]:
         """Bins of the observables, of the values in float32 as the histograms are filled with."""
         out, sample = {}, self.sample
-        for column in columns(self.geometry, list(sample.observables)):
+        for column in columns(self.geometry, sample.observables, specs=all_specs()):
             if column.key in sample.histograms:
                 edges = sample.histograms[column.key].edges
                 values = sample.observables[column.name].reshape(sample.n, -1)[:, column.index]

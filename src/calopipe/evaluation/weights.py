@@ -17,7 +17,7 @@ from calopipe.errors import DataError
 from calopipe.evaluation.inputs import Readout, check_samples, stream
 from calopipe.io import Showers
 from calopipe.io.stored import read_npz
-from calopipe.observables import SPECS, Column, columns, compute, voxel_spectrum
+from calopipe.observables import Column, all_specs, columns, compute_all, voxel_spectrum
 from calopipe.records.histograms import Histogram, load_histograms, save_histograms
 from calopipe.records.samples import GENERATED, REFERENCE
 
@@ -65,14 +65,14 @@ def evaluate_weights(
         return
     if max(rows.max() for rows in chosen.values()) >= n:
         raise DataError(f"{curves}: weights of rows that {generated} with its {n} showers does not have")
-    by_name = {c.key: c for c in columns(readout.geometry, list(SPECS), brightest)}
+    by_name = {c.key: c for c in columns(readout.geometry, all_specs(), brightest, all_specs())}
     found = [h for h in load_histograms(histograms)[0] if h.part is None and GENERATED in h.counts]
     found = [h for h in found if h.name in by_name or h.name == "voxels"]
     filled = {name: [_Filled(h, by_name.get(h.name), readout) for h in found] for name in chosen}
     for name, rows in chosen.items():
         for chunk in stream(generated, readout.geometry, "showers of extreme weights", rows=rows):
             incident = chunk.incident_energies[:, 0]
-            observables = compute(chunk.showers, incident, readout.geometry, readout.threshold_MeV, brightest)
+            observables = compute_all(chunk.showers, incident, readout.geometry, readout.threshold_MeV, brightest)
             for one in filled[name]:
                 one.add(chunk, observables)
     size = min(len(rows) for rows in chosen.values())

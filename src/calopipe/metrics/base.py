@@ -66,7 +66,7 @@ class Sample:
 
     @cached_property
     def observables(self) -> Mapping[str, np.ndarray]:
-        """What ``calopipe.observables.compute`` returns for all showers, without the brightest voxels; float64."""
+        """What ``calopipe.observables.compute_all`` returns for all showers, without the brightest voxels; float64."""
         return self._load("observables")
 
     @cached_property

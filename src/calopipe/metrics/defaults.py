@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calopipe.config.scores import Observable
+from calopipe.config.parts import Observable
 
 #: observables of the default score of ``fidelity``, those that the geometry has
 FIDELITY: tuple[Observable, ...] = (

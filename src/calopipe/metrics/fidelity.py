@@ -20,8 +20,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from calopipe.config.parts import METRICS
-from calopipe.config.scores import Observable
+from calopipe.config.parts import METRICS, Observable
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import Sample
 from calopipe.metrics.defaults import FIDELITY

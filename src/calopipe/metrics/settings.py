@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from calopipe.config.bounds import DISTINCT, PositiveEnergy, Resamplings, Seed, Showers, Times, Tiny
-from calopipe.config.scores import MetricSettings, Observable
+from calopipe.config.parts import Observable
+from calopipe.config.scores import MetricSettings
 from calopipe.metrics.defaults import FIDELITY
 
 

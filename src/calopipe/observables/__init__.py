@@ -1,9 +1,11 @@
 """Physics observables of showers, their labels and their bins."""
 
+from calopipe.observables.base import ShowerObservable
 from calopipe.observables.binning import bin_edges, central_edges, log_edges, ratio_edges
 from calopipe.observables.columns import ColumnSummary, Moments, column_edges, fwhm, moments, summarise_columns
 from calopipe.observables.compute import EPSILON_MEV, compute
 from calopipe.observables.cross_sections import Rows, central_rows, row_moments
+from calopipe.observables.registered import all_specs, compute_all
 from calopipe.observables.specs import SPECS, Column, ObservableSpec, columns, layer_pairs
 from calopipe.observables.spectrum import voxel_counts, voxel_spectrum
 
@@ -15,12 +17,15 @@ __all__ = [
     "Moments",
     "ObservableSpec",
     "Rows",
+    "ShowerObservable",
+    "all_specs",
     "bin_edges",
     "central_edges",
     "central_rows",
     "column_edges",
     "columns",
     "compute",
+    "compute_all",
     "fwhm",
     "layer_pairs",
     "log_edges",

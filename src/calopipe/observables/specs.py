@@ -104,10 +104,12 @@ def layer_pairs(layers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(first, dtype=int), np.array(second, dtype=int)
 
 
-def columns(geometry: Geometry, names: Iterable[str], brightest: int = 0) -> list[Column]:
-    """The columns of the observables `names`, in the order of SPECS; `brightest` is the k of ``compute``."""
+def columns(
+    geometry: Geometry, names: Iterable[str], brightest: int = 0, specs: Mapping[str, ObservableSpec] = SPECS
+) -> list[Column]:
+    """The columns of the observables `names`, in the order of `specs`; `brightest` is the k of ``compute``."""
     wanted = set(names)
-    return [c for name, spec in SPECS.items() if name in wanted for c in _columns(name, spec, geometry, brightest)]
+    return [c for name, spec in specs.items() if name in wanted for c in _columns(name, spec, geometry, brightest)]
 
 
 def _columns(name: str, spec: ObservableSpec, geometry: Geometry, brightest: int) -> Iterator[Column]:

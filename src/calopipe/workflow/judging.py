@@ -8,7 +8,7 @@ from typing import Any
 from calopipe.errors import ConfigError
 from calopipe.workflow.making import Sampling
 from calopipe.workflow.parts import StudyParts
-from calopipe.workflow.stage import Stage, metrics_of, named_files, networks_of, plain, regressors_of
+from calopipe.workflow.stage import Stage, metrics_of, named_files, networks_of, observables_of, plain, regressors_of
 
 
 class Classify(Stage):
@@ -66,6 +66,9 @@ class Weights(Stage):
         chosen = {"fraction": evaluation.weight_fraction, "brightest": evaluation.histograms.brightest}
         return {**chosen, **study.where(dataset)}
 
+    def parts(self, study: StudyParts, **wildcards: Any) -> Iterable[str]:
+        return observables_of()
+
 
 class Observables(Stage):
     """Histograms of observables."""
@@ -75,6 +78,9 @@ class Observables(Stage):
     def settings(self, study: StudyParts, *, dataset: str, **wildcards: Any) -> dict[str, Any]:
         evaluation = study.evaluation(dataset=dataset, **wildcards)
         return {"histograms": plain(evaluation.histograms), **study.where(dataset)}
+
+    def parts(self, study: StudyParts, **wildcards: Any) -> Iterable[str]:
+        return observables_of()
 
 
 class Health(Stage):
@@ -101,7 +107,7 @@ class Metrics(Stage):
         return {**used, **study.where(dataset)}
 
     def parts(self, study: StudyParts, **wildcards: Any) -> Iterable[str]:
-        return metrics_of(study.evaluation(**wildcards).metrics)
+        return [*metrics_of(study.evaluation(**wildcards).metrics), *observables_of()]
 
     def files(self, study: StudyParts, **wildcards: Any) -> list[str]:
         return [file for metric in study.evaluation(**wildcards).metrics for file in named_files(metric)]
@@ -164,6 +170,7 @@ class Epochs(Stage):
         yield from networks_of(study.model(model).networks.values())
         yield from metrics_of(evaluation.epochs.metrics)
         yield from regressors_of(study, evaluation.regression.regressors)
+        yield from observables_of()
 
     def files(self, study: StudyParts, *, model: str, **wildcards: Any) -> list[str]:
         external, evaluation = study.external(model), study.evaluation(model=model, **wildcards)

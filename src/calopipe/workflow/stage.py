@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from pydantic.fields import FieldInfo
 
 from calopipe.config import NetworkStage
-from calopipe.config.parts import METRICS, MODELS, STEPS, Part
+from calopipe.config.parts import METRICS, MODELS, OBSERVABLES, STEPS, Part
 from calopipe.workflow.parts import StudyParts
 
 
@@ -64,6 +64,11 @@ def regressors_of(study: StudyParts, names: Iterable[str]) -> list[str]:
 def metrics_of(metrics: Iterable[Part]) -> list[str]:
     """Modules of metrics."""
     return [METRICS.module_of(metric.name) for metric in metrics]
+
+
+def observables_of() -> list[str]:
+    """Modules of registered observables: all of them are filled."""
+    return [OBSERVABLES.module_of(name) for name in OBSERVABLES.names()]
 
 
 def named_files(metric: Part) -> list[str]:
