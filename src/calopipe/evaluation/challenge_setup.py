@@ -55,7 +55,9 @@ class Setup:
             raise ConfigError("give either --dataset (1-photons, 1-pions, 2 or 3) or --geometry")
         if dataset is not None and dataset not in SETS:
             raise ConfigError(f"unknown dataset '{dataset}'; there are {', '.join(SETS)}")
-        found = Readout.of(SETS[dataset] if dataset is not None else geometry, threshold_MeV)  # type: ignore[arg-type]
+        where = geometry if dataset is None else SETS[dataset]
+        assert where is not None  # one of the two is given
+        found = Readout.of(where, threshold_MeV)
         if not found.threshold_MeV >= 0:
             raise ConfigError(f"the threshold must be at least 0 MeV, found {found.threshold_MeV}")
         return cls(dataset, found)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 import calopipe
 from calopipe.errors import DataError, GeometryError
@@ -53,14 +53,15 @@ class ShowerWriter:
         compression: int = 4,
     ) -> None:
         geometry = None if geometry is None else load_geometry(geometry)
-        if geometry is None and n_voxels is None:
+        size = n_voxels if geometry is None else geometry.n_voxels
+        if size is None:
             raise DataError(f"{path}: give the geometry or the number of voxels")
         if geometry is not None and n_voxels not in (None, geometry.n_voxels):
             raise GeometryError(f"{path}: {n_voxels} voxels, but geometry '{geometry.name}' has {geometry.n_voxels}")
         self.path, self.conditions = Path(path), tuple(conditions)
         for key in self.conditions:
             check_condition(key, str(path))
-        self.n_voxels = int(n_voxels if geometry is None else geometry.n_voxels)  # type: ignore[arg-type]
+        self.n_voxels = int(size)
         self.n_written = 0
         self._compression = compression
         self._attributes = {"calopipe_version": calopipe.__version__, **(attributes or {})}
@@ -121,7 +122,7 @@ class ShowerWriter:
             wanted = ", ".join(("incident energies", *self.conditions))
             raise DataError(f"{self.path}: expected the columns {wanted}, found an array of shape {columns.shape}")
         named = {key: columns[:, 1 + i] for i, key in enumerate(self.conditions)}
-        self.append(Showers(columns[:, :1], showers, str(self.path), named))  # type: ignore[arg-type]
+        self.append(Showers(columns[:, :1], cast("NDArray[np.float32]", showers), str(self.path), named))
 
 
 def write_showers(
