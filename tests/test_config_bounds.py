@@ -90,13 +90,6 @@ def test_text_that_looks_like_a_number_is_explained():
         validate(Small, {"lr": True}, "")
 
 
-def test_observables_that_settings_name_are_those_with_histograms():
-    from calopipe.config.parts import BUILT_IN_OBSERVABLES
-    from calopipe.observables import SPECS
-
-    assert set(BUILT_IN_OBSERVABLES) == {*SPECS, "voxels"}
-
-
 @pytest.mark.parametrize("section", every_section(), ids=lambda s: s.__name__)
 def test_no_bound_hides_a_narrower_one(section):
     """Of two bounds of one kind pydantic keeps the last: types are narrowed by Annotated, whose bounds come last."""

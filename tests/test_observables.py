@@ -6,20 +6,15 @@ import h5py
 import numpy as np
 import pytest
 
-from calopipe.config.base import validate
 from calopipe.config.evaluation import HistogramConfig
-from calopipe.config.parts import use_extensions
-from calopipe.errors import ConfigError, DataError
+from calopipe.errors import DataError
 from calopipe.geometry import load_geometry
-from calopipe.metrics.settings import SeparationPowerConfig
 from calopipe.observables import (
     SPECS,
-    all_specs,
     bin_edges,
     central_rows,
     columns,
     compute,
-    compute_all,
     layer_pairs,
     log_edges,
     ratio_edges,
@@ -217,64 +212,3 @@ def test_edges_at_one_energy_follow_the_reference():
     edges = ratio_edges(values, 20)
     assert len(edges) == 21 and 0.4 < edges[0] < 0.65 and 1.35 < edges[-1] < 1.6
     assert ratio_edges(np.full(5, 0.5), 10)[0] < 0.5 < ratio_edges(np.full(5, 0.5), 10)[-1]
-
-
-OWN = """
-import numpy as np
-
-from calopipe.config.parts import OBSERVABLES
-from calopipe.observables import ObservableSpec, ShowerObservable
-
-
-@OBSERVABLES.register("{name}")
-class Own(ShowerObservable):
-    spec = ObservableSpec("own", "{axes}", "own of {{a}}", "positive")
-
-    def compute(self, showers, incident_energies, geometry):
-        return {result}
-"""
-
-
-@pytest.fixture
-def own(tmp_path):
-    """Writes an observable of one's own and lets it be used; afterwards there is none."""
-
-    def make(name="own", axes="layer", result="np.stack([showers[:, s].max(1) for s in geometry.layer_slices], 1)"):
-        folder = tmp_path / "my_parts"
-        folder.mkdir(exist_ok=True)
-        (folder / "mine.py").write_text(OWN.format(name=name, axes=axes, result=result))
-        use_extensions([folder])
-
-    yield make
-    use_extensions([])
-
-
-def test_own_observables_are_computed_after_the_threshold(calogan, own):
-    own()
-    showers, incident = random_showers(calogan, 20)
-    showers[0, calogan.layer_slices[1]] = 0.5
-    found = compute_all(showers, incident, calogan, 1.0)
-    assert set(found) - set(compute(showers, incident, calogan, 1.0, 0)) == {"own"}
-    assert found["own"][0, 1] == 0 and found["own"][1, 1] == showers[1, calogan.layer_slices[1]].max()
-    every = columns(calogan, found, specs=all_specs())
-    assert [c.key for c in every if c.name == "own"] == ["own/0", "own/1", "own/2"] and every[-1].label == "own of 2"
-
-
-@pytest.mark.parametrize("result", ["showers.max(1)", "np.full((len(showers), geometry.n_layers), np.nan)"])
-def test_own_observables_are_checked(calogan, own, result):
-    own(result=result)
-    with pytest.raises(DataError, match="observable 'own'"):
-        compute_all(*random_showers(calogan, 5), calogan, 0.0)
-
-
-@pytest.mark.parametrize("name", ["E_tot", "voxels", "a/b"])
-def test_own_observables_have_names_of_their_own(own, name):
-    with pytest.raises(ConfigError, match=name):
-        own(name)
-
-
-def test_settings_name_own_observables(own):
-    with pytest.raises(ConfigError, match="no observable 'own'"):
-        validate(SeparationPowerConfig, {"observables": ["own"]}, "")
-    own()
-    assert validate(SeparationPowerConfig, {"observables": ["own", "E_tot"]}, "").score_names()[0] == "own"

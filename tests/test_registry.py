@@ -128,6 +128,8 @@ def test_parts_of_a_folder_are_parts(folder: Path) -> None:
 def test_folders_that_are_no_longer_used_are_forgotten(folder: Path, tmp_path: Path) -> None:
     use_extensions([folder])
     first = METRICS.get("zero")
+    use_extensions([folder])
+    assert METRICS.get("zero") is first, "the same folder again"
     other = tmp_path / "other" / "my_parts"
     other.mkdir(parents=True)
     (other / "zero.py").write_text(METRIC.replace("[]", "[1]"))

@@ -1,4 +1,4 @@
-"""Registries of pluggable parts (models, metrics, preprocessing steps), and how a part is found without importing it.
+"""Registries of pluggable parts (models, preprocessing steps, metrics, observables), and how a part is found without importing it.
 
 A part lives in one file of its package, or of a folder of extensions (:mod:`calopipe.extensions`), and carries
 ``@REGISTRY.register("name", config=FooConfig)``. Files are read, not imported: building Snakemake's DAG must validate settings
@@ -13,6 +13,7 @@ import ast
 import functools
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -112,10 +113,11 @@ class Registry(Generic[T]):
             ConfigError: in one line, where a file cannot be used: its syntax, a name that is taken, a part that is not what
                 the registry holds.
         """
-        for items in (self._items, self._configs):
-            for name in [n for n in items if n not in _scan(self.package, _folder(self.package), self.symbol)]:
-                del items[name]
         taken = dict(_scan(self.package, _folder(self.package), self.symbol))
+        loaded = {*taken, *(name for name, part in self._parts().items() if part.module in sys.modules)}
+        for items in (self._items, self._configs):
+            for name in [n for n in items if n not in loaded]:
+                del items[name]
         for package, folder in extensions.folders().items():
             for name, part in _scan(package, folder, self.symbol).items():
                 if name in taken:
@@ -172,6 +174,8 @@ def _import(module: str) -> ModuleType:
     except Exception as error:
         if not module.startswith(extensions.PACKAGE + "."):
             raise
+        if isinstance(error, ConfigError):
+            raise ConfigError(f"{module}: {error}") from error
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"{module} cannot be imported: {type(error).__name__}: {reason}") from error
 

@@ -9,7 +9,7 @@ from typing import Any
 from calopipe.config.base import merge, validate
 from calopipe.config.evaluation import Evaluation
 from calopipe.config.networks import Model
-from calopipe.config.parts import use_extensions
+from calopipe.config.parts import check_observables, use_extensions
 from calopipe.config.schema import Run, Study
 from calopipe.config.scores import MetricSettings, gives
 from calopipe.errors import ConfigError, nearest, shown
@@ -43,6 +43,7 @@ def load_study(data: Mapping[str, Any], presets_dir: Path) -> Study:
     folders = merged.get("extensions", [])
     known = isinstance(folders, list) and all(isinstance(folder, str) for folder in folders)
     use_extensions(folders if known else [])  # what they register can be named in the other sections
+    check_observables()
     study = validate(Study, merged, "")
     _check_references(study)
     return study

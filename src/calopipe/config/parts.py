@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, GetJsonSchemaHandler, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from calopipe import extensions
 from calopipe.config.base import Section, validate
@@ -23,14 +26,9 @@ MODELS: Registry[Any] = Registry("model", "calopipe.models", "MODELS", KINDS)
 STEPS: Registry[Any] = Registry("preprocessing step", "calopipe.preprocessing", "STEPS", ("Step",))
 METRICS: Registry[Any] = Registry("metric", "calopipe.metrics", "METRICS")
 OBSERVABLES: Registry[Any] = Registry("observable", "calopipe.observables", "OBSERVABLES", ("ShowerObservable",))
-#: observables that have histograms: those of :data:`calopipe.observables.SPECS`, and the spectrum of voxel energies
-BUILT_IN_OBSERVABLES = (
-    "E_tot", "E_ratio", "E_layer", "layer_ratio", "layer_fraction", "layer_quotient", "depth", "depth_width",
-    "EC_eta", "EC_eta_difference", "width_eta", "width_eta_difference",
-    "EC_phi", "EC_phi_difference", "width_phi", "width_phi_difference",
-    "EC_r", "width_r", "brightest", "brightest_fraction", "activity", "voxels",
-)  # fmt: skip
-_OBSERVABLE_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
+#: names of no observable that mean something beside those of observables: 1 - activity, and means of scores over layers
+_NO_OBSERVABLE = ("sparsity", "mean_layers")
+_OBSERVABLE_NAME = re.compile(r"[A-Za-z]\w{0,63}", re.ASCII)
 #: steps of a chain, metrics of an evaluation
 MAX_PARTS = 100
 
@@ -48,10 +46,21 @@ def use_extensions(paths: Iterable[str | Path]) -> None:
         registry.check_extensions()
     for name in OBSERVABLES.names():
         module = OBSERVABLES.module_of(name)
-        if name in BUILT_IN_OBSERVABLES:
+        if name in (*built_in_observables(), *_NO_OBSERVABLE):
             raise ConfigError(f"{module}: observable '{name}' is a built-in one; expected another name")
         if not _OBSERVABLE_NAME.fullmatch(name):
             raise ConfigError(f"{module}: observables are named by letters, digits and _, found {shown(name)}")
+
+
+def built_in_observables() -> list[str]:
+    """Those that have histograms: of the table :data:`calopipe.observables.specs.SPECS`, and the spectrum of voxel energies."""
+    return [*importlib.import_module("calopipe.observables.specs").SPECS, "voxels"]
+
+
+def check_observables() -> None:
+    """Import the registered observables, whose specs are checked with that. Raises ConfigError."""
+    for name in OBSERVABLES.names():
+        OBSERVABLES.get(name)
 
 
 @dataclass(frozen=True)
@@ -148,10 +157,17 @@ def _field(check: Callable[[Any], Part]) -> Any:
 
 
 def _observable(name: str) -> str:
-    known = (*BUILT_IN_OBSERVABLES, *OBSERVABLES.names())
+    known = (*built_in_observables(), *OBSERVABLES.names())
     if name not in known:
         raise ValueError(f"no observable {shown(name)}{nearest(name, known)}; known: {', '.join(known)}")
     return name
+
+
+class _ObservableSchema:
+    """The JSON schema of an observable's name: editors complete the built-in ones."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"enum": built_in_observables()}, {"type": "string"}]}
 
 
 _ANY = {"type": "object", "additionalProperties": True}
@@ -162,8 +178,4 @@ RegressorModel = Annotated[Part, *_field(lambda data: network(data, "EnergyRegre
 StepPart = Annotated[Part, *_field(lambda data: part(STEPS, "step", data))]
 MetricPart = Annotated[Part, *_field(lambda data: part(METRICS, "metric", data))]
 #: an observable that has histograms, by name
-Observable = Annotated[
-    str,
-    AfterValidator(_observable),
-    WithJsonSchema({"anyOf": [{"enum": list(BUILT_IN_OBSERVABLES)}, {"type": "string"}]}),
-]
+Observable = Annotated[str, AfterValidator(_observable), _ObservableSchema()]

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from calopipe.config.parts import BUILT_IN_OBSERVABLES, METRICS, MODELS, STEPS, Observable, Part
+from calopipe.config.parts import METRICS, MODELS, STEPS, Observable, Part, built_in_observables
 from calopipe.config.schema import Study
 from calopipe.registry import Registry
 
@@ -38,7 +38,7 @@ def render() -> str:
     for registry, key in ((MODELS, "name"), (STEPS, "step"), (METRICS, "metric")):
         parts.append(f"## Registered {registry.kind}s\n\nChosen by `{key}:`, with these settings beside it.")
         parts += [_registered(registry, key, name) for name in registry.names()]
-    names = ", ".join(f"`{name}`" for name in BUILT_IN_OBSERVABLES)
+    names = ", ".join(f"`{name}`" for name in built_in_observables())
     parts.append(f"## Observables\n\nNames that settings take: {names}, and those that extensions register.")
     return "\n\n".join(parts).rstrip() + "\n"
 

@@ -29,7 +29,7 @@ def evaluate_observables(
     """Fill the histograms of all observables and the average showers, and save them to `out`.
 
     Files are streamed; of the reference the observables (not the showers) are kept in memory, as float32, because bins
-    follow its quantiles. The voxel spectrum and the observables marked ``sliced`` in SPECS are also filled for each
+    follow its quantiles. The voxel spectrum and the observables whose specs say ``sliced`` are also filled for each
     slice of a condition that is configured, with bins of their own; a slice without reference showers is left out.
     Where the reference has few different incident energies (CaloChallenge 1), E_tot / E_inc is filled for each of them.
     Cross sections of the average shower over all energies, and a few example showers, are saved beside.
@@ -76,7 +76,8 @@ def _values(chunk: Showers, readout: Readout, config: HistogramConfig) -> dict[s
     """Observables that have a histogram as (n, columns) float32."""
     incident = chunk.incident_energies[:, 0]
     found = compute_all(chunk.showers, incident, readout.geometry, readout.threshold_MeV, config.brightest)
-    return {k: v.reshape(len(v), -1).astype(np.float32) for k, v in found.items() if k in all_specs()}
+    wanted = all_specs()
+    return {k: v.reshape(len(v), -1).astype(np.float32) for k, v in found.items() if k in wanted}
 
 
 @dataclass(frozen=True)

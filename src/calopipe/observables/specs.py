@@ -1,13 +1,14 @@
-"""What each observable is called, what its axes are, and how its histogram is labelled: the one list of observables."""
+"""What each observable is called, what its axes are, and how its histogram is labelled: the one list of built-in observables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
+from calopipe.errors import ConfigError, nearest, shown
 from calopipe.geometry import Geometry
 
 Axes = Literal["shower", "layer", "alpha_layer", "layer_pair", "alpha_layer_pair", "layer_rank"]
@@ -16,15 +17,20 @@ Range = Literal["energy_ratio", "layer_ratio", "extremes", "positive", "log", "c
 
 @dataclass(frozen=True)
 class ObservableSpec:
-    """One observable of :func:`calopipe.observables.compute`.
+    """One observable: of :func:`calopipe.observables.compute`, or a registered one.
 
     Attributes:
-        group: the page it is plotted on: energies, centroids, widths, brightest, activity.
+        group: the page it is plotted on: energies, centroids, widths, brightest, activity, or one of its own.
         axes: what its columns run over: nothing (N,); layers (N, L); layers resolved in two dimensions (N, A); pairs of
             either (N, P), see :func:`layer_pairs`; layers and ranks (N, L, k).
-        label: axis label in matplotlib mathtext; ``{a}`` and ``{b}`` become layer ids, ``{k}`` the rank.
+        label: axis label in matplotlib mathtext; ``{a}`` and ``{b}`` become layer ids, ``{k}`` the rank; other braces are
+            doubled.
         range: how bins follow the reference sample, see :mod:`calopipe.observables.binning`.
-        sliced: whether it is also filled in slices of incident energy.
+        log_y: whether its entries are drawn on a logarithmic axis.
+        sliced: whether it is also filled in slices of incident energy and of further conditions.
+
+    Raises:
+        ConfigError: an attribute is none of these, or the label has other places than the axes.
     """
 
     group: str
@@ -33,6 +39,31 @@ class ObservableSpec:
     range: Range
     log_y: bool = False
     sliced: bool = False
+
+    def __post_init__(self) -> None:
+        for key, value, known in (("axes", self.axes, get_args(Axes)), ("range", self.range, get_args(Range))):
+            if value not in known:
+                listed = ", ".join(known)
+                raise ConfigError(f"{key}: expected one of {listed}, found {shown(value)}{nearest(value, known)}")
+        if self.range == "levels" and self.axes not in ("layer", "alpha_layer"):
+            raise ConfigError(f"range: 'levels' are of the voxels of a layer, found with axes '{self.axes}'")
+        for key, text in (("group", self.group), ("label", self.label)):
+            if not (isinstance(text, str) and text.strip() and text.isprintable() and len(text) <= 200):
+                raise ConfigError(f"{key}: expected a line of text, found {shown(text)}")
+        self._check_label()
+
+    def _check_label(self) -> None:
+        places = {"shower": "", "layer_rank": "ak"}.get(self.axes, "ab" if self.axes.endswith("pair") else "a")
+        try:
+            label = self.label.format(**dict.fromkeys(places, 0))
+        except (LookupError, ValueError, TypeError, AttributeError):
+            listed = " and ".join(f"{{{place}}}" for place in places) or "none"
+            raise ConfigError(
+                f"label: places of layers are {listed} with axes '{self.axes}', other braces are doubled; "
+                f"found {shown(self.label)}"
+            ) from None
+        if label.replace(r"\$", "").count("$") % 2:
+            raise ConfigError(f"label: expected a second $ for each first one, found {shown(self.label)}")
 
     @property
     def log_x(self) -> bool:
