@@ -20,9 +20,10 @@ MAX_LENGTH = 1e9
 
 def number(value: Any, where: str) -> float:
     """`value` as float. Raises GeometryError where it is no finite number of at most `MAX_LENGTH`."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise GeometryError(f"{where} must be a number, found {shown(value)}")
-    if not abs(float(value)) <= MAX_LENGTH:
+    # an integer of 400 digits has no float, but it is compared with one
+    if not -MAX_LENGTH <= value <= MAX_LENGTH:
         raise GeometryError(f"{where} must be finite and at most {MAX_LENGTH:.0e}, found {shown(value)}")
     return float(value)
 
