@@ -31,7 +31,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from calopipe.models.flows.coupling import choose_columns, make_flow, subnet
+from calopipe.models.flows.coupling import make_flow, subnet
+from calopipe.models.flows.masks import choose_columns
 
 BLOCKS, HIDDEN, BINS, BOUND, TRAIN, SAMPLE = 12, (256, 256), 10, 10.0, 256, 5000
 

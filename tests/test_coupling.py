@@ -4,7 +4,8 @@ import pytest
 import torch
 from FrEIA.framework import SequenceINN
 
-from calopipe.models.flows.coupling import AffineCoupling, RQSCoupling, choose_columns, make_flow
+from calopipe.models.flows.coupling import AffineCoupling, RQSCoupling, make_flow
+from calopipe.models.flows.masks import choose_columns
 
 KINDS = ["rqs", "affine"]
 

@@ -125,7 +125,7 @@ def test_threads_give_the_same_bits(openmp, monkeypatch):
     from calopipe.models.splines import jobs
 
     if not openmp:
-        monkeypatch.setattr(jobs, "_openmp", lambda: None)
+        monkeypatch.setattr(jobs, "openmp", lambda: None)
     torch.set_num_threads(3)
     together = compiled.transform(x, params, backend="compiled")
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))

@@ -14,7 +14,6 @@ order within each file is that of the permutation. Memory stays bounded for file
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -31,58 +30,17 @@ from calopipe.errors import DataError
 from calopipe.geometry import Geometry, load_geometry
 from calopipe.io.checksum import file_hash, repeated
 from calopipe.io.output import check_target
-from calopipe.io.raw import Cut, RawFiles, Reading
+from calopipe.io.raw import RawFiles, Reading
 from calopipe.io.recipe import Recipe
-from calopipe.io.showers import Showers
 from calopipe.io.shuffle import Buckets
+from calopipe.io.splits import SPLITS, check_split, origin, split_counts
 from calopipe.io.stored import writing
+from calopipe.io.tally import Tally
 from calopipe.io.temporary import scratch
 from calopipe.io.write import ShowerWriter
 from calopipe.seeds import generator
 
 log = logging.getLogger("calopipe")
-
-SPLITS = ("train", "val", "test")
-
-
-@dataclass
-class _Tally:
-    """Running statistics of one split; `lowest` and `highest` incident energy and conditions."""
-
-    conditions: tuple[str, ...]
-    n: int = 0
-    filled: int = 0
-    energy: float = 0.0
-    negative_voxels: int = 0
-    negative_MeV: float = 0.0
-    lowest: Any = math.inf
-    highest: Any = -math.inf
-
-    def add(self, showers: Showers) -> None:
-        self.n += len(showers)
-        self.filled += int(np.count_nonzero(showers.showers))
-        self.energy += float(showers.showers.sum(dtype=np.float64))
-        condition = showers.condition.astype(np.float64)
-        self.lowest = np.minimum(self.lowest, condition.min(axis=0))
-        self.highest = np.maximum(self.highest, condition.max(axis=0))
-
-    def cut_off(self, cut: Cut, rows: NDArray[np.int64]) -> None:
-        self.negative_voxels += int(cut.voxels[rows].sum())
-        self.negative_MeV += float(cut.sum_MeV[rows].sum())
-
-    def summary(self, n_voxels: int) -> dict[str, Any]:
-        ranges = (
-            np.stack([self.lowest, self.highest], axis=1).tolist() if self.n else [None] * (1 + len(self.conditions))
-        )
-        return {
-            "n": self.n,
-            "incident_energy_MeV": ranges[0],
-            "mean_energy_MeV": self.energy / self.n if self.n else None,
-            "occupancy": self.filled / (self.n * n_voxels) if self.n else None,
-            "conditions": dict(zip(self.conditions, ranges[1:], strict=True)),
-            "negative_voxels": self.negative_voxels,
-            "negative_MeV": self.negative_MeV,
-        }
 
 
 def prepare(
@@ -143,144 +101,119 @@ def prepare(
         GeometryError: the files do not fit the geometry, or it cannot be cropped, summed or pooled.
     """
     geometry = load_geometry(geometry)
-    window = None if crop is None else (int(crop[0]), int(crop[1]))
     kernels = () if pool is None else tuple(map(tuple, np.atleast_2d(np.asarray(pool)).tolist()))
-    threshold = geometry.threshold_MeV if threshold_MeV is None else float(threshold_MeV)
-    recipe = Recipe(geometry, threshold, float(energy_scale), window, sum_layers, kernels, pool_by)
+    recipe = Recipe(
+        geometry,
+        geometry.threshold_MeV if threshold_MeV is None else float(threshold_MeV),
+        float(energy_scale),
+        None if crop is None else (int(crop[0]), int(crop[1])),
+        sum_layers,
+        kernels,
+        pool_by,
+    )
     check_split(fractions, outputs)
-    _check(recipe)
     chosen = energies_MeV if energies_MeV is None else validate(EnergySelection, energies_MeV, "energies_MeV")
     mapping = layout if layout is None else validate(Layout, layout, "layout")
     reading = Reading(geometry, tuple(conditions), chosen, max_showers, negative, mapping)
-    paths = [raw_paths] if isinstance(raw_paths, str | Path) else raw_paths
-    if twice := repeated([*paths, *reference_paths]):
-        raise DataError(f"{twice}, and be among those trained on and those judged with")
-    raw = RawFiles([Path(path) for path in paths], reading)
-    reference = RawFiles([Path(path) for path in reference_paths], reading) if reference_paths else None
-    counts = split_counts(raw.n, fractions, None if reference is None else reference.n)
-    files = {split: Path(outputs[split]) for split in SPLITS}
-    folder = files["train"].parent
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    for file in files.values():
-        check_target(file, [*raw.paths, *([] if reference is None else reference.paths)])
-    tallies = {split: _Tally(reading.conditions) for split in SPLITS}
+    pools = _pools([raw_paths] if isinstance(raw_paths, str | Path) else raw_paths, reference_paths, reading)
+    job = _Job(recipe, reading, pools, {split: Path(outputs[split]) for split in SPLITS}, seed, compression)
+    counts = split_counts(pools[0].n, fractions, pools[1].n if len(pools) > 1 else None)
+    folder = job.check_files()
     with scratch("prepare", folder) as temporary:
-        n_voxels = recipe.output_geometry.n_voxels
-        parts = {s: Buckets(temporary, s, counts[s], n_voxels, reading.conditions) for s in SPLITS}
-        order = generator(seed, "split").permutation(raw.n)
-        if reference is None:
-            _scatter(raw, recipe, order, parts, tallies)
-        else:
-            _scatter(raw, recipe, order, {s: parts[s] for s in ("train", "val")}, tallies)
-            order = generator(seed, "split", "test").permutation(reference.n)
-            _scatter(reference, recipe, order, {"test": parts["test"]}, tallies)
-        pools = [raw] if reference is None else [raw, reference]
-        _tell(negative, tallies.values(), pools)
-        sources = {"raw": raw.describe(), "reference": [] if reference is None else reference.describe()}
-        splits = _write(_Job(recipe, reading, files, sources, seed, compression), parts, tallies)
+        sources, splits = job.run(counts, temporary)
     return {
-        "geometry": recipe.output_geometry.name,
-        "geometry_hash": recipe.output_geometry.hash,
-        "threshold_MeV": threshold,
-        "energy_scale": recipe.energy_scale,
-        "crop": None if window is None else list(window),
-        "sum_layers": sum_layers,
-        "pool": [list(kernel) for kernel in kernels],
-        "pool_by": pool_by,
-        "conditions": list(reading.conditions),
-        "energies_MeV": None if chosen is None else chosen.model_dump(mode="json"),
-        "negative": negative,
-        "layout": None if mapping is None else mapping.model_dump(mode="json"),
+        **recipe.facts(),
+        **reading.facts(),
         "seed": seed,
         "fractions": list(fractions),
-        "max_showers": max_showers,
         "sources": sources,
         "points_outside_MeV": sum(pool.outside_MeV for pool in pools),
         "splits": splits,
     }
 
 
-def _scatter(
-    raw: RawFiles, recipe: Recipe, order: NDArray[np.int64], parts: Mapping[str, Buckets], tallies: Mapping[str, _Tally]
-) -> None:
-    """Send row order[k] of the pooled files to place k of the concatenated `parts`; count what is cut off."""
-    places = np.empty(raw.n, dtype=np.int64)
-    places[order] = np.arange(raw.n)
-    bounds = np.cumsum([0, *(part.n_rows for part in parts.values())])
-    start = 0
-    for piece, cut in raw.pieces():
-        showers, where = recipe.apply(piece), places[start : start + len(piece)]
-        for (split, part), first, last in zip(parts.items(), bounds[:-1], bounds[1:], strict=True):
-            mine = np.flatnonzero((where >= first) & (where < last))
-            part.put(where[mine] - first, showers.select(mine))
-            if cut is not None:
-                tallies[split].cut_off(cut, mine)
-        start += len(piece)
-
-
-def _tell(negative: str, tallies: Collection[_Tally], pools: Collection[RawFiles]) -> None:
-    """Log what the policy on negative voxels has cut off, and what the projection of points has lost."""
-    if negative != "refuse":
-        number, total = sum(t.negative_voxels for t in tallies), sum(t.negative_MeV for t in tallies)
-        log.info("%d negative voxels (%g MeV in all) are set to zero", number, total)
-    points, outside = sum(pool.points_MeV for pool in pools), sum(pool.outside_MeV for pool in pools)
-    if points:
-        log.info("%.2g %% of the points' energy lies outside the geometry", 100 * outside / points)
-
-
-def check_split(fractions: Sequence[float], outputs: Mapping[str, Any]) -> None:
-    """Raise DataError unless there is an output for each split, and the fractions are such."""
-    if sorted(outputs) != sorted(SPLITS):
-        raise DataError(f"prepare: outputs must be {', '.join(SPLITS)}, found {', '.join(outputs) or 'none'}")
-    if len(fractions) != 3 or not all(0 <= f <= 1 for f in fractions) or abs(sum(fractions) - 1) > 1e-9:
-        raise DataError(f"prepare: fractions must be three numbers in [0, 1] that sum to 1, found {list(fractions)}")
-
-
-def _check(recipe: Recipe) -> None:
-    if not (math.isfinite(recipe.threshold_MeV) and recipe.threshold_MeV >= 0):
-        raise DataError(f"prepare: threshold_MeV must be a number >= 0, found {recipe.threshold_MeV}")
-    if not (math.isfinite(recipe.energy_scale) and recipe.energy_scale > 0):
-        raise DataError(f"prepare: energy_scale must be a number > 0, found {recipe.energy_scale}")
-    _ = recipe.output_geometry  # raises GeometryError when it cannot be cropped, summed or pooled
-
-
-def split_counts(n: int, fractions: Sequence[float], n_reference: int | None) -> dict[str, int]:
-    """Showers per split; a split that was asked for must get at least one."""
-    train, val, test = fractions
-    if n_reference is not None:
-        if train + val <= 0:
-            raise DataError("prepare: with reference files the fractions of train and val must not both be 0")
-        train, val, test = train / (train + val), val / (train + val), 0.0
-    first, second = round(train * n), round((train + val) * n)
-    counts = {"train": first, "val": second - first, "test": n - second}
-    for split, share in zip(SPLITS, (train, val, test), strict=True):
-        if share > 0 and counts[split] < 1:
-            raise DataError(f"prepare: {n} showers are too few for a {split} split of fraction {share:g}")
-    if n_reference is not None:
-        counts["test"] = n_reference
-    return counts
+def _pools(
+    raw_paths: Sequence[str | Path], reference_paths: Sequence[str | Path], reading: Reading
+) -> tuple[RawFiles, ...]:
+    """The raw files and, where there are such, those of the reference."""
+    if twice := repeated([*raw_paths, *reference_paths]):
+        raise DataError(f"{twice}, and be among those trained on and those judged with")
+    groups = (raw_paths, reference_paths) if reference_paths else (raw_paths,)
+    return tuple(RawFiles([Path(path) for path in paths], reading) for paths in groups)
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What the attributes of the written files say."""
+    """Raw files (and those of the reference, if there are such) on their way to the files of the splits."""
 
     recipe: Recipe
     reading: Reading
+    pools: tuple[RawFiles, ...]
     files: Mapping[str, Path]
-    sources: Mapping[str, list[dict[str, Any]]]
     seed: int
     compression: int
 
-    def writer(self, split: str, tally: _Tally) -> ShowerWriter:
-        origin = self.sources["reference"] if split == "test" and self.sources["reference"] else self.sources["raw"]
+    def check_files(self) -> Path:
+        """Folder of the files to be written, which are none of those being read."""
+        folder = self.files["train"].parent
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        for file in self.files.values():
+            check_target(file, [path for pool in self.pools for path in pool.paths])
+        return folder
+
+    def run(self, counts: Mapping[str, int], temporary: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Shuffle through files in the folder `temporary`, write: what is used of each raw file, and what each split holds."""
+        n_voxels = self.recipe.output_geometry.n_voxels
+        tallies = {split: Tally(self.reading.conditions) for split in SPLITS}
+        parts = {s: Buckets(temporary, s, counts[s], n_voxels, self.reading.conditions) for s in SPLITS}
+        raw, reference = self.pools[0], self.pools[1:]
+        order = generator(self.seed, "split").permutation(raw.n)
+        mine = {split: parts[split] for split in (SPLITS[:2] if reference else SPLITS)}
+        _scatter(raw, self.recipe, order, mine, tallies)
+        for pool in reference:
+            order = generator(self.seed, "split", "test").permutation(pool.n)
+            _scatter(pool, self.recipe, order, {"test": parts["test"]}, tallies)
+        self._tell(tallies.values())
+        sources = {"raw": raw.describe(), "reference": [file for pool in reference for file in pool.describe()]}
+        return sources, self._write(sources, parts, tallies)
+
+    def _tell(self, tallies: Collection[Tally]) -> None:
+        """Log what the policy on negative voxels has cut off, and what the projection of points has lost."""
+        if self.reading.negative != "refuse":
+            number, total = sum(t.negative_voxels for t in tallies), sum(t.negative_MeV for t in tallies)
+            log.info("%d negative voxels (%g MeV in all) are set to zero", number, total)
+        points, outside = (sum(getattr(pool, name) for pool in self.pools) for name in ("points_MeV", "outside_MeV"))
+        if points:
+            log.info("%.2g %% of the points' energy lies outside the geometry", 100 * outside / points)
+
+    def _write(
+        self, sources: Mapping[str, list[dict[str, Any]]], parts: Mapping[str, Buckets], tallies: Mapping[str, Tally]
+    ) -> dict[str, Any]:
+        """Write the splits; no file gets its name before the showers of all three are written."""
+        with ExitStack() as stack:
+            for split in SPLITS:
+                tally = tallies[split]
+                out = stack.enter_context(self._writer(split, tally, origin(split, sources)))
+                for showers in parts[split].take():
+                    out.append(showers)
+                    tally.add(showers)
+                if tally.n and not tally.filled:
+                    raise DataError(
+                        f"prepare: every voxel of the {split} showers is below the threshold of "
+                        f"{self.recipe.threshold_MeV:g} MeV (threshold_MeV of the dataset, of its geometry where it has "
+                        "none): nothing is left to learn"
+                    )
+        n_voxels = self.recipe.output_geometry.n_voxels
+        summaries = {split: tallies[split].summary(n_voxels) for split in SPLITS}
+        return {s: {**summaries[s], "file": str(self.files[s]), "sha256": file_hash(self.files[s])} for s in SPLITS}
+
+    def _writer(self, split: str, tally: Tally, source: Mapping[str, str]) -> ShowerWriter:
         zeroed = self.reading.negative == "zero"
         attributes = {
             "threshold_MeV": self.recipe.threshold_MeV * self.recipe.energy_scale,
             "energy_scale": self.recipe.energy_scale,
-            "source": " ".join(Path(source["file"]).name for source in origin),
-            "source_sha256": " ".join(source["sha256"] for source in origin),
+            **source,
             "seed": self.seed,
             "split": split,
             "negative_voxels": tally.negative_voxels if zeroed else None,
@@ -295,19 +228,19 @@ class _Job:
         )
 
 
-def _write(job: _Job, parts: Mapping[str, Buckets], tallies: Mapping[str, _Tally]) -> dict[str, Any]:
-    """Write the splits; no file gets its name before the showers of all three are written."""
-    with ExitStack() as stack:
-        for split in SPLITS:
-            out = stack.enter_context(job.writer(split, tallies[split]))
-            for showers in parts[split].take():
-                out.append(showers)
-                tallies[split].add(showers)
-            if tallies[split].n and not tallies[split].filled:
-                raise DataError(
-                    f"prepare: every voxel of the {split} showers is below the threshold of {job.recipe.threshold_MeV:g} MeV "
-                    "(threshold_MeV of the dataset, of its geometry where it has none): nothing is left to learn"
-                )
-    n_voxels = job.recipe.output_geometry.n_voxels
-    summaries = {split: tallies[split].summary(n_voxels) for split in SPLITS}
-    return {s: {**summaries[s], "file": str(job.files[s]), "sha256": file_hash(job.files[s])} for s in SPLITS}
+def _scatter(
+    raw: RawFiles, recipe: Recipe, order: NDArray[np.int64], parts: Mapping[str, Buckets], tallies: Mapping[str, Tally]
+) -> None:
+    """Send row order[k] of the pooled files to place k of the concatenated `parts`; count what is cut off."""
+    places = np.empty(raw.n, dtype=np.int64)
+    places[order] = np.arange(raw.n)
+    bounds = np.cumsum([0, *(part.n_rows for part in parts.values())])
+    start = 0
+    for piece, cut in raw.pieces():
+        showers, where = recipe.apply(piece), places[start : start + len(piece)]
+        for (split, part), first, last in zip(parts.items(), bounds[:-1], bounds[1:], strict=True):
+            mine = np.flatnonzero((where >= first) & (where < last))
+            part.put(where[mine] - first, showers.select(mine))
+            if cut is not None:
+                tallies[split].cut_off(cut, mine)
+        start += len(piece)

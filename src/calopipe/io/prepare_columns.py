@@ -16,7 +16,7 @@ from calopipe.errors import DataError
 from calopipe.io.checksum import file_hash, repeated
 from calopipe.io.columns import Columns, fill_columns, read_columns
 from calopipe.io.output import check_target, hdf5_output
-from calopipe.io.prepare import SPLITS, check_split, split_counts
+from calopipe.io.splits import SPLITS, check_split, origin, split_counts
 from calopipe.seeds import generator
 
 log = logging.getLogger("calopipe")
@@ -89,8 +89,9 @@ def prepare_columns(
     if twice := repeated([*raw_paths, *reference_paths]):
         raise DataError(f"{twice}, and be among those trained on and those judged with")
     paths, others = [Path(path) for path in raw_paths], [Path(path) for path in reference_paths]
-    raw, sources = wanted.pooled(paths)
+    raw, used = wanted.pooled(paths)
     reference, judged = wanted.pooled(others) if others else (None, [])
+    sources = {"raw": used, "reference": judged}
     counts = split_counts(len(raw), fractions, None if reference is None else len(reference))
     copies = _copies(raw, reference)
     if copies:
@@ -101,13 +102,7 @@ def prepare_columns(
     with ExitStack() as stack:  # no file gets its name before all three are written
         for split in SPLITS:
             check_target(files[split], [*paths, *others])
-            origin = judged if split == "test" and judged else sources
-            facts = {
-                "source": " ".join(Path(source["file"]).name for source in origin),
-                "source_sha256": " ".join(source["sha256"] for source in origin),
-                "seed": seed,
-                "split": split,
-            }
+            facts = {**origin(split, sources), "seed": seed, "split": split}
             fill_columns(stack.enter_context(hdf5_output(files[split])), parts[split], facts, compression)
     return {
         "columns": list(columns),
@@ -117,7 +112,7 @@ def prepare_columns(
         "fractions": list(fractions),
         "max_rows": max_rows,
         "copies": copies,
-        "sources": {"raw": sources, "reference": judged},
+        "sources": sources,
         "splits": {split: _summary(parts[split], files[split]) for split in SPLITS},
     }
 

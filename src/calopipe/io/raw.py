@@ -42,6 +42,16 @@ class Reading:
     negative: Literal["refuse", "zero"] = "refuse"
     layout: Layout | None = None
 
+    def facts(self) -> dict[str, Any]:
+        """What the summary of a preparation says of it."""
+        return {
+            "conditions": list(self.conditions),
+            "energies_MeV": None if self.energies is None else self.energies.model_dump(mode="json"),
+            "max_showers": self.max_showers,
+            "negative": self.negative,
+            "layout": None if self.layout is None else self.layout.model_dump(mode="json"),
+        }
+
 
 @dataclass(frozen=True)
 class Cut:

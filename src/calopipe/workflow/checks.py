@@ -117,7 +117,7 @@ class StudyChecks(ChainChecks):
             if not limits:
                 return None
             counts[role] = min(limits)
-        from calopipe.io.prepare import split_counts
+        from calopipe.io.splits import split_counts
 
         split = settings.split
         try:

@@ -1,10 +1,8 @@
-"""Compiled jobs on the rows of a coupling block, and the threads that run them.
+"""Compiled jobs on the rows of a coupling block; the threads that run them are in :mod:`calopipe.models.splines.threads`.
 
 A job is an int64 array: an atomic task counter, sizes, and addresses of the tensors' memory. Any number of threads may
 run the same job at once; each takes the next few rows until none are left, so a core that is busy elsewhere does not
-hold up the others. The threads are those of torch's own OpenMP library where it can be found (``GOMP_parallel``): one
-pool for matrix products and splines, none left spinning on a core that the other needs. numba's parallel loops are
-not used: they need a second OpenMP library on the system and abort after a fork.
+hold up the others.
 """
 
 from __future__ import annotations
@@ -12,10 +10,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import logging
-import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +23,7 @@ from numba import cfunc, njit, types
 from calopipe.models.splines import kernels, lanes
 from calopipe.models.splines.kernels import LANES, ROWS_A, ROWS_F
 from calopipe.models.splines.lanes import intrinsic
+from calopipe.models.splines.threads import Process, openmp, run_threads
 
 log = logging.getLogger(__name__)
 _OPT: dict[str, Any] = {"error_model": "numpy", "nogil": True}
@@ -201,48 +197,6 @@ def _entry(backward: bool, number: type) -> tuple[int, Callable[[int], Any], Any
     return address, ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)(address), compiled
 
 
-@cache
-def _openmp() -> Any:
-    """``GOMP_parallel`` of the OpenMP library that torch has loaded, or None."""
-    try:
-        with open("/proc/self/maps") as maps:
-            names = {line.split()[-1] for line in maps if "libgomp" in line or "libomp" in line}
-        own = sorted(names, key=lambda name: "torch" not in name)
-        fork = ctypes.CDLL(own[0]).GOMP_parallel
-    except (OSError, IndexError, AttributeError):
-        log.info("torch's OpenMP library was not found: splines run on Python threads")
-        return None
-    fork.argtypes, fork.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
-    return fork
-
-
-class _Process:
-    """What a job needs to know of this process: OpenMP must not be entered in a child of a fork."""
-
-    forked = False
-    pool: ThreadPoolExecutor | None = None
-    lock = threading.Lock()
-
-
-def _after_fork() -> None:
-    _Process.forked, _Process.pool, _Process.lock = True, None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def _run_threads(call: Callable[[int], Any], address: int, threads: int) -> None:
-    """Run the job on Python threads (the compiled code holds no lock of the interpreter)."""
-    with _Process.lock:
-        if _Process.pool is None:
-            _Process.pool = ThreadPoolExecutor(max_workers=max(os.cpu_count() or 1, threads))
-    others = [_Process.pool.submit(call, address) for _ in range(threads - 1)]
-    call(address)
-    for other in others:
-        other.result()
-
-
 def run_job(
     x: torch.Tensor,
     params: torch.Tensor,
@@ -267,7 +221,7 @@ def run_job(
     low, high = active.aminmax()
     if active.dtype != torch.int64 or int(low) < 0 or int(high) >= dim:
         raise IndexError(f"columns to transform must be int64 from 0 to {dim - 1}, found {int(low)} to {int(high)}")
-    threads = 1 if _Process.forked else min(torch.get_num_threads(), max(1, n * transformed // 512))
+    threads = 1 if Process.forked else min(torch.get_num_threads(), max(1, n * transformed // 512))
     rows = max(1, -(-n // (8 * threads)))
     code, call, _ = _entry(gradient is not None, np.float32 if params.dtype == torch.float32 else np.float64)
     gz, gparams = gradient if gradient is not None else (x, params)
@@ -299,10 +253,10 @@ def run_job(
         ],
         np.int64,
     )
-    address, fork = job.ctypes.data, _openmp()
+    address, fork = job.ctypes.data, openmp()
     if threads == 1:
         call(address)
     elif fork is not None:
         fork(code, address, threads, 0)
     else:
-        _run_threads(call, address, threads)
+        run_threads(call, address, threads)
