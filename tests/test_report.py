@@ -297,7 +297,7 @@ def test_no_runs_is_an_error(tmp_path: Path) -> None:
 
 def test_models_and_samples_are_overlaid(study: tuple[Path, StudySummary]) -> None:
     data = load_study_data(study[1])[0]
-    series = series_of(data.models, ("E_ratio", None))
+    series = series_of(data, ("E_ratio", None))
     assert [s.style.label for s in series] == ["inn (2 seeds)", "vae", "vae, reconstructed"]
     assert len(series[0].histograms) == 2 and series[1].style.color == series[2].style.color
     assert series[2].style.dash != "-"

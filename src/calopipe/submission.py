@@ -25,6 +25,7 @@ from calopipe.io.temporary import scratch
 from calopipe.records.judgement import InputFile, Judgement, load_judgement, save_judgement
 from calopipe.records.scores import Score
 from calopipe.records.tables import score_rows, write_table
+from calopipe.records.wording import SHOWERS
 from calopipe.report.numbers import format_measurement, format_value
 from calopipe.report.power import blind_spots, floor_of, seen_spots
 from calopipe.report.strongest import farthest, in_words, reading, strongest
@@ -246,7 +247,7 @@ def printed_summary(judgement: Judgement) -> str:
         scores, value, error = best
         name, other = scores[0].name.split("/")[1], floor_of(scores)
         lines.append(f"strongest test: {name}, AUC {format_measurement(value, error)} (two reference samples: {other})")
-        lines.append(f"  {reading(value, error)}")
+        lines.append(f"  {reading(value, error, SHOWERS)}")
         lines += [f"  it sees {text}" for text in seen_spots(scores)]
         lines += [f"  it is blind to {text}" for text in blind_spots(scores)]
     for far in (f for f in farthest(judgement.scores) if f.clear):

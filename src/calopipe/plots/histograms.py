@@ -49,11 +49,13 @@ class Series:
         style: colour, dashes and legend entry.
         histograms: the same observable for each seed, each with its own reference counts.
         sample: name of the sample in the histograms' counts.
+        reference: what the reference is called.
     """
 
     style: LineStyle
     histograms: tuple[Histogram, ...]
     sample: str = "generated"
+    reference: str = REFERENCE_LABEL
 
     def density(self) -> tuple[Array, Array]:
         """Mean density over seeds and its error, both (B,)."""
@@ -92,7 +94,7 @@ def histogram_figure(series: Sequence[Series], ratio_range: tuple[float, float] 
         series: one or more samples of the same observable; the first one's reference is drawn.
         ratio_range: range of the ratio axis; bins beyond it are marked by arrows.
     """
-    handles = legend_handles([s.style for s in series])
+    handles = legend_handles([s.style for s in series], series[0].reference)
     head = legend_height(handles)
     height = 3.9 + head
     figure = new_figure(4.6, height)
@@ -126,7 +128,7 @@ def histogram_page(
     rows = math.ceil(len(observables) / columns)
     width = max(3.4 * columns, 4.4)
     longest = max(observables, key=len)
-    handles = legend_handles([s.style for s in longest])
+    handles = legend_handles([s.style for s in longest], longest[0].reference)
     beside = width - 0.3 - 0.1 * len(title)  # inches beside the title
     entries = legend_columns(handles, beside, len(handles))
     below = entries < len(handles)  # too long for it: the legend gets lines of its own
@@ -182,11 +184,12 @@ def draw_histogram(
         draw_steps(top, value, edges, **s.style.line)
     _scale(top, first, series, floor)
     _draw_ratios(bottom, series, ratio_range)
-    _label(top, bottom, first, short, note)
+    _label(top, bottom, first, "" if short else series[0].reference, note)
 
 
-def _label(top: Axes, bottom: Axes, first: Histogram, short: bool, note: str) -> None:
-    """Ticks, axis labels, the slice and the note of a panel and its ratio."""
+def _label(top: Axes, bottom: Axes, first: Histogram, reference: str, note: str) -> None:
+    """Ticks, axis labels, the slice and the note of a panel and its ratio; in small panels `reference` has no name."""
+    short = not reference
     top.tick_params(labelbottom=False, which="both")
     if not first.log_x:
         top.xaxis.set_major_locator(MaxNLocator(nbins=5 if short else 7))
@@ -200,7 +203,7 @@ def _label(top: Axes, bottom: Axes, first: Histogram, short: bool, note: str) ->
     one = rf"$10^{{{power}}}$" if power else "1"
     top.set_ylabel(f"{name} [{one}/{unit}]" if unit else name + (f" [{one}]" if power else ""))
     bottom.set_xlabel(first.label)
-    bottom.set_ylabel("Ratio" if short else f"Model / {REFERENCE_LABEL}", fontsize=8.5)
+    bottom.set_ylabel("Ratio" if short else f"Model / {reference}", fontsize=8.5)
     for axes in (top, bottom):
         axes.yaxis.set_label_coords(-0.145 if not short else -0.165, 0.5)
         # a fixed height: else all tick labels are laid out twice, in search of a place for the title

@@ -15,10 +15,10 @@ from calopipe.plots.style import REFERENCE_FILL, REFERENCE_LABEL, REFERENCE_LINE
 _LEGEND, _ENTRY, _LETTER = 4.4, 0.56, 0.066
 
 
-def legend_handles(styles: Sequence[LineStyle]) -> list[Patch | Line2D]:
+def legend_handles(styles: Sequence[LineStyle], reference: str = REFERENCE_LABEL) -> list[Patch | Line2D]:
     """Legend entries: the filled reference, then one line per sample."""
-    reference = Patch(facecolor=REFERENCE_FILL, edgecolor=REFERENCE_LINE, label=REFERENCE_LABEL, linewidth=0.8)
-    return [reference, *(Line2D([], [], label=style.label, **style.line) for style in styles)]
+    filled = Patch(facecolor=REFERENCE_FILL, edgecolor=REFERENCE_LINE, label=reference, linewidth=0.8)
+    return [filled, *(Line2D([], [], label=style.label, **style.line) for style in styles)]
 
 
 def legend_height(handles: Sequence[Patch | Line2D]) -> float:

@@ -26,6 +26,7 @@ from calopipe.errors import printable
 from calopipe.io.output import replacing
 from calopipe.io.stored import writing
 from calopipe.records.slices import INCIDENT_ENERGY, Slice
+from calopipe.records.wording import SHOWERS
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType  # for the type checker only: older versions of matplotlib lack it
@@ -39,7 +40,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 REFERENCE_FILL = "#d4d4d4"
 REFERENCE_LINE = "#4d4d4d"
-REFERENCE_LABEL = "Geant4"
+REFERENCE_LABEL = SHOWERS.label
 ENERGY_CMAP = "viridis"
 RATIO_CMAP = "RdBu_r"
 

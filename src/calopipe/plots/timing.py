@@ -13,13 +13,16 @@ from calopipe.plots.style import REFERENCE_LABEL, REFERENCE_LINE, LineStyle, new
 
 
 @styled
-def timing_figure(timings: Sequence[tuple[LineStyle, Mapping[str, Any]]], title: str = "") -> Figure:
+def timing_figure(
+    timings: Sequence[tuple[LineStyle, Mapping[str, Any]]], title: str = "", one: str = "shower"
+) -> Figure:
     """Median time per shower with its range over repeats, for each batch size, on logarithmic axes.
 
     Args:
         timings: style and timing record of each model: ``results`` (a list with ``batch_size``, ``median_ms``,
             ``low_ms``, ``high_ms``), ``device``, ``threads`` and ``geant4_ms`` (or None).
         title: heading.
+        one: what is generated.
     """
     figure = new_figure(4.7, 3.7)
     axes = figure.add_axes((0.15, 0.14, 0.81, 0.76))
@@ -44,7 +47,7 @@ def timing_figure(timings: Sequence[tuple[LineStyle, Mapping[str, Any]]], title:
         axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
         axes.yaxis.set_minor_formatter(plain_number)
     axes.set_xlabel("Batch size")
-    axes.set_ylabel("Time per shower [ms]")
+    axes.set_ylabel(f"Time per {one} [ms]")
     axes.legend(ncols=2)
     devices = {f"{r.get('device', '?')}, {_threads(r.get('threads', '?'))}" for _, r in timings}
     if len(devices) == 1:

@@ -16,7 +16,7 @@ class RunArtifacts:
         dataset: key of the dataset in the configuration.
         model: key of the model in the configuration.
         seed: seed of the training.
-        geometry: what :func:`calopipe.geometry.load_geometry` accepts.
+        geometry: what :func:`calopipe.geometry.load_geometry` accepts; None: data without a calorimeter.
         description: one line on the model.
         histograms: NPZ of :func:`calopipe.records.histograms.save_histograms`.
         health: JSON of :func:`calopipe.evaluation.health.check_health`.
@@ -41,7 +41,7 @@ class RunArtifacts:
     dataset: str
     model: str
     seed: int
-    geometry: str
+    geometry: str | None
     description: str = ""
     histograms: str | None = None
     health: str | None = None

@@ -28,6 +28,7 @@ from calopipe.records.histograms import (
 from calopipe.records.history import History, read_history
 from calopipe.records.scores import Score, load_scores
 from calopipe.records.slices import Slice
+from calopipe.records.wording import COLUMNS, SHOWERS, Wording
 from calopipe.report.artifacts import RunArtifacts, StudySummary
 from calopipe.report.tables import Column
 
@@ -92,6 +93,7 @@ class DatasetData:
     models: list[ModelData]
     notes: list[str]
     conditions: tuple[str, ...] = ()
+    wording: Wording = SHOWERS
 
     def score_columns(self) -> dict[Column, list[list[Score]]]:
         """Columns of the score table: (model, sample) -> scores of each seed."""
@@ -105,12 +107,14 @@ def load_study_data(summary: StudySummary) -> list[DatasetData]:
     for dataset in dict.fromkeys(run.dataset for run in summary.runs):
         runs = [run for run in summary.runs if run.dataset == dataset]
         notes: list[str] = []
-        geometry = _try(load_geometry, runs[0].geometry, notes)
+        name = runs[0].geometry  # data without a calorimeter have none
+        geometry = None if name is None else _try(load_geometry, name, notes)
         models = []
         for model in dict.fromkeys(run.model for run in runs):
             seeds = sorted((run for run in runs if run.model == model), key=lambda run: run.seed)
             models.append(_load_model(model, styles[model], seeds, summary.config, notes))
-        found.append(DatasetData(dataset, geometry, models, notes, _conditions(summary.config, dataset)))
+        wording = COLUMNS if name is None else SHOWERS
+        found.append(DatasetData(dataset, geometry, models, notes, _conditions(summary.config, dataset), wording))
     return found
 
 

@@ -16,7 +16,7 @@ from calopipe.plots.layers import MANY_LAYERS, pick_layers
 from calopipe.plots.scores import layer_of
 from calopipe.plots.style import sample_style, slice_label
 from calopipe.records.histograms import Histogram
-from calopipe.report.data import DatasetData, Key, ModelData
+from calopipe.report.data import DatasetData, Key
 from calopipe.report.drawing import Task, file_name
 
 PANELS_PER_PAGE = 12
@@ -31,16 +31,18 @@ GROUPS = {
 }
 
 
-def series_of(models: Sequence[ModelData], key: Key) -> list[Series]:
+def series_of(data: DatasetData, key: Key) -> list[Series]:
     """Lines of one histogram: every sample of every model that has it."""
     found = []
-    for model in models:
+    for model in data.models:
         for sample in model.samples():
             seeds = [s.histograms[key] for s in model.seeds if key in s.histograms]
             seeds = [h for h in seeds if sample in h.counts]
             same = [h for h in seeds if h.edges.shape == seeds[0].edges.shape and np.allclose(h.edges, seeds[0].edges)]
             if same:
-                found.append(Series(sample_style(model.style, sample, len(same)), tuple(same), sample))
+                found.append(
+                    Series(sample_style(model.style, sample, len(same)), tuple(same), sample, data.wording.label)
+                )
     return found
 
 
@@ -50,7 +52,7 @@ def histogram_tasks(data: DatasetData, group: str) -> Iterator[Task]:
     for key in (k for k in found if k[1] is None):
         caption = f"{data.name}: {key[0]}"
         name = file_name(data.name, group, key[0])
-        yield Task(group, name, caption, histogram_figure, (series_of(data.models, key),))
+        yield Task(group, name, caption, histogram_figure, (series_of(data, key),))
     points = sorted(key for key in found if key[1] and key[1].single)
     yield from _pages(data, group, points, "single incident energies", "energies")
     for part in sorted({key[1] for key in found if key[1] and not key[1].single}):
@@ -76,7 +78,7 @@ def _pages(data: DatasetData, group: str, keys: Sequence[Key], which: str, short
         title = f"{data.name}: {group}, {which}"
         title += f" ({number}/{len(parts)})" if len(parts) > 1 else ""
         name = file_name(data.name, group, short, "page", str(number))
-        panels = [series_of(data.models, key) for key in part]
+        panels = [series_of(data, key) for key in part]
         if len(panels) == 1:
             yield Task(group, name, title, histogram_figure, (panels[0],))
         else:

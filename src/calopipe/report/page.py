@@ -20,6 +20,7 @@ from calopipe import provenance
 from calopipe.errors import DataError
 from calopipe.io.output import replacing
 from calopipe.records.scores import Score
+from calopipe.records.wording import Wording
 from calopipe.report.artifacts import StudySummary
 from calopipe.report.data import DatasetData, input_files, load_study_data
 from calopipe.report.drawing import THUMBNAILS, Drawn, draw
@@ -101,14 +102,15 @@ def _dataset(data: DatasetData, summary: StudySummary, out: Path, workers: int) 
     return {
         "name": data.name,
         "geometry": data.geometry,
-        "geometry_name": runs[0].geometry,
+        "geometry_name": runs[0].geometry or "none",
+        "words": data.wording,
         "models": data.models,
         "notes": data.notes,
         "columns": list(columns),
         "colors": {model.name: model.style.color for model in data.models},
         "main": main_groups(groups),
         "groups": groups,
-        "remarks": _remarks(groups, columns),
+        "remarks": _remarks(groups, columns, data.wording),
         "verdicts": verdicts(data, drawn),
         "drawn": drawn,
         "sections": _parts(data, drawn),
@@ -129,10 +131,13 @@ def _parts(data: DatasetData, drawn: Sequence[Drawn]) -> list[Part]:
     return found
 
 
-def _remarks(groups: Sequence[Group], columns: Mapping[Column, Sequence[Sequence[Score]]]) -> list[str]:
+def _remarks(
+    groups: Sequence[Group], columns: Mapping[Column, Sequence[Sequence[Score]]], wording: Wording
+) -> list[str]:
     """Warnings below the score table."""
     rows = [row for group in groups for row in group.rows]
-    remarks = [small_sample_note(s for seeds in columns.values() for scores in seeds for s in scores)]
+    every = (s for seeds in columns.values() for scores in seeds for s in scores)
+    remarks = [small_sample_note(every, wording.many)]
     if any(row.unequal for row in rows):
         remarks.append("Some rows compare samples of different size n, which biases scores: see column n.")
     if any(len(seeds) > 1 for seeds in columns.values()):
@@ -168,10 +173,12 @@ def _render(summary: StudySummary, datasets: Sequence[dict[str, Any]], out: Path
     )
     environment.filters["relative"] = lambda path: Path(os.path.relpath(path, out)).as_posix()
     environment.filters["breakable"] = _breakable
+    environment.filters["capital"] = lambda text: text[0].upper() + text[1:]
     return environment.from_string(template).render(
         study=summary.study,
         presets=summary.presets,
         datasets=datasets,
+        words=next((d["words"] for d in datasets if d["geometry"]), datasets[0]["words"]),
         config=yaml.safe_dump(summary.config, sort_keys=False, allow_unicode=True) if summary.config else "",
         config_digest=provenance.digest(summary.config),
         code_version=provenance.code_version(),

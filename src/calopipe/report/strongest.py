@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calopipe.records.scores import Score
+from calopipe.records.wording import Wording
 from calopipe.report.tables import combine
 
 #: observables that are named
@@ -55,14 +56,13 @@ def by_name(scores: Iterable[Score]) -> dict[str, list[Score]]:
     return found
 
 
-def reading(auc: float, error: float) -> str:
+def reading(auc: float, error: float, wording: Wording) -> str:
     """What an AUC says, in words."""
     if abs(auc - 0.5) <= 2 * error:
-        return "no test of this study tells it from Geant4"
+        return f"no test of this study tells it from {wording.reference}"
     right = round(100 * max(auc, 1 - auc))
-    return (
-        f"of a generated and a Geant4 shower the test picks out the right one in {right} of 100 cases (by chance: 50)"
-    )
+    pair = f"a generated {wording.one} and {wording.true_one}"
+    return f"of {pair} the test picks out the right one in {right} of 100 cases (by chance: 50)"
 
 
 def farthest(scores: Iterable[Score]) -> list[FarObservable]:

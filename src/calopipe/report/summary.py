@@ -18,6 +18,7 @@ from calopipe.plots.histograms import histogram_figure
 from calopipe.records.histograms import Histogram
 from calopipe.records.samples import GENERATED, REFERENCE
 from calopipe.records.scores import Score
+from calopipe.records.wording import Wording
 from calopipe.report.data import DatasetData, ModelData
 from calopipe.report.drawing import Drawn, Task, file_name
 from calopipe.report.histograms import drawn_histograms, is_drawn, series_of
@@ -92,7 +93,7 @@ def summary_tasks(data: DatasetData) -> Iterator[Task]:
     for name in sorted(n for n in wanted if not is_drawn(n, data.geometry)):
         key = (name, None)
         yield Task(SECTION, file_name(data.name, SECTION, name), f"{data.name}: {name}", histogram_figure,
-                   (series_of(data.models, key),))  # fmt: skip
+                   (series_of(data, key),))  # fmt: skip
 
 
 def _verdict(data: DatasetData, model: ModelData, pictures: dict[str, Drawn]) -> Verdict:
@@ -104,12 +105,19 @@ def _verdict(data: DatasetData, model: ModelData, pictures: dict[str, Drawn]) ->
             "test": scores[0].name.split("/")[1],
             "auc": format_measurement(value, error),
             "floor": floor_of(scores),
-            "reading": reading(value, error),
+            "reading": reading(value, error, data.wording),
             "sees": "; ".join(seen_spots(scores)),
             "blind": "; ".join(blind_spots(scores)),
         }
     far = tuple(_far(data, model, item, pictures) for item in _farthest(model))
-    return Verdict(model.name, model.style.color, far=far, time=_time(model), warnings=tuple(_warnings(model)), **found)
+    return Verdict(
+        model.name,
+        model.style.color,
+        far=far,
+        time=_time(model, data.wording),
+        warnings=tuple(_warnings(model, data.wording)),
+        **found,
+    )
 
 
 def _aucs(model: ModelData) -> list[Score]:
@@ -134,19 +142,19 @@ def _far(data: DatasetData, model: ModelData, item: FarObservable, pictures: dic
         name=name,
         text=in_words(name),
         size=format_value(size, 2),
-        errors=_errors(item),
+        errors=_errors(item, data.wording),
         clear=item.clear,
         shift=_shift(histograms),
         picture=picture,
     )
 
 
-def _errors(item: FarObservable) -> str:
+def _errors(item: FarObservable, wording: Wording) -> str:
     if item.errors is None:
         return ""
     if item.errors <= 0:
-        return "no farther than two Geant4 samples"
-    return f"{format_value(item.errors, 2)} errors from Geant4" + ("" if item.clear else ": may be chance")
+        return f"no farther than {wording.two}"
+    return f"{format_value(item.errors, 2)} errors from {wording.reference}" + ("" if item.clear else ": may be chance")
 
 
 def _shift(histograms: Sequence[Histogram]) -> str:
@@ -166,14 +174,12 @@ def _shift(histograms: Sequence[Histogram]) -> str:
 
 
 # ---- time and warnings --------------------------------------------------------------------------------------------------
-def _time(model: ModelData) -> str:
+def _time(model: ModelData, wording: Wording) -> str:
     record = next((s.timing for s in model.seeds if s.timing and s.timing.get("results")), None)
     if record is None:
         return ""
     best = min(record["results"], key=lambda r: r["median_ms"])
-    text = (
-        f"{format_value(best['median_ms'], 2)} ms per shower ({best['batch_size']} at once, {record.get('device', '?')}"
-    )
+    text = f"{format_value(best['median_ms'], 2)} ms per {wording.one} ({best['batch_size']} at once, {record.get('device', '?')}"
     text += f", {record['threads']} threads)" if record.get("threads") else ")"
     geant4 = record.get("geant4_ms")
     if geant4 and best["median_ms"] > 0:
@@ -183,7 +189,7 @@ def _time(model: ModelData) -> str:
     return text
 
 
-def _warnings(model: ModelData) -> Iterator[str]:
+def _warnings(model: ModelData, wording: Wording) -> Iterator[str]:
     found: dict[str, list[int]] = {}
     for seed in model.seeds:
         scores = [s for s in seed.scores if s.sample == GENERATED]
@@ -191,10 +197,10 @@ def _warnings(model: ModelData) -> Iterator[str]:
             found.setdefault(line, []).append(seed.run.seed)
     for line, seeds in found.items():
         yield line if len(seeds) == len(model.seeds) else f"seed {', '.join(map(str, seeds))}: {line}"
-    yield from _test_warnings(model)
+    yield from _test_warnings(model, wording)
 
 
-def _test_warnings(model: ModelData) -> Iterator[str]:
+def _test_warnings(model: ModelData, wording: Wording) -> Iterator[str]:
     aucs = by_name(_aucs(model))
     if not aucs:
         yield "no classifier test was made"
@@ -210,4 +216,4 @@ def _test_warnings(model: ModelData) -> Iterator[str]:
             )
     resolved = [s.extra["resolves"] for scores in aucs.values() for s in scores if s.extra.get("resolves")]
     if resolved and min(resolved) > 0.02:
-        yield f"few showers: an AUC within {format_value(min(resolved), 1)} of 0.5 cannot be told from it"
+        yield f"few {wording.many}: an AUC within {format_value(min(resolved), 1)} of 0.5 cannot be told from it"

@@ -220,7 +220,7 @@ def _mark_best(cells: Sequence[Cell], goal: float) -> list[Cell]:
     return [replace(c, best=first(c) and alone, tied=first(c) and not alone) for c in cells]
 
 
-def small_sample_note(scores: Iterable[Score]) -> str:
+def small_sample_note(scores: Iterable[Score], many: str = "showers") -> str:
     """What the smallest of the small samples means for errors; empty where all samples are large enough.
 
     A mean is known to 1 / sqrt(n) of the standard deviation, a histogram bin to 1 / sqrt(entries), and the AUC of two equal
@@ -231,14 +231,14 @@ def small_sample_note(scores: Iterable[Score]) -> str:
         return ""
     n = max(min(s.n for s in small), 1)
     text = (
-        f"⚠ marks scores on fewer than {SMALL_SAMPLE} showers per sample, down to n = {n} here: treat them as "
-        f"indications. With {n} showers a mean is known to {100 / math.sqrt(n):.2g} % of the spread between showers, and "
+        f"⚠ marks scores on fewer than {SMALL_SAMPLE} {many} per sample, down to n = {n} here: treat them as "
+        f"indications. With {n} {many} a mean is known to {100 / math.sqrt(n):.2g} % of the spread between {many}, and "
         f"a histogram bin that holds 1 % of them to {100 / math.sqrt(0.01 * n):.2g} %"
     )
     tested = [int(s.extra["n_test"]) for s in small if s.extra.get("n_test")]
     if tested:
         m = min(tested)
-        text += f"; the AUC of two equal samples, tested on {m} showers of each, scatters by ±{_auc_scatter(m):.2g}"
+        text += f"; the AUC of two equal samples, tested on {m} {many} of each, scatters by ±{_auc_scatter(m):.2g}"
     return text + "."
 
 

@@ -18,8 +18,10 @@ def timing_tasks(data: DatasetData) -> Iterator[Task]:
         if record:
             timings.append((model.style, record))
     if timings:
-        caption = f"{data.name}: generation time per shower"
-        yield Task("timing", file_name(data.name, "timing"), caption, timing_figure, (timings, data.name))
+        caption = f"{data.name}: generation time per {data.wording.one}"
+        yield Task(
+            "timing", file_name(data.name, "timing"), caption, timing_figure, (timings, data.name, data.wording.one)
+        )
 
 
 def timing_tables(data: DatasetData) -> Iterator[Table]:
@@ -28,14 +30,27 @@ def timing_tables(data: DatasetData) -> Iterator[Table]:
     if not timings:
         return
     geant4 = next((t["geant4_ms"] for _, t in timings if t.get("geant4_ms")), None)
-    known = f"{geant4:.3g} ms per shower (one core)." if geant4 else "time not known for this dataset."
+    known = (
+        f" Geant4: {geant4:.3g} ms per shower (one core)." if geant4 else " Geant4: time not known for this dataset."
+    )
+    if data.geometry is None:
+        known = ""
     yield Table(
-        columns=("Model", "Device", "Batch size", "ms per shower", "range", "repeats", "Geant4 / model", "peak MiB"),
+        columns=(
+            "Model",
+            "Device",
+            "Batch size",
+            f"ms per {data.wording.one}",
+            "range",
+            "repeats",
+            "Geant4 / model",
+            "peak MiB",
+        ),
         rows=tuple(
             (r.model, r.device, _size(r), r.time, r.span, r.repeats, r.ratio, r.memory) for r in timing_rows(timings)
         ),
         text_columns=2,
-        note=f"Median over repeats after a warm-up; range: 16 to 84 % of the repeats. Geant4: {known}",
+        note=f"Median over repeats after a warm-up; range: 16 to 84 % of the repeats.{known}",
     )
 
 
