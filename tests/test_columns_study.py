@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from test_workflow import ROOT, copy_tree, planned, snakemake, write_config
 
-from calopipe.config.evaluation import HistogramConfig
+from calopipe.config.evaluation import ClassifierConfig, HistogramConfig
 from calopipe.errors import ConfigError
 from calopipe.evaluation.columns import evaluate_columns
 from calopipe.io import Columns, write_columns
+from calopipe.metrics.column_distortions import COLUMN_DISTORTIONS
 from calopipe.records.histograms import load_histograms
 from calopipe.records.scores import load_scores
 from calopipe.workflow import Plan
@@ -126,3 +127,29 @@ def test_what_needs_a_calorimeter_is_refused(tmp_path, monkeypatch, keys, value,
     inner[keys[-1]] = value
     with pytest.raises(ConfigError, match=message):
         Plan.load(study, ROOT / "presets")
+
+
+def test_power_of_the_test_of_columns_is_stated(tmp_path):
+    for name, seed in (("reference", 1), ("generated", 2), ("others", 3)):
+        write_columns(tmp_path / f"{name}.hdf5", toys(4000, seed))
+    evaluate_columns(
+        tmp_path / "reference.hdf5", tmp_path / "generated.hdf5", config=HistogramConfig(bins=20),
+        classifier=ClassifierConfig(preset="trees"), others=tmp_path / "others.hdf5", seed=1,
+        histograms=tmp_path / "h.npz", scores=tmp_path / "s.json",
+    )  # fmt: skip
+    score = next(s for s in load_scores(tmp_path / "s.json") if s.name == "classifier/trees/auc")
+    power = score.extra["power"]
+    assert power["n_distorted"] == 4000 and not power["floor"]["seen"]
+    assert power["distortions"]["conditions"]["seen"] and power["distortions"]["conditions"]["auc"] > 0.515
+    assert set(power["distortions"]) == {"shift", "width", "conditions"}
+
+
+def test_distortions_of_columns_are_as_large_as_they_say():
+    rng = np.random.default_rng(0)
+    values = rng.normal([1.0, -2.0], [1.0, 3.0], (50_000, 2))
+    mean, std = values.mean(axis=0), values.std(axis=0)
+    out = {key: d.apply(values, mean, std, rng) for key, d in COLUMN_DISTORTIONS.items()}
+    assert out["shift"].mean(axis=0) == pytest.approx(mean + 0.05 * std)
+    assert out["width"].std(axis=0) == pytest.approx(1.05 * std) and out["width"].mean(axis=0) == pytest.approx(mean)
+    assert np.mean((out["conditions"] != values).any(axis=1)) == pytest.approx(0.1, abs=0.001)
+    assert np.sort(out["conditions"], axis=0) == pytest.approx(np.sort(values, axis=0))

@@ -129,6 +129,7 @@ rule compare:
 rule judge_columns:
     input:
         reference=at("reference"),
+        others=at("prepared", split="train"),
         sample=at("generated"),
         raw=raw("judge_columns"),
     output:

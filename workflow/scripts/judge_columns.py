@@ -15,6 +15,7 @@ with stage(snakemake):
         Path(snakemake.input.sample),
         config=HistogramConfig(**settings["histograms"]),
         classifier=None if trees is None else ClassifierConfig(**trees),
+        others=Path(snakemake.input.others),
         seed=settings["seed"],
         histograms=Path(snakemake.output.histograms),
         scores=Path(snakemake.output.scores),

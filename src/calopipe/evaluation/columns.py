@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +15,11 @@ from calopipe.errors import MetricUnavailable
 from calopipe.evaluation.observables import slices_of
 from calopipe.io import Columns, read_columns
 from calopipe.metrics.classifier import classifier_test
+from calopipe.metrics.column_distortions import COLUMN_DISTORTIONS
 from calopipe.metrics.columns import difference_score, distance_score, separation_score
 from calopipe.observables.columns import column_edges, fwhm, moments, summarise_columns
 from calopipe.records.histograms import Histogram, save_histograms
+from calopipe.records.power import finding
 from calopipe.records.samples import GENERATED, REFERENCE
 from calopipe.records.scores import Score, save_scores
 from calopipe.records.slices import Slice
@@ -37,6 +40,7 @@ def evaluate_columns(
     *,
     config: HistogramConfig,
     classifier: ClassifierConfig | None,
+    others: Path | None = None,
     seed: int,
     histograms: Path,
     scores: Path,
@@ -48,7 +52,11 @@ def evaluate_columns(
 
     Args:
         reference, generated: files of columns, with the same columns and conditions.
-        config: number of bins, and slices. classifier: boosted trees; None: no test.
+        config: number of bins, and slices.
+        classifier: boosted trees; None: no test.
+        others: further data of the reference's kind, on which the power of the test is measured; None: it is not.
+        seed: of resampling and trainings.
+        histograms, scores: files to write.
 
     Raises:
         DataError: a file is none of columns, or has other ones.
@@ -61,6 +69,9 @@ def evaluate_columns(
     found = [score for part in (None, *slices) for score in _scores(base, sample, edges, part, seed)]
     if classifier is not None:
         found.append(_test(base, sample, classifier, seed))
+        if others is not None and found[-1].value is not None:
+            more = read_columns(others, list(base.values), list(base.conditions))
+            found[-1].extra["power"] = _power(base, more, len(sample), classifier, seed)
     save_scores(scores, [score.finite() for score in found])
     log.info("%d columns of %d and %d rows compared", len(base.values), len(base), len(sample))
 
@@ -112,10 +123,34 @@ def _width(edges: np.ndarray, values: np.ndarray) -> float | None:
 
 def _test(base: Columns, sample: Columns, config: ClassifierConfig, seed: int) -> Score:
     """AUC of boosted trees on columns and conditions, cross-validated, with its whole error."""
-    tables = [np.hstack([c.x, c.condition]) for c in (base, sample)]
-    n = min(len(base), len(sample))
     try:
-        result = classifier_test(tables[0], tables[1], config, derive(seed, "columns"))
+        result = classifier_test(_table(base), _table(sample), config, derive(seed, "columns"))
     except MetricUnavailable as error:
-        return Score.absent("classifier/trees/auc", n, error)
+        return Score.absent("classifier/trees/auc", min(len(base), len(sample)), error)
     return Score("classifier/trees/auc", float(result.auc.mean()), result.auc_error, result.n, floor=0.5)
+
+
+def _table(columns: Columns) -> np.ndarray:
+    return np.hstack([columns.x, columns.condition])
+
+
+def _power(base: Columns, others: Columns, n: int, config: ClassifierConfig, seed: int) -> dict[str, Any]:
+    """What the test finds in `n` other rows of data (as far as there are so many), as they are and distorted a little."""
+    rows = generator(seed, "power").permutation(len(others))[:n]
+    second, (mean, std) = others.select(np.sort(rows)), (getattr(np, f)(base.x, axis=0) for f in ("mean", "std"))
+    config = config.model_copy(update={"repeats": 1})
+
+    def judge(text: str, values: np.ndarray) -> dict[str, Any]:
+        table = np.hstack([values, second.condition])
+        result = classifier_test(_table(base), table, config, seed, progress=lambda line: None)
+        auc, error = float(result.auc.mean()), result.errors["auc"]
+        log.info("classifier trees, %s: AUC %.4f +- %.4f", text, auc, error)
+        return finding(text, auc, error)
+
+    distortions = {
+        key: judge(distortion.text, distortion.apply(second.x, mean, std, generator(seed, "distortion", key)))
+        for key, distortion in COLUMN_DISTORTIONS.items()
+        if base.conditions or not distortion.of_conditions
+    }
+    sizes = {"n_reference": len(base), "n_distorted": len(second)}
+    return {**sizes, "floor": judge("two samples of the data", second.x), "distortions": distortions}

@@ -22,13 +22,12 @@ from calopipe.evaluation.inputs import Readout, check_samples, stream
 from calopipe.metrics.classifier import classifier_test
 from calopipe.metrics.distortions import DISTORTIONS, Distortion, hit_layer
 from calopipe.records.files import write_json
+from calopipe.records.power import finding
 from calopipe.records.samples import REFERENCE
 from calopipe.seeds import generator
 
 log = logging.getLogger("calopipe")
 
-#: a distortion is seen when its AUC is farther from 0.5 than so many errors
-SEEN = 2.0
 
 Transform = Callable[[np.ndarray], np.ndarray]
 
@@ -126,7 +125,7 @@ class _Test:
         result = classifier_test(self.table, other, self.config, self.seed, progress=lambda line: None, grid=self.grid)
         auc, error = float(result.auc.mean()), result.errors["auc"]
         log.info("classifier %s, %s: AUC %.4f +- %.4f", self.name, text, auc, error)
-        return {"text": text, "auc": auc, "error": error, "seen": abs(auc - 0.5) > SEEN * error}
+        return finding(text, auc, error)
 
 
 def _halves(reference: Path, readout: Readout, config: ClassifierConfig, rng: np.random.Generator) -> list[_Part]:

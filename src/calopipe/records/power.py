@@ -9,6 +9,14 @@ from typing import Any
 from calopipe.errors import DataError
 from calopipe.io.stored import read_json
 
+#: a distortion is seen when its AUC is farther from 0.5 than so many errors
+SEEN = 2.0
+
+
+def finding(text: str, auc: float, error: float) -> dict[str, Any]:
+    """What is recorded of one distortion: what it does, the AUC of the test with its whole error, and whether it is seen."""
+    return {"text": text, "auc": auc, "error": error, "seen": abs(auc - 0.5) > SEEN * error}
+
 
 def load_power(path: Path) -> Mapping[str, Any]:
     """Read a file of :func:`calopipe.evaluation.power.evaluate_power`. Raises DataError when it is something else."""
