@@ -22,6 +22,7 @@ LEVELS = {
     "codedigest": 0,
     "yamlfile": 0,
     "devices": 0,
+    "origin": 0,
     "config": 1,
     "geometry": 1,
     "io": 2,

@@ -1,7 +1,6 @@
-"""Where a result comes from: versions, git commit, digests of configurations and files, and the machine.
+"""What runs: versions, git commit and machine.
 
-Nothing here imports the packages it reports on: versions come from their installed metadata. Results never contain
-timestamps or absolute paths, so equal inputs give equal files.
+Nothing here imports the packages it reports on: versions come from their installed metadata.
 """
 
 from __future__ import annotations
@@ -9,47 +8,77 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, is_dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import calopipe
-from calopipe.io import file_hash
 
-#: distributions whose versions decide what a study computes
-PACKAGES = ("torch", "FrEIA", "lightning", "numpy", "h5py", "scikit-learn", "matplotlib", "snakemake")
+#: name by which a package is imported -> its distribution; other names are those of their distributions
+PACKAGES = {
+    "FrEIA": "FrEIA",
+    "h5py": "h5py",
+    "jinja2": "jinja2",
+    "lightning": "lightning",
+    "matplotlib": "matplotlib",
+    "numba": "numba",
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "scipy": "scipy",
+    "skdim": "scikit-dimension",
+    "sklearn": "scikit-learn",
+    "snakemake": "snakemake",
+    "torch": "torch",
+}
+#: packages that read settings, show progress, fetch files and run the workflow: another version changes no result
+HARMLESS = frozenset(
+    {"fsspec", "llvmlite", "markupsafe", "pooch", "pydantic", "pydantic_core", "snakemake", "tqdm", "yaml"}
+)
+
+
+@functools.cache
+def installed(name: str) -> str | None:
+    """Version of a distribution; None where it is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def package_versions(imported: Iterable[str]) -> dict[str, str]:
+    """Versions of the packages of these import names, as far as they can change a result: distribution -> version.
+
+    What follows a ``+`` (how a build differs, as in 2.13.0+cpu) is left out.
+    """
+    names = sorted({PACKAGES.get(name, name) for name in imported if name not in HARMLESS})
+    return {name: version.split("+")[0] for name in names if (version := installed(name)) is not None}
 
 
 @functools.cache
 def versions() -> dict[str, str]:
     """Versions of calopipe, Python and the packages that matter; packages that are not installed are left out."""
     found = {"calopipe": code_version(), "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return found | {name: version for name in sorted({*PACKAGES.values()}) if (version := installed(name)) is not None}
 
 
 @functools.cache
 def git_state() -> dict[str, Any] | None:
     """``{"commit": 40 hex digits, "dirty": bool}`` of the checkout calopipe runs from; None when it is not one.
 
-    "dirty" means that tracked files below the package's checkout differ from the commit.
+    "dirty" means that tracked files of the checkout differ from the commit; "changes" then is a digest of how.
     """
     folder = Path(calopipe.__file__).resolve().parent
     try:
         top = _git(folder, "rev-parse", "--show-toplevel")
         if folder not in (Path(top) / "src" / "calopipe", Path(top) / "calopipe"):
             return None  # installed inside somebody else's checkout
-        return {"commit": _git(folder, "rev-parse", "HEAD"), "dirty": bool(_git(folder, "diff", "--name-only", "HEAD"))}
+        changes = _git(folder, "diff", "HEAD")
+        found = {"commit": _git(folder, "rev-parse", "HEAD"), "dirty": bool(changes)}
+        return {**found, "changes": hashlib.sha256(changes.encode()).hexdigest()[:12]} if changes else found
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -65,33 +94,6 @@ def code_version() -> str:
     if state is None:
         return calopipe.__version__
     return f"{calopipe.__version__}+g{state['commit'][:7]}{'.dirty' if state['dirty'] else ''}"
-
-
-def digest(obj: Any) -> str:
-    """12 hexadecimal digits that identify `obj`: SHA-256 of its canonical JSON (sorted keys, no spaces).
-
-    Mappings, sequences, dataclasses, pydantic models and paths are accepted; the order of keys does not matter.
-
-    Raises:
-        TypeError: `obj` holds something that has no JSON form.
-        ValueError: `obj` holds NaN or an infinity.
-    """
-    text = json.dumps(obj, sort_keys=True, separators=(",", ":"), default=_plain, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 @functools.cache
@@ -123,16 +125,3 @@ def _gpu_name() -> str | None:
             if line.startswith("Model"):
                 return line.split(":", 1)[1].strip()
     return None
-
-
-def collect(run: str, config: Any = None, inputs: Iterable[str | Path] = ()) -> dict[str, str]:
-    """Provenance of one result as flat text, ready for :func:`calopipe.plots.style.save_figure`.
-
-    Args:
-        run: what the result is of: a run's name, or the study's.
-        config: the settings it was made with; their :func:`digest` is recorded.
-        inputs: files it was made from; name and the first 16 digits of the SHA-256 of each are recorded.
-    """
-    found = {"run": run, "code_version": code_version(), "config_digest": digest(config)}
-    checksums = (f"{Path(p).name} sha256:{file_hash(p)[:16]}" for p in inputs)
-    return {**found, "inputs": "; ".join(checksums)}
