@@ -9,6 +9,7 @@ from calopipe.plots.style import LineStyle
 from calopipe.records.divergences import DivergenceCurve
 from calopipe.report.data import DatasetData
 from calopipe.report.drawing import Task, file_name
+from calopipe.report.sources import files
 
 
 def amplification_tasks(data: DatasetData) -> Iterator[Task]:
@@ -22,6 +23,7 @@ def amplification_tasks(data: DatasetData) -> Iterator[Task]:
             own = curve.name == "generated"
             label = f"{model.name if own else curve.name}, {count(curve.n)}"
             lines.append((curve, LineStyle(label, model.style.color, "-" if own else "--")))
+    sources = files(model.studied.divergences for model in data.models if model.divergences and model.studied)
     if lines:
         trainings = max(curve.n_sets for curve, _ in lines)
         bands = f"standard deviations of {trainings} trainings" if trainings > 1 else "errors of the finite samples"
@@ -29,4 +31,5 @@ def amplification_tasks(data: DatasetData) -> Iterator[Task]:
             title = f"{data.name}: {what} in quantiles of the truth"
             caption = f"{title}; bands: {bands}, of the samples of Geant4, and of fits of the estimators"
             arguments = (common, lines, truth, title)
-            yield Task("amplification", file_name(data.name, what), caption, function, arguments, wide=True)
+            name = file_name(data.name, what)
+            yield Task("amplification", name, caption, function, arguments, wide=True, sources=sources)

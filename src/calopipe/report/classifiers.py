@@ -10,16 +10,18 @@ from calopipe.plots.classifier import RocCurve, roc_figure, weights_figure
 from calopipe.plots.histograms import Series, histogram_page
 from calopipe.plots.multiclass import Posterior, confusion_figure, ranking_figure
 from calopipe.plots.style import COLORS, REFERENCE_LABEL, LineStyle, sample_style
-from calopipe.records.samples import REFERENCE
+from calopipe.records.samples import GENERATED, REFERENCE
 from calopipe.report.data import DatasetData, ModelData
 from calopipe.report.drawing import Task, file_name
 from calopipe.report.histograms import PANELS_PER_PAGE, is_drawn
 from calopipe.report.numbers import format_measurement
+from calopipe.report.sources import files, paths_of
 from calopipe.report.tables import combine
 
 #: observables that are drawn of showers of extreme weight (their files hold all)
 _TELLING = ("E_ratio", "layer_ratio", "width_eta", "activity", "voxels")
 SECTION = "classifiers"
+_SAMPLES = (REFERENCE, GENERATED)
 
 
 def classifier_tasks(data: DatasetData) -> Iterator[Task]:
@@ -32,39 +34,41 @@ def _roc_tasks(data: DatasetData) -> Iterator[Task]:
     """ROC curves of all models by each classifier, and the weights of each model."""
     names = dict.fromkeys(name for model in data.models for seed in model.seeds for name in seed.curves)
     for name in names:
-        curves = []
+        curves: list[RocCurve] = []
+        sources: list[str | None] = []
         for model in data.models:
-            found = [s.curves[name] for s in model.seeds if name in s.curves]
-            found = [c for c in found if {"fpr", "tpr"} <= set(c) and np.size(c["tpr"])]
+            seeds = [s for s in model.seeds if name in s.curves]
+            seeds = [s for s in seeds if {"fpr", "tpr"} <= set(s.curves[name]) and np.size(s.curves[name]["tpr"])]
+            found = [s.curves[name] for s in seeds]
             if found:
                 scores = [s for seed in model.seeds for s in seed.scores if s.name == f"classifier/{name}/auc"]
-                auc = combine([s for s in scores if s.sample == "generated"])
+                scores = [s for s in scores if s.sample == GENERATED]
+                auc = combine(scores)
+                sources += [*(s.run.classifiers[name]["curves"] for s in seeds), *paths_of(scores)]
                 style = sample_style(model.style, "generated", len(found))
                 tpr = np.concatenate([np.atleast_2d(c["tpr"]) for c in found])
                 text = format_measurement(*auc) if auc else "not known"
                 curves.append(RocCurve(style, np.asarray(found[0]["fpr"]), tpr, text))
         if curves:
             caption = f"{data.name}: ROC of the classifier {name}"
-            yield Task(
-                "classifiers", file_name(data.name, "roc", name), caption, roc_figure, (curves, f"Classifier {name}")
-            )
+            file, arguments = file_name(data.name, "roc", name), (curves, f"Classifier {name}")
+            yield Task(SECTION, file, caption, roc_figure, arguments, sources=files(sources))
         yield from _weight_tasks(data, name)
 
 
 def _weight_tasks(data: DatasetData, name: str) -> Iterator[Task]:
     for model in data.models:
-        found = [s.curves[name] for s in model.seeds if name in s.curves]
-        found = [c for c in found if all(np.size(c.get(f"weights_{k}", ())) for k in ("reference", "generated"))]
+        seeds = [s for s in model.seeds if name in s.curves]
+        seeds = [s for s in seeds if all(np.size(s.curves[name].get(f"weights_{k}", ())) for k in _SAMPLES)]
+        found = [s.curves[name] for s in seeds]
         if found:
-            reference, generated = (
-                np.concatenate([np.ravel(c[f"weights_{k}"]) for c in found]) for k in ("reference", "generated")
-            )
+            reference, generated = (np.concatenate([np.ravel(c[f"weights_{k}"]) for c in found]) for k in _SAMPLES)
             title = f"{model.name}: weights of the classifier {name}"
             style = sample_style(model.style, "generated", len(found))
             file = file_name(data.name, model.name, "weights", name)
-            yield Task(
-                "classifiers", file, f"{data.name}: {title}", weights_figure, (reference, generated, style, title)
-            )
+            arguments = (reference, generated, style, title)
+            sources = files(s.run.classifiers[name]["curves"] for s in seeds)
+            yield Task(SECTION, file, f"{data.name}: {title}", weights_figure, arguments, sources=sources)
 
 
 def verdict_tasks(data: DatasetData) -> list[Task]:
@@ -83,6 +87,7 @@ def _extreme_weights(data: DatasetData, model: ModelData, name: str) -> Iterator
     kept.sort(key=lambda h: _TELLING.index(h.name.split("/")[0]))
     parts = [kept[i : i + PANELS_PER_PAGE] for i in range(0, len(kept), PANELS_PER_PAGE)]
     others = [c for c in COLORS if c != model.style.color]
+    sources = files(s.run.classifiers[name]["weights"] for s in model.seeds if name in s.weights)
     for number, part in enumerate(parts, start=1):
         panels = []
         for first in part:
@@ -95,14 +100,14 @@ def _extreme_weights(data: DatasetData, model: ModelData, name: str) -> Iterator
         title = f"{model.name}: weights of the classifier {name}" + (f" ({number}/{len(parts)})" if parts[1:] else "")
         caption = f"{data.name}: observables of showers of extreme weight, {title}"
         file = file_name(data.name, model.name, "extreme_weights", name, str(number))
-        yield Task(SECTION, file, caption, histogram_page, (panels, title), wide=True)
+        yield Task(SECTION, file, caption, histogram_page, (panels, title), wide=True, sources=sources)
 
 
 def _comparisons(data: DatasetData) -> Iterator[Task]:
     """Ranking and confusion matrix of each multi-class test (one per evaluation)."""
     styles = {s.run.compared_as: m.style for m in data.models for s in m.seeds if s.run.compared_as}
     tests = {s.run.confusion: s for m in data.models for s in m.seeds if s.run.confusion and s.confusion}
-    for number, seed in enumerate(tests.values(), start=1):
+    for number, (confusion, seed) in enumerate(tests.items(), start=1):
         names = [str(n) for n in seed.confusion["names"]]
         if not seed.confusion["confusion"].size:
             continue
@@ -117,7 +122,9 @@ def _comparisons(data: DatasetData) -> Iterator[Task]:
         if entries:
             caption = f"{data.name}: models ranked by the multi-class classifier"
             ranking = (entries, -np.log(len(names)), data.name)
-            yield Task(SECTION, file_name(data.name, "ranking", suffix), caption, ranking_figure, ranking)
+            file, sources = file_name(data.name, "ranking", suffix), files([*paths_of(scores.values()), confusion])
+            yield Task(SECTION, file, caption, ranking_figure, ranking, sources=sources)
         caption = f"{data.name}: confusion matrix of the multi-class classifier"
         matrix = (seed.confusion["confusion"], labels, data.name)
-        yield Task(SECTION, file_name(data.name, "confusion", suffix), caption, confusion_figure, matrix)
+        file = file_name(data.name, "confusion", suffix)
+        yield Task(SECTION, file, caption, confusion_figure, matrix, sources=files([confusion]))

@@ -30,6 +30,7 @@ from calopipe.records.scores import Score, load_scores
 from calopipe.records.slices import Slice
 from calopipe.records.wording import COLUMNS, SHOWERS, Wording
 from calopipe.report.artifacts import RunArtifacts, StudySummary
+from calopipe.report.sources import ReadScore, Source
 from calopipe.report.tables import Column
 
 T = TypeVar("T")
@@ -56,6 +57,10 @@ class SeedData:
     timing: dict[str, Any] | None = None
     histories: dict[str, History] = field(default_factory=dict)
 
+    def log(self, stage: str) -> str | None:
+        """Path of the history of a network, or of ``regressor <name>``."""
+        return _logs(self.run).get(stage)
+
 
 @dataclass
 class ModelData:
@@ -67,6 +72,16 @@ class ModelData:
     amplification: list[Score] = field(default_factory=list)
     divergences: list[DivergenceCurve] = field(default_factory=list)
     n_truth: int = 0
+
+    @property
+    def studied(self) -> RunArtifacts | None:
+        """The run that names the files of the amplification study."""
+        return next((s.run for s in self.seeds if s.run.calomplification), None)
+
+    @property
+    def timed(self) -> SeedData | None:
+        """The first seed with a timing; that stands for the model."""
+        return next((s for s in self.seeds if s.timing and s.timing.get("results")), None)
 
     @property
     def description(self) -> str:
@@ -130,9 +145,9 @@ def _load_model(
     name: str, style: LineStyle, runs: Sequence[RunArtifacts], config: Mapping[str, Any], notes: list[str]
 ) -> ModelData:
     data = ModelData(name, style, [_load_seed(run, config, notes) for run in runs])
-    studied = next((run for run in runs if run.calomplification), None)
+    studied = data.studied
     if studied is not None:
-        found = _try(load_scores, _path(studied.calomplification), notes) or []
+        found = _scores(studied.calomplification, None, notes)
         data.amplification = [s for s in found if s.sample == "generated"]  # the estimators' are in the figures
         data.divergences, data.n_truth = _try(load_divergences, _path(studied.divergences), notes) or ([], 0)
     return data
@@ -142,17 +157,27 @@ def _load_seed(run: RunArtifacts, config: Mapping[str, Any], notes: list[str]) -
     data = SeedData(run)
     _load_histograms(data, notes)
     data.health = _try(warnings_of, _path(run.health), notes) or []
-    data.scores = list(_try(load_scores, _path(run.metrics), notes) or [])
+    data.scores = _scores(run.metrics, run.seed, notes)
     _load_tests(data, notes)
     data.epochs = _try(read_json, _path(run.epochs), notes)
     data.timing = _try(read_json, _path(run.timing), notes)
-    logs = {network["name"]: network["history"] for network in run.networks}
-    logs |= {f"regressor {name}": paths.get("loss") for name, paths in run.regression.items()}
-    for stage, path in logs.items():
+    for stage, path in _logs(run).items():
         history = _try(partial(read_history, rows=_epochs(config, run.model, stage)), _path(path), notes)
         if history is not None and len(history):
             data.histories[stage] = history
     return data
+
+
+def _logs(run: RunArtifacts) -> dict[str, str | None]:
+    """Histories of the networks of a run, and of the regressors that judge it."""
+    logs = {network["name"]: network["history"] for network in run.networks}
+    return logs | {f"regressor {name}": paths.get("loss") for name, paths in run.regression.items()}
+
+
+def _scores(path: str | None, seed: int | None, notes: list[str]) -> list[Score]:
+    """The scores of a file, each with where it was read."""
+    found = _try(load_scores, _path(path), notes) or []
+    return [ReadScore.of(score, Source(path or "", seed)) for score in found]
 
 
 def _load_histograms(data: SeedData, notes: list[str]) -> None:
@@ -170,19 +195,19 @@ def _load_tests(data: SeedData, notes: list[str]) -> None:
     """Scores and curves of what a run was tested with: classifiers, alone and together, and regressors."""
     run = data.run
     for name, paths in run.classifiers.items():
-        data.scores += _try(load_scores, _path(paths.get("scores")), notes) or []
-        data.scores += _try(load_scores, _path(paths.get("reconstructed")), notes) or []
+        for kind in ("scores", "reconstructed"):
+            data.scores += _scores(paths.get(kind), run.seed, notes)
         curves = _try(read_npz, _path(paths.get("curves")), notes)
         if curves:
             data.curves[name] = curves
         extreme = _try(load_histograms, _path(paths.get("weights")), notes)
         if extreme and extreme[0]:
             data.weights[name] = extreme[0]
-    data.comparison = list(_try(load_scores, _path(run.comparison), notes) or [])
+    data.comparison = _scores(run.comparison, run.seed, notes)
     data.scores += [replace(s, sample="generated") for s in data.comparison if s.sample == run.compared_as]
     data.confusion = _try(read_npz, _path(run.confusion), notes) or {}
     for name, paths in run.regression.items():
-        data.scores += _try(load_scores, _path(paths.get("scores")), notes) or []
+        data.scores += _scores(paths.get("scores"), run.seed, notes)
         curves = _try(read_npz, _path(paths.get("curves")), notes)
         if curves:
             data.regression[name] = curves
@@ -213,15 +238,3 @@ def _try(reader: Callable[[Any], T], source: Any, notes: list[str]) -> T | None:
         if str(error) not in notes:
             notes.append(str(error))
     return None
-
-
-def input_files(runs: Sequence[RunArtifacts]) -> list[Path]:
-    """The small files that plots are made from, in a fixed order, where they exist."""
-    found: dict[Path, None] = {}
-    for run in runs:
-        paths = [run.histograms, run.health, run.metrics, run.comparison, run.confusion, run.epochs, run.timing]
-        paths += [run.calomplification, run.divergences, *(network["history"] for network in run.networks)]
-        paths += [p for item in run.classifiers.values() for p in item.values()]
-        paths += [p for item in run.regression.values() for kind, p in item.items() if kind != "checkpoint"]
-        found |= {Path(p): None for p in paths if p and Path(p).is_file()}
-    return list(found)

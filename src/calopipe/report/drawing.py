@@ -21,6 +21,7 @@ from PIL.ExifTags import Base
 
 from calopipe.io.output import replacing
 from calopipe.plots.style import save_figure
+from calopipe.report.sources import Origin, Origins
 
 #: folder of the thumbnails, within that of the plots
 THUMBNAILS = "thumbnails"
@@ -38,6 +39,7 @@ class Task:
         name: file name without suffix, unique within a study.
         caption: one line below it.
         wide: whether it takes the full width of the page (else it goes into a grid).
+        sources: paths of the files that it is drawn from, see :func:`calopipe.report.sources.files`.
     """
 
     section: str
@@ -47,11 +49,12 @@ class Task:
     args: tuple[Any, ...]
     kwargs: dict[str, Any] = field(default_factory=dict)
     wide: bool = False
+    sources: tuple[str, ...] = field(kw_only=True)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure on disk, its thumbnail, and the thumbnail's size in pixels."""
+    """A figure on disk, its thumbnail, the thumbnail's size in pixels, and what it was drawn from."""
 
     section: str
     name: str
@@ -61,6 +64,7 @@ class Drawn:
     pdf: Path | None
     thumbnail: Path
     size: tuple[int, int]
+    inputs: tuple[Origin, ...] = ()
 
     @property
     def alt(self) -> str:
@@ -74,24 +78,38 @@ def file_name(*parts: str) -> str:
 
 
 def draw(
-    tasks: Sequence[Task], out: Path, provenance: dict[str, str], *, dpi: int, pdf: bool, workers: int = 1
+    tasks: Sequence[Task],
+    out: Path,
+    provenance: Mapping[str, str],
+    origins: Origins,
+    *,
+    dpi: int,
+    pdf: bool,
+    workers: int = 1,
 ) -> list[Drawn]:
-    """Draw and save all tasks into the folder `out`, with several processes when `workers` > 1; in the order given."""
-    jobs = [(task, out, {**provenance, "title": task.caption}, dpi, pdf) for task in tasks]
+    """Draw and save all tasks into the folder `out`, with several processes when `workers` > 1; in the order given.
+
+    The provenance of each picture is `provenance`, its caption as ``title``, and the files it is drawn from as ``inputs``.
+    """
+    jobs = []
+    for task in tasks:
+        inputs = tuple(origins[path] for path in task.sources)
+        record = {**provenance, "title": task.caption, "inputs": "; ".join(map(str, inputs))}
+        jobs.append((task, out, record, inputs, dpi, pdf))
     if workers > 1 and len(jobs) > 4 and "fork" in multiprocessing.get_all_start_methods():
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
             return list(pool.map(_draw_one, jobs, chunksize=2))
     return [_draw_one(job) for job in jobs]
 
 
-def _draw_one(job: tuple[Task, Path, dict[str, str], int, bool]) -> Drawn:
-    task, out, provenance, dpi, pdf = job
+def _draw_one(job: tuple[Task, Path, dict[str, str], tuple[Origin, ...], int, bool]) -> Drawn:
+    task, out, provenance, inputs, dpi, pdf = job
     figure = task.function(*task.args, **task.kwargs)
     written = save_figure(figure, out / task.name, provenance, dpi=dpi, pdf=pdf)
     thumbnail = out / THUMBNAILS / f"{task.name}.webp"
     size = save_thumbnail(written[0], thumbnail, WIDE_PIXELS if task.wide else SINGLE_PIXELS, provenance)
     pdf_file = written[1] if pdf else None
-    return Drawn(task.section, task.name, task.caption, task.wide, written[0], pdf_file, thumbnail, size)
+    return Drawn(task.section, task.name, task.caption, task.wide, written[0], pdf_file, thumbnail, size, inputs)
 
 
 def save_thumbnail(png: Path, path: Path, width: int, provenance: Mapping[str, str]) -> tuple[int, int]:

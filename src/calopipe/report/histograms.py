@@ -6,7 +6,7 @@ Geometries with many layers would give hundreds of panels: of more than eight la
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from calopipe.plots.layers import MANY_LAYERS, pick_layers
 from calopipe.plots.scores import layer_of
 from calopipe.plots.style import sample_style, slice_label
 from calopipe.records.histograms import Histogram
-from calopipe.report.data import DatasetData, Key
+from calopipe.report.data import DatasetData, Key, ModelData, SeedData
 from calopipe.report.drawing import Task, file_name
+from calopipe.report.sources import files
 
 PANELS_PER_PAGE = 12
 #: groups of observables and their headings, in the order of the report; groups not named here follow them
@@ -36,14 +37,26 @@ def series_of(data: DatasetData, key: Key) -> list[Series]:
     found = []
     for model in data.models:
         for sample in model.samples():
-            seeds = [s.histograms[key] for s in model.seeds if key in s.histograms]
-            seeds = [h for h in seeds if sample in h.counts]
-            same = [h for h in seeds if h.edges.shape == seeds[0].edges.shape and np.allclose(h.edges, seeds[0].edges)]
+            same = [s.histograms[key] for s in _alike(model, key, sample)]
             if same:
                 found.append(
                     Series(sample_style(model.style, sample, len(same)), tuple(same), sample, data.wording.label)
                 )
     return found
+
+
+def _alike(model: ModelData, key: Key, sample: str) -> list[SeedData]:
+    """The seeds whose histograms of a sample have the bins of the first one's."""
+    seeds = [s for s in model.seeds if key in s.histograms and sample in s.histograms[key].counts]
+    edges = [s.histograms[key].edges for s in seeds]
+    return [s for s, e in zip(seeds, edges, strict=True) if e.shape == edges[0].shape and np.allclose(e, edges[0])]
+
+
+def histogram_files(data: DatasetData, keys: Iterable[Key]) -> tuple[str, ...]:
+    """The files that the lines of histograms (:func:`series_of`) come from."""
+    keys = list(keys)
+    pairs = [(model, sample) for model in data.models for sample in model.samples()]
+    return files(s.run.histograms for m, sample in pairs for key in keys for s in _alike(m, key, sample))
 
 
 def histogram_tasks(data: DatasetData, group: str) -> Iterator[Task]:
@@ -52,7 +65,8 @@ def histogram_tasks(data: DatasetData, group: str) -> Iterator[Task]:
     for key in (k for k in found if k[1] is None):
         caption = f"{data.name}: {key[0]}"
         name = file_name(data.name, group, key[0])
-        yield Task(group, name, caption, histogram_figure, (series_of(data, key),))
+        sources = histogram_files(data, [key])
+        yield Task(group, name, caption, histogram_figure, (series_of(data, key),), sources=sources)
     points = sorted(key for key in found if key[1] and key[1].single)
     yield from _pages(data, group, points, "single incident energies", "energies")
     for part in sorted({key[1] for key in found if key[1] and not key[1].single}):
@@ -78,11 +92,11 @@ def _pages(data: DatasetData, group: str, keys: Sequence[Key], which: str, short
         title = f"{data.name}: {group}, {which}"
         title += f" ({number}/{len(parts)})" if len(parts) > 1 else ""
         name = file_name(data.name, group, short, "page", str(number))
-        panels = [series_of(data, key) for key in part]
+        panels, sources = [series_of(data, key) for key in part], histogram_files(data, part)
         if len(panels) == 1:
-            yield Task(group, name, title, histogram_figure, (panels[0],))
+            yield Task(group, name, title, histogram_figure, (panels[0],), sources=sources)
         else:
-            yield Task(group, name, title, histogram_page, (panels, title), wide=True)
+            yield Task(group, name, title, histogram_page, (panels, title), wide=True, sources=sources)
 
 
 def is_drawn(name: str, geometry: Geometry | None) -> bool:

@@ -22,10 +22,12 @@ from calopipe.io.output import replacing
 from calopipe.records.scores import Score
 from calopipe.records.wording import Wording
 from calopipe.report.artifacts import StudySummary
-from calopipe.report.data import DatasetData, input_files, load_study_data
+from calopipe.report.data import DatasetData, load_study_data
 from calopipe.report.drawing import THUMBNAILS, Drawn, draw
 from calopipe.report.figures import SECTIONS, dataset_tasks
+from calopipe.report.index import write_index
 from calopipe.report.numbers import format_bytes
+from calopipe.report.sources import Origins, results_of
 from calopipe.report.summary import verdicts
 from calopipe.report.tables import Column, Group, Table, main_groups, score_groups, small_sample_note
 from calopipe.report.training import Drawing
@@ -47,7 +49,8 @@ class Part:
 def build_report(summary: StudySummary, out_dir: str | Path, workers: int = 1, *, incomplete: bool = False) -> Path:
     """Write ``index.html`` and the folder ``plots`` into `out_dir`; nothing is computed anew, and nothing fetched.
 
-    Pictures of an earlier report in ``plots`` that this one does not have are deleted.
+    Pictures of an earlier report in ``plots`` that this one does not have are deleted. Its ``sources.json`` names the files
+    that each picture is drawn from (:mod:`calopipe.report.index`).
 
     Args:
         summary: runs of the study with their files, see :class:`calopipe.report.artifacts.StudySummary`.
@@ -77,9 +80,12 @@ def build_report(summary: StudySummary, out_dir: str | Path, workers: int = 1, *
         for note in missing:
             log.error("%s", note)
         raise DataError(f"the report of study '{summary.study}' is not written: {missing[0]}{more}")
-    datasets = [_dataset(data, summary, out, workers) for data in loaded]
+    origins = Origins(results_of(out))
+    datasets = [_dataset(data, summary, out, origins, workers) for data in loaded]
     page = _render(summary, datasets, out)
-    _remove_stale(out / "plots", [d for data in datasets for d in data["drawn"]])
+    drawn = [d for data in datasets for d in data["drawn"]]
+    _remove_stale(out / "plots", drawn)
+    write_index(out / "plots", drawn)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
@@ -92,11 +98,12 @@ def _remove_stale(folder: Path, drawn: Sequence[Drawn]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _dataset(data: DatasetData, summary: StudySummary, out: Path, workers: int) -> dict[str, Any]:
+def _dataset(data: DatasetData, summary: StudySummary, out: Path, origins: Origins, workers: int) -> dict[str, Any]:
     """Everything the template shows of one dataset."""
     runs = [seed.run for model in data.models for seed in model.seeds]
-    record = provenance.collect(f"{summary.study}: {data.name}", summary.config, input_files(runs))
-    drawn = draw(dataset_tasks(data), out / "plots", record, dpi=summary.dpi, pdf=summary.pdf, workers=workers)
+    record = provenance.collect(f"{summary.study}: {data.name}", summary.config)
+    tasks, plots = dataset_tasks(data), out / "plots"
+    drawn = draw(tasks, plots, record, origins, dpi=summary.dpi, pdf=summary.pdf, workers=workers)
     columns = data.score_columns()
     groups = score_groups(columns)
     return {
@@ -115,7 +122,7 @@ def _dataset(data: DatasetData, summary: StudySummary, out: Path, workers: int) 
         "drawn": drawn,
         "sections": _parts(data, drawn),
         "files": {run.name: _links(run.files(), out) for run in runs},
-        "inputs": record["inputs"].split("; ") if record["inputs"] else [],
+        "inputs": list(dict.fromkeys(origin for d in drawn for origin in d.inputs)),
     }
 
 

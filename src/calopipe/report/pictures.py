@@ -14,11 +14,13 @@ from calopipe.plots.events import event_figure
 from calopipe.plots.examples import example_columns, gallery_figure, layers_by_energy, reconstruction_figure
 from calopipe.plots.style import REFERENCE_LABEL, LineStyle, sample_style
 from calopipe.records.histograms import CrossSections
-from calopipe.records.samples import RECONSTRUCTED, REFERENCE
+from calopipe.records.samples import GENERATED, RECONSTRUCTED, REFERENCE
 from calopipe.report.data import DatasetData
 from calopipe.report.drawing import Task, file_name
+from calopipe.report.sources import files
 
 T = TypeVar("T")
+_Key = tuple[int, str]  # layer, axis
 PANELS_PER_PAGE = 6
 _AXES = {"eta": r"$\eta$ [mm]", "phi": r"$\varphi$ [mm]", "r": r"$r$ along a diameter [mm]"}
 _SYMBOLS = {"eta": r"$\varphi$", "phi": r"$\eta$"}  # the other coordinate, which tells rows apart
@@ -36,21 +38,28 @@ def cross_section_tasks(data: DatasetData) -> Iterator[Task]:
     shown = _shown_layers(data)
     keys = [key for key in found if key[0] in shown]
     one_layer = len({layer for layer, _ in found}) == 1
-    panels = [p for key in keys for p in _profile_panels(data, key, every_row=one_layer)]
+    panels = [(key, p) for key in keys for p in _profile_panels(data, key, every_row=one_layer)]
     title = f"{data.name}: cross sections of the average shower"
     yield from _pages(data, "cross_sections", panels, title, cross_section_page)
-    moments = [p for key in keys for p in _moment_panels(data, key)]
+    moments = [(key, p) for key in keys for p in _moment_panels(data, key)]
     title = f"{data.name}: mean and width of the middle rows"
     yield from _pages(data, "row_moments", moments, title, row_moments_page)
 
 
 def _pages(
-    data: DatasetData, name: str, panels: Sequence[T], title: str, function: Callable[[Sequence[T], str], Figure]
+    data: DatasetData,
+    name: str,
+    panels: Sequence[tuple[_Key, T]],
+    title: str,
+    function: Callable[[Sequence[T], str], Figure],
 ) -> Iterator[Task]:
+    """Pages of panels, each of which comes with the cross section that it is of."""
     parts = [panels[i : i + PANELS_PER_PAGE] for i in range(0, len(panels), PANELS_PER_PAGE)]
     for number, part in enumerate(parts, start=1):
         text = f"{title} ({number}/{len(parts)})" if len(parts) > 1 else title
-        yield Task("cross_sections", file_name(data.name, name, str(number)), text, function, (part, text), wide=True)
+        file, arguments = file_name(data.name, name, str(number)), ([panel for _, panel in part], text)
+        sources = files(path for key in dict.fromkeys(key for key, _ in part) for path in _files_of(data, key))
+        yield Task("cross_sections", file, text, function, arguments, wide=True, sources=sources)
 
 
 def _shown_layers(data: DatasetData) -> set[int]:
@@ -75,6 +84,13 @@ def _samples(data: DatasetData, key: tuple[int, str]) -> list[tuple[LineStyle, s
             if same:
                 found.append((sample_style(model.style, sample, len(same)), sample, same))
     return found
+
+
+def _files_of(data: DatasetData, key: _Key) -> Iterator[str | None]:
+    """The files that the cross sections of :func:`_samples` come from."""
+    for model in data.models:
+        seeds = [s for s in model.seeds if key in s.cross_sections]
+        yield from (s.run.histograms for s in seeds if set(model.samples()) & set(s.cross_sections[key].mean))
 
 
 def _profile(seeds: Sequence[CrossSections], sample: str, row: int) -> Profile:
@@ -136,28 +152,28 @@ def _over_seeds(values: Sequence[np.ndarray]) -> np.ndarray:
 def example_tasks(data: DatasetData) -> Iterator[Task]:
     """Generated showers below Geant4's of the same incident energies, and one of each in three dimensions."""
     geometry = data.geometry
-    found = [(m, s.examples) for m in data.models for s in m.seeds[:1] if s.examples]
-    found = [(m, e) for m, e in found if geometry and e.showers[REFERENCE].shape[1] == geometry.n_voxels]
+    found = [(m, s.examples, s.run.histograms) for m in data.models for s in m.seeds[:1] if s.examples]
+    found = [f for f in found if geometry and f[1].showers[REFERENCE].shape[1] == geometry.n_voxels]
     if geometry is None or not found:
         return
-    first = found[0][1]
-    showers = {REFERENCE_LABEL: first.showers[REFERENCE]}
-    for model, examples in found:
-        if "generated" in examples.showers and len(examples.showers["generated"]) == len(showers[REFERENCE_LABEL]):
-            showers[model.name] = examples.showers["generated"]
+    _, first, path = found[0]
+    showers, origin = {REFERENCE_LABEL: first.showers[REFERENCE]}, {REFERENCE_LABEL: path}
+    for model, examples, path in found:
+        if GENERATED in examples.showers and len(examples.showers[GENERATED]) == len(showers[REFERENCE_LABEL]):
+            showers[model.name], origin[model.name] = examples.showers[GENERATED], path
     incident = first.incident[REFERENCE]
     layers = layers_by_energy(geometry, first.showers[REFERENCE].mean(axis=0))
     title = f"{data.name}: single showers of the same incident energy"
     for number, columns in enumerate(example_columns(geometry, len(incident), layers), start=1):
-        arguments = (geometry, showers, incident, columns, title)
-        yield Task(
-            "examples", file_name(data.name, "examples", str(number)), title, gallery_figure, arguments, wide=True
-        )
+        name, arguments = file_name(data.name, "examples", str(number)), (geometry, showers, incident, columns, title)
+        yield Task("examples", name, title, gallery_figure, arguments, wide=True, sources=files(origin.values()))
     if geometry.n_layers > 1:
-        yield from _event_tasks(data, showers, incident)
+        yield from _event_tasks(data, showers, origin, incident)
 
 
-def _event_tasks(data: DatasetData, showers: dict[str, np.ndarray], incident: np.ndarray) -> Iterator[Task]:
+def _event_tasks(
+    data: DatasetData, showers: dict[str, np.ndarray], origin: dict[str, str | None], incident: np.ndarray
+) -> Iterator[Task]:
     """One shower of each sample in 3D, of the incident energy in the middle, all with the same scales."""
     k = len(incident) // 2
     for label, values in showers.items():
@@ -165,15 +181,17 @@ def _event_tasks(data: DatasetData, showers: dict[str, np.ndarray], incident: np
         caption = f"{data.name}: a shower of {label}, {incident[k] / 1e3:.3g} GeV, in three dimensions"
         arguments = (data.geometry, values[k], f"{label}, {energy}")
         options = {"scale": showers[REFERENCE_LABEL][k]}
-        yield Task("examples", file_name(data.name, "event", label), caption, event_figure, arguments, options)
+        name, sources = file_name(data.name, "event", label), files([origin[REFERENCE_LABEL], origin[label]])
+        yield Task("examples", name, caption, event_figure, arguments, options, sources=sources)
 
 
 def reconstruction_tasks(data: DatasetData) -> Iterator[Task]:
     """Original, reconstruction and difference of some showers, for every model with an autoencoder (its first seed)."""
     geometry = data.geometry
     for model in data.models if geometry is not None else ():
-        examples = next((s.examples for s in model.seeds if s.examples), None)
-        if examples is None or RECONSTRUCTED not in examples.showers or geometry is None:
+        seed = next((s for s in model.seeds if s.examples), None)
+        examples = None if seed is None else seed.examples
+        if seed is None or examples is None or RECONSTRUCTED not in examples.showers or geometry is None:
             continue
         original, made = examples.showers[REFERENCE], examples.showers[RECONSTRUCTED]
         same = np.array_equal(examples.rows[REFERENCE], examples.rows[RECONSTRUCTED])
@@ -184,4 +202,5 @@ def reconstruction_tasks(data: DatasetData) -> Iterator[Task]:
         for number, columns in enumerate(example_columns(geometry, len(original), layers), start=1):
             name = file_name(data.name, model.name, "reconstruction", str(number))
             arguments = (geometry, original, made, examples.incident[REFERENCE], columns, title)
-            yield Task("reconstructions", name, title, reconstruction_figure, arguments, wide=True)
+            sources = files([seed.run.histograms])
+            yield Task("reconstructions", name, title, reconstruction_figure, arguments, wide=True, sources=sources)

@@ -150,11 +150,11 @@ def write_leaderboard(board: Leaderboard, out: Path, dpi: int = 150) -> list[Pat
 
 def quality_speed_figures(board: Leaderboard) -> Iterator[tuple[str, Figure]]:
     """File name and figure of quality against time, for each quality that an own row has."""
-    yield from ((file, quality_speed_figure(**arguments)) for file, arguments in quality_speed_plots(board))
+    yield from ((file, quality_speed_figure(**arguments)) for _, file, arguments in quality_speed_plots(board))
 
 
-def quality_speed_plots(board: Leaderboard) -> Iterator[tuple[str, dict[str, Any]]]:
-    """File name and arguments of :func:`quality_speed_figure`, for each quality that an own row has."""
+def quality_speed_plots(board: Leaderboard) -> Iterator[tuple[Metric, str, dict[str, Any]]]:
+    """The quality, file name and arguments of :func:`quality_speed_figure`, for each quality that an own row has."""
     for key in DRAWN:
         metric = next((m for m in board.metrics if m.key == key), None)
         if metric is None or not any(key in e.values for e in board.own):
@@ -167,7 +167,7 @@ def quality_speed_plots(board: Leaderboard) -> Iterator[tuple[str, dict[str, Any
         label = metric.label.replace("x 1e3", r"$\times 10^3$")
         file = "quality_speed_" + metric.score.replace("/auc", "").replace("/", "_") if metric.score else key
         drawn = {"contenders": contenders, "label": label, "goal": goal, "title": title, "linear": linear}
-        yield file, drawn
+        yield metric, file, drawn
 
 
 def _contender(board: Leaderboard, index: int, metric: Metric) -> Contender:

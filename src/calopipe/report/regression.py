@@ -12,6 +12,7 @@ from calopipe.plots.scores import Dot
 from calopipe.plots.style import REFERENCE_LABEL, LineStyle, sample_style
 from calopipe.report.data import DatasetData, SeedData
 from calopipe.report.drawing import Task, file_name
+from calopipe.report.sources import files
 from calopipe.report.tables import Table
 
 
@@ -20,8 +21,9 @@ def regression_tasks(data: DatasetData) -> Iterator[Task]:
     names = dict.fromkeys(name for model in data.models for seed in model.seeds for name in seed.regression)
     for name in names:
         reference, samples = None, []
-        for model in data.models:
-            first = next((s.regression[name] for s in model.seeds if name in s.regression), {})
+        seeds = [(m, seed) for m in data.models if (seed := next((s for s in m.seeds if name in s.regression), None))]
+        for model, seed in seeds:
+            first = seed.regression[name]
             for sample in model.samples():
                 if f"{sample}/energy" in first:
                     samples.append((sample_style(model.style, sample), _curves_of(first, sample)))
@@ -31,13 +33,9 @@ def regression_tasks(data: DatasetData) -> Iterator[Task]:
             continue
         for what, function in (("linearity", linearity_figure), ("resolution", resolution_figure)):
             caption = f"{data.name}: {what} of the regressor {name} (first seed of each model)"
-            yield Task(
-                "regression",
-                file_name(data.name, name, what),
-                caption,
-                function,
-                (reference, samples, f"{data.name}: energy by {name}"),
-            )
+            file, arguments = file_name(data.name, name, what), (reference, samples, f"{data.name}: energy by {name}")
+            sources = files(seed.run.regression[name]["curves"] for _, seed in seeds)
+            yield Task("regression", file, caption, function, arguments, sources=sources)
 
 
 def _curves_of(curves: Mapping[str, np.ndarray], sample: str) -> dict[str, np.ndarray]:
@@ -50,17 +48,13 @@ def epoch_tasks(data: DatasetData) -> Iterator[Task]:
     runs = [(m, s) for m in data.models for s in m.seeds[:1] if s.epochs]
     names = dict.fromkeys(name for _, seed in runs for name in _names(seed))
     for name in names:
-        curves = [_scores(seed, name, sample_style(model.style, "generated")) for model, seed in runs]
-        curves = [c for c in curves if c.dots]
-        if curves:
-            caption = f"{data.name}: {name} against the epoch"
-            yield Task(
-                "epochs",
-                file_name(data.name, "epochs", name),
-                caption,
-                epochs_figure,
-                (curves, *_words(data.name, name)),
-            )
+        found = [(seed, _scores(seed, name, sample_style(model.style, "generated"))) for model, seed in runs]
+        found = [(seed, curve) for seed, curve in found if curve.dots]
+        if found:
+            caption, file = f"{data.name}: {name} against the epoch", file_name(data.name, "epochs", name)
+            arguments = ([curve for _, curve in found], *_words(data.name, name))
+            sources = files(seed.run.epochs for seed, _ in found)
+            yield Task("epochs", file, caption, epochs_figure, arguments, sources=sources)
 
 
 def epoch_tables(data: DatasetData) -> Iterator[Table]:

@@ -9,6 +9,7 @@ from calopipe.plots.scores import ROWS_PER_COLUMN, Dot, layer_of, layer_scores_f
 from calopipe.plots.style import LineStyle, sample_style
 from calopipe.report.data import DatasetData
 from calopipe.report.drawing import Task, file_name
+from calopipe.report.sources import files, paths_of
 from calopipe.report.tables import combine
 
 
@@ -17,11 +18,14 @@ def score_tasks(data: DatasetData) -> Iterator[Task]:
     prefix = "separation_power/"
     columns: list[tuple[LineStyle, dict[str, Dot]]] = []
     floors: dict[str, float] = {}
+    sources: list[str] = []
     for model in data.models:
         for sample in model.samples():
             dots: dict[str, Dot] = {}
             scores = [s for seed in model.seeds for s in seed.scores if s.sample == sample and "slice" not in s.extra]
-            for name in dict.fromkeys(s.name for s in scores if s.name.startswith(prefix)):
+            scores = [s for s in scores if s.name.startswith(prefix)]
+            sources += paths_of(scores)
+            for name in dict.fromkeys(s.name for s in scores):
                 same = [s for s in scores if s.name == name]
                 combined = combine(same)
                 if combined is not None:
@@ -39,8 +43,9 @@ def score_tasks(data: DatasetData) -> Iterator[Task]:
         caption = f"{data.name}: separation powers of the observables"
         arguments = (shown, "Separation power", floors, data.name)
         wide = len(rows) > ROWS_PER_COLUMN
-        yield Task("scores", file_name(data.name, "separation"), caption, scores_figure, arguments, wide=wide)
+        name = file_name(data.name, "separation")
+        yield Task("scores", name, caption, scores_figure, arguments, wide=wide, sources=files(sources))
     if many and any(layer_of(name) is not None for _, dots in columns for name in dots):
         caption = f"{data.name}: separation powers against the layer"
         name, arguments = file_name(data.name, "separation_layers"), (columns, "Separation power", floors, data.name)
-        yield Task("scores", name, caption, layer_scores_figure, arguments, wide=True)
+        yield Task("scores", name, caption, layer_scores_figure, arguments, wide=True, sources=files(sources))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -10,9 +10,11 @@ from calopipe.geometry import Geometry
 from calopipe.plots.layers import pick_layers
 from calopipe.plots.showers import average_figure, layers_figure, profile_figure
 from calopipe.plots.style import REFERENCE_LABEL, LineStyle, sample_style, slice_label
+from calopipe.records.samples import REFERENCE
 from calopipe.records.slices import Slice
 from calopipe.report.data import DatasetData
 from calopipe.report.drawing import Task, file_name
+from calopipe.report.sources import files
 
 
 def average_tasks(data: DatasetData) -> Iterator[Task]:
@@ -22,7 +24,7 @@ def average_tasks(data: DatasetData) -> Iterator[Task]:
         return
     slices = {key: None for model in data.models for seed in model.seeds for key in seed.averages}
     for part in (None, *sorted(s for s in slices if s is not None)):
-        reference, samples = _averages(data, part, geometry)
+        reference, samples, origin = _averages(data, part, geometry)
         if reference is None or not samples:
             continue
         text, short = slice_label(part), "" if part is None else str(part)
@@ -32,42 +34,50 @@ def average_tasks(data: DatasetData) -> Iterator[Task]:
             some = f" (layers {', '.join(str(geometry.layer_ids[i]) for i in pick_layers(geometry))})"
         means = {style.label: mean for style, mean in samples}
         name = file_name(data.name, "average", short)
-        yield Task("averages", name, title + some, average_figure, (geometry, reference, means, title), wide=True)
+        sources = files(path for paths in origin.values() for path in paths)
+        arguments = (geometry, reference, means, title)
+        yield Task("averages", name, title + some, average_figure, arguments, wide=True, sources=sources)
         if geometry.n_layers > 1:
             caption = f"{data.name}: mean energy per layer" + (f", {text}" if text else "")
-            yield Task(
-                "averages",
-                file_name(data.name, "profile", short),
-                caption,
-                profile_figure,
-                (geometry, reference, samples),
-            )
+            name, profile = file_name(data.name, "profile", short), (geometry, reference, samples)
+            yield Task("averages", name, caption, profile_figure, profile, sources=sources)
         if geometry.n_layers > 6 and part is None:
-            yield from _all_layers(data.name, geometry, reference, samples)
+            yield from _all_layers(data.name, geometry, reference, samples, origin)
 
 
 def _all_layers(
-    dataset: str, geometry: Geometry, reference: np.ndarray, samples: Sequence[tuple[LineStyle, np.ndarray]]
+    dataset: str,
+    geometry: Geometry,
+    reference: np.ndarray,
+    samples: Sequence[tuple[LineStyle, np.ndarray]],
+    origin: Mapping[str, tuple[str, ...]],
 ) -> Iterator[Task]:
     for label, mean in [(REFERENCE_LABEL, reference), *((style.label, mean) for style, mean in samples)]:
         title = f"{dataset}: average shower of {label}, all layers"
         arguments = (geometry, mean, title, r"$\langle E\rangle$ [MeV]", reference)
-        yield Task("averages", file_name(dataset, "average_layers", label), title, layers_figure, arguments)
+        name, sources = file_name(dataset, "average_layers", label), files([*origin[REFERENCE_LABEL], *origin[label]])
+        yield Task("averages", name, title, layers_figure, arguments, sources=sources)
 
 
 def _averages(
     data: DatasetData, part: Slice | None, geometry: Geometry
-) -> tuple[np.ndarray | None, list[tuple[LineStyle, np.ndarray]]]:
-    """Reference mean (V,) and the mean over seeds of every sample; samples of another geometry are left out."""
-    reference, found = None, []
+) -> tuple[np.ndarray | None, list[tuple[LineStyle, np.ndarray]], dict[str, tuple[str, ...]]]:
+    """Reference mean (V,), the mean over seeds of every sample, and the files of each by its label.
+
+    Samples of another geometry are left out.
+    """
+    reference: np.ndarray | None = None
+    found, origin = [], {}
     for model in data.models:
-        averages = [seed.averages[part] for seed in model.seeds if part in seed.averages]
-        averages = [a for a in averages if all(len(m) == geometry.n_voxels for m in a.mean.values())]
+        averages = [(seed.run.histograms, seed.averages[part]) for seed in model.seeds if part in seed.averages]
+        averages = [(f, a) for f, a in averages if all(len(m) == geometry.n_voxels for m in a.mean.values())]
         if averages and reference is None:
-            reference = averages[0].mean.get("reference")
+            reference = averages[0][1].mean.get(REFERENCE)
+            origin[REFERENCE_LABEL] = files([averages[0][0]])
         for sample in model.samples():
-            means = [a.mean[sample] for a in averages if sample in a.mean]
-            if means:
-                style = sample_style(model.style, sample, len(means))
-                found.append((style, np.stack(means).mean(axis=0, dtype=np.float64)))
-    return reference, found
+            same = [(f, a.mean[sample]) for f, a in averages if sample in a.mean]
+            if same:
+                style = sample_style(model.style, sample, len(same))
+                found.append((style, np.stack([mean for _, mean in same]).mean(axis=0, dtype=np.float64)))
+                origin[style.label] = files(f for f, _ in same)
+    return reference, found, origin

@@ -20,6 +20,7 @@ from calopipe.report.leaderboard import OTHER_DATA, UNRANKED, Leaderboard, OwnSc
 from calopipe.report.numbers import format_measurement
 from calopipe.report.placement import quality_speed_plots
 from calopipe.report.published import CITATION, SIMULATION, Metric, PublishedTable, Value, published_table
+from calopipe.report.sources import files, paths_of
 from calopipe.report.tables import Table, combine
 from calopipe.sources import SETS
 
@@ -29,10 +30,15 @@ def standing_tasks(data: DatasetData) -> Iterator[Task]:
     table, own = _placed(data)
     if table is None or not own:
         return
-    for name, arguments in quality_speed_plots(place(table, own)):
+    scores = [s for model in data.models for seed in model.seeds for s in seed.scores if s.sample == GENERATED]
+    for metric, name, arguments in quality_speed_plots(place(table, own)):
         label = arguments["label"].replace("$\\times 10^3$", "\N{MULTIPLICATION SIGN} 1000")
         caption = f"{data.name}: {label} against time per shower, with published submissions"
-        yield Task("standing", file_name(data.name, name), caption, quality_speed_figure, (), arguments, wide=True)
+        shown = {scores.name for scores in own if metric.key in scores.values}
+        timed = [m.timed for m in data.models if m.name in shown and m.timed is not None]
+        qualities = paths_of(s for s in scores if s.name == metric.score)
+        file, sources = file_name(data.name, name), files([*qualities, *(seed.run.timing for seed in timed)])
+        yield Task("standing", file, caption, quality_speed_figure, (), arguments, wide=True, sources=sources)
 
 
 def standing_tables(data: DatasetData) -> Iterator[Table]:
@@ -88,7 +94,7 @@ def _placed(data: DatasetData) -> tuple[PublishedTable | None, list[OwnScores]]:
 
 def _timings(model: ModelData) -> list[dict[str, Any]]:
     """The first timing record of a model, as in the table of generation times."""
-    return [s.timing for s in model.seeds if s.timing and s.timing.get("results")][:1]
+    return [model.timed.timing] if model.timed is not None and model.timed.timing else []
 
 
 def _combined(model: ModelData) -> list[Score]:

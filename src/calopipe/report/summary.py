@@ -21,7 +21,7 @@ from calopipe.records.scores import Score
 from calopipe.records.wording import Wording
 from calopipe.report.data import DatasetData, ModelData
 from calopipe.report.drawing import Drawn, Task, file_name
-from calopipe.report.histograms import drawn_histograms, is_drawn, series_of
+from calopipe.report.histograms import drawn_histograms, histogram_files, is_drawn, series_of
 from calopipe.report.numbers import format_measurement, format_value
 from calopipe.report.power import blind_spots, floor_of, seen_spots
 from calopipe.report.strongest import CLEAR, FarObservable, by_name, farthest, in_words, reading, strongest
@@ -93,7 +93,7 @@ def summary_tasks(data: DatasetData) -> Iterator[Task]:
     for name in sorted(n for n in wanted if not is_drawn(n, data.geometry)):
         key = (name, None)
         yield Task(SECTION, file_name(data.name, SECTION, name), f"{data.name}: {name}", histogram_figure,
-                   (series_of(data, key),))  # fmt: skip
+                   (series_of(data, key),), sources=histogram_files(data, [key]))  # fmt: skip
 
 
 def _verdict(data: DatasetData, model: ModelData, pictures: dict[str, Drawn]) -> Verdict:

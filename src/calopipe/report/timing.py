@@ -7,21 +7,18 @@ from collections.abc import Iterator
 from calopipe.plots.timing import timing_figure
 from calopipe.report.data import DatasetData
 from calopipe.report.drawing import Task, file_name
+from calopipe.report.sources import files
 from calopipe.report.tables import Table, TimingRow, timing_rows
 
 
 def timing_tasks(data: DatasetData) -> Iterator[Task]:
     """Generation time per shower of every model."""
-    timings = []
-    for model in data.models:
-        record = next((s.timing for s in model.seeds if s.timing and s.timing.get("results")), None)
-        if record:
-            timings.append((model.style, record))
-    if timings:
+    timed = [(model.style, seed) for model in data.models if (seed := model.timed) is not None]
+    if timed:
         caption = f"{data.name}: generation time per {data.wording.one}"
-        yield Task(
-            "timing", file_name(data.name, "timing"), caption, timing_figure, (timings, data.name, data.wording.one)
-        )
+        arguments = ([(style, seed.timing) for style, seed in timed], data.name, data.wording.one)
+        sources = files(seed.run.timing for _, seed in timed)
+        yield Task("timing", file_name(data.name, "timing"), caption, timing_figure, arguments, sources=sources)
 
 
 def timing_tables(data: DatasetData) -> Iterator[Table]:

@@ -15,6 +15,7 @@ from calopipe.report.chain import Network, chain_svg, in_order
 from calopipe.report.data import DatasetData, ModelData
 from calopipe.report.drawing import Task, file_name
 from calopipe.report.numbers import format_count, format_duration, format_value
+from calopipe.report.sources import files
 from calopipe.report.tables import Table
 
 #: titles of the regressors' histories begin with it
@@ -95,12 +96,14 @@ def training_tasks(data: DatasetData) -> Iterator[Task]:
                 title = f"{model.name}: {name}"
                 file = file_name(data.name, model.name, name, "training")
                 caption = f"{data.name}: training of {title}"
-                yield Task("training", file, caption, training_figure, (seeds, model.style, title))
+                sources = files(s.log(name) for s in model.seeds if name in s.histories)
+                yield Task("training", file, caption, training_figure, (seeds, model.style, title), sources=sources)
     for name in _regressors(data):  # all runs share it
-        history = next(s.histories[name] for m in data.models for s in m.seeds if name in s.histories)
+        seed = next(s for m in data.models for s in m.seeds if name in s.histories)
         caption, file = f"{data.name}: training of the {name}", file_name(data.name, name, "training")
         style = LineStyle(name, REFERENCE_LINE)
-        yield Task("training", file, caption, training_figure, ({name: history}, style, name))
+        arguments = ({name: seed.histories[name]}, style, name)
+        yield Task("training", file, caption, training_figure, arguments, sources=files([seed.log(name)]))
 
 
 def _regressors(data: DatasetData) -> list[str]:
