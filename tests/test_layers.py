@@ -23,6 +23,7 @@ LEVELS = {
     "yamlfile": 0,
     "devices": 0,
     "origin": 0,
+    "canonical": 0,
     "config": 1,
     "geometry": 1,
     "io": 2,

@@ -433,6 +433,16 @@ def test_copied_results_belong_to_what_made_them(tree):
         shutil.rmtree(tree / "results2")
 
 
+def test_copied_studies_go_on_whatever_became_of_times_and_notes(finished, tmp_path):
+    ignored = shutil.ignore_patterns(".snakemake", "__pycache__")
+    folder = shutil.copytree(finished, tmp_path / "study", copy_function=shutil.copy, symlinks=True, ignore=ignored)
+    os.utime(folder / "resources/calogan_eplus_sample.hdf5")  # the raw file is the newest of all
+    assert not planned(folder)
+    path = folder / "results/eplus/inn/seed0/metrics.json"
+    path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))  # made otherwise than by its rule, and newer
+    assert planned(folder) == {"report": 1}
+
+
 def test_another_bundled_sample_of_an_earlier_date(tree):
     path = tree / "resources/calogan_eplus_sample.hdf5"
     backup, state = path.read_bytes(), path.stat()

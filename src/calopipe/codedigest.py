@@ -26,6 +26,7 @@ import functools
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,19 +61,26 @@ class _Import:
 
 @dataclass(frozen=True)
 class _Source:
-    """One parsed file: SHA-256 of its code, its calopipe imports, and whether it holds more than imports and dunders."""
+    """One parsed file: SHA-256 of its code, its calopipe imports, and whether it holds more than imports and dunders.
+
+    `packages`: names of other packages that it imports, without those of Python itself.
+    """
 
     sha256: str
     imports: tuple[_Import, ...]
     has_code: bool
+    packages: tuple[str, ...] = ()
 
 
-def code_digest(modules: Iterable[str], data: Sequence[str | Path] = (), root: Path | None = None) -> str:
+def code_digest(
+    modules: Iterable[str], data: Sequence[str | Path] = (), root: Path | None = None, script: Path | None = None
+) -> str:
     """Digest of the sources of `modules` and of every calopipe module they import, directly or not.
 
     Args:
         modules: dotted names, e.g. ``["calopipe.training.run"]``; a package means its ``__init__`` and what that imports.
         data: files that belong to the code (templates, tables), relative to the package folder; their contents count.
+        script: the file outside of the package that uses the modules; its code counts, its name and place do not.
         root: package folder to read; the installed calopipe by default. Its name is the package's name.
 
     Returns:
@@ -81,17 +89,36 @@ def code_digest(modules: Iterable[str], data: Sequence[str | Path] = (), root: P
     Raises:
         ConfigError: one of `modules` or `data` does not exist.
     """
+    digest = hashlib.sha256()
+    for name, sha256 in code_parts(modules, data, root, script).items():
+        digest.update(f"{name}\x1f{sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def code_parts(
+    modules: Iterable[str], data: Sequence[str | Path] = (), root: Path | None = None, script: Path | None = None
+) -> dict[str, str]:
+    """SHA-256 of each part that enters :func:`code_digest`: modules by their names, then data files, then ``script``."""
     root = _ROOT if root is None else Path(root).resolve()
     files = _all_files(root)
-    digest = hashlib.sha256()
-    for name in _reached(modules, files, root):
-        digest.update(f"{name}\x1f{_parse(*files[name]).sha256}\n".encode())
+    found = {name: _parse(*files[name]).sha256 for name in _reached(modules, files, root)}
     for item in sorted(str(d) for d in data):
         path = root / item
         if not path.is_file():
             raise ConfigError(f"{path}: file named for a code digest does not exist")
-        digest.update(f"{item}\x1f{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()
+        found[item] = hashlib.sha256(path.read_bytes()).hexdigest()
+    if script is not None:
+        if not script.is_file():
+            raise ConfigError(f"{script}: file named for a code digest does not exist")
+        found["script"] = hashlib.sha256(_code(script.read_bytes())).hexdigest()
+    return found
+
+
+def code_packages(modules: Iterable[str], root: Path | None = None) -> list[str]:
+    """Sorted names of the packages, other than calopipe and Python's own, that the modules of :func:`code_digest` import."""
+    root = _ROOT if root is None else Path(root).resolve()
+    files = _all_files(root)
+    return sorted({package for name in _reached(modules, files, root) for package in _parse(*files[name]).packages})
 
 
 def code_modules(modules: Iterable[str], root: Path | None = None) -> list[str]:
@@ -179,11 +206,18 @@ def _parse(packages: tuple[str, ...], name: str, path: str, mtime_ns: int, size:
     text = Path(path).read_bytes()
     tree = ast.parse(text, filename=path)
     is_package = _is_package(path)
-    imports = [i for node in _statements(tree.body) for i in _imports(node, packages, name, is_package)]
+    imports: list[_Import] = []
+    others: set[str] = set()
+    for node in _statements(tree.body):
+        imports += _imports(node, packages, name, is_package)
+        others |= _packages(node)
     if b"import_module(" in text:
         imports += _dynamic_imports(tree, packages)
     has_code = is_package and not all(_is_plain(node) for node in tree.body)
-    return _Source(hashlib.sha256(_code(text)).hexdigest(), tuple(dict.fromkeys(imports)), has_code)
+    others -= {*packages, *sys.stdlib_module_names}
+    return _Source(
+        hashlib.sha256(_code(text)).hexdigest(), tuple(dict.fromkeys(imports)), has_code, tuple(sorted(others))
+    )
 
 
 def _code(text: bytes) -> bytes:
@@ -224,6 +258,15 @@ def _imports(node: ast.stmt, packages: tuple[str, ...], name: str, is_package: b
         if module.split(".")[0] in packages:
             for alias in node.names:
                 yield _Import(module, alias.name, alias.asname or alias.name)
+
+
+def _packages(node: ast.stmt) -> set[str]:
+    """First parts of the absolute imports that one statement makes."""
+    if isinstance(node, ast.Import):
+        return {alias.name.split(".")[0] for alias in node.names}
+    if isinstance(node, ast.ImportFrom) and not node.level and node.module:
+        return {node.module.split(".")[0]}
+    return set()
 
 
 def _dynamic_imports(tree: ast.Module, packages: tuple[str, ...]) -> list[_Import]:

@@ -25,6 +25,7 @@ PACKAGES = {
     "jinja2": "jinja2",
     "lightning": "lightning",
     "matplotlib": "matplotlib",
+    "PIL": "pillow",
     "numba": "numba",
     "numpy": "numpy",
     "pandas": "pandas",
@@ -36,7 +37,19 @@ PACKAGES = {
 }
 #: packages that read settings, show progress, fetch files and run the workflow: another version changes no result
 HARMLESS = frozenset(
-    {"fsspec", "llvmlite", "markupsafe", "pooch", "pydantic", "pydantic_core", "snakemake", "tqdm", "yaml"}
+    {
+        "fsspec",
+        "llvmlite",
+        "markupsafe",
+        "pooch",
+        "pydantic",
+        "pydantic_core",
+        "requests",
+        "snakemake",
+        "tqdm",
+        "urllib3",
+        "yaml",
+    }
 )
 
 

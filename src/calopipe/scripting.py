@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from calopipe.canonical import digest
 from calopipe.errors import CalopipeError, printable
-from calopipe.workflow.made import forget, record
+from calopipe.origin import code_version, git_state, hardware, versions
+from calopipe.workflow.made import Making, code_table, configuration, forget, keep, record
 
 #: variables that BLAS, OpenMP and numba read when they are first imported
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -51,11 +57,12 @@ def stage(snakemake: Any) -> Iterator[Any]:
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(threads(snakemake))
     _log_to(Path(snakemake.log[0]), snakemake.rule)
+    start = _now()
     try:
         forget(snakemake.output)
         _use_extensions(snakemake)
         yield snakemake
-        _record(snakemake)
+        _record(snakemake, start)
     except CalopipeError as error:
         log.error("%s: %s", type(error).__name__, error)
         sys.exit(1)
@@ -73,11 +80,49 @@ def _use_extensions(snakemake: Any) -> None:
         use_extensions(folders)
 
 
-def _record(snakemake: Any) -> None:
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _record(snakemake: Any, start: str) -> None:
     """Write down what made the outputs, see :mod:`calopipe.workflow.made`."""
     raw = list(snakemake.input.raw)
     inputs = [path for path in snakemake.input if path not in raw]
-    record(snakemake.rule, snakemake.output, snakemake.params.settings, snakemake.params.code, inputs, raw)
+    code = snakemake.params.code
+    wildcards = {key: str(value) for key, value in snakemake.wildcards.items()}
+    making = Making(snakemake.rule, snakemake.params.settings, code["digest"], code["packages"], raw, wildcards)
+    study = snakemake.config["resolved"]
+    name = digest(study)
+    keep(configuration(study["results"], name), lambda: _configuration(study))
+    keep(code_table(study["results"], making.code), lambda: _code_table(snakemake, study))
+    job = {"study": study["study"], "configuration": name, "results": study["results"], "start": start}
+    record(making, snakemake.output, inputs, {**job, **_circumstances(snakemake), "end": _now()})
+
+
+def _code_table(snakemake: Any, study: dict[str, Any]) -> str:
+    """Digests of the modules behind the code of this job, and of its script."""
+    from calopipe.workflow import Plan
+
+    plan = Plan.load(
+        {**study, "presets": []}, Path(os.path.normpath(snakemake.scriptdir)).parents[1] / "presets", files=False
+    )
+    parts = plan.code_parts(snakemake.rule, **snakemake.wildcards)
+    return json.dumps(parts, indent=1) + "\n"
+
+
+def _circumstances(snakemake: Any) -> dict[str, Any]:
+    """Versions and machine that a job runs with."""
+    machine = hardware()
+    gpu = machine.get("gpu") if snakemake.resources.get("gpu", 0) else None
+    found = {"version": code_version(), "commit": git_state(), "versions": versions(), "machine": machine}
+    return {**found, "device": gpu or "cpu", "threads": threads(snakemake)}
+
+
+def _configuration(study: dict[str, Any]) -> str:
+    """The study as a configuration file, which needs no presets."""
+    presets = ", ".join(study["presets"]) or "none"
+    head = f"# The study '{study['study']}' with defaults and presets filled in (presets: {presets}).\n"
+    return head + yaml.safe_dump({**study, "presets": []}, sort_keys=False, allow_unicode=True)
 
 
 class LogFormatter(logging.Formatter):

@@ -24,7 +24,9 @@ try:
         PLAN.check_devices(jobs_run_here)
     # conda environment of every rule where Snakemake is asked to use one (--sdm conda)
     ENVIRONMENT = f"../../envs/{conda_environment()}.yaml"
-    config["extensions"] = PLAN.study.extensions  # for the jobs, also where a preset names them
+    # for the jobs, also what presets say
+    config["extensions"] = PLAN.study.extensions
+    config["resolved"] = PLAN.configuration()
 except CalopipeError as error:
     raise WorkflowError(f"{type(error).__name__}: {error}") from None
 
@@ -58,8 +60,12 @@ def settings(stage):
 
 
 def code(stage):
-    """Function of the wildcards for `params:`: digest of the library modules that `stage` uses."""
-    return lambda wildcards: PLAN.code(stage, **wildcards)
+    """Function of the wildcards for `params:`: digest of the code that `stage` uses, and the versions of its packages."""
+
+    def used(wildcards):
+        return {"digest": PLAN.code(stage, **wildcards), "packages": PLAN.packages(stage, **wildcards)}
+
+    return used
 
 
 def raw(stage):
@@ -71,8 +77,9 @@ def raw(stage):
 
     def files(wildcards):
         if workflow.is_main_process and "params" in map(str, workflow.rerun_triggers):
-            outputs, _ = workflow.get_rule(stage).expand_output(wildcards)
-            why = PLAN.stale(stage, outputs, **wildcards)
+            used = workflow.get_rule(stage)
+            outputs, _ = used.expand_output(wildcards)
+            why = PLAN.stale(stage, outputs, used.expand_benchmark(wildcards), **wildcards)
             if why is not None and workflow.dag.forcefiles.isdisjoint(outputs):
                 workflow.dag.forcefiles.update(outputs)
                 logger.warning(f"stale: {why}")

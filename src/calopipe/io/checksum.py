@@ -11,6 +11,9 @@ from typing import Any
 
 from calopipe.errors import DataError
 
+#: file by which Snakemake dates a folder that is an output; it is none of the results
+FOLDER_STAMP = ".snakemake_timestamp"
+
 
 def file_hash(path: str | Path, algorithm: str = "sha256") -> str:
     """Return the hexadecimal digest of a file, read in pieces. Raises DataError when it cannot be read.
@@ -35,7 +38,7 @@ def content_hash(path: str | Path) -> tuple[str, int]:
     path = Path(path)
     if not path.is_dir():
         return file_hash(path), path.stat().st_size
-    files = sorted(file for file in path.rglob("*") if file.is_file())
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != FOLDER_STAMP)
     parts = [f"{file.relative_to(path).as_posix()} {file_hash(file)}\n" for file in files]
     return hashlib.sha256("".join(parts).encode()).hexdigest(), size(path)
 

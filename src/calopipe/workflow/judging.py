@@ -15,6 +15,7 @@ class Classify(Stage):
     """A classifier test of a sample."""
 
     modules = ("calopipe.evaluation.classifier",)
+    script = "classify"
 
     def settings(self, study: StudyParts, *, dataset: str, classifier: str, **wildcards: Any) -> dict[str, Any]:
         evaluation = study.evaluation(dataset=dataset, **wildcards)
@@ -31,6 +32,7 @@ class Power(Classify):
     """What a classifier test finds in distorted Geant4 showers."""
 
     modules = ("calopipe.evaluation.power",)
+    script = "power"
 
     def settings(
         self, study: StudyParts, *, dataset: str, evaluation: str, classifier: str, **_: Any
@@ -45,6 +47,7 @@ class Compare(Classify):
     """One classifier for all runs of a dataset."""
 
     modules = ("calopipe.evaluation.multiclass",)
+    script = "compare"
 
     def settings(self, study: StudyParts, *, dataset: str, evaluation: str, **_: Any) -> dict[str, Any]:
         samples = list(study.compared(dataset, evaluation))
@@ -155,6 +158,7 @@ class Epochs(Stage):
     """Scores of the kept epochs."""
 
     modules = ("calopipe.evaluation.epochs",)
+    script = "epochs"
 
     def settings(self, study: StudyParts, *, dataset: str, **wildcards: Any) -> dict[str, Any]:
         evaluation = study.evaluation(dataset=dataset, **wildcards)

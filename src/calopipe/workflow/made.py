@@ -3,11 +3,18 @@
 Snakemake knows what a file was made with only as long as its own notes (`.snakemake`) are there and belong to these files.
 The record of ``folder/name`` is ``folder/.made/name.json`` and goes where the results go. It holds
 
-- ``stage``, ``settings``, ``code``: the rule, and what its ``params:`` were (:class:`calopipe.workflow.Plan`);
+- ``stage``, ``wildcards``, ``settings``, ``code``, ``packages``: the rule, and what its ``params:`` were
+  (:class:`calopipe.workflow.Plan`);
 - ``inputs``: SHA-256 of the files it was made from, by their path as seen from the output's folder;
 - ``raw``: SHA-256 of the files from outside of the results, in the order of ``Plan.files``, with the state in which each was
   read, so that it is read again only when that has changed;
-- ``output``: SHA-256 and bytes of the output.
+- ``output``: SHA-256 and bytes of the output;
+- ``job``: all outputs of the job as the workflow names them, when it started and ended (UTC), the versions and the machine it ran
+  with (:mod:`calopipe.origin`), its device and threads, and the digest of the study's configuration.
+
+Everything but ``job`` is the same when the same is made again. The folder of the results has a ``.made``, too, for what many
+records have in common: ``code/<digest>.json``, the digest of each module behind a ``code``, and
+``configurations/<digest>.yaml``, the settings of the study with presets and defaults filled in, which Snakemake can run.
 
 A job removes the records of its outputs before it starts and writes them when all is done: an output without a record is
 not finished, or not from here. Readers accept further keys.
@@ -17,35 +24,64 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from calopipe.errors import CalopipeError
 from calopipe.io.checksum import content_hash, file_hash, size
 from calopipe.io.output import replacing, writing
 
-FORMAT = 1
+FORMAT = 2
+#: folder of the records
+MADE = ".made"
+
+
+@dataclass(frozen=True)
+class Making:
+    """What makes an output: the rule, and everything that it depends on besides the files from the results.
+
+    Attributes:
+        stage, settings, code: the rule and its parameters.
+        packages: distribution -> version, of those that its code uses.
+        raw: files from outside of the results.
+        wildcards: those of the rule, as text.
+    """
+
+    stage: str
+    settings: Mapping[str, Any]
+    code: str
+    packages: Mapping[str, str] = field(default_factory=dict)
+    raw: Sequence[str | Path] = ()
+    wildcards: Mapping[str, str] = field(default_factory=dict)
 
 
 def record_of(output: str | Path) -> Path:
     """Where the record of an output is."""
     output = Path(output)
-    return output.parent / ".made" / f"{output.name}.json"
+    return output.parent / MADE / f"{output.name}.json"
 
 
 def read_record(output: str | Path) -> dict[str, Any] | None:
     """The record of an output; None where there is none that can be read."""
+    return load_record(record_of(output))
+
+
+def load_record(path: Path) -> dict[str, Any] | None:
+    """A record by its own path; None where it is none."""
     try:
-        record = json.loads(record_of(output).read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     complete = isinstance(record, dict) and record.get("format") == FORMAT and set(_KEYS) <= record.keys()
     return record if complete and all(isinstance(record[k], kind) for k, kind in _KEYS.items()) else None
 
 
-_KEYS = {"stage": str, "settings": dict, "code": str, "inputs": dict, "raw": list, "output": dict}
+_KEYS = {
+    "stage": str, "wildcards": dict, "settings": dict, "code": str, "packages": dict, "inputs": dict, "raw": list,
+    "output": dict, "job": dict,
+}  # fmt: skip
 
 
 def forget(outputs: Iterable[str | Path]) -> None:
@@ -56,29 +92,35 @@ def forget(outputs: Iterable[str | Path]) -> None:
 
 
 def record(
-    stage: str,
+    making: Making,
     outputs: Sequence[str | Path],
-    settings: Mapping[str, Any],
-    code: str,
     inputs: Iterable[str | Path] = (),
-    raw: Iterable[str | Path] = (),
+    job: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the records of the finished outputs of one job. Raises DataError when that is impossible.
 
     Args:
-        stage, settings, code: the rule and its parameters. inputs: files from the results. raw: files from elsewhere.
+        making: what made them. inputs: files from the results. job: when, where and with what it ran.
     """
-    checksums = {str(path): _checksum(path) for path in inputs}
-    states = [{"sha256": file_hash(path), **_state(path)} for path in raw]
+    checksums = {str(path): checksum(path) for path in inputs}
+    facts = {
+        "format": FORMAT,
+        "stage": making.stage,
+        "wildcards": dict(making.wildcards),
+        "settings": making.settings,
+        "code": making.code,
+        "packages": dict(making.packages),
+        "raw": [{"sha256": file_hash(path), **state(path)} for path in making.raw],
+        "job": {**(job or {}), "outputs": [str(output) for output in outputs]},
+    }
     for output in map(Path, outputs):
         sha256, n_bytes = content_hash(output)
         seen = {Path(os.path.relpath(path, output.parent)).as_posix(): value for path, value in checksums.items()}
-        facts = {"format": FORMAT, "stage": stage, "settings": settings, "code": code, "inputs": seen, "raw": states}
-        _write(output, {**facts, "output": {"sha256": sha256, "bytes": n_bytes}})
+        write_record(output, {**facts, "inputs": seen, "output": {"sha256": sha256, "bytes": n_bytes}})
 
 
-def _checksum(path: str | Path) -> str:
-    """SHA-256 of an input: what its own record says, or of what is there."""
+def checksum(path: str | Path) -> str:
+    """SHA-256 of a file of the results: what its own record says where its size is that, or of what is there."""
     made = read_record(path)
     with suppress(OSError):
         if made is not None and made["output"].get("bytes") == size(path):
@@ -86,86 +128,33 @@ def _checksum(path: str | Path) -> str:
     return content_hash(path)[0]
 
 
-def _state(path: str | Path) -> dict[str, Any]:
-    state = os.stat(path)
-    return {"path": os.path.abspath(path), "bytes": state.st_size, "changed_ns": [state.st_mtime_ns, state.st_ctime_ns]}
+def state(path: str | Path) -> dict[str, Any]:
+    """What tells that a file is another one: place, size, and times of its content and its entry."""
+    found = os.stat(path)
+    return {"path": os.path.abspath(path), "bytes": found.st_size, "changed_ns": [found.st_mtime_ns, found.st_ctime_ns]}
 
 
-def _write(output: Path, content: Mapping[str, Any]) -> None:
-    path = record_of(output)
+def write_record(output: Path, content: Mapping[str, Any]) -> None:
+    """Write the record of an output, or one that knows more. Raises DataError when that is impossible."""
+    _write(record_of(output), json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def code_table(results: str | Path, digest: str) -> Path:
+    """Where the digest of each module behind a ``code`` is."""
+    return Path(results) / MADE / "code" / f"{digest[:16]}.json"
+
+
+def configuration(results: str | Path, digest: str) -> Path:
+    """Where the configuration with this digest is."""
+    return Path(results) / MADE / "configurations" / f"{digest}.yaml"
+
+
+def keep(path: Path, text: Callable[[], str]) -> None:
+    """Write what many records have in common, unless it is there: its name is the digest of its content."""
+    if not path.is_file():
+        _write(path, text())
+
+
+def _write(path: Path, text: str) -> None:
     with replacing(path) as temporary, writing(path):
-        temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def why_stale(
-    stage: str, outputs: Sequence[str | Path], settings: Mapping[str, Any], code: str, raw: Sequence[str | Path] = ()
-) -> str | None:
-    """Why outputs that are there are not what this stage would make now; None where they are, or one is missing.
-
-    No output is read: its size is compared, and the checksums that the records of its inputs hold. Files from outside of
-    the results are read only when their state differs from the recorded one.
-    """
-    files = [Path(output) for output in outputs]
-    if not all(file.exists() for file in files):
-        return None
-    for output in files:
-        made = read_record(output)
-        reason = "nothing says what made it" if made is None else _difference(made, output, stage, settings, code, raw)
-        if reason is not None:
-            return f"{output}: {reason}"
-    return None
-
-
-def _difference(
-    made: dict[str, Any],
-    output: Path,
-    stage: str,
-    settings: Mapping[str, Any],
-    code: str,
-    raw: Sequence[str | Path],
-) -> str | None:
-    if made["stage"] != stage:
-        return f"made by {made['stage']}"
-    changed = list(_differing(made["settings"], json.loads(json.dumps(settings))))
-    if changed:
-        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-        return f"made with other settings ({', '.join(changed[:3])}{more})"
-    if made["code"] != code:
-        return "made by other code"
-    if made["output"].get("bytes") != size(output):
-        return "changed after it was made"
-    for path, sha256 in made["inputs"].items():
-        source = os.path.normpath(output.parent / path)  # also where folders of the results are links
-        now = read_record(source)
-        if now is not None and now["output"].get("sha256") != sha256:
-            return f"made from another {source}"
-    return _raw_difference(made, output, raw)
-
-
-def _differing(before: Any, now: Any, key: str = "") -> Iterable[str]:
-    """Dotted keys under which two sets of settings differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in sorted(before.keys() | now.keys()):
-            yield from _differing(before.get(name), now.get(name), f"{key}.{name}" if key else name)
-    elif before != now:
-        yield key
-
-
-def _raw_difference(made: dict[str, Any], output: Path, raw: Sequence[str | Path]) -> str | None:
-    """Compare the files from outside of the results; what was read in vain is noted in the record, if possible."""
-    if len(raw) != len(made["raw"]):
-        return "made from another number of files"
-    read = False
-    for i, path in enumerate(raw):
-        before = made["raw"][i]
-        with suppress(OSError):  # a file that is missing is Snakemake's to tell
-            state = _state(path)
-            if {**before, **state} == before:
-                continue
-            if file_hash(path) != before.get("sha256"):
-                return f"made from another content of {path}"
-            made["raw"][i], read = {**before, **state}, True
-    if read:
-        with suppress(CalopipeError):
-            _write(output, made)
-    return None
+        temporary.write_text(text, encoding="utf-8")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -203,8 +201,3 @@ class StudyParts:
 @cache
 def _geometry(name: str) -> Geometry:
     return load_geometry(name)
-
-
-def short_digest(data: Any) -> str:
-    """A short name for plain data."""
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

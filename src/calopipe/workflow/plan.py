@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from functools import cache
+from contextlib import suppress
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from calopipe.codedigest import code_digest
+from calopipe.canonical import digest
+from calopipe.codedigest import code_digest, code_packages, code_parts
 from calopipe.config import load_study
+from calopipe.errors import CalopipeError
+from calopipe.origin import package_versions
 from calopipe.records.paths import pattern
 from calopipe.workflow.artifacts import artifact_files, artifacts
 from calopipe.workflow.checks import StudyChecks
-from calopipe.workflow.made import why_stale
-from calopipe.workflow.parts import RunKey, short_digest
+from calopipe.workflow.made import Making, read_record
+from calopipe.workflow.parts import RunKey
+from calopipe.workflow.stage import plain
 from calopipe.workflow.stages import STAGES
+from calopipe.workflow.stale import input_paths, put_in_order, why_stale
 
 
 class Plan(StudyChecks):
-    """A validated study, seen from the rules. Methods take wildcards by name (`seed` as text or number)."""
+    """A validated study, seen from the rules. Methods take wildcards by name (`seed` as text or number).
+
+    Attributes:
+        scripts: folder of the rules' scripts, whose code counts; None: it does not.
+    """
+
+    scripts: Path | None = None
+
+    @cached_property
+    def _stale(self) -> dict[str, str | None]:
+        """What is known of outputs already."""
+        return {}
 
     @classmethod
     def load(cls, config: Mapping[str, Any], presets: Path, files: bool = True) -> Plan:
@@ -31,6 +49,7 @@ class Plan(StudyChecks):
             ConfigError, GeometryError, DataError: one line that names the key or the file.
         """
         plan = cls(load_study(config, presets))
+        plan.scripts = presets.parent / "workflow" / "scripts"
         plan.check(files)
         return plan
 
@@ -43,10 +62,23 @@ class Plan(StudyChecks):
         return STAGES[stage].settings(self, **wildcards)
 
     def code(self, stage: str, **wildcards: Any) -> str:
-        """Digest of the library modules `stage` uses: its own, and those of the models, steps and metrics it names."""
+        """Digest of the code of `stage`: its script, library modules, and those of the models, steps and metrics it names."""
+        return _code_digest(*self._code(stage, **wildcards))
+
+    def code_parts(self, stage: str, **wildcards: Any) -> dict[str, str]:
+        """Digests of all modules and files that enter :meth:`code`, by name."""
+        modules, data, script = self._code(stage, **wildcards)
+        return code_parts(modules, data, script=script)
+
+    def packages(self, stage: str, **wildcards: Any) -> dict[str, str]:
+        """Versions of the packages that `stage` uses."""
+        return _package_versions(self._code(stage, **wildcards)[0])
+
+    def _code(self, stage: str, **wildcards: Any) -> tuple[tuple[str, ...], tuple[str, ...], Path | None]:
         used = STAGES[stage]
         modules = {*used.modules, *used.parts(self, **wildcards)}
-        return _code_digest(tuple(sorted(modules)), used.data)
+        script = None if self.scripts is None else self.scripts / f"{used.script or stage}.py"
+        return tuple(sorted(modules)), used.data, script
 
     def files(self, stage: str, **wildcards: Any) -> list[str]:
         """Files from outside of the results that `stage` reads; another content of them reruns it."""
@@ -56,6 +88,10 @@ class Plan(StudyChecks):
         """1 when the stage may run on a GPU, 0 when its `device` setting is ``cpu``."""
         return int(STAGES[stage].device(self, **wildcards) != "cpu")
 
+    def configuration(self) -> dict[str, Any]:
+        """All settings, presets and defaults filled in, as plain data; :meth:`load` makes the same plan of them."""
+        return plain(self.study)
+
     def artifacts(self, run: RunKey) -> dict[str, Any]:
         """Files of a run that the report shows or links."""
         return artifacts(self, run)
@@ -64,10 +100,37 @@ class Plan(StudyChecks):
         """All files that the report shows or links; runs of a dataset share some."""
         return list(dict.fromkeys(path for run in self.runs for path in artifact_files(self.artifacts(run))))
 
-    def stale(self, stage: str, outputs: Sequence[str], **wildcards: Any) -> str | None:
-        """Why the outputs of a job are not what this study would make; None where they are, or are not there."""
-        settings, code = self.settings(stage, **wildcards), self.code(stage, **wildcards)
-        return why_stale(stage, outputs, settings, code, self.files(stage, **wildcards))
+    def stale(self, stage: str, outputs: Sequence[str], benchmark: str | None = None, **wildcards: Any) -> str | None:
+        """Why the outputs of a job are not what this study would make; None where they are, or one is not there."""
+        if not all(Path(output).exists() for output in outputs):
+            return None
+        reasons = {output: self._why_stale(os.path.normpath(output), stage, wildcards) for output in outputs}
+        if benchmark is not None and not any(reasons.values()):
+            put_in_order(benchmark, outputs)
+        return next((f"{output}: {reason}" for output, reason in reasons.items() if reason is not None), None)
+
+    def _why_stale(self, output: str, stage: str, wildcards: Mapping[str, Any]) -> str | None:
+        """The same of one output, after what it was made from: their times are put in order first."""
+        if output not in self._stale:
+            self._stale[output] = "made from itself"
+            for source in input_paths(read_record(output) or {"inputs": {}}, Path(output)):
+                made = read_record(source)
+                if made is not None and made["stage"] in STAGES and os.path.exists(source):
+                    with suppress(CalopipeError, LookupError, TypeError):  # no stage of this study
+                        self._why_stale(source, made["stage"], made["wildcards"])
+            self._stale[output] = why_stale(self.making(stage, **wildcards), Path(output))
+        return self._stale[output]
+
+    def making(self, stage: str, **wildcards: Any) -> Making:
+        """Everything that an output of `stage` depends on besides the files from the results."""
+        return Making(
+            stage,
+            self.settings(stage, **wildcards),
+            self.code(stage, **wildcards),
+            self.packages(stage, **wildcards),
+            self.files(stage, **wildcards),
+            {key: str(value) for key, value in wildcards.items()},
+        )
 
     def learned(self, split: str, *, model: str, network: str, **wildcards: Any) -> dict[str, str]:
         """Files that a network learns from, of the split ``train`` or ``val``: showers or latents, as `split`; for a
@@ -125,9 +188,14 @@ class Plan(StudyChecks):
 
     def _rolling(self, folder: str, network: str, depends: list[Any], dataset: str) -> str:
         sources = [self.settings("fetch", dataset=dataset, role=role) for role in self.sources(dataset)]
-        return f"{self.study.results}/.rolling/{folder}/{network}-{short_digest([*depends, *sources])}"
+        return f"{self.study.results}/.rolling/{folder}/{network}-{digest([*depends, *sources])}"
 
 
 @cache
-def _code_digest(modules: tuple[str, ...], data: tuple[str, ...]) -> str:
-    return code_digest(modules, data)
+def _code_digest(modules: tuple[str, ...], data: tuple[str, ...], script: Path | None) -> str:
+    return code_digest(modules, data, script=script)
+
+
+@cache
+def _package_versions(modules: tuple[str, ...]) -> dict[str, str]:
+    return package_versions(code_packages(modules))

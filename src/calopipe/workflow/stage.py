@@ -22,10 +22,12 @@ class Stage:
 
     Attributes:
         modules: library modules that it enters. data: files beside the modules that belong to its code.
+        script: name of the script that runs it; empty: that of the rule.
     """
 
     modules: ClassVar[tuple[str, ...]] = ()
     data: ClassVar[tuple[str, ...]] = ()
+    script: ClassVar[str] = ""
 
     def settings(self, study: StudyParts, **wildcards: Any) -> dict[str, Any]:
         """The settings that enter its result, as plain JSON-able data, and nothing else."""
