@@ -213,7 +213,7 @@ def test_scores_have_errors_reasons_and_warnings(page: _Page) -> None:
     assert "0.555 ± 0.006" in page.text, "mean of two seeds: 0.004 of each and 0.007 / √2 between them"
     assert REASON in page.text
     assert "⚠" in page.text and "fewer than 2000 showers" in page.text
-    assert "0.004 ★" in page.text or "0.006 ★" in page.text, "the inn is better than the vae by more than the errors"
+    assert "0.006 s0 s1 ★" in page.text, "the inn is better than the vae by more than the errors"
     assert "1/√" not in page.text and "n = 500 here" in page.text and "4.5 %" in page.text
     assert "not found" in page.text, "a missing checkpoint is said to be missing"
     assert "50" in page.text and "ms per shower" in page.text

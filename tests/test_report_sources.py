@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from test_report import _run
+from test_report import REASON, _run
 
 from calopipe.plots.style import read_provenance
 from calopipe.report import StudySummary, build_report
-from calopipe.report import sources as report_sources
-from calopipe.report.sources import Origins, results_of
+from calopipe.report.links import Links
+from calopipe.report.sources import Origin, Origins, Source, Sourced, results_of
+from calopipe.workflow.made import Making, record
 
 
 def _sha256(path: Path) -> str:
@@ -27,13 +30,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudySummary]
     runs = [_run(results, "eplus", "inn", seed, latent=False) for seed in (0, 1)]
     runs.append(_run(results, "eplus", "vae", 0, latent=True))
     summary = StudySummary("demo", tuple(runs), {"study": "demo"}, dpi=40, pdf=True)
-    made = {"stage": "judge_columns", "output": {"bytes": Path(runs[0].histograms).stat().st_size}}
-    made["output"]["sha256"] = _sha256(Path(runs[0].histograms))
+    record(Making("judge_columns", {}, "code"), [runs[0].histograms])
     (results / "report/demo/plots").mkdir(parents=True)
     (results / "report/demo/plots/sources.json").write_text('{"format": 1, "plots": {"stale": {}}}')
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report_sources, "read_record", lambda path: made if path == runs[0].histograms else None)
-        build_report(summary, results / "report/demo")
+    build_report(summary, results / "report/demo")
     return results, summary
 
 
@@ -90,13 +90,15 @@ def test_the_same_files_give_the_same_index(study: tuple[Path, StudySummary], tm
     assert all(set(e["files"]) == {"png"} for e in json.loads(texts[0])["plots"].values())
 
 
-def test_checksums_are_those_of_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checksums_are_those_of_the_records(tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     path.write_text("[]")
-    assert Origins(tmp_path)[str(path)] == report_sources.Origin("metrics.json", "metrics", _sha256(path))
-    made = {"stage": "judge_columns", "output": {"bytes": 2, "sha256": "as recorded"}}
-    monkeypatch.setattr(report_sources, "read_record", lambda path: made)
-    assert Origins(tmp_path)[str(path)] == report_sources.Origin("metrics.json", "judge_columns", "as recorded")
+    assert Origins(tmp_path)[str(path)] == Origin("metrics.json", "metrics", _sha256(path))
+    record(Making("judge_columns", {}, "code"), [path])
+    made = _sha256(path)
+    path.write_text("{}")
+    found = Origins(tmp_path)[str(path)]
+    assert found == Origin("metrics.json", "judge_columns", made), "not read again: it has the recorded size"
     path.write_text("[1]")
     assert Origins(tmp_path)[str(path)].sha256 == _sha256(path), "another size: no longer what was recorded"
 
@@ -105,3 +107,90 @@ def test_results_are_what_holds_the_folder_of_reports(tmp_path: Path) -> None:
     assert results_of(tmp_path / "results/report/demo") == tmp_path / "results"
     assert results_of(tmp_path / "results/report") == tmp_path / "results"
     assert results_of(tmp_path / "elsewhere") == tmp_path / "elsewhere"
+
+
+# ---- numbers ------------------------------------------------------------------------------------------------------
+class _Links(HTMLParser):
+    """Every link of a page: address, title and text."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str, str]] = []
+        self._open: list[str] | None = None
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            found = dict(attributes)
+            self._open = [found.get("href") or "", found.get("title") or "", ""]
+
+    def handle_data(self, data: str) -> None:
+        if self._open is not None:
+            self._open[2] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "a" and self._open is not None:
+            self.found.append((self._open[0], self._open[1], self._open[2]))
+            self._open = None
+
+    def of(self, text: str) -> set[tuple[str, str]]:
+        """Addresses and titles of the links with this text."""
+        return {(href, title) for href, title, shown in self.found if shown == text}
+
+
+@pytest.fixture(scope="module")
+def links(study: tuple[Path, StudySummary]) -> _Links:
+    return _Links(study[0] / "report/demo/index.html")
+
+
+def test_every_link_of_the_page_leads_to_a_file(study: tuple[Path, StudySummary], links: _Links) -> None:
+    folder = study[0] / "report/demo"
+    addresses = {href for href, _, _ in links.found if not href.startswith("#")}
+    assert len(addresses) > 50
+    assert [href for href in addresses if Path(href).is_absolute() or not (folder / href).is_file()] == []
+
+
+def test_numbers_lead_to_the_file_and_the_stage_that_they_come_from(links: _Links) -> None:
+    def vae(name: str) -> str:
+        return f"../../eplus/vae/0/{name}"
+
+    metrics = (vae("metrics.json"), "metrics.json, made by rule metrics")
+    assert links.of("0.00100 ± 0.00010") == {metrics}, "a score of one seed"
+    assert links.of("0.800 ± 0.004") == {(vae("low.json"), "low.json")}, "in the table and on the card"
+    assert metrics in links.of("0.0010"), "separation powers on the card"
+    assert links.of("0.00020") == {("../../eplus/inn/0/metrics.json", metrics[1])}, "the floor of the first score"
+    assert links.of(REASON) == {metrics}, "why there is no number; the other model has two files"
+    assert (vae("timing.json"), "timing.json, made by rule timing") in links.of("1.80\N{EN DASH}2.50")
+    assert any(text.startswith("2.0 ms per shower") and href == vae("timing.json") for href, _, text in links.found)
+    assert {href for href, _ in links.of("2.1 min")} == {
+        vae("autoencoder.csv"), vae("flow.csv"), "../../eplus/inn/0/flow.csv"
+    }, "training times"  # fmt: skip
+
+
+def test_means_over_seeds_lead_to_the_file_of_each_seed(links: _Links) -> None:
+    assert links.of("0.555 ± 0.006") == set(), "of two files"
+    for seed in (0, 1):
+        found = links.of(f"s{seed}")
+        assert (f"../../eplus/inn/{seed}/metrics.json", "metrics.json, made by rule metrics") in found
+        assert (f"../../eplus/inn/{seed}/low.json", "low.json") in found
+    assert links.of("s2") == set() and {href.split("/")[3] for href, _ in links.of("s0")} == {"inn"}
+
+
+def test_captions_link_the_files_of_their_plots(study: tuple[Path, StudySummary], links: _Links) -> None:
+    index = json.loads((study[0] / "report/demo/plots/sources.json").read_text(encoding="utf-8"))["plots"]
+    for path in {i["path"] for entry in index.values() for i in entry["inputs"]}:
+        shown = [href for href, _, text in links.found if text == path]
+        assert set(shown) == {f"../../{path}"}
+        assert len(shown) == sum(path in [i["path"] for i in entry["inputs"]] for entry in index.values())
+
+
+def test_texts_without_a_file_stay_as_they_are(tmp_path: Path) -> None:
+    shown = Links(tmp_path).number
+    assert shown("a < b\nrank 1") == 'a &lt; b<br><span class="sub">rank 1</span>'
+    assert shown(Sourced("", [Source("a.json", 0), Source("b.json", 1)])) == ""
+    (tmp_path / "a.json").write_text("[]")
+    assert shown(Sourced("1", [Source("", 0)])) == "1"
+    assert (
+        shown(Sourced("1", [Source(str(tmp_path / "a.json"))])) == '<a class="src" href="a.json" title="a.json">1</a>'
+    )
+    assert pickle.loads(pickle.dumps(Sourced("1", [Source("x", 2)]))).sources == (Source("x", 2),)

@@ -191,7 +191,7 @@ def test_the_report_shows_the_networks_of_each_model(tmp_path):
     ]
     page = build_report(summary, tmp_path / "report").read_text(encoding="utf-8")
     assert page.count('<svg class="chain"') == 1 and 'id="d1-training"' in page
-    assert re.search(r"<td[^>]*>81.2 k</td>", page)
+    assert re.search(r"<td[^>]*><a [^>]*>81.2 k</a></td>", page)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,10 @@ class SeedData:
         """Path of the history of a network, or of ``regressor <name>``."""
         return _logs(self.run).get(stage)
 
+    def source(self, name: str) -> Source:
+        """One of the run's files, by its name in :class:`RunArtifacts`, as the source of a number."""
+        return Source(getattr(self.run, name) or "", self.run.seed)
+
 
 @dataclass
 class ModelData:
@@ -203,7 +207,7 @@ def _load_tests(data: SeedData, notes: list[str]) -> None:
         extreme = _try(load_histograms, _path(paths.get("weights")), notes)
         if extreme and extreme[0]:
             data.weights[name] = extreme[0]
-    data.comparison = _scores(run.comparison, run.seed, notes)
+    data.comparison = _scores(run.comparison, None, notes)  # one file for all runs
     data.scores += [replace(s, sample="generated") for s in data.comparison if s.sample == run.compared_as]
     data.confusion = _try(read_npz, _path(run.confusion), notes) or {}
     for name, paths in run.regression.items():

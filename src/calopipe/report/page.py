@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,8 +25,7 @@ from calopipe.report.data import DatasetData, load_study_data
 from calopipe.report.drawing import THUMBNAILS, Drawn, draw
 from calopipe.report.figures import SECTIONS, dataset_tasks
 from calopipe.report.index import write_index
-from calopipe.report.numbers import format_bytes
-from calopipe.report.sources import Origins, results_of
+from calopipe.report.links import Links
 from calopipe.report.summary import verdicts
 from calopipe.report.tables import Column, Group, Table, main_groups, score_groups, small_sample_note
 from calopipe.report.training import Drawing
@@ -80,9 +78,9 @@ def build_report(summary: StudySummary, out_dir: str | Path, workers: int = 1, *
         for note in missing:
             log.error("%s", note)
         raise DataError(f"the report of study '{summary.study}' is not written: {missing[0]}{more}")
-    origins = Origins(results_of(out))
-    datasets = [_dataset(data, summary, out, origins, workers) for data in loaded]
-    page = _render(summary, datasets, out)
+    links = Links(out)
+    datasets = [_dataset(data, summary, links, workers) for data in loaded]
+    page = _render(summary, datasets, links)
     drawn = [d for data in datasets for d in data["drawn"]]
     _remove_stale(out / "plots", drawn)
     write_index(out / "plots", drawn)
@@ -98,12 +96,12 @@ def _remove_stale(folder: Path, drawn: Sequence[Drawn]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _dataset(data: DatasetData, summary: StudySummary, out: Path, origins: Origins, workers: int) -> dict[str, Any]:
+def _dataset(data: DatasetData, summary: StudySummary, links: Links, workers: int) -> dict[str, Any]:
     """Everything the template shows of one dataset."""
     runs = [seed.run for model in data.models for seed in model.seeds]
     record = provenance.collect(f"{summary.study}: {data.name}", summary.config)
-    tasks, plots = dataset_tasks(data), out / "plots"
-    drawn = draw(tasks, plots, record, origins, dpi=summary.dpi, pdf=summary.pdf, workers=workers)
+    tasks, plots = dataset_tasks(data), links.out / "plots"
+    drawn = draw(tasks, plots, record, links.origins, dpi=summary.dpi, pdf=summary.pdf, workers=workers)
     columns = data.score_columns()
     groups = score_groups(columns)
     return {
@@ -121,7 +119,7 @@ def _dataset(data: DatasetData, summary: StudySummary, out: Path, origins: Origi
         "verdicts": verdicts(data, drawn),
         "drawn": drawn,
         "sections": _parts(data, drawn),
-        "files": {run.name: _links(run.files(), out) for run in runs},
+        "files": {run.name: links.listed(run.files()) for run in runs},
         "inputs": list(dict.fromkeys(origin for d in drawn for origin in d.inputs)),
     }
 
@@ -155,30 +153,17 @@ def _remarks(
     return [remark for remark in remarks if remark]
 
 
-def _links(files: Mapping[str, str], out: Path) -> list[dict[str, str]]:
-    """Name, relative address and size of each file; no address where it does not exist."""
-    found = []
-    for what, path in files.items():
-        file = Path(path)
-        entry = {"what": what, "name": file.name, "href": "", "size": "not found"}
-        if file.is_file():
-            relative = os.path.relpath(file.resolve(), out.resolve())
-            entry |= {"href": Path(relative).as_posix(), "size": format_bytes(file.stat().st_size)}
-        found.append(entry)
-    return found
-
-
 def _breakable(name: str) -> Markup:
     """A name that may be broken into lines after slashes and underscores."""
     return Markup(re.sub("([/_])", r"\1<wbr>", str(escape(name))))
 
 
-def _render(summary: StudySummary, datasets: Sequence[dict[str, Any]], out: Path) -> str:
+def _render(summary: StudySummary, datasets: Sequence[dict[str, Any]], links: Links) -> str:
     template = resources.files("calopipe.report").joinpath("template.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["relative"] = lambda path: Path(os.path.relpath(path, out)).as_posix()
+    environment.filters |= {"relative": links.picture, "linked": links.number, "made": links.made}
     environment.filters["breakable"] = _breakable
     environment.filters["capital"] = lambda text: text[0].upper() + text[1:]
     return environment.from_string(template).render(

@@ -12,7 +12,7 @@ from calopipe.plots.scores import Dot
 from calopipe.plots.style import REFERENCE_LABEL, LineStyle, sample_style
 from calopipe.report.data import DatasetData, SeedData
 from calopipe.report.drawing import Task, file_name
-from calopipe.report.sources import files
+from calopipe.report.sources import Sourced, files
 from calopipe.report.tables import Table
 
 
@@ -85,7 +85,8 @@ def _epoch_row(model: str, seed: SeedData) -> tuple[str, ...]:
     others = ", ".join(str(e) for e in best.get("as_good", ()) if e != best["epoch"])
     n = max((s["n"] for row in seed.epochs["epochs"] for s in row["scores"] if s["name"] == best["score"]), default="")
     chosen = str(best.get("epoch", f"none: {best.get('missing')}"))
-    return model, best["score"], used or f"epoch {sampled}", str(seed.run.seed), chosen, others or "none", str(n)
+    numbers = (Sourced(text, [seed.source("epochs")]) for text in (chosen, others or "none", str(n)))
+    return model, best["score"], used or f"epoch {sampled}", str(seed.run.seed), *numbers
 
 
 def _words(dataset: str, name: str) -> tuple[str, str]:

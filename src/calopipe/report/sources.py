@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Self
 
-from calopipe.io.checksum import file_hash, size
 from calopipe.records.paths import rule_of
 from calopipe.records.scores import Score
-from calopipe.workflow.made import read_record
+from calopipe.workflow.made import checksum, read_record
 
 #: the folder of all reports of a results folder
 _REPORTS = "report"
@@ -27,6 +27,19 @@ class Source:
 
     path: str
     seed: int | None = None
+
+
+class Sourced(str):
+    """A text of the report, a number mostly, with the files that it comes from; the page makes links of them."""
+
+    __slots__ = ("sources",)
+    sources: tuple[Source, ...]
+
+    def __new__(cls, text: str, sources: Iterable[Source] = ()) -> Self:
+        """`text` from `sources`; no text is from nowhere."""
+        made = super().__new__(cls, text)
+        made.sources = tuple(dict.fromkeys(source for source in sources if source.path and text))
+        return made
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,12 @@ class Origin:
     rule: str
     sha256: str
 
+    @property
+    def made(self) -> str:
+        """What is told of a link to it: ``metrics.json, made by rule metrics``."""
+        name = PurePosixPath(self.path).name
+        return f"{name}, made by rule {self.rule}" if self.rule else name
+
     def __str__(self) -> str:
         rule = f" ({self.rule})" if self.rule else ""
         return f"{self.path} sha256:{self.sha256[:16]}{rule}"
@@ -84,9 +103,7 @@ class Origins:
         if path not in self._known:
             made = read_record(path)
             rule = rule_of(path) if made is None else made["stage"]
-            unchanged = made is not None and made["output"].get("bytes") == size(path)
-            sha256 = made["output"]["sha256"] if made is not None and unchanged else file_hash(path)
-            self._known[path] = Origin(relative(path, self.results), rule or "", sha256)
+            self._known[path] = Origin(relative(path, self.results), rule or "", checksum(path))
         return self._known[path]
 
 

@@ -20,7 +20,7 @@ from calopipe.report.leaderboard import OTHER_DATA, UNRANKED, Leaderboard, OwnSc
 from calopipe.report.numbers import format_measurement
 from calopipe.report.placement import quality_speed_plots
 from calopipe.report.published import CITATION, SIMULATION, Metric, PublishedTable, Value, published_table
-from calopipe.report.sources import files, paths_of
+from calopipe.report.sources import Source, Sourced, files, sources_of
 from calopipe.report.tables import Table, combine
 from calopipe.sources import SETS
 
@@ -30,14 +30,13 @@ def standing_tasks(data: DatasetData) -> Iterator[Task]:
     table, own = _placed(data)
     if table is None or not own:
         return
-    scores = [s for model in data.models for seed in model.seeds for s in seed.scores if s.sample == GENERATED]
     for metric, name, arguments in quality_speed_plots(place(table, own)):
         label = arguments["label"].replace("$\\times 10^3$", "\N{MULTIPLICATION SIGN} 1000")
         caption = f"{data.name}: {label} against time per shower, with published submissions"
         shown = {scores.name for scores in own if metric.key in scores.values}
-        timed = [m.timed for m in data.models if m.name in shown and m.timed is not None]
-        qualities = paths_of(s for s in scores if s.name == metric.score)
-        file, sources = file_name(data.name, name), files([*qualities, *(seed.run.timing for seed in timed)])
+        models = [m for m in data.models if m.name in shown]
+        found = [source for model in models for source in (*_sources(model, metric), *_timing_source(model))]
+        file, sources = file_name(data.name, name), files(source.path for source in found)
         yield Task("standing", file, caption, quality_speed_figure, (), arguments, wide=True, sources=sources)
 
 
@@ -47,10 +46,11 @@ def standing_tables(data: DatasetData) -> Iterator[Table]:
     if table is None or not own:
         return
     boards = [place(table, [scores]) for scores in own]
+    models = [next(m for m in data.models if m.name == scores.name) for scores in own]
     metrics = [m for m in table.metrics if any(m.key in scores.values for scores in own)]
     yield Table(
         columns=("Score", *(scores.name for scores in own), "best published", SIMULATION),
-        rows=tuple(_row(metric, boards) for metric in metrics),
+        rows=tuple(_row(metric, boards, models) for metric in metrics),
         caption=f"CaloChallenge set {table.dataset}: {len(table.submissions)} published submissions",
         note=(
             f"Rank: among the published submissions and this generator. {OTHER_DATA}: measured on the data of this study, "
@@ -63,18 +63,29 @@ def standing_tables(data: DatasetData) -> Iterator[Table]:
     )
 
 
-def _row(metric: Metric, boards: Sequence[Leaderboard]) -> tuple[str, ...]:
+def _row(metric: Metric, boards: Sequence[Leaderboard], models: Sequence[ModelData]) -> tuple[str, ...]:
     cells = []
-    for board in boards:
+    for board, model in zip(boards, models, strict=True):
         entry = board.own[0]
         value = entry.values.get(metric.key)
         place = entry.ranks.get(metric.key)
         rank = "not ranked" if place is None else f"rank {place} of {board.competitors(metric)}"
         rank = f"{entry.marks(metric)}\n{rank}"
-        cells.append("" if value is None else _text(value) + rank)
+        cells.append(Sourced("" if value is None else _text(value) + rank, _sources(model, metric)))
     best = boards[0].best(metric)
     first = f"{_text(best.values[metric.key])} \n{best.name}" if best else ""
     return (metric.label, *cells, first, _text(boards[0].entries[0].values.get(metric.key)))
+
+
+def _sources(model: ModelData, metric: Metric) -> tuple[Source, ...]:
+    """The files of a model's value."""
+    if metric.group == "time":
+        return _timing_source(model)
+    return sources_of(s for seed in model.seeds for s in seed.scores if (s.name, s.sample) == (metric.score, GENERATED))
+
+
+def _timing_source(model: ModelData) -> tuple[Source, ...]:
+    return () if model.timed is None else (model.timed.source("timing"),)
 
 
 def _text(value: Value | None) -> str:

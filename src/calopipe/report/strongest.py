@@ -9,6 +9,7 @@ import numpy as np
 
 from calopipe.records.scores import Score
 from calopipe.records.wording import Wording
+from calopipe.report.sources import Source, sources_of
 from calopipe.report.tables import combine
 
 #: observables that are named
@@ -23,12 +24,14 @@ class FarObservable:
     """An observable, its separation power, and how many errors that is above the floor (None: not known).
 
     `clear`: it is far by more than its errors; one that is not would look so in another sample of Geant4 too.
+    `sources`: the files of its separation power.
     """
 
     name: str
     size: float
     errors: float | None
     clear: bool = True
+    sources: tuple[Source, ...] = ()
 
 
 def strongest(scores: Iterable[Score]) -> tuple[list[Score], float, float] | None:
@@ -81,7 +84,8 @@ def farthest(scores: Iterable[Score]) -> list[FarObservable]:
         excess = combined[0] - (float(np.mean(floors)) if floors else 0.0)
         errors = excess / combined[1] if combined[1] else None
         clear = excess > 0 and (errors is None or errors >= CLEAR)
-        found.append((excess, FarObservable(name.removeprefix(prefix), combined[0], errors, clear)))
+        short = name.removeprefix(prefix)
+        found.append((excess, FarObservable(short, combined[0], errors, clear, sources_of(same))))
     unique: dict[str, FarObservable] = {}
     for _, far in sorted(found, key=lambda pair: (not pair[1].clear, -pair[0])):
         unique.setdefault(far.name, far)

@@ -19,11 +19,12 @@ from calopipe.records.histograms import Histogram
 from calopipe.records.samples import GENERATED, REFERENCE
 from calopipe.records.scores import Score
 from calopipe.records.wording import Wording
-from calopipe.report.data import DatasetData, ModelData
+from calopipe.report.data import DatasetData, ModelData, SeedData
 from calopipe.report.drawing import Drawn, Task, file_name
 from calopipe.report.histograms import drawn_histograms, histogram_files, is_drawn, series_of
 from calopipe.report.numbers import format_measurement, format_value
 from calopipe.report.power import blind_spots, floor_of, seen_spots
+from calopipe.report.sources import Sourced, sources_of
 from calopipe.report.strongest import CLEAR, FarObservable, by_name, farthest, in_words, reading, strongest
 from calopipe.report.tables import combine
 
@@ -56,6 +57,8 @@ class Far:
 @dataclass(frozen=True)
 class Verdict:
     """The summary of one model.
+
+    Numbers know the files that they come from (:class:`calopipe.report.sources.Sourced`).
 
     Attributes:
         model: its name; `color` that of its lines.
@@ -103,11 +106,11 @@ def _verdict(data: DatasetData, model: ModelData, pictures: dict[str, Drawn]) ->
         scores, value, error = best
         found = {
             "test": scores[0].name.split("/")[1],
-            "auc": format_measurement(value, error),
+            "auc": Sourced(format_measurement(value, error), sources_of(scores)),
             "floor": floor_of(scores),
             "reading": reading(value, error, data.wording),
-            "sees": "; ".join(seen_spots(scores)),
-            "blind": "; ".join(blind_spots(scores)),
+            "sees": seen_spots(scores),
+            "blind": blind_spots(scores),
         }
     far = tuple(_far(data, model, item, pictures) for item in _farthest(model))
     return Verdict(
@@ -134,17 +137,18 @@ def _farthest(model: ModelData) -> list[FarObservable]:
 
 
 def _far(data: DatasetData, model: ModelData, item: FarObservable, pictures: dict[str, Drawn]) -> Far:
-    name, size = item.name, item.size
-    histograms = [h for seed in model.seeds if (h := seed.histograms.get((name, None))) is not None]
-    group = drawn_histograms(data).get((name, None), histograms[0]).group
+    name, key = item.name, (item.name, None)
+    seeds = [seed for seed in model.seeds if key in seed.histograms]
+    histograms = [seed.histograms[key] for seed in seeds]
+    group = drawn_histograms(data).get(key, histograms[0]).group
     picture = pictures.get(file_name(data.name, group, name)) or pictures.get(file_name(data.name, SECTION, name))
     return Far(
         name=name,
         text=in_words(name),
-        size=format_value(size, 2),
-        errors=_errors(item, data.wording),
+        size=Sourced(format_value(item.size, 2), item.sources),
+        errors=Sourced(_errors(item, data.wording), item.sources),
         clear=item.clear,
-        shift=_shift(histograms),
+        shift=Sourced(_shift(histograms), (seed.source("histograms") for seed in seeds)),
         picture=picture,
     )
 
@@ -175,9 +179,10 @@ def _shift(histograms: Sequence[Histogram]) -> str:
 
 # ---- time and warnings --------------------------------------------------------------------------------------------------
 def _time(model: ModelData, wording: Wording) -> str:
-    record = next((s.timing for s in model.seeds if s.timing and s.timing.get("results")), None)
-    if record is None:
+    seed = model.timed
+    if seed is None or seed.timing is None:
         return ""
+    record = seed.timing
     best = min(record["results"], key=lambda r: r["median_ms"])
     text = f"{format_value(best['median_ms'], 2)} ms per {wording.one} ({best['batch_size']} at once, {record.get('device', '?')}"
     text += f", {record['threads']} threads)" if record.get("threads") else ")"
@@ -186,17 +191,18 @@ def _time(model: ModelData, wording: Wording) -> str:
         ratio = geant4 / best["median_ms"]
         than = f"{format_value(ratio, 2)} times faster" if ratio >= 1 else f"{format_value(1 / ratio, 2)} times slower"
         text += f"; Geant4: {format_value(geant4, 3)} ms, {than}"
-    return text
+    return Sourced(text, [seed.source("timing")])
 
 
 def _warnings(model: ModelData, wording: Wording) -> Iterator[str]:
-    found: dict[str, list[int]] = {}
+    found: dict[str, list[SeedData]] = {}
     for seed in model.seeds:
         scores = [s for s in seed.scores if s.sample == GENERATED]
         for line in dict.fromkeys((*seed.health, *outside_warnings(scores))):
-            found.setdefault(line, []).append(seed.run.seed)
+            found.setdefault(line, []).append(seed)
     for line, seeds in found.items():
-        yield line if len(seeds) == len(model.seeds) else f"seed {', '.join(map(str, seeds))}: {line}"
+        which = "" if len(seeds) == len(model.seeds) else f"seed {', '.join(str(s.run.seed) for s in seeds)}: "
+        yield Sourced(which + line, (s.source("health" if line in s.health else "metrics") for s in seeds))
     yield from _test_warnings(model, wording)
 
 
@@ -208,12 +214,14 @@ def _test_warnings(model: ModelData, wording: Wording) -> Iterator[str]:
         test = name.split("/")[1]
         combined = combine(scores)
         if combined is None:
-            yield f"the test {test} could not be made: {next((s.missing for s in scores if s.missing), 'no value')}"
+            reason = next((s.missing for s in scores if s.missing), "no value")
+            yield Sourced(f"the test {test} could not be made: {reason}", sources_of(scores))
         elif combined[1] and combined[0] < 0.5 - CLEAR * combined[1]:
-            yield (
-                f"the test {test} has an AUC of {format_measurement(*combined)}: clearly below 0.5 means that samples are "
-                "not independent of each other"
-            )
-    resolved = [s.extra["resolves"] for scores in aucs.values() for s in scores if s.extra.get("resolves")]
-    if resolved and min(resolved) > 0.02:
-        yield f"few {wording.many}: an AUC within {format_value(min(resolved), 1)} of 0.5 cannot be told from it"
+            text = f"the test {test} has an AUC of {format_measurement(*combined)}"
+            means = "clearly below 0.5 means that samples are not independent of each other"
+            yield Sourced(f"{text}: {means}", sources_of(scores))
+    resolved = [s for scores in aucs.values() for s in scores if s.extra.get("resolves")]
+    best = min(resolved, key=lambda s: s.extra["resolves"], default=None)
+    if best is not None and best.extra["resolves"] > 0.02:
+        least = format_value(best.extra["resolves"], 1)
+        yield Sourced(f"few {wording.many}: an AUC within {least} of 0.5 cannot be told from it", sources_of([best]))

@@ -14,6 +14,7 @@ from calopipe.records.scores import SMALL_SAMPLE, Score
 from calopipe.records.slices import Slice
 from calopipe.report.numbers import format_measurement, format_value
 from calopipe.report.power import floor_of, note_of, power_of, sees_nothing
+from calopipe.report.sources import Sourced, sources_of
 
 #: groups of scores with more rows than this show only the leading observables in the main table
 LONG_GROUP = 14
@@ -27,6 +28,8 @@ _FIRST = ("classifier",)
 @dataclass(frozen=True)
 class Table:
     """A table of a section (see calopipe.report.figures): texts only, which the page escapes.
+
+    Numbers that were read from files are :class:`calopipe.report.sources.Sourced`: the page links them.
 
     Attributes:
         columns: headings.
@@ -72,11 +75,16 @@ class Row:
     name: str
     label: str
     cells: tuple[Cell, ...]
-    n: str
+    counts: tuple[Sourced, ...]
     small: bool
     unequal: bool
     floor: str = ""
     note: str = ""
+
+    @property
+    def n(self) -> str:
+        """The numbers of showers, where there are several the smallest first."""
+        return " / ".join(self.counts)
 
 
 @dataclass(frozen=True)
@@ -173,10 +181,11 @@ def _cell(name: str, key: Column, seeds: Sequence[Sequence[Score]]) -> Cell:
         lost = sum(s.value is None for s in found)
         if lost < len(found):
             reason = f"{lost} of {len(found)} seeds have no value: {reason}"
+        reason = Sourced(reason, sources_of(s for s in found if s.value is None))
         return Cell(reason=reason, n=found[0].n if found else None, competes=competes)
     value, error = combined
     count = sum(s.extra.get("trainings", 1) for s in found if s.value is not None)
-    text = format_measurement(value, error)
+    text = Sourced(format_measurement(value, error), sources_of(found))
     remark = _latent_sizes(found)
     return Cell(text, n=found[0].n, n_seeds=count, value=value, error=error, competes=competes, remark=remark)
 
@@ -189,19 +198,30 @@ def _latent_sizes(scores: Sequence[Score]) -> str:
 
 def _row(label: str, cells: Sequence[Cell], scores: Sequence[Score]) -> Row:
     name = scores[0].name
-    counts = sorted({s.n for s in scores if s.value is not None})
-    floors = [s.floor for s in scores if s.floor is not None]
+    counted = {s.n: s for s in reversed(scores) if s.value is not None}
+    counts = sorted(counted)
+    floor = next((s for s in scores if s.floor is not None), None)
     goal = next((s.target for s in scores if s.value is not None), 0.0)
     return Row(
         name=name,
         label=label,
         cells=tuple(cells if sees_nothing(scores) else _mark_best(cells, goal)),
-        n=" / ".join(f"{n:,}".replace(",", "\N{NARROW NO-BREAK SPACE}") for n in counts),
+        counts=tuple(Sourced(_grouped(n), sources_of([counted[n]])) for n in counts),
         small=bool(counts) and counts[0] < SMALL_SAMPLE,
         unequal=len(counts) > 1,
-        floor=(floor_of(scores) if power_of(scores) else format_value(floors[0], 2)) if floors else "",
+        floor="" if floor is None else _floor(floor, scores),
         note=note_of(scores) if name.startswith("classifier/") and name.endswith("/auc") else "",
     )
+
+
+def _grouped(n: int) -> str:
+    """``10 000``."""
+    return f"{n:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def _floor(first: Score, scores: Sequence[Score]) -> Sourced:
+    """The floor of a row: what the power of its test says, or the first score's own."""
+    return floor_of(scores) if power_of(scores) else Sourced(format_value(first.floor or 0.0, 2), sources_of([first]))
 
 
 def _mark_best(cells: Sequence[Cell], goal: float) -> list[Cell]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from calopipe.plots.timing import timing_figure
 from calopipe.report.data import DatasetData
 from calopipe.report.drawing import Task, file_name
-from calopipe.report.sources import files
+from calopipe.report.sources import Source, Sourced, files
 from calopipe.report.tables import Table, TimingRow, timing_rows
 
 
@@ -22,11 +22,11 @@ def timing_tasks(data: DatasetData) -> Iterator[Task]:
 
 
 def timing_tables(data: DatasetData) -> Iterator[Table]:
-    """Time per shower of every model (its first seed) and batch size, beside Geant4's where that is known."""
-    timings = [(m.name, s.timing) for m in data.models for s in m.seeds[:1] if s.timing and s.timing.get("results")]
-    if not timings:
+    """Time per shower of every model (its first seed with times) and batch size, beside Geant4's where that is known."""
+    timed = [(m.name, seed, seed.timing) for m in data.models if (seed := m.timed) is not None and seed.timing]
+    if not timed:
         return
-    geant4 = next((t["geant4_ms"] for _, t in timings if t.get("geant4_ms")), None)
+    geant4 = next((t["geant4_ms"] for _, _, t in timed if t.get("geant4_ms")), None)
     known = (
         f" Geant4: {geant4:.3g} ms per shower (one core)." if geant4 else " Geant4: time not known for this dataset."
     )
@@ -44,11 +44,16 @@ def timing_tables(data: DatasetData) -> Iterator[Table]:
             "peak MiB",
         ),
         rows=tuple(
-            (r.model, r.device, _size(r), r.time, r.span, r.repeats, r.ratio, r.memory) for r in timing_rows(timings)
+            _cells(row, seed.source("timing")) for name, seed, record in timed for row in timing_rows([(name, record)])
         ),
         text_columns=2,
         note=f"Median over repeats after a warm-up; range: 16 to 84 % of the repeats.{known}",
     )
+
+
+def _cells(row: TimingRow, source: Source) -> tuple[str, ...]:
+    numbers = (_size(row), row.time, row.span, row.repeats, row.ratio, row.memory)
+    return row.model, row.device, *(Sourced(text, [source]) for text in numbers)
 
 
 def _size(row: TimingRow) -> str:

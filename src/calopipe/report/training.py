@@ -15,7 +15,7 @@ from calopipe.report.chain import Network, chain_svg, in_order
 from calopipe.report.data import DatasetData, ModelData
 from calopipe.report.drawing import Task, file_name
 from calopipe.report.numbers import format_count, format_duration, format_value
-from calopipe.report.sources import files
+from calopipe.report.sources import Source, Sourced, files
 from calopipe.report.tables import Table
 
 #: titles of the regressors' histories begin with it
@@ -70,12 +70,15 @@ def _networks(model: ModelData) -> list[Network]:
 
 
 def _row(model: ModelData, network: Network) -> tuple[str, ...]:
-    history = next((s.histories[network.name] for s in model.seeds[:1] if network.name in s.histories), None)
     learns = f"latents of {network.learns}" if network.learns in {n.name for n in _networks(model)} else network.learns
-    size = "" if network.parameters is None else format_count(network.parameters)
+    first = model.seeds[0]
+    size = "" if network.parameters is None else Sourced(format_count(network.parameters), [first.source("timing")])
     given = ", ".join(network.given)
     named = (model.name, f"{network.name}\n{network.model}", learns.replace("_", " "), given.replace("_", " "), size)
-    return (*named, *(("", "", "", "") if history is None else _end(history)))
+    if network.name not in first.histories:
+        return (*named, "", "", "", "")
+    source = Source(first.log(network.name) or "", first.run.seed)
+    return (*named, *(Sourced(text, [source]) for text in _end(first.histories[network.name])))
 
 
 def _end(history: History) -> tuple[str, str, str, str]:
