@@ -74,6 +74,7 @@ def test_columns_go_through_all_stages(finished):
         assert (finished / RUN / name).is_file(), name
     page = (finished / "results/report/toys/index.html").read_text()
     assert "residual" in page and "wasserstein" in page
+    assert "metrics.json, made by rule judge_columns" in page and "made by rule metrics" not in page
     assert not planned(finished)
     scores = {s.name: s for s in load_scores(finished / RUN / "metrics.json")}
     assert (

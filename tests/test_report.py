@@ -40,8 +40,8 @@ from calopipe.report.tables import (
     main_groups,
     score_groups,
     small_sample_note,
-    timing_rows,
 )
+from calopipe.report.timing import timing_rows
 
 REASON = "needs at least 10 000 showers per sample, found 500"
 
@@ -576,6 +576,11 @@ def test_datasets_of_the_challenge_are_placed_among_its_submissions(tmp_path: Pa
     assert "\N{DAGGER}" in table.note and "other" not in cells["AUC low"][2]
     qualities = ("classifier_low", "fpd", "challenge_separation_voxels")
     assert [task.name for task in standing_tasks(data)] == [f"photons_quality_speed_{q}" for q in qualities]
+    tests = [run.classifiers["low"]["scores"] for run in runs]
+    assert [s.path for s in cells["AUC low"][0].sources] == tests[:2], "the files of both seeds"
+    assert not hasattr(cells["AUC low"][2], "sources"), "published numbers are in no file of the study"
+    (drawn,) = (task.sources for task in standing_tasks(data) if task.name.endswith("classifier_low"))
+    assert set(drawn) == {*tests, runs[0].timing, runs[2].timing}
     contenders = next(iter(standing_tasks(data))).kwargs["contenders"]
     assert [(c.name, c.other_data) for c in contenders if c.own] == [("inn", True), ("other", True)]
 

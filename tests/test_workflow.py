@@ -24,6 +24,8 @@ import psutil
 import pytest
 import yaml
 
+from calopipe.workflow.made import read_record
+
 ROOT = Path(__file__).resolve().parents[1]
 TREE = ("config.yaml", "config", "presets", "profiles", "slurm", "workflow", "src", "resources", "envs")
 TINY = yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text())
@@ -143,6 +145,24 @@ def test_samples_match_the_test_showers(finished):
 def test_split_sizes(finished):
     summary = json.loads((finished / "results/data/eplus/summary.json").read_text())
     assert [summary["splits"][s]["n"] for s in ("train", "val", "test")] == [420, 60, 120]
+
+
+def test_plots_and_numbers_of_the_report_lead_to_the_files_of_the_study(finished):
+    report = finished / "results/report/tiny"
+    index = json.loads((report / "plots/sources.json").read_text())["plots"]
+    assert set(index) == {path.stem for path in (report / "plots").glob("*.png")}
+    for item in (i for entry in index.values() for i in entry["inputs"]):
+        made = read_record(finished / "results" / item["path"])
+        assert (item["rule"], item["sha256"]) == (made["stage"], made["output"]["sha256"])
+    used = {i["rule"] for entry in index.values() for i in entry["inputs"]}
+    assert used >= {"observables", "train", "train_regressor", "classify", "compare", "weights", "regression", "epochs"}
+    links = re.findall(
+        r'<a class="src" href="([^"]+)" title="[^",]+, made by rule (\w+)', (report / "index.html").read_text()
+    )
+    assert len(links) > 500 and {"metrics", "timing", "classify_reconstructed", "calomplification"} <= {
+        r for _, r in links
+    }
+    assert [href for href, _ in links if not (report / href).is_file()] == []
 
 
 def test_output_says_where_the_report_is(finished):

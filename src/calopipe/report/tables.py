@@ -1,11 +1,10 @@
-"""Tables of the report: scores with errors and the best marked, and timings."""
+"""Tables of the report: scores with errors and the best marked."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -264,40 +263,3 @@ def small_sample_note(scores: Iterable[Score], many: str = "showers") -> str:
 
 def _auc_scatter(m: int) -> float:
     return math.sqrt((2 * m + 1) / (12 * m**2))
-
-
-@dataclass(frozen=True)
-class TimingRow:
-    """Generation time of one model and batch size; `at_once`: showers that pass the networks at once, where these are fewer."""
-
-    model: str
-    batch_size: int
-    at_once: int
-    time: str
-    span: str
-    repeats: str
-    ratio: str
-    device: str
-    memory: str
-
-
-def timing_rows(timings: Sequence[tuple[str, Mapping[str, Any]]]) -> list[TimingRow]:
-    """One row per model and batch size; `ratio` is Geant4's time over the model's, where Geant4's is known."""
-    rows = []
-    for model, record in timings:
-        geant4, memory = record.get("geant4_ms"), record.get("peak_memory_MiB")
-        for r in sorted(record["results"], key=lambda item: item["batch_size"]):
-            rows.append(
-                TimingRow(
-                    model=model,
-                    batch_size=r["batch_size"],
-                    at_once=r.get("at_once", r["batch_size"]),
-                    time=format_value(r["median_ms"]),
-                    span=f"{format_value(r['low_ms'])}\N{EN DASH}{format_value(r['high_ms'])}",
-                    repeats=str(r.get("n_repeats", "")),
-                    ratio=format_value(geant4 / r["median_ms"], 2) if geant4 and r["median_ms"] > 0 else "",
-                    device=f"{record.get('device', '?')}, {record.get('threads', '?')} threads",
-                    memory=f"{memory:.0f}" if memory else "",
-                )
-            )
-    return rows

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from calopipe.plots.timing import timing_figure
 from calopipe.report.data import DatasetData
 from calopipe.report.drawing import Task, file_name
+from calopipe.report.numbers import format_value
 from calopipe.report.sources import Source, Sourced, files
-from calopipe.report.tables import Table, TimingRow, timing_rows
+from calopipe.report.tables import Table
 
 
 def timing_tasks(data: DatasetData) -> Iterator[Task]:
@@ -19,6 +22,43 @@ def timing_tasks(data: DatasetData) -> Iterator[Task]:
         arguments = ([(style, seed.timing) for style, seed in timed], data.name, data.wording.one)
         sources = files(seed.run.timing for _, seed in timed)
         yield Task("timing", file_name(data.name, "timing"), caption, timing_figure, arguments, sources=sources)
+
+
+@dataclass(frozen=True)
+class TimingRow:
+    """Generation time of one model and batch size; `at_once`: showers that pass the networks at once, where these are fewer."""
+
+    model: str
+    batch_size: int
+    at_once: int
+    time: str
+    span: str
+    repeats: str
+    ratio: str
+    device: str
+    memory: str
+
+
+def timing_rows(timings: Sequence[tuple[str, Mapping[str, Any]]]) -> list[TimingRow]:
+    """One row per model and batch size; `ratio` is Geant4's time over the model's, where Geant4's is known."""
+    rows = []
+    for model, record in timings:
+        geant4, memory = record.get("geant4_ms"), record.get("peak_memory_MiB")
+        for r in sorted(record["results"], key=lambda item: item["batch_size"]):
+            rows.append(
+                TimingRow(
+                    model=model,
+                    batch_size=r["batch_size"],
+                    at_once=r.get("at_once", r["batch_size"]),
+                    time=format_value(r["median_ms"]),
+                    span=f"{format_value(r['low_ms'])}\N{EN DASH}{format_value(r['high_ms'])}",
+                    repeats=str(r.get("n_repeats", "")),
+                    ratio=format_value(geant4 / r["median_ms"], 2) if geant4 and r["median_ms"] > 0 else "",
+                    device=f"{record.get('device', '?')}, {record.get('threads', '?')} threads",
+                    memory=f"{memory:.0f}" if memory else "",
+                )
+            )
+    return rows
 
 
 def timing_tables(data: DatasetData) -> Iterator[Table]:
