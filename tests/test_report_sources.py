@@ -193,4 +193,6 @@ def test_texts_without_a_file_stay_as_they_are(tmp_path: Path) -> None:
     assert (
         shown(Sourced("1", [Source(str(tmp_path / "a.json"))])) == '<a class="src" href="a.json" title="a.json">1</a>'
     )
+    (tmp_path / "b #1?.json").write_text("[]")
+    assert 'href="b%20%231%3F.json"' in shown(Sourced("1", [Source(str(tmp_path / "b #1?.json"))]))
     assert pickle.loads(pickle.dumps(Sourced("1", [Source("x", 2)]))).sources == (Source("x", 2),)

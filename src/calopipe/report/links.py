@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -50,7 +51,7 @@ class Links:
         return _LINK.format(self._address(Path(source.path)), self.origins[source.path].made, text)
 
     def _address(self, path: Path) -> str:
-        return relative(path.resolve(), self.out.resolve())
+        return quote(relative(path.resolve(), self.out.resolve()))
 
     def listed(self, files: Mapping[str, str]) -> list[dict[str, str]]:
         """What it is, name, address and size of each file; no address where it does not exist."""
