@@ -24,6 +24,7 @@ import psutil
 import pytest
 import yaml
 
+from calopipe.cli import main as calopipe
 from calopipe.workflow.made import read_record
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -167,6 +168,18 @@ def test_plots_and_numbers_of_the_report_lead_to_the_files_of_the_study(finished
 
 def test_output_says_where_the_report_is(finished):
     assert str(finished / "results/report/tiny/index.html") in (finished / "output.txt").read_text()
+
+
+def test_a_copy_of_the_study_compares_as_the_same(finished, tmp_path, capsys):
+    shutil.copytree(finished / "results", tmp_path / "copy")
+    assert calopipe(["compare", str(finished), str(tmp_path / "copy"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["settings"] == found["code"]["differs"] == found["changed_after_report"] == []
+    assert {"train", "metrics", "classify", "regression"} <= set(found["code"]["same"])
+    assert found["versions_recorded"] and found["versions"] == {}
+    assert [m["same_reference"] for m in found["models"]] == [True, True]
+    verdicts = Counter(score["verdict"] for score in found["scores"])
+    assert set(verdicts) <= {"equal", "undefined"} and verdicts["equal"] > 100
 
 
 def test_every_job_has_a_log_and_a_benchmark(finished):

@@ -1,4 +1,4 @@
-"""The ``calopipe`` command, outside the workflow: draw showers, look into files, judge them, compare with published scores."""
+"""The ``calopipe`` command, outside the workflow: draw showers, look into files, judge them, compare scores and studies."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from calopipe.scripting import LogFormatter
 
 log = logging.getLogger("calopipe")
 
+Errors = Annotated[float, Field(ge=0, le=1000)]
 PrdcShowers = Annotated[Showers, Field(ge=20)]
 
 
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_show(commands)
     _add_evaluate(commands)
     _add_leaderboard(commands)
+    _add_compare(commands)
     return parser
 
 
@@ -143,6 +145,26 @@ def _add_leaderboard(commands: Any) -> None:
     board.set_defaults(command=_leaderboard, refused=2)
 
 
+def _add_compare(commands: Any) -> None:
+    compare = commands.add_parser(
+        "compare", help="what differs between two studies: settings and scores", description=_compare.__doc__
+    )
+    add = compare.add_argument
+    where = "report page (index.html) or its folder, or a folder of results, or one that holds it"
+    for letter in "ab":
+        add(letter, type=Path, metavar=letter.upper(), help=f"a study: its {where}")
+    add(
+        "--errors",
+        type=number("--errors", Errors),
+        metavar="Z",
+        default=2.0,
+        help="a score differs when it does by more than so many combined errors (default 2)",
+    )
+    add("--all", action="store_true", help="long lists in full, not only the largest differences")
+    add("--json", action="store_true", help="print everything as JSON")
+    compare.set_defaults(command=_compare)
+
+
 def _show(options: argparse.Namespace) -> None:
     """Print what a shower file holds, and draw showers on request."""
     from calopipe.show import event_pictures, summarise
@@ -202,6 +224,16 @@ def _leaderboard(options: argparse.Namespace) -> None:
     if options.out is not None:
         for path in write_leaderboard(board, options.out):
             _print(path)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    """Compare two studies: settings, code and versions that differ, and scores that differ by more than their errors."""
+    from calopipe.report.comparison import compare_studies
+    from calopipe.report.comparison_text import comparison_json, comparison_text
+    from calopipe.report.studies import read_study
+
+    found = compare_studies(read_study(options.a), read_study(options.b), options.errors)
+    _print(comparison_json(found) if options.json else comparison_text(found, options.all))
 
 
 def _print(text: str | Path) -> None:

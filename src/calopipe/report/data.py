@@ -26,6 +26,7 @@ from calopipe.records.histograms import (
     load_histograms,
 )
 from calopipe.records.history import History, read_history
+from calopipe.records.samples import GENERATED
 from calopipe.records.scores import Score, load_scores
 from calopipe.records.slices import Slice
 from calopipe.records.wording import COLUMNS, SHOWERS, Wording
@@ -151,8 +152,7 @@ def _load_model(
     data = ModelData(name, style, [_load_seed(run, config, notes) for run in runs])
     studied = data.studied
     if studied is not None:
-        found = _scores(studied.calomplification, None, notes)
-        data.amplification = [s for s in found if s.sample == "generated"]  # the estimators' are in the figures
+        data.amplification = amplification_scores(runs, lambda path: _scores(path, None, notes))
         data.divergences, data.n_truth = _try(load_divergences, _path(studied.divergences), notes) or ([], 0)
     return data
 
@@ -161,7 +161,8 @@ def _load_seed(run: RunArtifacts, config: Mapping[str, Any], notes: list[str]) -
     data = SeedData(run)
     _load_histograms(data, notes)
     data.health = _try(warnings_of, _path(run.health), notes) or []
-    data.scores = _scores(run.metrics, run.seed, notes)
+    # the comparison is one file for all runs
+    data.scores = run_scores(run, lambda path: _scores(path, None if path == run.comparison else run.seed, notes))
     _load_tests(data, notes)
     data.epochs = _try(read_json, _path(run.epochs), notes)
     data.timing = _try(read_json, _path(run.timing), notes)
@@ -184,6 +185,30 @@ def _scores(path: str | None, seed: int | None, notes: list[str]) -> list[Score]
     return [ReadScore.of(score, Source(path or "", seed)) for score in found]
 
 
+def score_files(run: RunArtifacts) -> list[str]:
+    """Files of the scores of a run: of the metrics, of classifiers (alone and together) and of regressors."""
+    tests = [paths.get(kind) for paths in run.classifiers.values() for kind in ("scores", "reconstructed")]
+    paths = [run.metrics, *tests, run.comparison, *(paths.get("scores") for paths in run.regression.values())]
+    return [path for path in paths if path is not None]
+
+
+def run_scores(run: RunArtifacts, read: Callable[[str], list[Score]]) -> list[Score]:
+    """All scores of a run; `read` gives those in a file."""
+    found: list[Score] = []
+    for path in score_files(run):
+        scores = read(path)
+        if path == run.comparison:  # of all runs of the dataset
+            scores = [replace(s, sample=GENERATED) for s in scores if s.sample == run.compared_as]
+        found += scores
+    return found
+
+
+def amplification_scores(runs: Sequence[RunArtifacts], read: Callable[[str], list[Score]]) -> list[Score]:
+    """Scores of the amplification study of a model, one for all its runs; those of the estimators are in the figures."""
+    path = next((run.calomplification for run in runs if run.calomplification), None)
+    return [] if path is None else [s for s in read(path) if s.sample == GENERATED]
+
+
 def _load_histograms(data: SeedData, notes: list[str]) -> None:
     """Histograms, average showers, cross sections and examples of a run."""
     path = _path(data.run.histograms)
@@ -196,22 +221,18 @@ def _load_histograms(data: SeedData, notes: list[str]) -> None:
 
 
 def _load_tests(data: SeedData, notes: list[str]) -> None:
-    """Scores and curves of what a run was tested with: classifiers, alone and together, and regressors."""
+    """Curves of what a run was tested with: classifiers, alone and together, and regressors."""
     run = data.run
     for name, paths in run.classifiers.items():
-        for kind in ("scores", "reconstructed"):
-            data.scores += _scores(paths.get(kind), run.seed, notes)
         curves = _try(read_npz, _path(paths.get("curves")), notes)
         if curves:
             data.curves[name] = curves
         extreme = _try(load_histograms, _path(paths.get("weights")), notes)
         if extreme and extreme[0]:
             data.weights[name] = extreme[0]
-    data.comparison = _scores(run.comparison, None, notes)  # one file for all runs
-    data.scores += [replace(s, sample="generated") for s in data.comparison if s.sample == run.compared_as]
+    data.comparison = _scores(run.comparison, None, notes)
     data.confusion = _try(read_npz, _path(run.confusion), notes) or {}
     for name, paths in run.regression.items():
-        data.scores += _scores(paths.get("scores"), run.seed, notes)
         curves = _try(read_npz, _path(paths.get("curves")), notes)
         if curves:
             data.regression[name] = curves

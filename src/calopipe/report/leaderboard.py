@@ -16,7 +16,7 @@ import numpy as np
 
 from calopipe.evaluation.outside import unseen
 from calopipe.records.scores import Score
-from calopipe.report.numbers import format_measurement
+from calopipe.report.numbers import aligned, format_measurement
 from calopipe.report.published import CITATION, METRICS, SIMULATION, Metric, PublishedTable, Value
 
 #: marks values measured on other data than the official files
@@ -191,14 +191,9 @@ def terminal_table(board: Leaderboard) -> str:
             lines.append((metric.label, text, rank, first, _text(simulation.values.get(metric.key))))
         if len(lines) == 1:
             lines.append(("no score of this file is in the published table", "", "", "", ""))
-        blocks.append(_aligned(lines))
+        blocks.append(aligned(lines))
     heading = f"CaloChallenge set {board.dataset}: {len(board.entries) - 1 - len(board.own)} published submissions"
     return "\n\n".join([heading, *blocks, "\n".join(notes(board))])
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(t.ljust(w) for t, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
 def _text(value: Value | None) -> str:

@@ -47,7 +47,7 @@ def made_otherwise(made: Mapping[str, Any], making: Making) -> Iterator[str]:
     if made["stage"] != making.stage:
         yield f"made by {made['stage']}"
         return
-    changed = list(differing(made["settings"], json.loads(json.dumps(making.settings))))
+    changed = [key for key, _, _ in differing(made["settings"], json.loads(json.dumps(making.settings)))]
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         yield f"made with other settings ({', '.join(changed[:3])}{more})"
@@ -62,13 +62,28 @@ def made_otherwise(made: Mapping[str, Any], making: Making) -> Iterator[str]:
         yield f"made with other packages ({'; '.join(others)})"
 
 
-def differing(before: Any, now: Any, key: str = "") -> Iterable[str]:
-    """Dotted keys under which two sets of settings differ."""
+class Absent:
+    """Where one of two sets of settings has no such key."""
+
+
+def differing(before: Any, now: Any, key: str = "") -> Iterable[tuple[str, Any, Any]]:
+    """Dotted keys under which two sets of settings differ, with both values; :class:`Absent` where one has no such key.
+
+    A key that is not there and one that is null are the same. Lists of sections are compared entry by entry, by number, where
+    they are equally long.
+    """
     if isinstance(before, dict) and isinstance(now, dict):
         for name in sorted(before.keys() | now.keys()):
-            yield from differing(before.get(name), now.get(name), f"{key}.{name}" if key else name)
-    elif before != now:
-        yield key
+            yield from differing(before.get(name, Absent), now.get(name, Absent), f"{key}.{name}" if key else name)
+    elif _sections(before) and _sections(now) and len(before) == len(now):
+        for i, pair in enumerate(zip(before, now, strict=True)):
+            yield from differing(*pair, f"{key}.{i}")
+    elif before != now and not all(value in (None, Absent) for value in (before, now)):
+        yield key, before, now
+
+
+def _sections(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
 def input_paths(made: Mapping[str, Any], output: Path) -> dict[str, str]:
