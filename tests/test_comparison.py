@@ -18,7 +18,7 @@ from calopipe.report.comparison import AGREES, DIFFERS, EQUAL, NO_ERROR, ONLY_A,
 from calopipe.report.comparison_text import comparison_json, comparison_text
 from calopipe.report.studies import read_study
 from calopipe.report.tables import combine
-from calopipe.workflow.made import Making, record, record_of
+from calopipe.workflow.made import Making, code_table, record, record_of
 from calopipe.workflow.stale import Absent, differing
 
 CONFIG = {
@@ -205,7 +205,15 @@ def test_a_study_is_found_wherever_it_was_moved(tmp_path, pair):
 
 def test_code_and_versions_where_the_records_hold_them(pair):
     made = compare(*pair).made
-    assert (made.other, made.same, made.known) == (("metrics",), ("report",), False)
+    assert (made.other, made.same, made.modules, made.known) == (("metrics",), ("report",), (), False)
+    for page, code, digest in zip(pair, ("m", "m2"), ("1", "2"), strict=True):
+        table = code_table(page.parents[2], code)
+        table.parent.mkdir(parents=True)
+        table.write_text(
+            json.dumps({"calopipe.metrics.fpd": digest, "calopipe.units": "u", f"calopipe.own{digest}": "o"})
+        )
+    assert compare(*pair).made.modules == ("calopipe.metrics.fpd",)
+    assert "Modules that differ: calopipe.metrics.fpd\n" in comparison_text(compare(*pair))
     for page, version in zip(pair, ("2.1", "2.2"), strict=True):
         path = record_of(page)
         job = {"versions": {"torch": version, "numpy": "1"}}

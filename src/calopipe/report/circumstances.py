@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from calopipe.errors import DataError
+from calopipe.io.stored import read_json
 from calopipe.report.artifacts import RunArtifacts
 from calopipe.report.studies import Study
-from calopipe.workflow.made import read_record
+from calopipe.workflow.made import code_table, read_record
 
 #: a study's runs that are compared, and those of the other study
 Runs = tuple[Sequence[RunArtifacts], Sequence[RunArtifacts]]
@@ -21,12 +23,14 @@ class Circumstances:
     Attributes:
         other: stages whose code differs. same: those whose code is the same. A stage's code includes that of the models, steps
             and metrics that its settings name.
+        modules: those that differ between the studies in the code of these stages, where both have written down which they are.
         versions: name of a package (or calopipe) -> the versions that each study was made with, where they differ.
         known: whether the records of both studies hold any version.
     """
 
     other: tuple[str, ...]
     same: tuple[str, ...]
+    modules: tuple[str, ...]
     versions: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
     known: bool
 
@@ -59,12 +63,32 @@ def compare_circumstances(a: Study, b: Study, matched: Iterable[Runs]) -> Circum
             for what, path in ((what, path) for run in runs for what, path in run.files().items()):
                 part.add(read_record(study.path(path)), (number, what))
     both = seen[0].code.keys() & seen[1].code.keys()
-    other = {key[0] for key in both if seen[0].code[key] != seen[1].code[key]}
+    differ = [key for key in both if seen[0].code[key] != seen[1].code[key]]
+    other = {stage for stage, _ in differ}
+    tables = [
+        _modules(study, {c for key in differ for c in part.code[key]}) for study, part in zip((a, b), seen, strict=True)
+    ]
     versions = {name: (seen[0].versions[name], seen[1].versions[name])
                 for name in sorted(seen[0].versions.keys() & seen[1].versions.keys())}  # fmt: skip
     return Circumstances(
         other=tuple(sorted(other)),
         same=tuple(sorted({stage for stage, _ in both} - other)),
+        modules=tuple(
+            sorted(name for name in tables[0].keys() & tables[1].keys() if tables[0][name] != tables[1][name])
+        ),
         versions={k: (tuple(sorted(v)), tuple(sorted(w))) for k, (v, w) in versions.items() if v != w},
         known=all(part.versions for part in seen),
     )
+
+
+def _modules(study: Study, codes: Iterable[str]) -> dict[str, set[str]]:
+    """Digests of the modules behind these codes; empty where the results do not hold them."""
+    found: dict[str, set[str]] = {}
+    for code in codes:
+        try:
+            table = read_json(code_table(study.results, code))
+        except DataError:
+            continue
+        for name, sha256 in table.items() if isinstance(table, dict) else ():
+            found.setdefault(name, set()).add(str(sha256))
+    return found

@@ -112,6 +112,9 @@ def _code(found: Comparison) -> str:
     if made.other:
         same = f"; the same in {', '.join(made.same)}" if made.same else ""
         lines = _filled(f"Code: other code in {', '.join(made.other)}{same}").splitlines()
+        if made.modules:
+            more = f" and {len(made.modules) - SHOWN} more" if len(made.modules) > SHOWN else ""
+            lines += _filled(f"Modules that differ: {', '.join(made.modules[:SHOWN])}{more}").splitlines()
     elif not made.same:
         lines = ["Code: not known"]
     for name, versions in made.versions.items():
@@ -249,7 +252,7 @@ def comparison_json(found: Comparison) -> str:
             {"key": key, **{k: v for k, v in (("a", a), ("b", b)) if v is not Absent}} for key, a, b in found.settings
         ],
         "runs_only_in": {"a": list(found.only_a), "b": list(found.only_b)},
-        "code": {"differs": list(made.other), "same": list(made.same)},
+        "code": {"differs": list(made.other), "same": list(made.same), "modules": list(made.modules)},
         "versions": {name: {"a": list(v), "b": list(w)} for name, (v, w) in made.versions.items()},
         "versions_recorded": made.known,
         "models": [_model(found, runs) for runs in found.matched],
