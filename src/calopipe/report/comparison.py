@@ -4,7 +4,8 @@ A score differs when |a - b| > z sqrt(s_a^2 + s_b^2). Values and errors are thos
 the seeds that each study has. The formula takes the two errors as independent. Where both studies judge with the same
 reference sample they are not: what the reference contributes is in both and cancels in the difference, so that the combined
 error is an upper bound, and so is the number of scores expected to differ by chance, erfc(z / sqrt 2) of those that are not
-equal. A study with one seed knows nothing of the scatter between trainings: there the errors are too small.
+equal. A study with one seed knows nothing of the scatter between trainings: there the errors are too small, by much where
+samples are large.
 """
 
 from __future__ import annotations

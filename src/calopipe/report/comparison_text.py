@@ -205,8 +205,8 @@ def _notes(found: Comparison) -> Iterator[str]:
     notes = []
     if any(len(side) == 1 for m in found.matched for side in (m.runs_a, m.runs_b)):
         notes.append(
-            "Where a study has one seed of a model, its errors hold no scatter between trainings: two trainings with the same "
-            "settings differ by more than these errors. Further seeds tell"
+            "Where a study has one seed of a model, its errors hold no scatter between trainings: with large samples two trainings "
+            "with the same settings may differ by more. Further seeds tell"
         )
     alike = [m.same_reference for m in found.matched]
     if True in alike:
