@@ -16,6 +16,7 @@ from calopipe import __version__, generate
 from calopipe.arguments import Parser, add_script_options, adjusted, name, number, script_device
 from calopipe.config.bounds import Energy, Epochs, Seed, Showers, Times
 from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError, printable
+from calopipe.provenance import command as provenance
 from calopipe.scripting import LogFormatter
 
 log = logging.getLogger("calopipe")
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_leaderboard(commands)
     _add_compare(commands)
+    provenance.add_to(commands)
     return parser
 
 

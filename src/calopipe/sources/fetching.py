@@ -39,7 +39,7 @@ class FetchedFile:
     """One raw file that is available.
 
     Attributes:
-        path: absolute path.
+        path: from the working folder where it lies in that, else absolute.
         sha256: checksum of the content found.
         n_bytes, n_showers, n_voxels: size of the file, and what it holds (other data than showers: rows, values per row).
         url: where it was downloaded from; None for bundled and local files.
@@ -183,7 +183,13 @@ def _describe(path: Path, checksum: str | None, look: Look, url: str | None = No
         if found != wanted:
             raise DataError(f"{path}: expected {algorithm} {wanted}, found {found}")
     size = path.stat().st_size
-    return FetchedFile(str(path.resolve()), sha256, size, rows, values, url, checksum)
+    return FetchedFile(_place(path), sha256, size, rows, values, url, checksum)
+
+
+def _place(path: Path) -> str:
+    """A file by its path from the working folder where it lies in that, so that a study moved as a whole finds it again."""
+    path, here = path.resolve(), Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
 
 
 def bundled(name: str, root: str | Path | None = None) -> Path:

@@ -6,6 +6,7 @@ it but those whose times are out of order; ``calopipe provenance --verify`` read
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +28,11 @@ def why_stale(making: Making, output: Path) -> str | None:
     made = read_record(output)
     if made is None:
         return "nothing says what made it"
+    raw = copy.deepcopy(made["raw"])
     reason = next(differences(made, output, making), None)
+    if made["raw"] != raw:
+        with suppress(CalopipeError):
+            write_record(output, made)
     if reason is None:
         put_in_order(output, [*making.raw, *input_paths(made, output)])
     return reason
@@ -39,7 +44,7 @@ def differences(made: dict[str, Any], output: Path, making: Making) -> Iterator[
     if made["output"].get("bytes") != size(output):
         yield "changed after it was made"
     yield from (f"made from another {source}" for source in other_inputs(made, output))
-    yield from raw_differences(made, output, making.raw)
+    yield from raw_differences(made, making.raw)
 
 
 def made_otherwise(made: Mapping[str, Any], making: Making) -> Iterator[str]:
@@ -105,12 +110,11 @@ def other_inputs(made: Mapping[str, Any], output: Path) -> Iterator[str]:
                 yield source
 
 
-def raw_differences(made: dict[str, Any], output: Path, raw: Sequence[str | Path]) -> Iterator[str]:
-    """Compare the files from outside of the results; what was read in vain is noted in the record, if possible."""
+def raw_differences(made: dict[str, Any], raw: Sequence[str | Path]) -> Iterator[str]:
+    """Compare the files from outside of the results; what was read in vain is noted in `made`."""
     if len(raw) != len(made["raw"]):
         yield "made from another number of files"
         return
-    read = False
     for i, path in enumerate(raw):
         before = made["raw"][i]
         with suppress(OSError):  # a file that is missing is Snakemake's to tell
@@ -120,10 +124,7 @@ def raw_differences(made: dict[str, Any], output: Path, raw: Sequence[str | Path
             if file_hash(path) != before.get("sha256"):
                 yield f"made from another content of {path}"
             else:
-                made["raw"][i], read = {**before, **now}, True
-    if read:
-        with suppress(CalopipeError):
-            write_record(output, made)
+                made["raw"][i] = {**before, **now}
 
 
 def put_in_order(output: str | Path, sources: Iterable[str | Path]) -> None:
