@@ -52,9 +52,9 @@ def study(
         (results / run).mkdir(parents=True)
         save_scores(results / run / "metrics.json", found)
         record(Making("metrics", {}, code.get("metrics", "m")), [results / run / "metrics.json"])
-        shared = results / f"data/{dataset}/test.hdf5"
-        shared.parent.mkdir(parents=True, exist_ok=True)
-        shared.write_text(reference)
+        reference_file = results / f"data/{dataset}/test.hdf5"
+        reference_file.parent.mkdir(parents=True, exist_ok=True)
+        reference_file.write_text(reference)
         paths = {"metrics": f"results/{run}/metrics.json", "reference": f"results/data/{dataset}/test.hdf5"}
         described.append({"dataset": dataset, "model": model, "seed": seed, "geometry": None, **paths})
     page = results / "report" / config["study"] / "index.html"

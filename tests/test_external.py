@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import yaml
 from test_workflow import ROOT, TINY, copy_tree, planned, snakemake, write_config
 
 from calopipe.errors import ConfigError, DataError, GeometryError
@@ -97,3 +98,18 @@ def test_what_cannot_be_judged_is_refused(tmp_path, monkeypatch):
     found["evaluations"]["default"]["generation"]["epoch"] = 30
     with pytest.raises(ConfigError, match=r"'30' needs a kept epoch of model 'theirs', but its training keeps 10, 20"):
         Plan.load(found, ROOT / "presets")
+
+
+def test_the_configuration_that_results_keep_is_the_study(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = {
+        **TINY,
+        "models": {**TINY["models"], "theirs": {"external": {"generated": ["a.hdf5"], "epochs": {20: "b.hdf5"}}}},
+    }
+    study["runs"] = [{"dataset": "eplus", "model": "theirs"}]
+    plan = Plan.load(study, ROOT / "presets", files=False)
+    again = Plan.load(yaml.safe_load(yaml.safe_dump(plan.configuration())), ROOT / "presets", files=False)
+    assert again.study == plan.study and again.configuration() == plan.configuration()
+    with pytest.raises(ConfigError, match="an epoch is given twice"):
+        study["models"]["theirs"]["external"]["epochs"] = {20: "b.hdf5", "20": "c.hdf5"}
+        Plan.load(study, ROOT / "presets", files=False)

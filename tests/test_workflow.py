@@ -25,7 +25,11 @@ import pytest
 import yaml
 
 from calopipe.cli import main as calopipe
-from calopipe.workflow.made import read_record
+from calopipe.provenance.chain import chain_of, node_of, records_below
+from calopipe.provenance.rerun import rerun_command
+from calopipe.provenance.verify import nodes_below, verify
+from calopipe.workflow import Plan
+from calopipe.workflow.made import read_record, record_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TREE = ("config.yaml", "config", "presets", "profiles", "slurm", "workflow", "src", "resources", "envs")
@@ -498,6 +502,90 @@ def test_a_stale_result_is_made_anew_by_a_plain_run_and_is_then_current(finished
     assert done.returncode == 0 and "timing.json: made with other settings (timing.repeats)" in done.stdout
     assert set(re.findall(r"^(?:local)?rule (\w+):", done.stdout, flags=re.M)) == {"timing", "report", "all"}
     assert not planned(folder)
+
+
+# -- provenance --------------------------------------------------------------------------------------------------------
+TRIALS = {
+    "a digit of a score": f"{INN}/metrics.json",
+    "a voxel": f"{INN}/generated.hdf5",
+    "a checkpoint": f"{INN}/flow/model.pt",
+    "a plot": "results/report/tiny/plots/eplus_energies_E_ratio.png",
+}
+
+
+def edit(what: str, path: Path) -> None:
+    """Falsify a file, or put another one in its place; its size may stay."""
+    if what == "a digit of a score":
+        text = path.read_text()
+        place = next(i for i, letter in enumerate(text) if letter.isdigit() and letter != "0")
+        path.write_text(f"{text[:place]}{(int(text[place]) + 1) % 10}{text[place + 1 :]}")
+    elif what == "a voxel":
+        with h5py.File(path, "r+") as file:
+            file["showers"][0, 0] += 1
+    elif what == "a checkpoint":
+        shutil.copy2(path.parents[3] / "vae_inn/seed0/flow/model.pt", path)
+    else:
+        shutil.copy2(path.with_name("eplus_energies_E_tot.png"), path)
+
+
+def test_falsified_files_are_named_and_no_others(finished, tmp_path, monkeypatch):
+    folder = shutil.copytree(finished, tmp_path / "study", symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(folder)
+    untouched = verify(nodes_below(Path("results")), Path("tiny.yaml"))
+    assert untouched.findings == () and untouched.checked > 100
+    for what, path in TRIALS.items():
+        edit(what, folder / path)
+    report = verify(nodes_below(Path("results")), Path("tiny.yaml"))
+    changed = {f.path for f in report.findings if f.what.startswith("changed after it was made")}
+    assert changed == {*TRIALS.values(), "results/report/tiny/plots"}
+    assert {f.path for f in report.findings} == changed
+
+
+def test_verification_and_dry_run_say_the_same_of_every_stage_and_every_change(finished, monkeypatch):
+    monkeypatch.chdir(finished)
+    plan = Plan.load(TINY, ROOT / "presets")
+    outputs = {record["stage"]: output for output, record in records_below(Path("results"))}
+    assert len(outputs) >= 20
+    monkeypatch.setattr(Plan, "load", lambda *arguments, **options: plan)
+    for stage, output in outputs.items():
+        right = record_of(output).read_text()
+        changes = {
+            "settings": lambda made: made["settings"].update(another=1),
+            "code": lambda made: made.update(code="0" * 64),
+            "packages": lambda made: made["packages"].update(numpy="0.1"),
+            "raw": lambda made: made["raw"].append({"path": "raw", "sha256": "0"}),
+            "module": lambda made: None,
+        }
+        for kind, change_it in changes.items():
+            made = json.loads(right)
+            change_it(made)
+            record_of(output).write_text(json.dumps(made))
+            try:
+                plan._stale.clear()
+                why = plan.stale(stage, [str(output)], **made["wildcards"])
+                found = [f.what for f in verify([node_of(str(output))], Path("tiny.yaml")).findings]
+            finally:
+                record_of(output).write_text(right)
+            if kind == "module":  # nothing has changed
+                assert why is None and not found, (stage, why, found)
+            else:
+                assert why is not None and len(found) == 1, (stage, kind, why, found)
+                assert found[0].startswith(why.removeprefix(f"{output}: ")), (stage, kind, why, found)
+
+
+def test_a_result_is_made_again_by_the_command_that_is_printed(finished, tmp_path, monkeypatch):
+    folder = shutil.copytree(finished, tmp_path / "study", symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(folder)
+    path = Path(INN) / "metrics.json"
+    before, made = path.read_bytes(), read_record(path)
+    line = rerun_command(chain_of(path))
+    executable = f"{sys.executable} -m snakemake --max-threads 1"
+    done = subprocess.run(
+        line.replace("snakemake", executable, 1).replace("--cores all", "--cores 2"),
+        shell=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert path.read_bytes() == before and read_record(path)["job"]["start"] > made["job"]["start"]
 
 
 # -- interrupted trainings ---------------------------------------------------------------------------------------------

@@ -94,20 +94,19 @@ def _record(snakemake: Any, start: str) -> None:
     study = snakemake.config["resolved"]
     name = digest(study)
     keep(configuration(study["results"], name), lambda: _configuration(study))
-    keep(code_table(study["results"], making.code), lambda: _code_table(snakemake, study))
+    keep(code_table(study["results"], making.code), lambda: _code_table(snakemake))
     job = {"study": study["study"], "configuration": name, "results": study["results"], "start": start}
     record(making, snakemake.output, inputs, {**job, **_circumstances(snakemake), "end": _now()})
 
 
-def _code_table(snakemake: Any, study: dict[str, Any]) -> str:
+def _code_table(snakemake: Any) -> str:
     """Digests of the modules behind the code of this job, and of its script."""
-    from calopipe.workflow import Plan
+    from calopipe.codedigest import code_parts
+    from calopipe.workflow.stages import STAGES
 
-    plan = Plan.load(
-        {**study, "presets": []}, Path(os.path.normpath(snakemake.scriptdir)).parents[1] / "presets", files=False
-    )
-    parts = plan.code_parts(snakemake.rule, **snakemake.wildcards)
-    return json.dumps(parts, indent=1) + "\n"
+    used = STAGES[snakemake.rule]
+    script = Path(snakemake.scriptdir) / f"{used.script or snakemake.rule}.py"
+    return json.dumps(code_parts(snakemake.params.code["modules"], used.data, script=script), indent=1) + "\n"
 
 
 def _circumstances(snakemake: Any) -> dict[str, Any]:

@@ -60,12 +60,8 @@ def settings(stage):
 
 
 def code(stage):
-    """Function of the wildcards for `params:`: digest of the code that `stage` uses, and the versions of its packages."""
-
-    def used(wildcards):
-        return {"digest": PLAN.code(stage, **wildcards), "packages": PLAN.packages(stage, **wildcards)}
-
-    return used
+    """Function of the wildcards for `params:`: digest of the code that `stage` uses, its modules and packages."""
+    return lambda wildcards: PLAN.used(stage, **wildcards)
 
 
 def raw(stage):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -128,6 +129,17 @@ class External(Section):
         max_length=1000,
         description="samples of epochs of its training, a file each, by number; scored like the kept epochs of a network",
     )
+
+    @field_validator("epochs", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        """Numbers that are keys of JSON are texts."""
+        if not isinstance(value, dict):
+            return value
+        found = {int(k) if isinstance(k, str) and re.fullmatch(r"[1-9]\d{0,6}", k) else k: v for k, v in value.items()}
+        if len(found) < len(value):
+            raise ValueError("an epoch is given twice, as a number and as a text")
+        return found
 
 
 class Model(Section):

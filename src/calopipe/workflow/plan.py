@@ -65,6 +65,12 @@ class Plan(StudyChecks):
         """Digest of the code of `stage`: its script, library modules, and those of the models, steps and metrics it names."""
         return _code_digest(*self._code(stage, **wildcards))
 
+    def used(self, stage: str, **wildcards: Any) -> dict[str, Any]:
+        """Digest of the code of `stage`, the modules that it enters, and the versions of its packages."""
+        modules = list(self._code(stage, **wildcards)[0])
+        code, packages = self.code(stage, **wildcards), self.packages(stage, **wildcards)
+        return {"digest": code, "modules": modules, "packages": packages}
+
     def code_parts(self, stage: str, **wildcards: Any) -> dict[str, str]:
         """Digests of all modules and files that enter :meth:`code`, by name."""
         modules, data, script = self._code(stage, **wildcards)
