@@ -67,9 +67,7 @@ class Plan(StudyChecks):
 
     def used(self, stage: str, **wildcards: Any) -> dict[str, Any]:
         """Digest of the code of `stage`, the modules that it enters, and the versions of its packages."""
-        modules = list(self._code(stage, **wildcards)[0])
-        code, packages = self.code(stage, **wildcards), self.packages(stage, **wildcards)
-        return {"digest": code, "modules": modules, "packages": packages}
+        return _used(*self._code(stage, **wildcards))
 
     def code_parts(self, stage: str, **wildcards: Any) -> dict[str, str]:
         """Digests of all modules and files that enter :meth:`code`, by name."""
@@ -200,6 +198,12 @@ class Plan(StudyChecks):
 @cache
 def _code_digest(modules: tuple[str, ...], data: tuple[str, ...], script: Path | None) -> str:
     return code_digest(modules, data, script=script)
+
+
+@cache
+def _used(modules: tuple[str, ...], data: tuple[str, ...], script: Path | None) -> dict[str, Any]:
+    packages = _package_versions(modules)
+    return {"digest": _code_digest(modules, data, script), "modules": list(modules), "packages": packages}
 
 
 @cache
