@@ -154,3 +154,15 @@ def test_distortions_of_columns_are_as_large_as_they_say():
     assert out["width"].std(axis=0) == pytest.approx(1.05 * std) and out["width"].mean(axis=0) == pytest.approx(mean)
     assert np.mean((out["conditions"] != values).any(axis=1)) == pytest.approx(0.1, abs=0.001)
     assert np.sort(out["conditions"], axis=0) == pytest.approx(np.sort(values, axis=0))
+
+
+def test_too_few_rows_for_the_power_are_said_and_the_test_stays(tmp_path):
+    for name, n in (("reference", 400), ("generated", 400), ("others", 2)):
+        write_columns(tmp_path / f"{name}.hdf5", toys(n))
+    evaluate_columns(
+        tmp_path / "reference.hdf5", tmp_path / "generated.hdf5", config=HistogramConfig(bins=20),
+        classifier=ClassifierConfig(preset="trees", repeats=1), others=tmp_path / "others.hdf5", seed=1,
+        histograms=tmp_path / "h.npz", scores=tmp_path / "s.json",
+    )  # fmt: skip
+    score = next(s for s in load_scores(tmp_path / "s.json") if s.name == "classifier/trees/auc")
+    assert score.value is not None and score.extra["power"]["missing"]

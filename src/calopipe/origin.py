@@ -18,6 +18,9 @@ from typing import Any
 
 import calopipe
 
+#: the clone: what stands beside the folder of the library (presets, workflow, resources)
+HOME = Path(calopipe.__file__).resolve().parents[2]
+
 #: name by which a package is imported -> its distribution; other names are those of their distributions
 PACKAGES = {
     "FrEIA": "FrEIA",

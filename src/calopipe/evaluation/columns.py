@@ -71,7 +71,10 @@ def evaluate_columns(
         found.append(_test(base, sample, classifier, seed))
         if others is not None and found[-1].value is not None:
             more = read_columns(others, list(base.values), list(base.conditions))
-            found[-1].extra["power"] = _power(base, more, len(sample), classifier, seed)
+            try:
+                found[-1].extra["power"] = _power(base, more, len(sample), classifier, seed)
+            except MetricUnavailable as error:
+                found[-1].extra["power"] = {"missing": str(error)}
     save_scores(scores, [score.finite() for score in found])
     log.info("%d columns of %d and %d rows compared", len(base.values), len(base), len(sample))
 

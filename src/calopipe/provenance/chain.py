@@ -18,11 +18,9 @@ from typing import Any
 from calopipe.errors import DataError
 from calopipe.io.checksum import content_hash
 from calopipe.io.stored import read_json
+from calopipe.records.paths import PLOT_INDEX
 from calopipe.workflow.made import MADE, load_record, read_record, record_of
 from calopipe.workflow.stale import input_paths
-
-#: the index of a folder of plots, see :mod:`calopipe.report.index`
-PLOTS = "sources.json"
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ def fetched(manifest: str) -> list[Node]:
 def plot_index(folder: Path) -> Mapping[str, Any]:
     """What the index of a folder of plots says, by the name of the plot; empty where there is none."""
     try:
-        plots = json.loads((folder / PLOTS).read_text(encoding="utf-8"))["plots"]
+        plots = json.loads((folder / PLOT_INDEX).read_text(encoding="utf-8"))["plots"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return plots if isinstance(plots, dict) else {}

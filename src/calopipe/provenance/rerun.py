@@ -6,8 +6,8 @@ import os
 import shlex
 from pathlib import Path
 
-import calopipe
 from calopipe.errors import DataError
+from calopipe.origin import HOME
 from calopipe.provenance.chain import Chain, study_folder
 from calopipe.workflow.made import configuration
 
@@ -35,7 +35,7 @@ def rerun_command(chain: Chain) -> str:
     )
     command = ["snakemake"]
     if not (folder / "workflow/Snakefile").is_file():
-        command += ["-s", str(Path(calopipe.__file__).resolve().parents[2] / "workflow/Snakefile")]
+        command += ["-s", str(HOME / "workflow/Snakefile")]
     kept = configuration(record["job"]["results"], record["job"]["configuration"])
     if not (folder / kept).is_file():
         raise DataError(f"{folder / kept}: the configuration that it was made with is missing")

@@ -15,17 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import calopipe
 from calopipe.config.load import read_yaml
-from calopipe.errors import CalopipeError, DataError
+from calopipe.errors import DataError
 from calopipe.io.checksum import content_hash
+from calopipe.origin import HOME
 from calopipe.provenance.chain import Node, node_of, plot_index, plot_node, records_below, study_folder
 from calopipe.workflow import Plan
 from calopipe.workflow.made import code_table, configuration, read_record
 from calopipe.workflow.stale import made_otherwise, raw_differences
-
-#: the clone, or what holds the library otherwise: presets and scripts are beside it
-_HOME = Path(calopipe.__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -139,9 +136,8 @@ class _Plans:
         plan, folder = found
         path = os.path.abspath(node.path)
         with chdir(folder):
-            try:
-                making = plan.making(record["stage"], **record["wildcards"])
-            except (CalopipeError, LookupError, TypeError, ValueError, AttributeError):
+            making = plan.making_of(record)
+            if making is None:
                 yield f"the study '{plan.study.study}' does not make it"
                 return
             for reason in made_otherwise(record, making):
@@ -167,7 +163,7 @@ class _Plans:
             if self.config is None and file != kept and data.get("study") != job.get("study"):
                 continue
             with chdir(folder):
-                plan = Plan.load(data, _HOME / "presets", files=False)
+                plan = Plan.load(data, HOME / "presets", files=False)
             self.notes.append(f"what is stale is judged by {file} and the code and packages that run now")
             return plan, folder
         if self.config is not None:

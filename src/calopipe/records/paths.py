@@ -64,6 +64,8 @@ FILES: dict[str, File] = {
     "report": File("", "report/{study}/index.html", "report"),
     "plots": File("", "report/{study}/plots", "report"),
 }
+#: in a folder of plots: which files each was drawn from
+PLOT_INDEX = "sources.json"
 #: files that nobody is told to delete: they may be his own
 _KEPT = ("prepared", "reference", "generated", "reconstructed", "remade", "checkpoint", "regressor")
 

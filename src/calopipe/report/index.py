@@ -20,14 +20,15 @@ from typing import Any
 from calopipe.io.checksum import file_hash
 from calopipe.io.output import replacing
 from calopipe.io.stored import writing
+from calopipe.records.paths import PLOT_INDEX
 from calopipe.report.drawing import Drawn
 
-NAME, FORMAT = "sources.json", 1
+FORMAT = 1
 
 
 def write_index(folder: Path, drawn: Iterable[Drawn]) -> Path:
     """Write the index of `drawn`, and of nothing else, into the folder of the plots."""
-    path = folder / NAME
+    path = folder / PLOT_INDEX
     content = {"format": FORMAT, "plots": {d.name: _entry(d) for d in drawn}}
     with replacing(path) as temporary, writing(path):
         text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)

@@ -25,6 +25,7 @@ from calopipe.io import file_hash, file_info
 from calopipe.io.columns import column_rows
 from calopipe.io.output import check_target, replacing
 from calopipe.io.stored import read_json, reading, writing
+from calopipe.origin import HOME
 from calopipe.sources.progress import Log, to_stderr
 from calopipe.sources.registered import TRAIN, RemoteFile, registered
 from calopipe.sources.transfer import Retry, download
@@ -194,7 +195,7 @@ def _place(path: Path) -> str:
 
 def bundled(name: str, root: str | Path | None = None) -> Path:
     """Path of a bundled sample. Raises ConfigError, with the nearest name, when there is none."""
-    folder = (Path(__file__).resolve().parents[3] if root is None else Path(root)) / "resources"
+    folder = (HOME if root is None else Path(root)) / "resources"
     known = sorted(path.stem for path in folder.glob("*.hdf5"))
     if name not in known:
         have = ", ".join(known) or "none"

@@ -119,9 +119,8 @@ class Plan(StudyChecks):
             self._stale[output] = "made from itself"
             for source in input_paths(read_record(output) or {"inputs": {}}, Path(output)):
                 made = read_record(source)
-                if made is not None and made["stage"] in STAGES and os.path.exists(source):
-                    with suppress(CalopipeError, LookupError, TypeError):  # no stage of this study
-                        self._why_stale(source, made["stage"], made["wildcards"])
+                if made is not None and os.path.exists(source) and self.making_of(made) is not None:
+                    self._why_stale(source, made["stage"], made["wildcards"])
             self._stale[output] = why_stale(self.making(stage, **wildcards), Path(output))
         return self._stale[output]
 
@@ -135,6 +134,12 @@ class Plan(StudyChecks):
             self.files(stage, **wildcards),
             {key: str(value) for key, value in wildcards.items()},
         )
+
+    def making_of(self, record: Mapping[str, Any]) -> Making | None:
+        """What makes the output of a record now; None where this study has no such job."""
+        with suppress(CalopipeError, LookupError, TypeError, ValueError, AttributeError):
+            return self.making(record["stage"], **record["wildcards"])
+        return None
 
     def learned(self, split: str, *, model: str, network: str, **wildcards: Any) -> dict[str, str]:
         """Files that a network learns from, of the split ``train`` or ``val``: showers or latents, as `split`; for a
