@@ -43,6 +43,7 @@ LEVELS = {
     "plots": 6,
     "report": 6,
     "provenance": 6,
+    "archive": 6,
     "show": 6,
     "generate": 6,
     "arguments": 6,

@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 import psutil
 import pytest
+import ro_crate
 import yaml
 
 from calopipe.cli import main as calopipe
@@ -57,7 +58,7 @@ def write_config(folder: Path, study: dict) -> None:
     (folder / "tiny.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
 
 
-def command(*arguments: str) -> list[str]:
+def command(*arguments: str, config: str = "tiny.yaml") -> list[str]:
     return [
         sys.executable,
         "-m",
@@ -68,20 +69,27 @@ def command(*arguments: str) -> list[str]:
         "1",
         *arguments,
         "--configfile",
-        "tiny.yaml",
+        config,
     ]
 
 
-def snakemake(folder: Path, *arguments: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
+def snakemake(
+    folder: Path, *arguments: str, config: str = "tiny.yaml", timeout: float = 1800
+) -> subprocess.CompletedProcess[str]:
     """Run Snakemake on the tiny study; both output streams come back in ``stdout``."""
     return subprocess.run(
-        command(*arguments), cwd=folder, timeout=timeout, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command(*arguments, config=config),
+        cwd=folder,
+        timeout=timeout,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
 
 
-def planned(folder: Path, *arguments: str) -> Counter:
+def planned(folder: Path, *arguments: str, config: str = "tiny.yaml") -> Counter:
     """Rules (and how many jobs of each) that Snakemake would run, by ``snakemake -n``."""
-    done = snakemake(folder, "-n", *arguments)
+    done = snakemake(folder, "-n", *arguments, config=config)
     assert done.returncode == 0, done.stdout
     if "Nothing to be done" in done.stdout:
         return Counter()
@@ -586,6 +594,23 @@ def test_a_result_is_made_again_by_the_command_that_is_printed(finished, tmp_pat
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]
     assert path.read_bytes() == before and read_record(path)["job"]["start"] > made["job"]["start"]
+
+
+def test_an_archive_goes_on_where_the_study_was_left(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(finished)
+    assert calopipe(["archive", "tiny.yaml", "--out", str(tmp_path / "study.zip"), "--author", "A. Physicist"]) == 0
+    folder = tmp_path / "elsewhere" / "study"
+    shutil.unpack_archive(tmp_path / "study.zip", folder)
+    monkeypatch.chdir(folder)
+    assert not list(Path().rglob("__pycache__")) and Path("results/logs/eplus/inn/seed0/train_flow.log").is_file()
+    assert calopipe(["provenance", f"{INN}/metrics.json"]) == 0
+    assert calopipe(["provenance", "results", "--verify"]) == 0
+    assert planned(folder, config="config.yaml") == Counter()
+    study = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
+    study["models"]["vae_inn"]["networks"]["flow"]["training"]["lr"] = 2e-3
+    Path("config.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    assert planned(folder, config="config.yaml") == {"train": 1, "generate": 1, **JUDGED}
+    assert ro_crate.issues(tmp_path / "study.zip", tmp_path / "cache") == set()
 
 
 # -- interrupted trainings ---------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from calopipe import __version__, generate
+from calopipe.archive import command as archive
 from calopipe.arguments import Parser, add_script_options, adjusted, name, number, script_device
 from calopipe.config.bounds import Energy, Epochs, Seed, Showers, Times
 from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError, printable
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_leaderboard(commands)
     _add_compare(commands)
     provenance.add_to(commands)
+    archive.add_to(commands)
     return parser
 
 

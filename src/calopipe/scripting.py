@@ -93,7 +93,7 @@ def _record(snakemake: Any, start: str) -> None:
     making = Making(snakemake.rule, snakemake.params.settings, code["digest"], code["packages"], raw, wildcards)
     study = snakemake.config["resolved"]
     name = digest(study)
-    keep(configuration(study["results"], name), lambda: _configuration(study))
+    keep(configuration(study["results"], name), lambda: configuration_text(study))
     keep(code_table(study["results"], making.code), lambda: _code_table(snakemake))
     job = {"study": study["study"], "configuration": name, "results": study["results"], "start": start}
     record(making, snakemake.output, inputs, {**job, **_circumstances(snakemake), "end": _now()})
@@ -117,7 +117,7 @@ def _circumstances(snakemake: Any) -> dict[str, Any]:
     return {**found, "device": gpu or "cpu", "threads": threads(snakemake)}
 
 
-def _configuration(study: dict[str, Any]) -> str:
+def configuration_text(study: dict[str, Any]) -> str:
     """The study as a configuration file, which needs no presets."""
     presets = ", ".join(study["presets"]) or "none"
     head = f"# The study '{study['study']}' with defaults and presets filled in (presets: {presets}).\n"

@@ -136,7 +136,12 @@ def state(path: str | Path) -> dict[str, Any]:
 
 def write_record(output: Path, content: Mapping[str, Any]) -> None:
     """Write the record of an output, or one that knows more. Raises DataError when that is impossible."""
-    _write(record_of(output), json.dumps(content, indent=1, sort_keys=True) + "\n")
+    _write(record_of(output), record_text(content))
+
+
+def record_text(content: Mapping[str, Any]) -> str:
+    """A record as it is written."""
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
 def code_table(results: str | Path, digest: str) -> Path:
