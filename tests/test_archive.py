@@ -110,6 +110,13 @@ def test_names_follow_what_is_taken_into_the_archive(tmp_path):
     assert Moves.of(["own/z.hdf5"], here, "results").nothing
 
 
+def test_a_study_with_presets_is_the_same_from_its_own_text():
+    plan = Plan.load(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")), HOME / "presets", files=False)
+    again = Plan.load(yaml.safe_load(configuration_text(plan.configuration())), HOME / "presets", files=False)
+    assert plan.study.presets and again.study == plan.study
+    assert again.settings("report") == plan.settings("report")
+
+
 @pytest.mark.parametrize("results", ["results", "absolute"])
 def test_an_archive_of_files_from_elsewhere_is_a_study_of_its_own(elsewhere, tmp_path, monkeypatch, results):
     begin(study_of(elsewhere), results if results == "results" else str(tmp_path / "scratch"))

@@ -197,6 +197,7 @@ def affected(study, base=TINY) -> set[str]:
     ("keys", "value", "expected"),
     [
         (("datasets", "eplus", "threshold_MeV"), 0.02, {"prepare", "train autoencoder", "train flow", "classify", "observables", "metrics", "train_regressor", "regression", "epochs", "calomplification"}),
+        (("datasets", "eplus", "evaluation_threshold_MeV"), 0.02, {"classify", "observables", "metrics", "regression", "epochs", "calomplification"}),
         (("datasets", "eplus", "split"), {"seed": 1}, {"prepare"}),
         (("models", "vae_inn", "networks", "autoencoder", "training", "lr"), 0.5, {"train autoencoder"}),
         (("models", "vae_inn", "networks", "flow", "training", "lr"), 0.5, {"train flow"}),
@@ -240,6 +241,36 @@ def test_rolling_folder_follows_everything_upstream():
     assert [a == b for a, b in zip(base, autoencoder, strict=True)] == [False, False, True]
     assert [a == b for a, b in zip(base, split, strict=True)] == [False, False, False]
     assert [a == b for a, b in zip(base, blocks, strict=True)] == [False, False, True]
+
+
+def test_showers_are_judged_above_their_own_threshold_which_is_no_lower():
+    plan = Plan.load(changed("datasets", "eplus", "evaluation_threshold_MeV", value=0.5), PRESETS)
+    assert plan.where("eplus")["threshold_MeV"] == 0.01 and plan.settings("health", **INN)["threshold_MeV"] == 0.5
+    lower = changed("datasets", "eplus", "evaluation_threshold_MeV", value=0.001)
+    with pytest.raises(
+        ConfigError, match=r"datasets.eplus.evaluation_threshold_MeV: expected at least the 0.01 MeV .* found 0.001"
+    ):
+        Plan.load(lower, PRESETS)
+
+
+PREPARED = {
+    "calogan_gamma": (504, 0.01, 0.01), "calogan_eplus": (504, 0.01, 0.01), "calogan_piplus": (504, 0.01, 0.01),
+    "calogan_eplus_pooled_1": (198, 0.01, 0.01), "calogan_eplus_pooled_2": (90, 0.01, 0.01), "calogan_eplus_pooled_3": (54, 0.01, 0.01),
+    "calochallenge1_photons": (368, 2e-3, 1.0), "calochallenge1_pions": (533, 2e-3, 1.0),
+    "calochallenge2": (6480, 0.5 / 33, 0.5 / 33), "calochallenge3": (40500, 0.5 / 33, 0.5 / 33), "ild_images": (100, 0.0, 0.1),
+}  # fmt: skip
+
+
+def test_presets_of_data_are_what_the_sources_say():
+    names = ["data_calogan", "data_calogan_pooled", "data_calochallenge", "data_ild_images"]
+    model = {"inn": TINY["models"]["inn"]}
+    study = {"study": "data", "presets": names, "models": model, "evaluations": {"default": {}}}
+    study["runs"] = [{"dataset": name, "model": "inn"} for name in PREPARED]
+    plan = Plan(load_study(study, PRESETS))
+    for name, expected in PREPARED.items():
+        found = (plan.geometry(name).n_voxels, plan.where(name)["threshold_MeV"], plan.judged(name)["threshold_MeV"])
+        assert found == pytest.approx(expected), name
+        assert plan.sources(name) == (["source", "reference"] if name.startswith("calochallenge") else ["source"])
 
 
 def test_regressors_are_checked_before_anything_runs():

@@ -27,4 +27,4 @@ def test_presets_are_valid(preset: str) -> None:
         }
     }
     study = load_study({**base, "models": models}, ROOT / "presets")
-    assert len(study.models) > 1 or study.regressors
+    assert len(study.models) > 1 or study.regressors or len(study.datasets) > 1

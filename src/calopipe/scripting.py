@@ -118,10 +118,9 @@ def _circumstances(snakemake: Any) -> dict[str, Any]:
 
 
 def configuration_text(study: dict[str, Any]) -> str:
-    """The study as a configuration file, which needs no presets."""
-    presets = ", ".join(study["presets"]) or "none"
-    head = f"# The study '{study['study']}' with defaults and presets filled in (presets: {presets}).\n"
-    return head + yaml.safe_dump({**study, "presets": []}, sort_keys=False, allow_unicode=True)
+    """The study as a configuration file: its presets are named, and say nothing that does not stand in it already."""
+    head = f"# The study '{study['study']}' with presets and defaults filled in.\n"
+    return head + yaml.safe_dump(study, sort_keys=False, allow_unicode=True)
 
 
 class LogFormatter(logging.Formatter):

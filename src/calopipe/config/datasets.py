@@ -122,6 +122,10 @@ class Dataset(_AnyKind):
     threshold_MeV: Energy | None = Field(
         None, description="voxels below are zero; null: the geometry's readout threshold"
     )
+    evaluation_threshold_MeV: Energy | None = Field(
+        None,
+        description="the threshold of all that judges showers, where it is higher than that of training; null: threshold_MeV",
+    )
     energy_scale: Scale = Field(1.0, description="factor on voxel energies, kept in all files from then on")
     energies_MeV: EnergySelection | None = Field(
         None,

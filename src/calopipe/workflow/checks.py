@@ -105,6 +105,12 @@ class StudyChecks(ChainChecks):
                 self.geometry(dataset)
             except GeometryError as error:
                 raise GeometryError(f"datasets.{dataset}.geometry: {error}") from None
+            judged, trained = self.showers(dataset).evaluation_threshold_MeV, self._threshold(dataset)
+            if judged is not None and judged < trained:
+                raise ConfigError(
+                    f"datasets.{dataset}.evaluation_threshold_MeV: expected at least the {trained:g} MeV below which the showers "
+                    f"of training are cut (threshold_MeV), found {judged:g}"
+                )
 
     # ---- sizes --------------------------------------------------------------------------------------------------
     def _sizes(self, dataset: str, files: bool) -> dict[str, int] | None:

@@ -22,7 +22,7 @@ class Classify(Stage):
         if classifier not in evaluation.tests:
             raise ConfigError(f"the evaluation of this run has no classifier '{classifier}'")
         config = plain(evaluation.tests[classifier])
-        return {"classifier": config, "seed": evaluation.seed, **study.where(dataset)}
+        return {"classifier": config, "seed": evaluation.seed, **study.judged(dataset)}
 
     def device(self, study: StudyParts, **wildcards: Any) -> str:
         return self.settings(study, **wildcards)["classifier"]["device"]
@@ -40,7 +40,7 @@ class Power(Classify):
         settings = study.study.evaluations[evaluation]
         config = {**plain(settings.tests[classifier]), "repeats": 1}  # more make it no more precise
         used = {"classifier": config, "seed": settings.seed, "factor": settings.generation.factor}
-        return {**used, **study.where(dataset)}
+        return {**used, **study.judged(dataset)}
 
 
 class Compare(Classify):
@@ -56,7 +56,7 @@ class Compare(Classify):
             raise ConfigError(f"evaluations.{evaluation}: {needs} on dataset '{dataset}'")
         settings = study.study.evaluations[evaluation]
         config = {"classifier": plain(settings.multiclass), "seed": settings.seed, "samples": samples}
-        return {**config, **study.where(dataset)}
+        return {**config, **study.judged(dataset)}
 
 
 class Weights(Stage):
@@ -67,7 +67,7 @@ class Weights(Stage):
     def settings(self, study: StudyParts, *, dataset: str, **wildcards: Any) -> dict[str, Any]:
         evaluation = study.evaluation(dataset=dataset, **wildcards)
         chosen = {"fraction": evaluation.weight_fraction, "brightest": evaluation.histograms.brightest}
-        return {**chosen, **study.where(dataset)}
+        return {**chosen, **study.judged(dataset)}
 
     def parts(self, study: StudyParts, **wildcards: Any) -> Iterable[str]:
         return observables_of()
@@ -80,7 +80,7 @@ class Observables(Stage):
 
     def settings(self, study: StudyParts, *, dataset: str, **wildcards: Any) -> dict[str, Any]:
         evaluation = study.evaluation(dataset=dataset, **wildcards)
-        return {"histograms": plain(evaluation.histograms), **study.where(dataset)}
+        return {"histograms": plain(evaluation.histograms), **study.judged(dataset)}
 
     def parts(self, study: StudyParts, **wildcards: Any) -> Iterable[str]:
         return observables_of()
@@ -92,7 +92,7 @@ class Health(Stage):
     modules = ("calopipe.evaluation.health",)
 
     def settings(self, study: StudyParts, *, dataset: str, **_: Any) -> dict[str, Any]:
-        return study.where(dataset)
+        return study.judged(dataset)
 
 
 class Metrics(Stage):
@@ -107,7 +107,7 @@ class Metrics(Stage):
             "latent": study.latent_dim(model),
             "seed": evaluation.seed,
         }
-        return {**used, **study.where(dataset)}
+        return {**used, **study.judged(dataset)}
 
     def parts(self, study: StudyParts, **wildcards: Any) -> Iterable[str]:
         return [*metrics_of(study.evaluation(**wildcards).metrics), *observables_of()]
@@ -128,7 +128,7 @@ class Calomplification(Stage):
         evaluation = study.study.evaluations[runs[0].evaluation]
         asked = {"calomplification": plain(evaluation.calomplification), "seed": evaluation.seed}
         asked["seeds"] = [run.seed for run in runs]
-        return {**asked, "training_showers": study.model(model).training_showers, **study.where(dataset)}
+        return {**asked, "training_showers": study.model(model).training_showers, **study.judged(dataset)}
 
     def files(self, study: StudyParts, **wildcards: Any) -> list[str]:
         return study.subjects(**wildcards)
@@ -145,7 +145,7 @@ class Regression(Stage):
         if regressor not in config.regressors:
             raise ConfigError(f"the evaluation of this run has no regressor '{regressor}'")
         settings = {**plain(config), "regressors": [regressor]}  # another regressor is no concern of this one
-        return {"regression": settings, "seed": evaluation.seed, **study.where(dataset)}
+        return {"regression": settings, "seed": evaluation.seed, **study.judged(dataset)}
 
     def parts(self, study: StudyParts, *, regressor: str, **_: Any) -> Iterable[str]:
         return regressors_of(study, [regressor])
@@ -167,7 +167,7 @@ class Epochs(Stage):
         if external is not None:
             used["samples"] = sorted(external.epochs)
         conditions = {"conditions": study.conditions(dataset)}
-        return {**used, "seed": evaluation.seed, **conditions, **study.where(dataset)}
+        return {**used, "seed": evaluation.seed, **conditions, **study.judged(dataset)}
 
     def parts(self, study: StudyParts, *, model: str, **wildcards: Any) -> Iterable[str]:
         evaluation = study.evaluation(model=model, **wildcards)

@@ -32,7 +32,7 @@ class Prepare(Stage):
 
     modules = ("calopipe.io.prepare", "calopipe.io.prepare_columns")
     #: settings of a dataset that are of no concern to its preparation
-    other = frozenset({"source", "reference", "geant4_ms_per_GeV"})
+    other = frozenset({"source", "reference", "geant4_ms_per_GeV", "evaluation_threshold_MeV"})
 
     def settings(self, study: StudyParts, *, dataset: str, **_: Any) -> dict[str, Any]:
         used = {k: v for k, v in plain(study.dataset(dataset)).items() if k not in self.other}

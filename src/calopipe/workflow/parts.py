@@ -190,12 +190,23 @@ class StudyParts:
         if isinstance(columns, ColumnsDataset):
             return {"geometry": None, "threshold_MeV": None, "columns": list(columns.columns)}
         settings, geometry = self.showers(dataset), self.geometry(dataset)
-        threshold = geometry.threshold_MeV if settings.threshold_MeV is None else settings.threshold_MeV
         return {
             "geometry": self._geometry_name(dataset),
             "geometry_digest": geometry.hash[:12],
-            "threshold_MeV": threshold * settings.energy_scale,
+            "threshold_MeV": self._threshold(dataset) * settings.energy_scale,
         }
+
+    def judged(self, dataset: str) -> dict[str, Any]:
+        """The same for what judges showers, by the threshold of evaluations."""
+        found, settings = self.where(dataset), self.dataset(dataset)
+        if isinstance(settings, Dataset) and settings.evaluation_threshold_MeV is not None:
+            found["threshold_MeV"] = settings.evaluation_threshold_MeV * settings.energy_scale
+        return found
+
+    def _threshold(self, dataset: str) -> float:
+        """The threshold of training in MeV as in the raw files."""
+        asked = self.showers(dataset).threshold_MeV
+        return self.geometry(dataset).threshold_MeV if asked is None else asked
 
 
 @cache
