@@ -15,6 +15,7 @@ CHAINS = {
     "layer_normalise": [{"step": "layer_normalise"}],
     "layer_normalise_condition": [{"step": "layer_normalise", "extras": "condition", "scale": 0.9}],
     "noise": [{"step": "noise", "width": 1e-9, "threshold": 0.005}],
+    "noise_once": [{"step": "noise", "width": 1e-9, "threshold": 0.005, "redraw": False, "restore_total": True}],
     "fill_empty": [{"step": "fill_empty"}],
     "fill_empty_gap": [{"step": "fill_empty", "gap": 1.0, "decades": 0.25}],
     "hits": [{"step": "layer_normalise", "hits": True, "fill_layers": True}],
@@ -208,6 +209,74 @@ def test_noise_is_drawn_in_every_call_and_removed() -> None:
     assert not torch.equal(first, second)
     back = chain.inverse(first, cond)[0]
     assert ((back == 0) == (x == 0)).all() and (back - x).abs().max() < 0.006
+
+
+def test_noise_that_is_drawn_once_is_uniform_and_belongs_to_its_shower() -> None:
+    chain = build_chain([{"step": "noise", "width": 0.01, "redraw": False}], LAYOUT, 13, 1)
+    x, cond = showers(4000, torch.float32)
+    x[1] = x[0].flip(0)
+    x[2] = x[0]
+    noise = chain.steps[0](x.double(), cond)[0] - x
+    again = chain.steps[0](x[5:9].double(), cond[5:9])[0] - x[5:9]
+    torch.testing.assert_close(again, noise[5:9])
+    assert (noise[2] == noise[0]).all() and not torch.isin(noise[1], noise[0]).any()
+    u = noise[3:] / 0.01
+    assert (
+        u.min() >= 0 and u.max() < 1 and (u.mean(0) - 0.5).abs().max() < 0.02 and (u.var(0) * 12 - 1).abs().max() < 0.06
+    )
+    correlation = torch.corrcoef(u.T) - torch.eye(13)
+    assert correlation.abs().max() < 0.08
+    quarters = (u * 4).long()
+    assert all((quarters.eq(k).double().mean() - 0.25).abs() < 0.01 for k in range(4))
+
+
+def test_the_total_is_restored_when_noise_is_removed() -> None:
+    steps = [{"step": "noise", "width": 0.2, "removal": "subtract_mean", "restore_total": True}]
+    chain = build_chain(steps, LAYOUT, 13, 1)
+    noisy = torch.tensor([[10.0, 5.0, *([0.1] * 11)], [0.0] * 13])
+    back, _ = chain.inverse(noisy, torch.ones(2, 1))
+    torch.testing.assert_close(back[0, :2], torch.tensor([9.9, 4.9]) * (16.1 - 1.3) / 14.8)
+    assert back[0].sum() == pytest.approx(14.8, rel=1e-6) and not back[0, 2:].any() and not back[1].any()
+    with pytest.raises(ConfigError, match="restore_total: expected false where nothing is removed"):
+        build_chain([{"step": "noise", "width": 0.2, "removal": "none", "restore_total": True}], LAYOUT, 13, 1)
+
+
+EXTREMES = {
+    "an empty shower": torch.zeros(13),
+    "one active voxel": torch.eye(13)[4] * 500.0,
+    "an empty layer": torch.tensor([3.0, 0.0, 2.0, 0.0, 1.0, 1.0, *([0.0] * 4), 2.0, 4.0, 0.02]),
+    "nearly all in one voxel": torch.tensor([900.0, *([0.0101] * 12)]),
+    "more than the incident energy": torch.full((13,), 90.0),
+    "at the threshold": torch.full((13,), 0.01),
+}
+#: chains with a logit of u, which ends at a little more than E_tot = E_inc
+BOUNDED = {"inn", "ratios", "split_logit", "censored_inn"}
+#: chains whose inverse does not know what was empty: columns without meaning
+PLAIN = {"log", "standardise", "affine", "ratios_given"}
+
+
+@pytest.mark.parametrize("what", EXTREMES)
+@pytest.mark.parametrize("name", CHAINS)
+def test_extreme_showers_in_float32_come_back(name: str, what: str) -> None:
+    """Round trip and log-det in the precision of networks; empty layers and showers come back exactly empty."""
+    steps = as_items(CHAINS[name])
+    x, cond = start(CHAINS[name], torch.float32)
+    half = 0.5 if name in BOUNDED and what == "more than the incident energy" else 1.0
+    shower = half * EXTREMES[what].to(x.dtype)[None]
+    one = LAYOUT.energies(shower) if x.shape[1] == 3 else shower
+    given = torch.cat([torch.full((1, 1), 1000.0), LAYOUT.energies(shower)], 1)[:, : cond.shape[1]]
+    chain = build_chain(steps, LAYOUT, x.shape[1], cond.shape[1])
+    chain.fit(x, cond)
+    y, c, logdet = chain(one, given)
+    assert y.dtype == torch.float32 and y.isfinite().all() and c.isfinite().all() and logdet.isfinite().all()
+    back, again = chain.inverse(y, c)
+    assert back.isfinite().all()
+    torch.testing.assert_close(again, given, rtol=1e-5, atol=1e-5)
+    if name not in PLAIN:
+        assert (back >= 0).all() and not back[one == 0].any()
+    if not any(step["step"] == "censored" for step in steps):  # whose scores end far from what it was fitted to
+        torch.testing.assert_close(back, one, rtol=2e-3, atol=2e-3)
+        assert name in PLAIN or back[one > 0].all()
 
 
 @pytest.mark.parametrize("name", CHAINS)

@@ -173,8 +173,24 @@ class NoiseConfig(StepSettings):
         "threshold", description="inverse: zero below the threshold; also subtract width / 2 from the rest; or nothing"
     )
     threshold: Energy | None = Field(None, description="values below become 0 in the inverse; null: the noise width")
+    redraw: bool = Field(
+        True, description="draw new noise for every batch; false: one draw per shower, the same whenever it is seen"
+    )
+    restore_total: bool = Field(
+        False,
+        description="inverse: at last multiply each shower so that it has the total that it had before the removal, less the mean "
+        "of the noise (Ernst 2023, section 4.3.2)",
+    )
+
+    @model_validator(mode="after")
+    def _removes(self) -> NoiseConfig:
+        if self.restore_total and self.removal == "none":
+            raise ValueError("restore_total: expected false where nothing is removed (removal: none), found true")
+        return self
 
     def after(self, given: Columns) -> Columns:
+        if self.restore_total and not given.energies:
+            raise ValueError("needs restore_total: false where columns are not voxel energies in MeV, found true")
         if given.negative and self.removal != "none":
             found = f"removal '{self.removal}', which sets what is below the threshold to 0"
             raise ValueError(f"needs removal 'none' where values may be negative, found {found}")
