@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -48,6 +50,19 @@ CHAINS = {
     "ratios": [{"step": "energy_ratios", "ratio_scale": 0.9}, {"step": "logit"}, "standardise", "log_condition"],
     "ratios_given": [{"step": "energy_ratios", "of": "condition", "ratio_scale": 0.9}, "standardise", "log_condition"],
     "normalise_given": [{"step": "layer_normalise", "extras": "given", "ratio_scale": 0.9}, "log_condition"],
+    "caloscore": [{"step": "incident_fractions", "factor": 3.1}, "min_max_condition"],
+    "caloflow_energies": [
+        {"step": "energy_ratios", "ratio_scale": 1 / 3.1},
+        {"step": "logit", "alpha": 1e-6},
+        {"step": "log_condition", "reference": 33.3e3},
+    ],
+    "caloflow_voxels": [
+        {"step": "layer_normalise", "extras": "energies"},
+        {"step": "logit", "alpha": 1e-6},
+        {"step": "log_condition", "reference": 33.3e3},
+        "log_layer_energies",
+    ],
+    "log_layer_energies": ["log_layer_energies"],
     "split_logit": [{"step": "layer_normalise", "ratio_scale": 0.9}, {"step": "logit", "alpha": 1e-8, "alpha_1": 0.1}],
 }
 
@@ -65,7 +80,7 @@ def start(steps: list, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor
     """What a chain begins with: showers or their layer energies, which may be given too."""
     x, cond = showers(dtype=dtype)
     first, energies = as_items(steps)[0], LAYOUT.energies(x)
-    if first.get("of") == "condition" or first.get("extras") == "given":
+    if first.get("of") == "condition" or first.get("extras") in ("given", "energies") or "layer_en" in first["step"]:
         return x, torch.cat([cond, energies], dim=1)
     return (energies, cond) if first["step"] == "energy_ratios" else (x, cond)
 
@@ -100,7 +115,7 @@ def test_inverse_float32_of_the_full_chain() -> None:
     assert ((back == 0) == (x == 0)).all()
 
 
-@pytest.mark.parametrize("name", ["log", "standardise", "affine"])
+@pytest.mark.parametrize("name", ["log", "standardise", "affine", "caloscore"])
 def test_log_det_agrees_with_autograd(name: str) -> None:
     x, cond = showers(5)
     chain = build_chain(as_items(CHAINS[name]), LAYOUT, 13, 1).double()
@@ -345,3 +360,64 @@ def test_layers_below_the_threshold_come_back_empty() -> None:
     y, c, _ = chain(x, cond)
     assert (y > 0).all()
     torch.testing.assert_close(chain.inverse(y, c)[0], x, rtol=1e-2, atol=0.0)
+
+
+def test_caloscore_chain_is_the_published_one() -> None:
+    chain = build_chain(as_items(CHAINS["caloscore"]), LAYOUT, 13, 1)
+    x, cond = torch.full((2, 13), 6.2), torch.tensor([[256.0], [4_194_304.0]])
+    y, c, _ = chain(x, cond)
+    torch.testing.assert_close(y[0], torch.full((13,), 6.2 / (3.1 * 256)))
+    torch.testing.assert_close(c, torch.tensor([[0.0], [1.0]]))
+    electrons = build_chain(
+        [{"step": "incident_fractions", "factor": 2.0}, {"step": "min_max_condition", "ends": [1e3, 1e6]}],
+        LAYOUT,
+        13,
+        1,
+    )
+    y, c, _ = electrons(x, torch.tensor([[1e3], [1e6]]))
+    torch.testing.assert_close(y[0], torch.full((13,), 3.1e-3))
+    torch.testing.assert_close(c, torch.tensor([[0.0], [1.0]]))
+    assert (electrons.inverse(torch.full((2, 13), -1.0), c)[0] == 0).all()
+
+
+def test_caloflow_chains_are_the_published_ones() -> None:
+    x, cond = torch.zeros(2, 13), torch.full((2, 1), 33.3e3)
+    x[0, 0], x[0, 6] = 3e4, 1e4
+    given = torch.cat([cond, LAYOUT.energies(x)], dim=1)
+    y, c, _ = build_chain(as_items(CHAINS["caloflow_voxels"]), LAYOUT, 13, 4)(x, given)
+    edge = torch.logit(torch.tensor(1e-6, dtype=torch.float64)).item()
+    torch.testing.assert_close(y[0, [0, 1, 6]], torch.tensor([-edge, edge, -edge]), rtol=1e-4, atol=0.0)
+    expected = torch.tensor([[0.0, math.log10(0.3 + 1e-8), math.log10(0.1 + 1e-8), -8.0], [0.0, -8.0, -8.0, -8.0]])
+    torch.testing.assert_close(c, expected, rtol=1e-5, atol=1e-6)
+    u, c, _ = build_chain(as_items(CHAINS["caloflow_energies"]), LAYOUT, 3, 1)(LAYOUT.energies(x), cond)
+    k = 1e-6 + (1 - 2e-6) * torch.tensor([4e4 / (3.1 * 33.3e3), 0.75, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(u[0], torch.logit(k).float(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(c, torch.zeros(2, 1), rtol=0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["caloscore", "caloflow_energies", "caloflow_voxels"])
+def test_extreme_showers_survive_float32(name: str) -> None:
+    """Empty layers, an empty shower, a shower of three times the incident energy, all energy in one voxel; low and high."""
+    steps = CHAINS[name]
+    x = torch.rand(6, 13, generator=torch.Generator().manual_seed(0)) + 0.02
+    cond = torch.tensor([[256.0], [256.0], [256.0], [4_194_304.0], [4_194_304.0], [1e3]])
+    x[0] = 0
+    x[1, :6], x[3, 6:10], x[4, :12] = 0, 0, 0
+    x[2] *= 3 * 256 / x[2].sum()
+    x[3] *= 3 * 4_194_304 / x[3].sum()
+    x[4] *= 4_194_304 / x[4].sum()
+    energies = LAYOUT.energies(x)
+    if name == "caloflow_voxels":
+        given = torch.cat([cond, energies], dim=1)
+    else:
+        x, given = (energies if name == "caloflow_energies" else x), cond
+    chain = build_chain(as_items(steps), LAYOUT, x.shape[1], given.shape[1])
+    chain.fit(x, given)
+    y, c, logdet = chain(x, given)
+    assert torch.isfinite(y).all() and torch.isfinite(c).all() and torch.isfinite(logdet).all()
+    back, again = chain.inverse(y, c)
+    torch.testing.assert_close(back, x, rtol=2e-5, atol=1e-3)
+    assert torch.equal(LAYOUT.cut(back) == 0, x == 0)
+    torch.testing.assert_close(again, given, rtol=1e-4, atol=1e-5)
+    if name == "caloflow_voxels":
+        assert torch.equal(again[:, 1:] == 0, given[:, 1:] == 0)

@@ -85,6 +85,7 @@ PositiveEnergy = Annotated[float, Field(ge=1e-12, le=1e9)]
 # ---- pairs (lists of two in YAML) ---------------------------------------------------------------------------------
 #: both ends belong to it: [50000, 50000] is one of several discrete energies
 EnergySlice = Annotated[tuple[Energy, Energy], Field(strict=False), AfterValidator(_not_falling)]
+EnergyRange = Annotated[tuple[Energy, Energy], Field(strict=False), AfterValidator(_increasing)]
 EnergySlices = Annotated[list[EnergySlice], Field(max_length=100), DISTINCT]
 #: of a condition other than the incident energy: an angle in rad, for example
 ConditionSlice = Annotated[

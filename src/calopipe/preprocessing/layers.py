@@ -26,7 +26,8 @@ class LayerNormalise(Step):
 
     x (N, V) in MeV becomes (N, V) layer fractions, followed by u (N, L) when ``extras: data``; with ``extras:
     condition``
-    the condition (N, C) becomes (N, C + L); with ``extras: given`` the layer energies at its end become u. The inverse renormalises each layer to the energy that u gives it, so the
+    the condition (N, C) becomes (N, C + L); with ``extras: given`` the layer energies at its end become u, with ``extras:
+    energies`` they stay. The inverse renormalises each layer to the energy that u (or the condition) gives it, so the
     total agrees with u_1 whatever the fractions are. The log-det is that of the map of voxels to (fractions, u) with
     the last fraction of each layer left out, which is not a square map: it is reported as 0.
 
@@ -81,7 +82,7 @@ class LayerNormalise(Step):
             norm = self.config.scale / (energies + _TINY)
             parts = [p * n[:, None] for p, n in zip(parts, norm.T, strict=True)]
         logdet = x.new_zeros(x.shape[0])
-        if self.config.extras == "given":
+        if self.config.given:
             return torch.cat(list(parts), dim=1), self.condition(cond), logdet
         u = ratios_of(self._fill(energies), cond[:, :1]) * self.u_scale
         fractions, u = torch.cat(list(parts), dim=1), torch.cat([u, *extras], dim=1)
@@ -91,7 +92,7 @@ class LayerNormalise(Step):
 
     def conditions(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Adds ``u_<layer>``, of which ``u_0`` is that of the total energy, and ``hits_<layer>``; ``energy_<layer>`` become u."""
-        if self.config.extras == "data":
+        if self.config.extras in ("data", "energies"):
             return names
         if self.config.extras == "given":
             names = names[: -len(self.layout.layer_sizes)]
@@ -120,13 +121,13 @@ class LayerNormalise(Step):
         return torch.where(energies <= 0, fill, energies)
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        n_layers = len(self.layout.layer_sizes)
         if self.config.extras == "data":
             x, u = x[:, : -self.n_extras], x[:, -self.n_extras :]
         else:
             cond, u = cond[:, : -self.n_extras], cond[:, -self.n_extras :]
-        n_layers = len(self.layout.layer_sizes)
-        energies = energies_of(u[:, :n_layers] / self.u_scale, cond[:, :1])
-        if self.config.extras == "given":
+        energies = u if self.config.extras == "energies" else energies_of(u[:, :n_layers] / self.u_scale, cond[:, :1])
+        if self.config.given:
             cond = torch.cat([cond, energies], dim=1)
         parts = [p.clamp(min=0) for p in x.split(self.layout.layer_sizes, dim=1)]
         if self.config.voxels == "energies":

@@ -117,18 +117,23 @@ class LearnableAffine(Step):
 
 @STEPS.register("log_condition", config=LogConditionConfig)
 class LogCondition(Step):
-    """log of the incident energy in GeV, standardised on the training split; other columns of the condition unchanged."""
+    """log of the incident energy in GeV, standardised on the training split, or log10 of its ratio to a fixed energy; other
+    columns of the condition unchanged.
+    """
 
     bijective: ClassVar[bool] = True
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: None, layout: Layout, dim: int, cond_dim: int) -> None:
+    def __init__(self, config: LogConditionConfig, layout: Layout, dim: int, cond_dim: int) -> None:
         super().__init__(config, layout, dim, cond_dim)
-        self.register_buffer("mean", torch.zeros(1))
-        self.register_buffer("std", torch.ones(1))
+        fixed = (0.0, 1.0) if config.reference is None else (math.log(config.reference / 1e3), math.log(10))
+        self.register_buffer("mean", torch.tensor(fixed[:1]))
+        self.register_buffer("std", torch.tensor(fixed[1:]))
 
     def fit(self, x: Tensor, cond: Tensor) -> None:
+        if self.config.reference is not None:
+            return
         log_energy = (cond[:, :1].double() / 1e3).log()
         self.mean.copy_(log_energy.mean(0))
         std = log_energy.std(0)

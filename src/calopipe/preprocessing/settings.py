@@ -7,17 +7,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from calopipe.config.bounds import Energy, PositiveEnergy, Scale, Share, Tiny
+from calopipe.config.bounds import Energy, EnergyRange, PositiveEnergy, Scale, Share, Tiny
 from calopipe.config.chains import Columns, StepSettings
 
 
 class LayerNormaliseConfig(StepSettings):
     """Settings of ``layer_normalise``."""
 
-    extras: Literal["data", "condition", "given"] = Field(
+    extras: Literal["data", "condition", "given", "energies"] = Field(
         "data",
         description="append u to x (INN), or to the condition (VAE); given: the network is given the layer energies, and its "
-        "condition holds u in their place",
+        "condition holds u in their place; energies: it is given them, and they stay as they are (for log_layer_energies)",
     )
     scale: Share = Field(1.0, description="sum of a layer's fractions (0.9 in the published VAE)")
     ratio_scale: Share = Field(
@@ -45,7 +45,14 @@ class LayerNormaliseConfig(StepSettings):
     def widths(self, dim: int, cond_dim: int, n_layers: int) -> tuple[int, int]:
         """Columns of x and of the condition that leave the step."""
         n = self.n_extras(n_layers)
-        return {"data": (dim + n, cond_dim), "condition": (dim, cond_dim + n), "given": (dim, cond_dim)}[self.extras]
+        if self.extras == "data":
+            return dim + n, cond_dim
+        return dim, cond_dim + (n if self.extras == "condition" else 0)
+
+    @property
+    def given(self) -> bool:
+        """Whether the network is given the layer energies."""
+        return self.extras in ("given", "energies")
 
     def n_extras(self, n_layers: int) -> int:
         """Columns that the step appends."""
@@ -59,17 +66,19 @@ class LayerNormaliseConfig(StepSettings):
         dim, cond_dim = self.widths(given.dim, given.cond_dim, given.n_layers)
         if (self.hits or self.voxels == "energies") and given.threshold_MeV <= 0:
             raise ValueError("needs a readout threshold above 0, found 0")
-        if self.hits and (self.voxels == "energies" or self.extras == "given"):
-            other = "voxels: energies" if self.voxels == "energies" else "extras: given"
+        if self.hits and (self.voxels == "energies" or self.given):
+            other = "voxels: energies" if self.voxels == "energies" else f"extras: {self.extras}"
             raise ValueError(f"needs hits: false beside {other}, found both")
-        if self.extras == "given" and not given.given_energies:
-            raise ValueError("needs layer energies among what the network is given (extras: given), found none")
-        if self.extras != "given" and given.given_energies:
+        if self.given and not given.given_energies:
+            raise ValueError(
+                f"needs layer energies among what the network is given (extras: {self.extras}), found none"
+            )
+        if not self.given and given.given_energies:
             raise ValueError(f"needs extras: given in a network that is given the layer energies, found {self.extras}")
         data, energies = self.extras == "data", self.voxels == "energies"
         return replace(
             given, dim=dim, cond_dim=cond_dim, energies=energies, fractions=not energies, extras=data, unit_extras=data,
-            hits=self.hits and data, given_energies=False,
+            hits=self.hits and data, given_energies=self.extras == "energies",
         )  # fmt: skip
 
 
@@ -155,12 +164,61 @@ class StandardiseConditionConfig(StepSettings):
 
 
 class LogConditionConfig(StepSettings):
-    """No settings."""
+    """Settings of ``log_condition``."""
+
+    reference: PositiveEnergy | None = Field(
+        None,
+        description="log10 of the incident energy over this, in MeV (33.3 GeV in CaloFlow); null: its logarithm standardised",
+    )
 
     def after(self, given: Columns) -> Columns:
         if not given.raw_energy:
             raise ValueError("needs the incident energy in MeV, found its logarithm; expected it once")
         return replace(given, raw_energy=False)
+
+
+class IncidentFractionsConfig(StepSettings):
+    """Settings of ``incident_fractions``."""
+
+    factor: Scale = Field(
+        1.0,
+        description="f of E / (f E_inc), so large that no voxel exceeds 1: 3.1 for photons and 7 for pions of CaloChallenge 1, 2 for "
+        "electrons (CaloMan)",
+    )
+
+    def after(self, given: Columns) -> Columns:
+        if not given.energies or given.dim != given.n_voxels:
+            raise ValueError("needs voxel energies in MeV, found columns that other steps made of them, or latents")
+        if not given.raw_energy:
+            raise ValueError(
+                "needs the incident energy in MeV, found another scale; expected its own step after this one"
+            )
+        return replace(given, energies=False, fractions=True)
+
+
+class MinMaxConditionConfig(StepSettings):
+    """Settings of ``min_max_condition``."""
+
+    ends: EnergyRange = Field(
+        (256.0, 4_194_304.0), description="incident energies in MeV that become 0 and 1 (default: CaloChallenge 1)"
+    )
+
+    def after(self, given: Columns) -> Columns:
+        if not given.raw_energy:
+            raise ValueError("needs the incident energy in MeV, found another scale; expected one step for it")
+        return replace(given, raw_energy=False)
+
+
+class LogLayerEnergiesConfig(StepSettings):
+    """Settings of ``log_layer_energies``."""
+
+    offset: PositiveEnergy = Field(1e-3, description="added to each layer energy, in MeV (1 keV in CaloFlow)")
+    reference: PositiveEnergy = Field(1e5, description="what the sum is divided by, in MeV (100 GeV in CaloFlow)")
+
+    def after(self, given: Columns) -> Columns:
+        if not given.given_energies:
+            raise ValueError("needs layer energies among what the network is given, found none")
+        return replace(given, given_energies=False)
 
 
 class NoiseConfig(StepSettings):
