@@ -262,7 +262,7 @@ EXTREMES = {
     "an empty layer": torch.tensor([3.0, 0.0, 2.0, 0.0, 1.0, 1.0, *([0.0] * 4), 2.0, 4.0, 0.02]),
     "nearly all in one voxel": torch.tensor([900.0, *([0.0101] * 12)]),
     "more than the incident energy": torch.full((13,), 90.0),
-    "at the threshold": torch.full((13,), 0.01),
+    "just above the threshold": torch.full((13,), 0.0101),
 }
 #: chains with a logit of u, which ends at a little more than E_tot = E_inc
 BOUNDED = {"inn", "ratios", "split_logit", "censored_inn"}
