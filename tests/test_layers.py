@@ -46,6 +46,7 @@ LEVELS = {
     "archive": 6,
     "show": 6,
     "generate": 6,
+    "likelihood": 6,
     "arguments": 6,
     "submission": 6,
     "cli": 6,

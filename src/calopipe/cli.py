@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from calopipe import __version__, generate
+from calopipe import __version__, generate, likelihood
 from calopipe.archive import command as archive
 from calopipe.arguments import Parser, add_script_options, adjusted, name, number, script_device
 from calopipe.config.bounds import Energy, Epochs, Seed, Showers, Times
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(refused=1)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     generate.add_to(commands)
+    likelihood.add_to(commands)
     _add_show(commands)
     _add_evaluate(commands)
     _add_leaderboard(commands)

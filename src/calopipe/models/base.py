@@ -165,6 +165,10 @@ class GenerativeModel(Learner):
         super().__init__(config, inputs)
         self.noise_dim = inputs.dim
 
+    def log_prob(self, x: Tensor, cond: Tensor) -> Tensor:
+        """MUST be given where :attr:`likelihood` is marked: log p(x | cond) per row (N,), in nats."""
+        raise NotImplementedError
+
     def draw(self, noise: Tensor, cond: Tensor) -> Tensor:
         """MUST map standard normal noise (N, noise_dim) to x (N, dim), row by row in order and free of randomness."""
         raise NotImplementedError

@@ -104,6 +104,17 @@ class Step(nn.Module):
         """Return (x, cond) of the step's input."""
         raise NotImplementedError
 
+    def volume_of(self, x: Tensor, cond: Tensor, after: Tensor, logdet: Tensor) -> Tensor:
+        """CAN give log|det| (N,) of the map of data, and of what the step adds to them, where that is not what ``forward`` gives.
+
+        x, cond: input of the step; after, logdet: what ``forward`` made of it. What is drawn to fill in for data counts with its
+        density, log q subtracted: the mean of exp(log p) over draws is then the density of the data.
+
+        Raises:
+            DataError: the step has no such map.
+        """
+        return logdet
+
     def condition(self, cond: Tensor) -> Tensor:
         """The forward map of the condition alone, for sampling; only steps that need no x to make it support this."""
         return cond
@@ -151,6 +162,16 @@ class Chain(nn.Module):
             x, cond, ld = step(x, cond)
             logdet = logdet + ld
         return x.to(kind), cond.to(kind), logdet.to(kind)
+
+    def volume(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As ``forward``, in float64, with the log-det of the map of data (:meth:`Step.volume_of`)."""
+        x, cond = x.double(), cond.double()
+        total = x.new_zeros(x.shape[0])
+        for step in self.steps:
+            after, cond_after, logdet = step(x, cond)
+            total = total + step.volume_of(x, cond, after, logdet)
+            x, cond = after, cond_after
+        return x, cond, total
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         """Undo all steps, last first."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -152,6 +154,13 @@ class Censored(Step):
         half = 0.5 * (g.square() - z.square())
         logdet = (hit * (half + p.log() + slope.log() - (self.std * x.clamp(min=self.cut)).log())).sum(1)
         return torch.cat([g, rest], dim=1), cond, logdet
+
+    def volume_of(self, x: Tensor, cond: Tensor, after: Tensor, logdet: Tensor) -> Tensor:
+        """That of the hits; of the others minus log of the density of their scores, a normal below all hits."""
+        voxels, g = x[:, : self.layout.n_voxels], after[:, : self.layout.n_voxels]
+        p, _ = self._of_energy(cond)
+        log_q = -0.5 * g.square() - 0.5 * math.log(2 * math.pi) - torch.log1p(-p)
+        return logdet - (log_q * (voxels < self.cut)).sum(1)
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         g, rest = x[:, : self.layout.n_voxels], x[:, self.layout.n_voxels :]

@@ -6,6 +6,7 @@ Layer energies and numbers of hits beside the normalised voxels: CaloClouds3 (ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from calopipe import hits
 from calopipe.config.parts import STEPS
+from calopipe.errors import DataError
 from calopipe.preprocessing.base import Layout, Step, require_width
+from calopipe.preprocessing.noise import below_density
 from calopipe.preprocessing.settings import LayerNormaliseConfig
 
 _TINY = 1e-10  # MeV; keeps empty layers and showers finite
@@ -89,6 +92,40 @@ class LayerNormalise(Step):
         if self.config.extras == "data":
             return torch.cat([fractions, u], dim=1), cond, logdet
         return fractions, torch.cat([cond, u], dim=1), logdet
+
+    def volume_of(self, x: Tensor, cond: Tensor, after: Tensor, logdet: Tensor) -> Tensor:
+        """log|det| of the map of voxels and one scale s per layer to what the network gets, at s = 1, where data are.
+
+        Fractions: s x / E_l, and u. Voxels as energies: t + s (x - t) of the hits, t the threshold, and u. Layers without energy have no
+        scale, and count by their u alone, with the density of what they were filled with.
+
+        Raises:
+            DataError: numbers of hits are learned: no such map.
+        """
+        if self.config.hits:
+            raise DataError("layer_normalise with hits: the density of a shower is not known")
+        if self.config.voxels == "energies":
+            above = self.layout.energies(((x - self.cut) * (x >= self.cut)).clamp(min=0))
+            total = torch.where(above > 0, above.clamp(min=_TINY).log(), torch.zeros_like(above)).sum(1)
+            some = self.layout.energies((x >= self.cut).to(x.dtype)) > 0
+        else:
+            energies = self.layout.energies(x)
+            sizes, some = self.sizes.to(energies) - 1, energies > 0
+            total = torch.where(some, -sizes * energies.clamp(min=_TINY).log(), torch.zeros_like(energies)).sum(1)
+            total = total + math.log(self.config.scale) * self.layout.n_voxels
+        if self.config.extras != "data":
+            return total
+        return total + self._volume_of_ratios(after[:, -self.n_extras :], cond, some)
+
+    def _volume_of_ratios(self, u: Tensor, cond: Tensor, some: Tensor) -> Tensor:
+        """log|du/dE| of the layer energies that u holds, and minus log of the density of those that were filled in."""
+        energies = energies_of(u / self.u_scale, cond[:, :1])
+        rest = energies.flip(1).cumsum(1).flip(1)[:, :-1]
+        volume = self.u_scale.to(energies).log().sum() - cond[:, 0].log() - rest.clamp(min=_TINY).log().sum(1)
+        if not self.config.fill_layers:
+            return volume
+        log_q = below_density(energies.clamp(min=_TINY), self.layout.threshold_MeV, 0.0, 1.0)
+        return volume - torch.where(some, torch.zeros_like(log_q), log_q).sum(1)
 
     def conditions(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Adds ``u_<layer>``, of which ``u_0`` is that of the total energy, and ``hits_<layer>``; ``energy_<layer>`` become u."""

@@ -40,6 +40,15 @@ class Noise(Step):
         return clean * factor[:, None]
 
 
+def below_density(energy: Tensor, cut: float, gap: float, decades: float) -> Tensor:
+    """log of the density, in 1 / MeV, of cut * 10^(-|gap + decades g|), g standard normal, at energies below the cut."""
+    energy = energy.clamp(max=cut * (1 - 1e-7))
+    depth = (cut / energy).log10()
+    g = (torch.stack([depth, -depth]) - gap) / decades
+    log_q = (-0.5 * g.square()).logsumexp(0) - 0.5 * math.log(2 * math.pi)
+    return log_q - math.log(decades * math.log(10)) - energy.log()
+
+
 def hashed_uniform(x: Tensor) -> Tensor:
     """Numbers in [0, 1), the same for the same row of x (N, D): bits of its values, mixed as by SplitMix64 (Steele 2014)."""
     bits = x.float().contiguous().view(torch.int32).long()
@@ -79,6 +88,10 @@ class FillEmpty(Step):
         depth = torch.randn_like(x).mul_(self.config.decades).add_(self.config.gap).abs_()
         fill = depth.mul_(-math.log(10)).exp_().mul_(self.cut * (1 - 1e-6))
         return torch.where(x < self.cut, fill, x), cond, x.new_zeros(x.shape[0])
+
+    def volume_of(self, x: Tensor, cond: Tensor, after: Tensor, logdet: Tensor) -> Tensor:
+        """Minus log of the density of what was filled in, in 1 / MeV."""
+        return -(below_density(after, self.cut, self.config.gap, self.config.decades) * (x < self.cut)).sum(1)
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         return torch.where(x < self.cut, torch.zeros_like(x), x), cond
