@@ -38,3 +38,32 @@ class INNConfig(ModelSettings):
             raise ValueError("needs voxels for masks: lattice, found latents")
         if given.dim is not None and given.dim < 2:
             raise ValueError(f"needs 2 columns or more, found {given.dim}")
+
+
+class ResidualSplineSettings(ModelSettings):
+    """Settings of flows of rational-quadratic splines with residual networks; the defaults are those of CaloMan."""
+
+    layers: Annotated[int, Field(ge=1, le=256)] = Field(4, description="spline layers")
+    width: Width = Field(128, description="width of the residual networks")
+    residual_blocks: Annotated[int, Field(ge=1, le=32)] = Field(
+        3, description="residual blocks of each network, of two layers each, with the condition in each"
+    )
+    bins: Annotated[Bins, Field(le=256)] = Field(8, description="spline bins")
+    bounds: float = Field(1.0, ge=1e-3, le=1e3, description="splines act on [-bounds, bounds]; identity outside")
+    scale_data: bool = Field(True, description="divide x by its largest magnitude in training, so that it fits [-1, 1]")
+
+
+class CouplingRQSConfig(ResidualSplineSettings):
+    """Settings of ``coupling_rqs``."""
+
+    linear: bool = Field(True, description="a random permutation and an LU linear map after each layer")
+
+    def takes(self, given: Columns) -> None:
+        if given.dim is not None and given.dim < 2:
+            raise ValueError(f"needs 2 columns or more, found {given.dim}")
+
+
+class AutoregressiveRQSConfig(ResidualSplineSettings):
+    """Settings of ``autoregressive_rqs``."""
+
+    layers: Annotated[int, Field(ge=1, le=256)] = Field(8, description="spline layers")
