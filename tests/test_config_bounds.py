@@ -22,7 +22,9 @@ def every_section() -> list[type[BaseModel]]:
     """Settings classes of a study and of all registered parts."""
     found = _sections(Study)
     for registry in (MODELS, STEPS, METRICS):
-        found += [cls for name in registry.names() if (cls := registry.config_class(name)) is not None]
+        for name in registry.names():
+            cls = registry.config_class(name)
+            found += [] if cls is None else _sections(cls)
     return list(dict.fromkeys(found))
 
 

@@ -105,7 +105,8 @@ def test_bernoulli_loss_is_of_the_shower_that_comes_out(steps: list[dict]) -> No
         t = 0.9 * x[:, part].double() / (energy + 1e-10)
         expected += -(t * p.clamp(min=1e-30).log() + (1 - t) * (1 - p).log()).sum()
     assert cut > 100
-    assert loss["data"].item() == pytest.approx(0.5 * expected.item() / x.numel(), rel=1e-4)
+    assert loss["bce"].item() == pytest.approx(expected.item() / x.numel(), rel=1e-4)
+    assert loss["loss"].item() == pytest.approx(0.5e4 * loss["bce"].item() + 1e-5 * loss["kl"].item(), rel=1e-5)
 
 
 def test_bernoulli_gradients_are_finite_where_everything_is_cut() -> None:

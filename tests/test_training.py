@@ -169,6 +169,34 @@ def test_interrupted_training_ends_at_the_same_model(files, whole, tmp_path: Pat
         assert [int(row["epoch"]) for row in csv.DictReader(stream)] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("stop_at", [1, 3])
+def test_interrupted_training_keeps_the_course_of_its_loss(files, tmp_path: Path, monkeypatch, stop_at: int) -> None:
+    """The data term is balanced after two epochs, by sums over both; the training stops before and after that."""
+    losses = [{"term": "data_mse", "balance_after": 2}, {"term": "logit_mae"}]
+    settings = {
+        **LATENT["autoencoder"],
+        "model": {"name": "shower_vae", "hidden": [16], "latent": 4, "losses": losses},
+        "training": {**TRAINING, "weights": "last"},
+    }
+
+    def run(out: Path) -> dict[str, torch.Tensor]:
+        train(model({"autoencoder": settings}), "autoencoder", job(files["train"], files["val"], out))
+        return torch.load(out / "m.pt", weights_only=True)["model"]
+
+    class Stop(fit_module.History):
+        def on_train_batch_start(self, trainer, *args) -> None:
+            if trainer.current_epoch == stop_at:
+                raise KeyboardInterrupt
+
+    straight = run(tmp_path / "straight")
+    assert straight["terms.balance"] > 0 and straight["terms.balance"] != 1 and straight["terms.epoch"] == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module, "History", Stop)
+        with pytest.raises((TrainingError, KeyboardInterrupt, SystemExit)):
+            run(tmp_path / "stopped")
+    assert_same(straight, run(tmp_path / "stopped"))
+
+
 @pytest.mark.parametrize("ema", [0.9, None])
 def test_kept_epochs_are_what_training_would_have_ended_with(files, tmp_path: Path, ema: float | None) -> None:
     settings = {**DIRECT["flow"], "training": {**DIRECT["flow"]["training"], "ema_decay": ema, "keep_every": 2}}

@@ -38,6 +38,9 @@ def render() -> str:
     for registry, key in ((MODELS, "name"), (STEPS, "step"), (METRICS, "metric")):
         parts.append(f"## Registered {registry.kind}s\n\nChosen by `{key}:`, with these settings beside it.")
         parts += [_registered(registry, key, name) for name in registry.names()]
+        parts += [
+            f"### {section.__name__}\n\n{_summary(section)}\n\n{_table(section)}" for section in _within(registry)
+        ]
     names = ", ".join(f"`{name}`" for name in built_in_observables())
     parts.append(f"## Observables\n\nNames that settings take: {names}, and those that extensions register.")
     return "\n\n".join(parts).rstrip() + "\n"
@@ -47,6 +50,12 @@ def _registered(registry: Registry[Any], key: str, name: str) -> str:
     config = registry.config_class(name)
     body = "No settings." if config is None or not config.model_fields else _table(config)
     return f"### `{key}: {name}`\n\n{body}"
+
+
+def _within(registry: Registry[Any]) -> list[type[BaseModel]]:
+    """Sections that the settings of registered parts hold, each once."""
+    configs = [cls for name in registry.names() if (cls := registry.config_class(name)) is not None]
+    return list(dict.fromkeys(section for cls in configs for section in _sections(cls)[1:]))
 
 
 def _sections(top: type[BaseModel]) -> list[type[BaseModel]]:

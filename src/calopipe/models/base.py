@@ -187,12 +187,15 @@ class Autoencoder(Learner):
         as_shower: maps reconstructions (N, dim), given cond, to what they are once they have become showers: preprocessing
             undone, the readout threshold applied, preprocessed again. For losses that compare showers; the identity until
             the network is put together with its preprocessing.
+        layer_energies: maps cond to the energies of the layers (N, L) in MeV, where it holds them; for losses of energies. 1 in
+            every layer until then.
     """
 
     def __init__(self, config: Any, inputs: Inputs) -> None:
         super().__init__(config, inputs)
         self.latent_dim: int = config.latent_dim
         self.as_shower: Callable[[Tensor, Tensor], Tensor] = _unchanged
+        self.layer_energies: Callable[[Tensor], Tensor] = _ones
 
     def encode(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         """MUST give mean and log variance of the latent distribution, (N, latent_dim) each."""
@@ -241,3 +244,7 @@ class EnergyRegressor(Learner):
 
 def _unchanged(x: Tensor, cond: Tensor) -> Tensor:
     return x
+
+
+def _ones(cond: Tensor) -> Tensor:
+    return cond.new_ones(len(cond), 1)

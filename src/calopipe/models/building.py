@@ -8,17 +8,34 @@ import torch
 from torch import Tensor, nn
 
 
-def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU, zero: bool = False) -> nn.Sequential:
+class DropoutReLU(nn.Module):
+    """ReLU whose output is dropped with probability `p` in training (the order does not matter: both keep zeros)."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(torch.relu_(x), self.p, self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+def mlp(
+    sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU, zero: bool = False, norm: bool = False
+) -> nn.Sequential:
     """Linear layers of the given widths with an activation between them (none after the last).
 
-    zero: the last layer starts at zero, so that the network starts as the constant 0.
+    zero: the last layer starts at zero, so that the network starts as the constant 0. norm: batch normalisation before
+    each activation.
     """
     layers: list[nn.Module] = []
     for i, (a, b) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
         last = nn.Linear(a, b)
         layers.append(last)
         if i < len(sizes) - 2:
-            layers.append(activation())
+            layers += [nn.BatchNorm1d(b), activation()] if norm else [activation()]
     if zero:
         start_at_zero(last)
     return nn.Sequential(*layers)
@@ -35,6 +52,20 @@ def wrap(x: Tensor, dim: int, cells: int = 1) -> Tensor:
     """x continued periodically along `dim`, by so many cells at either end: padding for an index that is an angle."""
     n = x.shape[dim]
     return torch.cat([x.narrow(dim, n - cells, cells), x, x.narrow(dim, 0, cells)], dim=dim)
+
+
+def surrounded(x: Tensor, periodic: bool) -> Tensor:
+    """Cells x (..., a, b) of a layer with the neighbours of those at its rim around them, (..., a + 2, b + 2).
+
+    Where the first index is an angle its ends are neighbours, and before the innermost ring stand the opposite cells of that
+    ring: half a turn on, which for an odd number of cells is the one just before it. Elsewhere, and around layers of one
+    cell in angle, are zeros. Source: Ernst 2023, section 4.3.2, figure 27.
+    """
+    a = x.shape[-2]
+    if not periodic or a == 1:
+        return nn.functional.pad(x, (1, 1, 1, 1))
+    opposite = x[..., :1].roll(a // 2, dims=-2)
+    return wrap(nn.functional.pad(torch.cat([opposite, x], dim=-1), (0, 1)), -2)
 
 
 def draw(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -80,12 +111,12 @@ class Standardisation(nn.Module):
         return y * self.std + self.mean
 
 
-def alpha_logit(x: Tensor, alpha: float) -> Tensor:
-    """logit of alpha + (1 - 2 alpha) x for x in [0, 1]; x outside is moved to the nearer end."""
-    k = (1 - 2 * alpha) * x.clamp(0, 1) + alpha
+def alpha_logit(x: Tensor, alpha: float, alpha_1: float | None = None) -> Tensor:
+    """logit of alpha + (1 - alpha - alpha_1) x for x in [0, 1]; x outside is moved to the nearer end. alpha_1: alpha if None."""
+    k = (1 - alpha - (alpha if alpha_1 is None else alpha_1)) * x.clamp(0, 1) + alpha
     return torch.log(k) - torch.log1p(-k.clamp(max=1 - 1e-7))
 
 
-def alpha_sigmoid(y: Tensor, alpha: float) -> Tensor:
-    """The inverse of :func:`alpha_logit`; it may leave [0, 1] by alpha."""
-    return (torch.sigmoid(y) - alpha) / (1 - 2 * alpha)
+def alpha_sigmoid(y: Tensor, alpha: float, alpha_1: float | None = None) -> Tensor:
+    """The inverse of :func:`alpha_logit`; it may leave [0, 1] by alpha below, by alpha_1 above."""
+    return (torch.sigmoid(y) - alpha) / (1 - alpha - (alpha if alpha_1 is None else alpha_1))

@@ -44,6 +44,11 @@ class AsShower:
         showers, incident = self.chain.inverse(x, cond)
         return self.chain(self.layout.cut(showers), incident)[0]
 
+    @torch.no_grad()
+    def layer_energies(self, cond: Tensor) -> Tensor:
+        """Energies (N, L) in MeV of the layers that showers with this condition have."""
+        return self.layout.energies(self.chain.inverse(cond.new_ones(len(cond), self.chain.dim_out), cond)[0])
+
 
 @dataclass
 class Network:
@@ -146,7 +151,8 @@ def build_network(
     if not isinstance(model, expected):
         raise CheckpointError(f"model '{settings.model.name}' is no {link.contract}, but is used as {link.role}")
     if isinstance(model, Autoencoder):
-        model.as_shower = AsShower(chain, data.layout)
+        as_shower = AsShower(chain, data.layout)
+        model.as_shower, model.layer_energies = as_shower, as_shower.layer_energies
     return Network(link, settings, data, dim, inputs, chain, model, latent_dim=latent_dim)
 
 

@@ -6,18 +6,41 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from calopipe.config.bounds import LogVariances, Scale, Tiny, Width, Widths
+from calopipe.config.bounds import Dropout, LogVariances, Scale, Tiny, Width, Widths
 from calopipe.config.chains import AutoencoderSettings, FractionsModel
+from calopipe.models.autoencoders.terms.settings import BCE, AnyTerm, DataMSE, LogitMAE, Losses
 
 
-class BernoulliVAEConfig(AutoencoderSettings, FractionsModel):
-    """Settings of ``bernoulli_vae``; the defaults are the published card of CaloChallenge 1 (Table 5)."""
+def _data_and_logit() -> list[AnyTerm]:
+    return [DataMSE(weight=1e4), LogitMAE(weight=1.0)]
 
-    hidden: Widths = Field(default_factory=lambda: [5000, 1000, 500], description="encoder widths; the decoder mirrors")
+
+def _cross_entropy() -> list[AnyTerm]:
+    return [BCE(weight=1e4)]
+
+
+class ShowerVAEConfig(AutoencoderSettings, FractionsModel):
+    """Settings of ``shower_vae``; the defaults are the final card of the CaloGAN data (Ernst 2023, table 2)."""
+
+    hidden: Widths = Field(default_factory=lambda: [4500, 1000, 150], description="encoder widths; the decoder mirrors")
     latent: Width = Field(50, description="latent dimensions")
     alpha: Annotated[Tiny, Field(lt=0.5)] = Field(1e-6, description="logit regularisation of the network's input")
+    alpha_1: Annotated[Tiny, Field(lt=0.5)] | None = Field(
+        None, description="regularisation at 1, of voxels; null: alpha. A large one (0.1) keeps gradients finite"
+    )
     beta: float = Field(1e-5, ge=0, le=1e6, description="weight of the KL term")
-    gamma: Scale = Field(1e4, description="weight of the data loss, mean over voxels and halved")
+    losses: Losses = Field(
+        default_factory=_data_and_logit,
+        description="terms of the loss: half their weighted sum is minimised, with beta times the KL term, "
+        "-1/2 sum(1 + log s^2 - mu^2 - s^2); each is in the history by its name",
+    )
+    compared: Literal["thresholded", "normalised"] = Field(
+        "normalised",
+        description="reconstructions that the terms see: scaled to the layers' energies (normalised), and cut at the readout "
+        "threshold and normalised again (thresholded; without noise in the preprocessing)",
+    )
+    dropout: Dropout = Field(0.0, description="fraction of the hidden neurons that is dropped in training")
+    batch_norm: bool = Field(False, description="batch normalisation of the hidden layers")
     condition_scale: Scale = Field(
         1.15,
         description="conditions are divided by this times their largest value (at least 1) and go through the logit; one "
@@ -27,6 +50,16 @@ class BernoulliVAEConfig(AutoencoderSettings, FractionsModel):
     @property
     def latent_dim(self) -> int:
         return self.latent
+
+
+class BernoulliVAEConfig(ShowerVAEConfig):
+    """Settings of ``bernoulli_vae``; the defaults are the published card of CaloChallenge 1 (Table 5)."""
+
+    hidden: Widths = Field(default_factory=lambda: [5000, 1000, 500], description="encoder widths; the decoder mirrors")
+    losses: Losses = Field(default_factory=_cross_entropy, description="terms of the loss, see shower_vae")
+    compared: Literal["thresholded", "normalised"] = Field(
+        "thresholded", description="reconstructions that the terms see, see shower_vae"
+    )
 
 
 class HurdleVAEConfig(AutoencoderSettings, FractionsModel):

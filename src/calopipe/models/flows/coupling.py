@@ -20,27 +20,13 @@ from FrEIA.framework import SequenceINN
 from FrEIA.modules import InvertibleModule
 from torch import Tensor, nn
 
-from calopipe.models.building import mlp
+from calopipe.models.building import DropoutReLU, mlp
 from calopipe.models.flows.lattice import Lattice, LatticeTerm
 from calopipe.models.flows.masks import blocks_columns
 from calopipe.models.splines.compiled import couple
 from calopipe.models.splines.eager import Spline
 
 CHUNK_NUMBERS = 2**21  # sub-network outputs alive at once without gradients (8 MiB of float32: they stay in cache)
-
-
-class DropoutReLU(nn.Module):
-    """ReLU whose output is dropped with probability `p` in training (the order does not matter: both keep zeros)."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.dropout(torch.relu_(x), self.p, self.training)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
 
 
 def subnet(inputs: int, hidden: Sequence[int], outputs: int, zero: bool = True, dropout: float = 0.0) -> nn.Sequential:

@@ -1,0 +1,1 @@
+"""Losses of autoencoders that are put together of terms."""
