@@ -20,6 +20,7 @@ from calopipe.records.divergences import load_divergences
 from calopipe.records.histograms import Histogram, load_histograms, save_histograms
 from calopipe.records.history import read_history
 from calopipe.records.judgement import load_judgement
+from calopipe.records.latent_space import Filling, load_space, save_space
 from calopipe.records.paths import FILES
 from calopipe.records.scores import Score, load_scores, save_scores
 from calopipe.report.placement import read_scores
@@ -61,6 +62,12 @@ def latents(path: Path) -> None:
         file.attrs["encoded_by"] = "digest"
 
 
+def space(path: Path) -> None:
+    filling = Filling("noise")
+    filling.add(np.random.default_rng(0).normal(size=(40, 3)).astype("f4"))
+    save_space(path, {("flow", "noise"): filling.marginals()})
+
+
 def history(path: Path) -> None:
     path.write_text("epoch,step,train_loss\n0,9,1.5\n1,19,1.25\n")
 
@@ -76,6 +83,7 @@ READERS: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Any], str]] = {
     "calomplification.npz": (histograms, load_divergences, "calomplification"),
     "metrics.json": (scores, load_scores, "metrics"),
     "timing.json": (scores, lambda path: read_scores([path]), "timing"),
+    "latent_space.npz": (space, load_space, "latent_space"),
     "scores_by_epoch.json": (plain_json, best, "epochs"),
     "raw/source.json": (plain_json, read_manifest, "fetch"),
     "classifiers/low.npz": (curves, lambda path: extreme_rows(path, 0.5), "classify"),

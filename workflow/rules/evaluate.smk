@@ -332,6 +332,31 @@ rule calomplification:
         "../scripts/calomplification.py"
 
 
+rule latent_space:
+    # Latents of an autoencoder beside its prior, and the noise that flows make of data.
+    input:
+        networks=checkpoints,
+        showers=at("reference"),
+        raw=raw("latent_space"),
+    output:
+        space=at("latent_space"),
+    log:
+        f"{LOGS}/latent_space.log",
+    benchmark:
+        f"{TIMES}/latent_space.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(60),
+    params:
+        settings=settings("latent_space"),
+        code=code("latent_space"),
+    script:
+        "../scripts/latent_space.py"
+
+
 rule timing:
     # Takes as many threads as other heavy stages do, so that nothing runs beside it on a small machine.
     input:

@@ -169,6 +169,10 @@ class GenerativeModel(Learner):
         """MUST be given where :attr:`likelihood` is marked: log p(x | cond) per row (N,), in nats."""
         raise NotImplementedError
 
+    def to_noise(self, x: Tensor, cond: Tensor) -> Tensor | None:
+        """CAN give the noise (N, noise_dim) that ``draw`` maps to x, where the network can be inverted; None: it cannot."""
+        return None
+
     def draw(self, noise: Tensor, cond: Tensor) -> Tensor:
         """MUST map standard normal noise (N, noise_dim) to x (N, dim), row by row in order and free of randomness."""
         raise NotImplementedError

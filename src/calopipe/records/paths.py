@@ -55,6 +55,7 @@ FILES: dict[str, File] = {
     "regression": File(RUN, "regression/{regressor}.json", "regression"),
     "regression_curves": File(RUN, "regression/{regressor}.npz", "regression"),
     "epochs": File(RUN, "scores_by_epoch.json", "epochs", "scores by epoch"),
+    "latent_space": File(RUN, "latent_space.npz", "latent_space", "latent distributions"),
     "timing": File(RUN, "timing.json", "timing", "timing"),
     "calomplification": File(MODEL, "calomplification.json", "calomplification", "amplification"),
     "divergences": File(MODEL, "calomplification.npz", "calomplification", "divergences in quantiles"),

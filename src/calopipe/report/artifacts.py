@@ -30,6 +30,7 @@ class RunArtifacts:
             :func:`calopipe.evaluation.regression.evaluate_regression`, "loss": CSV log, "checkpoint": the regressor}``.
         epochs: JSON of :func:`calopipe.evaluation.epochs.score_epochs`.
         sampled_epoch: where the generated showers come from: ``final`` checkpoint, ``best`` kept epoch, or its number.
+        latent_space: NPZ of :func:`calopipe.records.latent_space.save_space`.
         timing: JSON of :func:`calopipe.evaluation.timing.measure_timing`.
         calomplification: JSON list of scores of the amplification study, one for all seeds of the model.
         divergences: its NPZ, see :func:`calopipe.records.divergences.save_divergences`.
@@ -54,6 +55,7 @@ class RunArtifacts:
     epochs: str | None = None
     sampled_epoch: str | int = "final"
     timing: str | None = None
+    latent_space: str | None = None
     calomplification: str | None = None
     divergences: str | None = None
     networks: list[dict[str, Any]] = field(default_factory=list)
@@ -79,6 +81,7 @@ class RunArtifacts:
             "multi-class test: confusion matrix": self.confusion,
             "scores by epoch": self.epochs,
             "timing": self.timing,
+            "latent distributions": self.latent_space,
             "amplification": self.calomplification,
             "divergences in quantiles": self.divergences,
         }

@@ -26,6 +26,7 @@ from calopipe.records.histograms import (
     load_histograms,
 )
 from calopipe.records.history import History, read_history
+from calopipe.records.latent_space import Space, load_space
 from calopipe.records.samples import GENERATED
 from calopipe.records.scores import Score, load_scores
 from calopipe.records.slices import Slice
@@ -56,6 +57,7 @@ class SeedData:
     regression: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     epochs: dict[str, Any] | None = None
     timing: dict[str, Any] | None = None
+    latent_space: Space = field(default_factory=dict)
     histories: dict[str, History] = field(default_factory=dict)
 
     def log(self, stage: str) -> str | None:
@@ -166,6 +168,7 @@ def _load_seed(run: RunArtifacts, config: Mapping[str, Any], notes: list[str]) -
     _load_tests(data, notes)
     data.epochs = _try(read_json, _path(run.epochs), notes)
     data.timing = _try(read_json, _path(run.timing), notes)
+    data.latent_space = _try(load_space, _path(run.latent_space), notes) or {}
     for stage, path in _logs(run).items():
         history = _try(partial(read_history, rows=_epochs(config, run.model, stage)), _path(path), notes)
         if history is not None and len(history):

@@ -19,6 +19,7 @@ from calopipe.report.classifiers import classifier_tasks
 from calopipe.report.data import DatasetData
 from calopipe.report.drawing import Task
 from calopipe.report.histograms import GROUPS, histogram_tasks, other_histogram_tasks
+from calopipe.report.latents import latent_tasks
 from calopipe.report.pictures import cross_section_tasks, example_tasks, reconstruction_tasks
 from calopipe.report.regression import epoch_tables, epoch_tasks, regression_tasks
 from calopipe.report.scores import score_tasks
@@ -66,6 +67,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("examples", "Single showers", example_tasks),
     Section("reconstructions", "Reconstructions", reconstruction_tasks),
     Section("training", "Networks and their training", training_tasks, network_tables, chain_drawings),
+    Section("latents", "Latent spaces", latent_tasks),
     Section("classifiers", "Classifier tests", classifier_tasks),
     Section("regression", "Energy regression", regression_tasks),
     Section("epochs", "Scores by epoch", epoch_tasks, epoch_tables),

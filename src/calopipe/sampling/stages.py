@@ -43,7 +43,7 @@ def encode(autoencoder: Path, showers: Path, latents: Path) -> None:
     with hdf5_output(latents) as output:
         start = 0
         output.file.attrs["encoded_by"] = network.digest()
-        for cond, voxels in _chunks(showers, network, "encode"):
+        for cond, voxels in chunks(showers, network, "encode"):
             with torch.no_grad():
                 energies = network.layout.energies(voxels)
                 mu, logvar, extras, _ = encode_batch(network, voxels, given_to(network, cond, energies))
@@ -63,7 +63,7 @@ def reconstruct(autoencoder: Path, showers: Path, out: Path, config: Generation,
     torch.manual_seed(seeds.derive(seed, "reconstruct"))
     _check_voxels(network, file_info(showers).n_voxels, showers)
     with _writer(out, network, seed, f"reconstruction of {showers.name} by {autoencoder.name}") as writer:
-        for cond, voxels in _chunks(showers, network, "reconstruct"):
+        for cond, voxels in chunks(showers, network, "reconstruct"):
             with torch.no_grad():
                 made = _reconstructed(network, cond, voxels)
             _append(writer, cond, network.layout.cut(made))
@@ -91,7 +91,7 @@ def remake(checkpoints: Sequence[Path], showers: Path, out: Path, seed: int) -> 
     _check_voxels(maker, file_info(showers).n_voxels, showers)
     attributes = {"made_by": last.digest()}
     with _writer(out, maker, seed, f"{showers.name}, remade by {last.link.name}", attributes) as writer:
-        for cond, voxels in _chunks(showers, maker, "remake"):
+        for cond, voxels in chunks(showers, maker, "remake"):
             energies = maker.layout.energies(voxels)
             with torch.no_grad():
                 if generator.chain.autoencoder is None:
@@ -147,7 +147,7 @@ def conditions_of(path: Path, data: DataFacts) -> NDArray[np.float32]:
 
 def _layer_energies(showers: Path, network: Network) -> NDArray[np.float32]:
     """Layer energies (N, L) in MeV of a shower file."""
-    return np.concatenate([network.layout.energies(x).cpu().numpy() for _, x in _chunks(showers, network, "energies")])
+    return np.concatenate([network.layout.energies(x).cpu().numpy() for _, x in chunks(showers, network, "energies")])
 
 
 def kept_epoch(folder: Path, epoch: int | str, scores: Path | None) -> tuple[Path, str]:
@@ -226,7 +226,7 @@ def _columns_to_file(
     log.info("generated %d rows into %s", len(drawn), out)
 
 
-def _chunks(path: Path, network: Network, label: str) -> Iterator[tuple[Tensor, Tensor]]:
+def chunks(path: Path, network: Network, label: str) -> Iterator[tuple[Tensor, Tensor]]:
     """Conditions and voxel energies of a shower file, piece by piece, where the network is."""
     names = network.data.conditions[1:]
     with tqdm(total=file_info(path).n_showers, desc=label, disable=None, unit="shower") as bar:

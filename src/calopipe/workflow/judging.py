@@ -185,6 +185,15 @@ class Epochs(Stage):
         return study.evaluation(**wildcards).regression.device
 
 
+class LatentSpace(Sampling):
+    """Latents of the run's autoencoder, and the noise that its flows make of data."""
+
+    modules = ("calopipe.evaluation.latent_space",)
+
+    def settings(self, study: StudyParts, **_: Any) -> dict[str, Any]:
+        return {}
+
+
 class Timing(Sampling):
     """Generation time."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from calopipe.config import ColumnsDataset, Dataset, Evaluation, Model, RegressorStage, Study
 from calopipe.config.links import Link
 from calopipe.config.networks import External
+from calopipe.config.parts import MODELS
 from calopipe.errors import ConfigError
 from calopipe.geometry import Geometry, load_geometry, prepared_geometry
 
@@ -126,6 +127,12 @@ class StudyParts:
     def external(self, model: str) -> External | None:
         """The files that a model consists of, where it has no networks."""
         return self.model(model).external
+
+    def has_latents(self, model: str) -> bool:
+        """Whether a network of a model has a latent space: an autoencoder, or a flow with its noise."""
+        names = [network.model.name for network in self.model(model).networks.values()]
+        flows = any(MODELS.marked(name, "likelihood") for name in names)
+        return self.external(model) is None and (flows or self.autoencoder(model) is not None)
 
     def latent_dim(self, model: str) -> int | None:
         """Columns of the latent space that a model's showers are decoded from; None where there is none."""

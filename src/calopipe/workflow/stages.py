@@ -30,6 +30,7 @@ STAGES: Mapping[str, Stage] = {
     "regression": judging.Regression(),
     "epochs": judging.Epochs(),
     "epochs_of_files": judging.Epochs(),
+    "latent_space": judging.LatentSpace(),
     "timing": judging.Timing(),
     "judge_columns": judging.JudgeColumns(),
     "report": judging.Report(),
