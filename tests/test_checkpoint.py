@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -246,3 +247,15 @@ def test_damage_of_a_latent_models_networks_is_refused(latent, tmp_path):
             assert fuzz.judge(what, *worker(*pair), path) in ("refused", "forged")
     worker.close()
     assert not (tmp_path / "ran").exists()
+
+
+def test_digest_of_a_network_is_that_of_what_it_computes(flow: Path) -> None:
+    network = load_network(flow)
+    before, settings = network.digest(), network.settings
+    training = settings.model_copy(update={"training": None})
+    assert dataclasses.replace(network, settings=training).digest() == before
+    other = settings.model_copy(update={"preprocessing": []})
+    assert dataclasses.replace(network, settings=other).digest() != before
+    first = next(network.model.parameters())
+    first.data[0] += 1
+    assert network.digest() != before

@@ -20,7 +20,7 @@ from torch import Tensor
 from calopipe import __version__
 from calopipe.config.links import INCIDENT_ENERGY, SHOWERS, Contract, Link
 from calopipe.config.networks import NetworkSettings
-from calopipe.config.parts import MODELS
+from calopipe.config.parts import MODELS, Part
 from calopipe.errors import CalopipeError, CheckpointError
 from calopipe.io.conditions import TrainedRange
 from calopipe.models import base
@@ -99,10 +99,14 @@ class Network:
         return x, torch.cat([cond, given], dim=1), logdet
 
     def digest(self) -> str:
-        """SHA-256 (64 hexadecimal digits) of all that decides what the network computes, wherever it is stored."""
+        """SHA-256 (64 hexadecimal digits) of all that decides what the network computes, wherever it is stored.
+
+        Not of how it was trained, and not of settings that are at their defaults.
+        """
         facts = [
             asdict(self.link),
-            self.settings.model_dump(mode="json"),
+            [_chosen(part) for part in (*self.settings.preprocessing, self.settings.model)],
+            self.settings.latents,
             asdict(self.data),
             self.dim,
             self.seed,
@@ -125,6 +129,11 @@ class Network:
         self.chain.eval()
         self.model.eval()
         return self
+
+
+def _chosen(part: Part) -> list[Any]:
+    """A step or model with its settings that are no defaults: a setting that is new in a later version changes no digest."""
+    return [part.name, {} if part.settings is None else part.settings.model_dump(mode="json", exclude_defaults=True)]
 
 
 def build_network(
