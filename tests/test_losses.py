@@ -322,6 +322,48 @@ def test_losses_that_cannot_be(losses: list[dict], message: str) -> None:
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+def conv_vae(**settings) -> ShowerVAE:
+    return vae("conv_vae", **{"channels": [4, 4], "features": 5, **settings})
+
+
+def test_convolutions_see_across_the_seam_and_the_centre_of_their_own_layer() -> None:
+    """Two convolutions carry a voxel two cells on, angle 0 is next to the last and opposite to half a turn on; no further."""
+    model = conv_vae()
+    front = model.encoder[0].double()
+    x = torch.rand(1, 61, dtype=torch.float64)
+    with torch.no_grad():
+        for p in front.parameters():
+            p.abs_()  # no ReLU cuts anything
+        plain = front(x)[0].split([5, 4 * 24, 4 * 30, 5])
+        changed = x.clone()
+        changed[0, 3 + 24] += 1.0  # angle 0, innermost ring, of the layer of 10 x 3 cells
+        after = front(changed)[0].split([5, 4 * 24, 4 * 30, 5])
+    for i in (0, 1, 3):
+        assert torch.equal(plain[i], after[i])
+    moved = (plain[2] != after[2]).view(4, 10, 3).any(0)
+    cells = [(i, j) for i in range(10) for j in range(3)]
+    near = [{b for b in cells if b == a or neighbour(a, b, 10)} for a in cells]
+    expected = set().union(*(near[cells.index(b)] for b in near[0]))
+    assert {cell for cell in cells if moved[cell]} == expected and 10 < len(expected) < 30
+
+
+def test_decoders_of_layers_mirror_their_encoders() -> None:
+    """By hand: sizes of all weights; with learned widths every layer gives two numbers per voxel."""
+    count = {n: sum(p.numel() for p in part.parameters()) for n, part in conv_vae().named_children()}
+    layer_nets = 2 * ((9 + 1) * 4 + (36 + 1) * 4)
+    dense = (3 + 1) * 5 + (4 + 1) * 5
+    features = 5 + 4 * 54 + 5
+    assert count["encoder"] == layer_nets + dense + (features + 1) * 16 + 17 * 8 + 9 * 6
+    back = 2 * ((36 + 1) * 4 + (36 + 1) * 1) + (5 + 1) * 3
+    assert count["decoder"] == (3 + 4 + 1) * 8 + 9 * 16 + 17 * (features - 5) + back
+    model, (x, cond) = conv_vae(losses=[{"term": "decoder_width"}]), showers()
+    model.fit_input(x, cond)
+    torch.nn.init.constant_(model.decoder[2].parts[0].bias[3:], -50.0)
+    mean, log_var = model.parameters_of(torch.zeros(64, 3), cond)
+    assert log_var is not None and (log_var[:, :3] == -10).all() and (log_var[:, 3:] > -10).all()
+    assert mean.shape == x.shape
+
+
 def test_layers_of_the_detector_have_their_neighbours() -> None:
     """Photons of the CaloChallenge: 8, 16 x 10, 19 x 10, 5 and 5 cells; a uniform layer keeps its inner cells."""
     layout = Layout.of(load_geometry("calochallenge1_photons"), 1e-3)

@@ -51,12 +51,21 @@ def small(threshold: float, conditions: tuple[str, ...] = ()) -> DataFacts:
 
 
 @pytest.mark.parametrize(
-    ("preset", "model", "published"),
-    [("vae_inn_photons", "calochallenge1_photons", 15_747_908), ("vae_inn_pions", "calochallenge1_pions", 17_426_875)],
+    ("preset", "model", "detector", "expected"),
+    [
+        ("vae_inn_photons", "vae_inn_photons", "calochallenge1_photons", 15_747_908),  # published
+        ("vae_inn_pions", "vae_inn_pions", "calochallenge1_pions", 17_426_875),  # published
+        ("photons_continuous_bernoulli", "photons_continuous_bernoulli", "calochallenge1_photons", 15_747_908),
+        ("calogan_vae_thesis", "calogan_vae_initial", "calogan", 1_769_542),
+        ("calogan_vae_thesis", "calogan_vae_thesis", "calogan", 14_817_642),
+        ("photons_vae_thesis", "photons_vae_noise", "calochallenge1_photons", 71_471_908),
+        ("photons_vae_thesis", "photons_vae_width", "calochallenge1_photons", 75_152_276),
+        ("photons_conv_vae", "photons_conv_vae", "calochallenge1_photons", 69_174_616),
+    ],
 )
-def test_published_parameter_counts(preset: str, model: str, published: int) -> None:
-    settings = validate(Model, read_yaml(ROOT / "presets" / f"{preset}.yaml")["models"][preset], preset)
-    geometry = load_geometry(model)
+def test_parameter_counts_of_presets(preset: str, model: str, detector: str, expected: int) -> None:
+    settings = validate(Model, read_yaml(ROOT / "presets" / f"{preset}.yaml")["models"][model], model)
+    geometry = load_geometry(detector)
     data = DataFacts.of(geometry, 1e-3)
 
     def built(name: str, dim: int) -> Network:
@@ -67,7 +76,30 @@ def test_published_parameter_counts(preset: str, model: str, published: int) -> 
     assert isinstance(vae.model, Autoencoder)
     target = LatentTarget(settings.networks["flow"].latents, vae.model.latent_dim)
     flow = built("flow", target.columns(geometry.n_layers))
-    assert sum(p.numel() for n in (vae, flow) for p in n.model.parameters()) == published
+    assert sum(p.numel() for n in (vae, flow) for p in n.model.parameters()) == expected
+
+
+def test_cards_of_the_gaussian_vaes() -> None:
+    """Table 2 (Ernst 2023): 450-300-150 and 4500-1000-150 mirrored, 504 voxels, E_inc and three u, latent 50."""
+    models = read_yaml(ROOT / "presets" / "calogan_vae_thesis.yaml")["models"]
+    for name, hidden, losses, beta in (
+        ("calogan_vae_initial", [450, 300, 150], {"data_mse": 1.0}, 1e-9),
+        ("calogan_vae_thesis", [4500, 1000, 150], {"data_mse": 1e4, "logit_mae": 1.0}, 1e-5),
+    ):
+        settings = validate(Model, models[name], name)
+        network = settings.networks["autoencoder"].network
+        config, link = network.model.settings, settings.chain["autoencoder"]
+        data = DataFacts.of(load_geometry("calogan"), 0.01)
+        vae = build_network(link, network, data, dim=504, seed=0, n_train=1).model
+        widths = [
+            [(m.in_features, m.out_features) for m in part if hasattr(m, "in_features")]
+            for part in (vae.encoder, vae.decoder)
+        ]
+        inner, outer = [508, *hidden, 100], [54, *reversed(hidden), 504]
+        assert widths == [list(zip(w[:-1], w[1:], strict=True)) for w in (inner, outer)]
+        assert {term.term: term.weight for term in config.losses} == losses
+        assert (config.beta, config.alpha, config.latent, network.training.lr) == (beta, 1e-6, 50, 5e-4)
+        assert (network.training.epochs, network.training.batch_size) == (500, 256)
 
 
 def fitted_vae(steps: list[dict], threshold: float) -> tuple[Network, torch.Tensor, torch.Tensor]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from calopipe.config.bounds import Dropout, LogVariances, Scale, Tiny, Width, Widths
+from calopipe.config.bounds import Channels, Dropout, LogVariances, Scale, Tiny, Width, Widths
 from calopipe.config.chains import AutoencoderSettings, FractionsModel
 from calopipe.models.autoencoders.terms.settings import BCE, AnyTerm, DataMSE, LogitMAE, Losses
 
@@ -60,6 +60,20 @@ class BernoulliVAEConfig(ShowerVAEConfig):
     compared: Literal["thresholded", "normalised"] = Field(
         "thresholded", description="reconstructions that the terms see, see shower_vae"
     )
+
+
+class ConvVAEConfig(ShowerVAEConfig):
+    """Settings of ``conv_vae``."""
+
+    hidden: Widths = Field(
+        default_factory=lambda: [5000, 1000, 500],
+        description="encoder widths behind the layers' own networks; mirrored",
+    )
+    channels: Annotated[list[Channels], Field(min_length=1, max_length=8)] = Field(
+        default_factory=lambda: [16, 16],
+        description="channels of the 3x3 convolutions on layers of more than one cell along both indices",
+    )
+    features: Width = Field(32, description="numbers that other layers, and the conditions, become")
 
 
 class HurdleVAEConfig(AutoencoderSettings, FractionsModel):
