@@ -230,7 +230,7 @@ def test_hurdle_decoder_reproduces_occupancy() -> None:
     assert ((y > 0).float().mean(0) - (x > 0).float().mean(0)).abs().max() < 0.08
 
 
-@pytest.mark.parametrize("mode", ["mu_sigma", "resample", "once"])
+@pytest.mark.parametrize("mode", ["mu_sigma", "mean", "resample", "once"])
 def test_latent_target(mode: str) -> None:
     target = LatentTarget(mode, 3)
     mu, logvar, extras = torch.randn(5, 3), torch.full((5, 3), -18.0), torch.rand(5, 2)

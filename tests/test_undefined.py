@@ -31,8 +31,11 @@ def binned(values, edges, total=None):
     return BinnedCounts(edges, parts.sum(axis=0), len(values) if total is None else total, parts)
 
 
-def sample(seed, lost=(), empty_showers=0, both=()):
-    """Histograms of four layers; the `lost` ones have no energy here, those in `both` lie outside altogether."""
+def sample(seed, lost=(), empty_showers=0, both=(), six=(), shift=0.0):
+    """Histograms of four layers; the `lost` ones have no energy here, those in `both` lie outside altogether.
+
+    six: further observables, shifted by so many standard deviations.
+    """
     rng, out = np.random.default_rng(seed), {}
     readout, shape = np.geomspace(1, 1e3, 31), np.linspace(-3, 3, 31)
     alive = np.arange(N) >= empty_showers
@@ -41,6 +44,8 @@ def sample(seed, lost=(), empty_showers=0, both=()):
         energies = np.where(alive, rng.lognormal(3, 0.5, N), 0) * (layer not in lost)
         out[f"E_layer/{layer}"] = binned(energies, readout)
         out[f"EC_eta/{layer}"] = binned(rng.normal(1e3 if layer in both else 0, 1, N), shape)
+        for name in six:
+            out[f"{name}/{layer}"] = binned(rng.normal(shift, 1, N), shape)
     voxels = rng.lognormal(3, 0.5, (alive.sum(), 20))
     out["voxels"] = binned(voxels.ravel(), readout)
     per_shower = np.array([np.histogram(v, readout)[0] for v in voxels])
@@ -87,6 +92,22 @@ def test_a_layer_without_energy_in_both_is_no_difference_and_one_outside_in_both
     found = measured("challenge_separation", sample(2, both=[3]), sample(1, both=[3]))
     mean = found["mean_layers/EC_eta"]
     assert mean.value is None and "1 of 4 layers have no entries" in mean.missing and "EC_eta/3" not in mean.missing
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_average_is_that_of_six_observables(metric):
+    """Of E_ratio and five means over layers, each of which counts once; none where one was not measured."""
+    rest = ["EC_phi", "width_eta", "width_phi"]
+    found = measured(metric, sample(2, six=rest, shift=0.5), sample(1, six=rest))
+    six = ["E_ratio", *(f"mean_layers/{name}" for name in ("E_layer", "EC_eta", *rest))]
+    average = found["average"]
+    assert average.value == pytest.approx(np.mean([found[name].value for name in six]))
+    assert average.value > 1.3 * np.mean([found[name].value for name in six[:3]])
+    assert average.floor == pytest.approx(np.mean([found[name].floor for name in six]))
+    assert 0 < average.error < max(found[name].error for name in six) and average.n == N
+    unknown = measured(metric, sample(2, six=rest, both=range(4)), sample(1, six=rest, both=range(4)))["average"]
+    assert unknown.value is None and unknown.missing.startswith("mean_layers/EC_eta: no layer has entries")
+    assert "average" not in measured(metric, sample(2))
 
 
 @pytest.mark.parametrize("metric", METRICS)

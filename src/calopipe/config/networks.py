@@ -17,7 +17,7 @@ from calopipe.config.parts import MODELS, STEPS, AnyModel, GeneratorModel, Part,
 from calopipe.config.texts import FilePath, Name
 from calopipe.config.training import Training
 
-Latents = Literal["mu_sigma", "resample", "once"]
+Latents = Literal["mu_sigma", "mean", "resample", "once"]
 #: networks of one model
 MAX_NETWORKS = 20
 #: base classes of the networks of a generator
@@ -74,8 +74,8 @@ class NetworkStage(Section):
     )
     latents: Latents | None = Field(
         None,
-        description="of the latents of an autoencoder: learn (mu, log sigma^2), z drawn anew in every batch, or z drawn "
-        "once; null: mu_sigma",
+        description="of the latents of an autoencoder: learn (mu, log sigma^2), mu alone (CaloMan), z drawn anew in every batch, or "
+        "z drawn once; null: mu_sigma",
     )
     preprocessing: list[StepPart] = Field(default_factory=list, description="ordered invertible steps")
     model: GeneratorModel = Field(description="{name: <registered model>, **its settings}")

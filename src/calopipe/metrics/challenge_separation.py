@@ -19,11 +19,14 @@ import numpy as np
 from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import BinnedCounts, Sample
+from calopipe.metrics.defaults import SIX
 from calopipe.metrics.separation_power import (
+    average_of,
     entries,
     floor_of_halves,
     halves_of,
     mean_of_layers,
+    of_six,
     separation_power,
     separations,
     spread,
@@ -36,7 +39,8 @@ from calopipe.records.scores import Score
 def challenge_separation(
     reference: Sample, generated: Sample, rng: np.random.Generator, config: ChallengeSeparationConfig
 ) -> list[Score]:
-    """``challenge_separation/<histogram>``, and ``challenge_separation/mean_layers/<observable>`` of those with layers.
+    """``challenge_separation/<histogram>``, ``challenge_separation/mean_layers/<observable>`` of those with layers, and
+    ``challenge_separation/average``: the mean of CaloMan's six observables (Reyes-González 2023).
 
     Raises:
         MetricUnavailable: the geometry is not cylindrical, or has no readout threshold.
@@ -56,7 +60,16 @@ def challenge_separation(
         draws[name] = separations(weights[0] @ _blocks(h), weights[1] @ _blocks(b[name]))
         floor = floor_of_halves(_blocks(h), halves, reference.n, generated.n)
         out.append(Score(full, value, spread(draws[name]), n, floor=floor, extra=extra))
-    return out + _means(out, draws, {name for name, h in a.items() if h.edges[0] > 0})
+    out += _means(out, draws, {name for name, h in a.items() if h.edges[0] > 0})
+    six = of_six("challenge_separation", out)
+    drawn = [np.mean(found, axis=0) for o in SIX if (found := [d for name, d in draws.items() if _of(name, o)])]
+    error = spread(np.mean(drawn, axis=0)) if len(drawn) == len(SIX) else None
+    return out + average_of("challenge_separation/average", six, error)
+
+
+def _of(name: str, observable: str) -> bool:
+    """Whether a histogram is one of an observable."""
+    return name.split("/", maxsplit=1)[0] == observable
 
 
 def _blocks(histogram: BinnedCounts) -> np.ndarray:

@@ -16,3 +16,6 @@ FIDELITY: tuple[Observable, ...] = (
     "width_eta",
     "width_phi",
 )
+
+#: observables whose separation powers CaloMan averages (Reyes-González 2023); of those with layers it takes the mean over them
+SIX: tuple[Observable, ...] = ("E_ratio", "E_layer", "EC_eta", "EC_phi", "width_eta", "width_phi")

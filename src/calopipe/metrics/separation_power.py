@@ -17,6 +17,7 @@ import numpy as np
 from calopipe.config.parts import METRICS
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.base import BinnedCounts, Sample
+from calopipe.metrics.defaults import SIX
 from calopipe.metrics.settings import SeparationPowerConfig
 from calopipe.records.scores import Score
 
@@ -104,7 +105,8 @@ def separation_of_values(values1: np.ndarray, values2: np.ndarray, edges: np.nda
 def separation_powers(
     reference: Sample, generated: Sample, rng: np.random.Generator, config: SeparationPowerConfig
 ) -> list[Score]:
-    """Separation power of each histogram, and ``mean_layers/<observable>``: the mean over layers that tables quote.
+    """Separation power of each histogram, ``mean_layers/<observable>``: the mean over layers that tables quote, and ``average``: the
+    mean of :data:`SIX` observables that CaloMan quotes, where all of them are among the histograms.
 
     Raises:
         MetricUnavailable: there is no histogram of an observable that the configuration names.
@@ -117,7 +119,12 @@ def separation_powers(
     wanted = set(config.observables or families)
     names = [name for name in found if name.split("/")[0] in wanted and name in generated.histograms]
     each = [_measure(name, (reference, generated), rng, config.bootstrap) for name in names]
-    return each + _means(each)
+    found_all = each + _means(each)
+    six = of_six("separation_power", found_all)
+    errors = [m.error or 0.0 for m in six]
+    return found_all + average_of(
+        "separation_power/average", six, float(np.sqrt(np.sum(np.square(errors)))) / max(len(six), 1)
+    )
 
 
 def _measure(name: str, samples: tuple[Sample, Sample], rng: np.random.Generator, bootstrap: int) -> Score:
@@ -172,6 +179,38 @@ def _means(each: list[Score]) -> list[Score]:
     return out
 
 
+def of_six(metric: str, scores: list[Score]) -> list[Score]:
+    """The scores of :data:`SIX` observables, of those with layers the means over them; none where one was not measured."""
+    found = []
+    for observable in SIX:
+        mean = [m for m in scores if m.name == f"{metric}/mean_layers/{observable}"]
+        alone = [m for m in scores if f"{m.name}/".startswith(f"{metric}/{observable}/")]
+        found += mean or alone[:1]
+    return found if len(found) == len(SIX) else []
+
+
+def average_of(name: str, members: list[Score], error: float | None) -> list[Score]:
+    """The mean of scores of observables (Reyes-González 2023), undefined where one of them is; no score of no members."""
+    if not members:
+        return []
+    unknown = next((m for m in members if m.value is None), None)
+    if unknown is not None:
+        return [Score.absent(name, members[0].n, f"{unknown.name.split('/', 1)[1]}: {unknown.missing}")]
+    floors = [m.floor for m in members if m.floor is not None]
+    floor = float(np.mean(floors)) if len(floors) == len(members) else None
+    value = float(np.mean([m.value for m in members]))
+    return [Score(name, value, error, members[0].n, floor=floor, extra=_entries_of(members))]
+
+
+def _entries_of(members: list[Score]) -> dict[str, float]:
+    """What a mean of scores does not see: mean of the shares outside, sum of the entries inside (:func:`entries`)."""
+    found = {}
+    for key in sorted({k for m in members for k in m.extra if k.startswith(("outside_", "inside_"))}):
+        values = [m.extra.get(key, 0.0) for m in members]
+        found[key] = float(np.mean(values) if key.startswith("outside") else np.sum(values))
+    return found
+
+
 def mean_of_layers(name: str, members: list[Score], error: float | None, empty_means_equal: bool) -> Score:
     """The mean of the scores of layers, without any that would be left out to its advantage.
 
@@ -194,9 +233,5 @@ def mean_of_layers(name: str, members: list[Score], error: float | None, empty_m
         return Score.absent(name, n, reason)
     floors = [m.floor for m in known if m.floor is not None]
     floor = float(np.mean(floors)) if len(floors) == len(known) else None
-    extra: dict[str, float] = {"histograms": len(known), "without_entries": unknown}
-    keys = {k for m in members for k in m.extra if k.startswith(("outside_", "inside_"))}
-    for key in sorted(keys):
-        values = [m.extra.get(key, 0.0) for m in members]
-        extra[key] = float(np.mean(values) if key.startswith("outside") else np.sum(values))
+    extra = {"histograms": len(known), "without_entries": unknown, **_entries_of(members)}
     return Score(name, float(np.mean([m.value for m in known])), error, n, floor=floor, extra=extra)

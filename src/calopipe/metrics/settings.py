@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from calopipe.config.bounds import DISTINCT, PositiveEnergy, Resamplings, Seed, Showers, Times, Tiny
 from calopipe.config.parts import Observable
 from calopipe.config.scores import MetricSettings
-from calopipe.metrics.defaults import FIDELITY
+from calopipe.metrics.defaults import FIDELITY, SIX
 
 
 class SeparationPowerConfig(MetricSettings):
@@ -23,9 +23,8 @@ class SeparationPowerConfig(MetricSettings):
 
     def score_names(self) -> tuple[str, ...]:
         names: Sequence[str] = self.observables or ["*"]
-        return tuple(
-            f"{family}{o}{rest}" for o in names for family, rest in (("", ""), ("", "/*"), ("mean_layers/", ""))
-        )
+        each = (f"{family}{o}{rest}" for o in names for family, rest in (("", ""), ("", "/*"), ("mean_layers/", "")))
+        return (*each, *(["average"] if self.observables is None or set(SIX) <= set(self.observables) else []))
 
 
 class FidelityConfig(MetricSettings):

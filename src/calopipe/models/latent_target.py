@@ -16,13 +16,12 @@ class LatentTarget:
     """Assemble flow inputs from encoded showers, and take flow outputs apart again.
 
     Attributes:
-        mode: ``mu_sigma`` learns (mu, log sigma^2); ``resample`` and ``once`` learn z ~ N(mu, sigma), drawn in every
-            batch
-            or once. The extra dimensions u (N, L) are appended in every mode.
+        mode: ``mu_sigma`` learns (mu, log sigma^2), ``mean`` mu alone (CaloMan); ``resample`` and ``once`` learn z ~ N(mu,
+            sigma), drawn in every batch or once. The extra dimensions u (N, L) are appended in every mode.
         latent_dim: columns of mu.
     """
 
-    mode: Literal["mu_sigma", "resample", "once"]
+    mode: Literal["mu_sigma", "mean", "resample", "once"]
     latent_dim: int
 
     def columns(self, n_extras: int) -> int:
@@ -31,6 +30,8 @@ class LatentTarget:
 
     def assemble(self, mu: Tensor, logvar: Tensor, extras: Tensor) -> Tensor:
         """Flow input (N, columns) of encoded showers."""
+        if self.mode == "mean":
+            return torch.cat([mu, extras], dim=1)
         latent = [mu, logvar] if self.mode == "mu_sigma" else [draw(mu, logvar)]
         return torch.cat([*latent, extras], dim=1)
 

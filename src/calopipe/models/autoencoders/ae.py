@@ -18,10 +18,10 @@ LOG_VAR = -20.0
 
 @MODELS.register("ae", config=AEConfig)
 class AE(DenseAutoencoder):
-    """x (N, dim) to latents and back, both conditioned; the loss is the mean squared error.
+    """x (N, dim) to latents and back, conditioned unless the settings say otherwise; the loss is the mean squared error.
 
     Its latents have no distribution, so nothing but a network that learns them can draw any: the standard normal is not
-    where they are. Such a network learns them drawn (``latents: resample``), without widths that are all alike.
+    where they are. Such a network learns them alone (``latents: mean``), without widths that are all alike.
     """
 
     def encode(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:

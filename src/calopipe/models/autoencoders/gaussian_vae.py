@@ -29,7 +29,8 @@ class GaussianVAE(DenseAutoencoder):
     """
 
     def __init__(self, config: GaussianVAEConfig, inputs: Inputs) -> None:
-        super().__init__(config, inputs, codes=2, numbers=2 if config.width == "each" else 1)
+        numbers, further = 2 if config.width == "each" else 1, int(config.width == "shower")
+        super().__init__(config, inputs, codes=2, numbers=numbers, further=further)
         if config.width == "one":
             self.log_var = nn.Parameter(torch.zeros(()))
 
@@ -43,6 +44,8 @@ class GaussianVAE(DenseAutoencoder):
         if self.config.width == "each":
             mean, log_var = out.chunk(2, dim=1)
             return mean, log_var.clamp(*clip)
+        if self.config.width == "shower":
+            return out[:, :-1], out[:, -1:].clamp(*clip).expand_as(out[:, :-1])
         if self.config.width == "one":
             return out, self.log_var.clamp(*clip).expand_as(out)
         return out, torch.full_like(out, 2 * math.log(self.config.sigma))

@@ -107,6 +107,11 @@ class DenseConfig(AutoencoderSettings):
 
     hidden: Widths = Field(default_factory=lambda: [512, 512], description="encoder widths; the decoder mirrors")
     latent: Width = Field(24, description="latent dimensions")
+    activation: Literal["silu", "relu"] = Field("silu", description="activation of the hidden layers")
+    conditioned: bool = Field(
+        True,
+        description="give encoder and decoder the conditions; false: what learns the latents knows them alone (CaloMan)",
+    )
 
     @property
     def latent_dim(self) -> int:
@@ -121,9 +126,10 @@ class GaussianVAEConfig(DenseConfig):
     """Settings of ``gaussian_vae``."""
 
     beta: float = Field(1.0, ge=0, le=1e6, description="weight of the KL term; 1 gives the evidence lower bound")
-    width: Literal["each", "one", "fixed"] = Field(
+    width: Literal["each", "shower", "one", "fixed"] = Field(
         "each",
-        description="standard deviation of the decoder: learned for each column and shower, one learned number, or fixed",
+        description="standard deviation of the decoder: learned for each column and shower; one number of each shower, which the "
+        "decoder gives (CaloMan); one learned number; or fixed",
     )
     sigma: Scale = Field(
         1.0, description="width: fixed: the standard deviation; the squared error counts 1 / (2 sigma^2)"
