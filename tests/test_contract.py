@@ -189,6 +189,7 @@ def test_every_model_takes_some_data_and_is_of_one_kind() -> None:
         assert kinds == [kind for kind in KINDS if issubclass(MODELS.get(name), getattr(base, kind))]
         assert len(kinds) == 1
         assert MODELS.marked(name, "likelihood") == MODELS.get(name).likelihood
+        assert MODELS.marked(name, "weight_draws") == getattr(MODELS.get(name), "weight_draws", False)
 
 
 @every_case
@@ -310,6 +311,21 @@ def test_likelihoods_are_those_of_the_draws(name: str) -> None:
             x = model.draw(z[None], c[None])
             log_p = -0.5 * z.square().sum() - 0.5 * model.dim * math.log(2 * math.pi) - jacobian.slogdet().logabsdet
             torch.testing.assert_close(model.validate(x, c[None])["loss"], -log_p, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [case for case in CASES if MODELS.marked(case[0], "weight_draws")], ids="-".join
+)
+def test_draws_of_weights_are_chosen_by_number(name: str, shape: str) -> None:
+    model, x, cond = trained(name, shape)
+    assert isinstance(model, GenerativeModel) and torch.isfinite(model.log_variances()).all()
+    noise, found = torch.randn(len(x), model.noise_dim), []
+    with torch.no_grad():
+        for number in (0, 1, None, 0):
+            model.use_weights(number)
+            found.append(model.draw(noise, cond))
+    assert torch.equal(found[0], found[3])
+    assert not torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
 
 
 @of_kind("Autoencoder")

@@ -159,7 +159,11 @@ class GenerativeModel(Learner):
 
     Attributes:
         noise_dim: columns of the noise that samples are made of; `dim` unless a subclass sets another.
+        weight_draws: its weights are distributions: evaluation uses one draw of them, which :meth:`use_weights` chooses. A mark:
+            to be said in the class body of each network that has them.
     """
+
+    weight_draws: ClassVar[bool] = False
 
     def __init__(self, config: Any, inputs: Inputs) -> None:
         super().__init__(config, inputs)
@@ -175,6 +179,15 @@ class GenerativeModel(Learner):
 
     def draw(self, noise: Tensor, cond: Tensor) -> Tensor:
         """MUST map standard normal noise (N, noise_dim) to x (N, dim), row by row in order and free of randomness."""
+        raise NotImplementedError
+
+    def use_weights(self, number: int | None) -> None:
+        """MUST be given where :attr:`weight_draws` is marked: let evaluation use draw `number` of the weights, from 0 on and
+        the same one for the same number, or their means (None).
+        """
+
+    def log_variances(self) -> Tensor:
+        """MUST be given where :attr:`weight_draws` is marked: ln of the variances of all weights that are distributions (N,)."""
         raise NotImplementedError
 
     @torch.no_grad()

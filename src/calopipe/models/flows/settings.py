@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from calopipe.config.bounds import Bins, Dropout, Width, Widths
+from calopipe.config.bounds import Bins, Dropout, Scale, Width, Widths
 from calopipe.config.chains import Columns, ModelSettings
 
 
@@ -38,6 +38,18 @@ class INNConfig(ModelSettings):
             raise ValueError("needs voxels for masks: lattice, found latents")
         if given.dim is not None and given.dim < 2:
             raise ValueError(f"needs 2 columns or more, found {given.dim}")
+
+
+class BayesianINNConfig(INNConfig):
+    """Settings of ``bayesian_inn``: those of ``inn``, and its own; the defaults are the final card of Ernst 2023 (Table 1)."""
+
+    bayesian: Literal["last", "all"] = Field(
+        "last",
+        description="which linear layers of the sub-networks have distributions for weights (networks that see the neighbours "
+        "have none)",
+    )
+    prior_precision: Scale = Field(5000.0, description="1 / variance of the weights' normal prior around 0")
+    log_variance: float = Field(-15.0, ge=-30, le=5, description="ln of the variance of each weight, at the start")
 
 
 class ResidualSplineSettings(ModelSettings):
