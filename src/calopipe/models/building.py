@@ -111,6 +111,37 @@ class Standardisation(nn.Module):
         return y * self.std + self.mean
 
 
+class LearnableNorm(nn.Module):
+    """y = x * scale + shift with a learned scale and shift of each column (those of `chosen`; others stay as they are).
+
+    They start at 1 and 0. The inverse has the same numbers. Source: Ernst 2023, section 4.4.2.
+    """
+
+    chosen: Tensor
+
+    def __init__(self, chosen: Sequence[bool]) -> None:
+        super().__init__()
+        self.register_buffer("chosen", torch.tensor(chosen, dtype=torch.bool), persistent=False)
+        n = sum(chosen)
+        self.scale, self.shift = nn.Parameter(torch.ones(n)), nn.Parameter(torch.zeros(n))
+
+    def _whole(self) -> tuple[Tensor, Tensor]:
+        scale = torch.ones(len(self.chosen), device=self.scale.device, dtype=self.scale.dtype)
+        return scale.masked_scatter(self.chosen, self.scale), (0 * scale).masked_scatter(self.chosen, self.shift)
+
+    def fit(self, x: Tensor) -> None:
+        """Nothing: it is learned."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale, shift = self._whole()
+        return x * scale + shift
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """x of normed y."""
+        scale, shift = self._whole()
+        return (y - shift) / scale
+
+
 def alpha_logit(x: Tensor, alpha: float, alpha_1: float | None = None) -> Tensor:
     """logit of alpha + (1 - alpha - alpha_1) x for x in [0, 1]; x outside is moved to the nearer end. alpha_1: alpha if None."""
     k = (1 - alpha - (alpha if alpha_1 is None else alpha_1)) * x.clamp(0, 1) + alpha

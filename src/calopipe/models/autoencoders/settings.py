@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from calopipe.config.bounds import Channels, Dropout, LogVariances, Scale, Tiny, Width, Widths
 from calopipe.config.chains import AutoencoderSettings, FractionsModel
@@ -41,6 +41,11 @@ class ShowerVAEConfig(AutoencoderSettings, FractionsModel):
     )
     dropout: Dropout = Field(0.0, description="fraction of the hidden neurons that is dropped in training")
     batch_norm: bool = Field(False, description="batch normalisation of the hidden layers")
+    learnable_norm: bool = Field(
+        False,
+        description="instead of standardising the logits of voxels and u: a learned scale and shift of each, undone with the same "
+        "numbers behind the decoder",
+    )
     condition_scale: Scale = Field(
         1.15,
         description="conditions are divided by this times their largest value (at least 1) and go through the logit; one "
@@ -60,6 +65,33 @@ class BernoulliVAEConfig(ShowerVAEConfig):
     compared: Literal["thresholded", "normalised"] = Field(
         "thresholded", description="reconstructions that the terms see, see shower_vae"
     )
+
+
+class KernelVAEConfig(BernoulliVAEConfig):
+    """Settings of ``kernel_vae``; the defaults are the published card of CaloChallenge 2 (Table 5)."""
+
+    hidden: Widths = Field(
+        default_factory=lambda: [1500, 1000, 500],
+        description="widths of the inner network that gathers the blocks; mirrored",
+    )
+    alpha: Annotated[Tiny, Field(lt=0.5)] = Field(1e-8, description="logit regularisation of the network's input")
+    learnable_norm: bool = Field(True, description="learned scale and shift of the logits, see shower_vae")
+    kernel: int = Field(7, ge=1, le=999, description="layers of a block; an odd number")
+    stride: int = Field(3, ge=1, le=999, description="layers between the middles of two blocks; at most kernel")
+    kernel_hidden: Widths = Field(
+        default_factory=lambda: [1500, 800, 300], description="widths of the encoder of a block; its decoder mirrors"
+    )
+    kernel_latent: Width = Field(50, description="numbers that a block is compressed to")
+
+    @model_validator(mode="after")
+    def _sees_every_layer(self) -> KernelVAEConfig:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel: expected an odd number of layers, found {self.kernel}")
+        if self.stride > self.kernel:
+            raise ValueError(
+                f"stride: expected at most the kernel's {self.kernel} layers, found {self.stride}: no block would see some"
+            )
+        return self
 
 
 class ConvVAEConfig(ShowerVAEConfig):

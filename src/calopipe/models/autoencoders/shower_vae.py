@@ -13,7 +13,7 @@ from calopipe.config.parts import MODELS
 from calopipe.models.autoencoders.settings import ShowerVAEConfig
 from calopipe.models.autoencoders.terms.composed import Compared, ComposedLoss
 from calopipe.models.base import Autoencoder, Inputs, Now
-from calopipe.models.building import DropoutReLU, Standardisation, alpha_logit, alpha_sigmoid, draw, mlp
+from calopipe.models.building import DropoutReLU, LearnableNorm, Standardisation, alpha_logit, alpha_sigmoid, draw, mlp
 from calopipe.models.losses import continuous_bernoulli_mean, gaussian_kl
 
 _TINY = 1e-10
@@ -28,7 +28,8 @@ class ShowerVAE(Autoencoder):
     (:attr:`Autoencoder.as_shower`). ``decode`` returns the decoder's mean, free of randomness.
 
     Conditions are divided by ``condition_scale`` times their largest value and go through the same logit; the encoder
-    sees them standardised with the voxels, the decoder as they are.
+    sees them standardised with the voxels, the decoder as they are. With ``learnable_norm`` the logits of voxels and of the ratios u (not of the
+    incident energy) are scaled and shifted by learned numbers instead, and the decoder's output is undone by the same ones.
     """
 
     cond_scale: Tensor
@@ -41,7 +42,11 @@ class ShowerVAE(Autoencoder):
         self.continuous = "continuous_bce" in self.terms.terms
         self.numbers = 2 if self.terms.learns_widths else 1
         self.encoder, self.decoder = self.make_networks()
-        self.voxels, self.conditions = Standardisation(dim), Standardisation(cond_dim)
+        self.voxels: Standardisation | LearnableNorm = Standardisation(dim)
+        self.conditions: Standardisation | LearnableNorm = Standardisation(cond_dim)
+        if config.learnable_norm:
+            self.voxels = LearnableNorm([True] * dim)
+            self.conditions = LearnableNorm([name.startswith("u_") for name in inputs.conditions])
         self.register_buffer("cond_scale", torch.ones(cond_dim))
         self.register_buffer("cond_signed", torch.zeros(cond_dim, dtype=torch.bool))
 
