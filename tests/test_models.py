@@ -141,6 +141,16 @@ def test_bernoulli_loss_is_of_the_shower_that_comes_out(steps: list[dict]) -> No
     assert loss["loss"].item() == pytest.approx(0.5e4 * loss["bce"].item() + 1e-5 * loss["kl"].item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("steps", [[], [{"step": "log_condition"}]])
+def test_losses_know_the_energies_of_the_layers(steps: list[dict]) -> None:
+    network, x, incident = fitted_vae(
+        [{"step": "layer_normalise", "extras": "condition", "ratio_scale": 0.05}, *steps], 0.0
+    )
+    assert isinstance(network.model, Autoencoder)
+    energies = network.model.layer_energies(network.chain(x, incident)[1])
+    torch.testing.assert_close(energies, torch.stack([x[:, :6].sum(1), x[:, 6:].sum(1)], dim=1), rtol=1e-4, atol=1e-5)
+
+
 def test_bernoulli_gradients_are_finite_where_everything_is_cut() -> None:
     network, x, incident = fitted_vae([{"step": "layer_normalise", "extras": "condition", "ratio_scale": 0.05}], 1e3)
     network.model.loss(*network.chain(x, incident)[:2])["loss"].backward()

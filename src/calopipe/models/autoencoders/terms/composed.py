@@ -81,7 +81,6 @@ class ComposedLoss(nn.Module):
         after = None if self.data is None else self.data.balance_after
         if after is not None and epoch >= after and self.sums[0] > 0:
             self.balance.copy_(self.sums[1] / self.sums[0])
-            self.sums.zero_()
 
     def remember(self, losses: dict[str, Tensor]) -> None:
         """Add up the weighted data and logit terms of a step, until the data term is balanced."""

@@ -106,7 +106,10 @@ class ContinuousBCE(Term):
     start: Annotated[int, Field(ge=0, le=10**6)] = Field(
         50, description="epochs without the normaliser log C: plain BCE"
     )
-    rise: Epochs = Field(50, description="epochs after these in which its weight rises from 0 to 1")
+    rise: Epochs = Field(
+        50,
+        description="epochs after these in which its weight rises from 0 to 1; losses of these epochs are not alike: take weights: last",
+    )
 
 
 TERMS = (DataMSE, LogitMAE, LogitMSE, Activity, Centroid, DecoderWidth, BCE, ContinuousBCE)
