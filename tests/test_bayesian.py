@@ -7,17 +7,34 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from calopipe.config import Model, validate
+from calopipe import seeds
+from calopipe.config import Generation, HistogramConfig, Model, Study, validate
+from calopipe.config.links import Link
 from calopipe.config.load import read_yaml
+from calopipe.config.networks import NetworkSettings
 from calopipe.config.parts import MODELS
+from calopipe.errors import DataError
+from calopipe.evaluation import Readout, evaluate_observables
+from calopipe.geometry import load_geometry
+from calopipe.io import ShowerWriter, file_info, read_showers
 from calopipe.models.base import Inputs, Now
 from calopipe.models.flows.bayesian_inn import BayesianINN
 from calopipe.models.flows.inn import INN
 from calopipe.models.flows.variational import VariationalLinear, layers_of
+from calopipe.plots.histograms import Series, histogram_figure
+from calopipe.plots.style import model_styles
+from calopipe.records.histograms import Histogram, load_histograms
+from calopipe.records.samples import DRAWS, draws_of
+from calopipe.sampling import Generator, generate
+from calopipe.training.checkpoint import build_network, save_network
+from calopipe.training.facts import DataFacts
+from calopipe.workflow import Plan
+from calopipe.workflow.making import Generate
 
 ROOT = Path(__file__).parents[1]
 NOW = Now(epoch=0, epochs=2, step=0, steps=4, n_train=50)
@@ -221,3 +238,112 @@ def test_presets_have_their_sizes(preset: str, blocks: int, width: int, bins: in
     plain = blocks * (first + inner + last + 2 * width + (3 * bins - 1) * 253)
     assert len(found.log_variances()) == uncertain
     assert sum(p.numel() for p in found.parameters()) == uncertain + plain == counted
+
+
+def prepared(folder: Path, n: int = 40) -> Path:
+    """Showers in the CaloGAN geometry: a tenth of the voxels hit."""
+    rng = np.random.default_rng(0)
+    x = rng.exponential(1, (n, 504)) * (rng.random((n, 504)) < 0.1)
+    energies = rng.uniform(2e3, 9e4, (n, 1)).astype(np.float32)
+    path = folder / "showers.hdf5"
+    with ShowerWriter(path, "calogan", attributes={"threshold_MeV": 0.01}) as writer:
+        writer.append_arrays(energies, (0.8 * energies * x / x.sum(1, keepdims=True)).astype(np.float32))
+    return path
+
+
+def checkpoint(folder: Path, name: str = "bayesian_inn", **settings: object) -> Path:
+    steps = [{"step": s} for s in ("layer_normalise", "logit", "standardise", "log_condition")]
+    model = {"name": name, "blocks": 2, "hidden": [8], "bins": 4, **settings}
+    data = DataFacts.of(load_geometry("calogan"), 0.01)
+    link = Link("flow", "showers", contract="GenerativeModel")
+    torch.manual_seed(0)
+    network = build_network(link, NetworkSettings(preprocessing=steps, model=model), data, dim=504, seed=1, n_train=40)
+    save_network(folder / "model.pt", network, [])
+    return folder / "model.pt"
+
+
+def test_showers_are_dealt_to_draws(tmp_path: Path) -> None:
+    """With factor = draws every draw makes all test showers; those of a draw are those that it makes alone."""
+    showers, out = prepared(tmp_path), tmp_path / "generated.hdf5"
+    path = checkpoint(tmp_path, log_variance=-1.0)
+    generate([path], showers, out, Generation(device="cpu", draws=3, factor=3), 1)
+    found = read_showers(out)
+    assert draws_of(file_info(out).attributes) == 3 and len(found) == 120
+    for number in range(3):
+        assert np.array_equal(found.incident_energies[number::3], read_showers(showers).incident_energies)
+    generator = Generator.load([path], "cpu")
+    conditions = found.incident_energies
+    torch.manual_seed(seeds.derive(1, "generate"))
+    for number in range(3):
+        generator.use_weights(number)
+        assert np.array_equal(generator.sample(conditions[number::3]), found.showers[number::3])
+    with pytest.raises(DataError, match="draws: 50"):
+        generate([path], showers, out, Generation(device="cpu", draws=50), 1)
+
+
+def test_networks_without_draws_are_sampled_as_ever(tmp_path: Path) -> None:
+    showers, path = prepared(tmp_path), checkpoint(tmp_path, "inn")
+    made = []
+    for draws in (1, 4):
+        made.append(tmp_path / f"{draws}.hdf5")
+        generate([path], showers, made[-1], Generation(device="cpu", draws=draws), 1)
+        assert DRAWS not in file_info(made[-1]).attributes
+    assert made[0].read_bytes() == made[1].read_bytes()
+
+
+def test_histograms_of_each_draw(tmp_path: Path) -> None:
+    showers, out = prepared(tmp_path), tmp_path / "generated.hdf5"
+    generate([checkpoint(tmp_path)], showers, out, Generation(device="cpu", draws=4, factor=2), 1)
+    config = HistogramConfig(bins=6, brightest=0)
+    readout = Readout.of("calogan", 0.01)
+    evaluate_observables(showers, {"generated": out}, readout, config=config, out=tmp_path / "h.npz")
+    histograms, averages = load_histograms(tmp_path / "h.npz")
+    assert {"E_ratio", "voxels"} <= {h.name for h in histograms} and set(averages[0].mean) == {"reference", "generated"}
+    alone = tmp_path / "alone.hdf5"
+    with ShowerWriter(alone, "calogan", attributes={"threshold_MeV": 0.01}) as writer:
+        found = read_showers(out)
+        writer.append_arrays(found.incident_energies[2::4], found.showers[2::4])
+    evaluate_observables(showers, {"generated": alone}, readout, config=config, out=tmp_path / "a.npz")
+    for h, third in zip(histograms, load_histograms(tmp_path / "a.npz")[0], strict=True):
+        assert set(h.draws) == {"generated"}
+        assert np.array_equal(h.draws["generated"].sum(0), h.counts["generated"])
+        assert h.draw_totals["generated"].sum() == h.totals["generated"]
+        assert np.array_equal(h.draws["generated"][2], third.counts["generated"])
+        assert not third.draws
+
+
+def test_band_is_mean_and_standard_deviation_over_draws() -> None:
+    counts = {"reference": np.array([5.0, 5.0]), "generated": np.array([9.0, 11.0])}
+    drawn = {"draws": {"generated": np.array([[2, 8], [7, 3]])}, "draw_totals": {"generated": np.array([10, 10])}}
+    edges, totals = np.array([0.0, 1.0, 3.0]), {"reference": 10, "generated": 20}
+    one = Histogram("E_ratio", "energies", "x", edges, counts, totals, **drawn)
+    style = model_styles(["binn"])["binn"]
+    mean, spread = Series(style, (one,)).density()
+    np.testing.assert_allclose(mean, [0.45, 0.275])
+    np.testing.assert_allclose(spread, [0.5 / 2**0.5, 0.25 / 2**0.5])
+    assert Series(style, (one,)).draws_beside() is None
+    other = Histogram("E_ratio", "energies", "x", edges, {**counts, "generated": np.array([5.0, 15.0])}, totals)
+    both = Series(style, (one, other))
+    np.testing.assert_allclose(both.density()[1], [0.2 / 2**0.5, 0.1 / 2**0.5])
+    np.testing.assert_allclose(both.draws_beside()[1], spread)
+    lines = [len(histogram_figure([s]).axes[0].artists) + len(histogram_figure([s]).axes[0].patches)
+             for s in (Series(style, (other, other)), both)]  # fmt: skip
+    assert lines[1] == lines[0] + 2
+
+
+def test_draws_enter_the_stage_of_bayesian_networks_alone() -> None:
+    def found(name: str, **generation: int) -> dict:
+        steps = [{"step": "layer_normalise"}, {"step": "logit"}]
+        training = {"epochs": 1, "batch_size": 8}
+        network = {"learns": "showers", "preprocessing": steps, "model": {"name": name}, "training": training}
+        study = {
+            "datasets": {"d": {"source": {"kind": "bundled", "name": "calogan_eplus_sample"}, "geometry": "calogan"}},
+            "models": {"m": {"networks": {"flow": network}}},
+            "evaluations": {"default": {"generation": generation}},
+            "runs": [{"dataset": "d", "model": "m"}],
+        }
+        plan = Plan(validate(Study, study, "study"))
+        return Generate().settings(plan, dataset="d", model="m", evaluation="default", seed="0")
+
+    assert found("inn", draws=30) == found("inn") == found("bayesian_inn")
+    assert found("bayesian_inn", draws=30) == {**found("bayesian_inn"), "draws": 30}

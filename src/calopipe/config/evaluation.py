@@ -45,6 +45,12 @@ class Generation(Section):
         "`epochs.select`), or the number of a kept epoch (`training.keep_every`)",
     )
     factor: Times = Field(1, description="generated showers per test shower")
+    draws: Annotated[Times, Field(le=1000)] = Field(
+        1,
+        description="draws of the weights of Bayesian networks (published: 30) that generated showers are dealt to in turn; with `factor` "
+        "as large each draw makes all test showers. Histograms then have a band: mean and standard deviation over the draws, "
+        "that of counts included. Other networks ignore it",
+    )
     layer_energies: Literal["learned", "true"] = Field(
         "learned",
         description="layer energies that networks are given: what a network of the chain draws, or the test showers' own",

@@ -13,11 +13,11 @@ from calopipe.config.evaluation import HistogramConfig
 from calopipe.evaluation.averages import average_showers, cross_sections, pick_examples
 from calopipe.evaluation.inputs import Readout, check_samples, rows_of, stream, with_reference
 from calopipe.evaluation.pages import Page
-from calopipe.io import Showers
+from calopipe.io import Showers, file_info
 from calopipe.metrics.base import MAX_ENERGIES
 from calopipe.observables import Column, all_specs, bin_edges, columns, compute_all, log_edges, ratio_edges
 from calopipe.records.histograms import save_histograms
-from calopipe.records.samples import REFERENCE
+from calopipe.records.samples import REFERENCE, draw_of, draws_of
 from calopipe.records.slices import Slice
 
 log = logging.getLogger("calopipe")
@@ -51,13 +51,19 @@ def evaluate_observables(
     conditions = list(config.slices)
     energies: dict[str, list[np.ndarray]] = {name: [] for name in paths}
     for name, path in paths.items():
+        draws, start = draws_of(file_info(path).attributes), 0
         for chunk in stream(path, readout.geometry, f"observables of {name}", conditions=conditions):
             energies[name].append(chunk.incident_energies[:, 0])
             values = (
                 None if name == REFERENCE else _values(chunk, readout, config)
             )  # the reference's are filled already
             for page in pages:
-                page.fill(name, rows_of(chunk, page.part), chunk.showers, values)
+                rows = rows_of(chunk, page.part)
+                page.fill(name, rows, chunk.showers, values)
+                if draws > 1 and values is not None:
+                    which = draw_of(np.arange(start, start + len(chunk)), draws)
+                    page.fill_draws(name, which, draws, rows, chunk.showers, values)
+            start += len(chunk)
     histograms = [h for page in pages for h in page.histograms()]
     averages = [average_showers(page.sums, page.part) for page in pages if page.sums]
     incident = {name: np.concatenate(parts) for name, parts in energies.items()}

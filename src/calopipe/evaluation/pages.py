@@ -23,6 +23,7 @@ class Page:
         edges: their bins.
         voxels: bins of the voxel energies, and what showers are read out with; None: there are neither voxel spectra nor
             average showers.
+        averages: average showers are wanted where there are voxels.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Page:
         columns: Sequence[Column],
         edges: Sequence[np.ndarray],
         voxels: tuple[np.ndarray, Readout] | None = None,
+        averages: bool = True,
     ) -> None:
         self.part, self.columns, self.edges, self.voxels = part, columns, edges, voxels
         self.counts: dict[str, list[np.ndarray]] = {}
@@ -38,6 +40,8 @@ class Page:
         self.filled: dict[str, int] = {}
         self.sums: dict[str, Sums] = {}
         self.n: dict[str, int] = {}
+        self.averages = averages
+        self.draws: dict[str, list[Page]] = {}
 
     def fill(self, name: str, rows: np.ndarray, showers: np.ndarray, values: Mapping[str, np.ndarray] | None) -> None:
         """Add those of the showers (n, V) that `rows` (n,) selects and, when given, their observables."""
@@ -48,9 +52,26 @@ class Page:
             return
         edges, readout = self.voxels
         kept = readout.kept(showers if rows.all() else showers[rows])
-        self.sums.setdefault(name, Sums(kept.shape[1], BLOCKS if self.part is None else 1)).add(kept)
+        if self.averages:
+            self.sums.setdefault(name, Sums(kept.shape[1], BLOCKS if self.part is None else 1)).add(kept)
         self.spectrum[name] = self.spectrum.get(name, 0) + voxel_spectrum(kept, edges)
         self.filled[name] = self.filled.get(name, 0) + int(np.count_nonzero(kept))
+
+    def fill_draws(
+        self,
+        name: str,
+        which: np.ndarray,
+        draws: int,
+        rows: np.ndarray,
+        showers: np.ndarray,
+        values: Mapping[str, np.ndarray],
+    ) -> None:
+        """Add the showers that `rows` (n,) selects to the histograms of the draw of the weights, `which` (n,), that made them."""
+        pages = self.draws.setdefault(
+            name, [Page(self.part, self.columns, self.edges, self.voxels, averages=False) for _ in range(draws)]
+        )
+        for number, page in enumerate(pages):
+            page.fill(name, rows & (which == number), showers, values)
 
     def fill_values(self, name: str, values: Mapping[str, np.ndarray], rows: np.ndarray) -> None:
         """Add observables (n, columns) of the showers selected by `rows` (n,)."""
@@ -74,6 +95,8 @@ class Page:
                 log_x=column.spec.log_x,
                 log_y=column.spec.log_y,
                 part=self.part,
+                draws={name: np.stack([page.counts[name][i] for page in pages]) for name, pages in self.draws.items()},
+                draw_totals={name: np.array([page.n[name] for page in pages]) for name, pages in self.draws.items()},
             )
         if self.voxels is not None:
             yield Histogram(
@@ -86,4 +109,8 @@ class Page:
                 log_x=True,
                 log_y=True,
                 part=self.part,
+                draws={name: np.stack([page.spectrum[name] for page in pages]) for name, pages in self.draws.items()},
+                draw_totals={
+                    name: np.array([page.filled[name] for page in pages]) for name, pages in self.draws.items()
+                },
             )

@@ -2,7 +2,9 @@
 
 Densities are counts / (all entries x bin width): entries outside the plotted range count in the normalisation, so what
 a model loses there is seen. Bands are the Poisson standard deviation sqrt(counts) of one sample, or, for several seeds
-of a model, the standard deviation between the seeds around their mean.
+of a model, the standard deviation between the seeds around their mean. A sample by several draws of a Bayesian network's weights has the
+standard deviation between draws around their mean instead; where its model has several seeds, too, dotted lines are the ends of
+that band, of the first seed.
 """
 
 from __future__ import annotations
@@ -61,19 +63,43 @@ class Series:
         """Mean density over seeds and its error, both (B,)."""
         values = np.stack([_density(h, self.sample) for h in self.histograms])
         if len(values) > 1:
-            return values.mean(axis=0), values.std(axis=0, ddof=1)
-        return values[0], _error(self.histograms[0], self.sample)
+            return _band(values)
+        return self.draws() or (values[0], _error(self.histograms[0], self.sample))
+
+    def draws(self) -> tuple[Array, Array] | None:
+        """Mean density over the draws of the first seed's weights and its standard deviation, both (B,); None: there are none."""
+        first = self.histograms[0]
+        if self.sample not in first.draws:
+            return None
+        totals = np.asarray(first.draw_totals[self.sample], dtype=np.float64)
+        filled = totals > 0
+        if filled.sum() < 2:
+            return None
+        counts = np.asarray(first.draws[self.sample], dtype=np.float64)[filled]
+        return _band(counts / (totals[filled, None] * np.diff(first.edges)))
 
     def ratio(self) -> tuple[Array, Array]:
         """Density over the reference's and the error of the numerator, both (B,).
 
         NaN where the reference has fewer than :data:`MIN_REFERENCE` entries: such ratios say nothing.
         """
+        return self._over_reference(*self.density())
+
+    def _over_reference(self, value: Array, error: Array) -> tuple[Array, Array]:
         first = self.histograms[0]
         usable = np.asarray(first.counts[REFERENCE]) >= MIN_REFERENCE
         safe = np.where(usable, _density(first, REFERENCE), np.nan)
-        value, error = self.density()
         return value / safe, error / safe
+
+    def draws_beside(self, ratio: bool = False) -> tuple[Array, Array] | None:
+        """The band of the draws, where that of several seeds is drawn already; with `ratio` over the reference."""
+        found = self.draws() if len(self.histograms) > 1 else None
+        return self._over_reference(*found) if ratio and found is not None else found
+
+
+def _band(values: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation, both (B,), of several histograms (K, B): of seeds, or of draws of weights."""
+    return values.mean(axis=0), values.std(axis=0, ddof=1)
 
 
 def _density(histogram: Histogram, sample: str) -> Array:
@@ -182,9 +208,20 @@ def draw_histogram(
         low = np.maximum(value - spread, floor if first.log_y else 0.0)
         draw_steps(top, value + spread, edges, low, color=s.style.color, alpha=0.22)
         draw_steps(top, value, edges, **s.style.line)
+        _draw_ends(top, s, floor if first.log_y else 0.0)
     _scale(top, first, series, floor)
     _draw_ratios(bottom, series, ratio_range)
     _label(top, bottom, first, "" if short else series[0].reference, note)
+
+
+def _draw_ends(axes: Axes, s: Series, low: float, high: float = math.inf, ratio: bool = False) -> None:
+    """Dotted lines at the ends of the band of draws, where the area is that of several seeds."""
+    found = s.draws_beside(ratio)
+    if found is None:
+        return
+    for sign in (-1, 1):
+        ends = np.clip(found[0] + sign * found[1], low, high)
+        draw_steps(axes, ends, s.histograms[0].edges, color=s.style.color, linewidth=0.8, linestyle=":")
 
 
 def _label(top: Axes, bottom: Axes, first: Histogram, reference: str, note: str) -> None:
@@ -274,6 +311,7 @@ def _draw_ratios(axes: Axes, series: Sequence[Series], limits: tuple[float, floa
     for s in series:
         value, spread = s.ratio()
         draw_ratio(axes, s.histograms[0].edges, value, spread, limits, s.style)
+        _draw_ends(axes, s, low, high, ratio=True)
     axes.set_ylim(low, high)
     axes.yaxis.set_major_locator(FixedLocator([0.5 * (1 + low), 1, 0.5 * (1 + high)]))
     axes.yaxis.set_minor_locator(NullLocator())

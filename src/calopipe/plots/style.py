@@ -107,11 +107,13 @@ def model_styles(models: Iterable[str]) -> dict[str, LineStyle]:
     return {m: LineStyle(literal(m), COLORS[i % n], DASHES[(i // n) % len(DASHES)]) for i, m in enumerate(names)}
 
 
-def sample_style(model: LineStyle, sample: str, n_seeds: int = 1) -> LineStyle:
+def sample_style(model: LineStyle, sample: str, n_seeds: int = 1, n_draws: int = 1) -> LineStyle:
     """Style of one sample of a model: ``generated`` as the model, any other sample dashed and named in the legend."""
     label = model.label if sample == "generated" else f"{model.label}, {sample}"
     if n_seeds > 1:
         label += f" ({n_seeds} seeds)"
+    if n_draws > 1:
+        label += f" ({n_draws} draws)"
     return LineStyle(label, model.color, model.dash if sample == "generated" else (0, (4, 1.5)))
 
 

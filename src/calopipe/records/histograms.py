@@ -32,6 +32,8 @@ class Histogram:
         totals: sample name -> entries in total, inside the range or not.
         log_x, log_y: suggested axis scales.
         part: the slice of the samples that it is of, or None for all of them.
+        draws: of samples by several draws of a network's weights: sample name -> (D, B) counts of each.
+        draw_totals: sample name -> (D,) entries of each in total.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Histogram:
     log_x: bool = False
     log_y: bool = False
     part: Slice | None = None
+    draws: Mapping[str, np.ndarray] = field(default_factory=dict)
+    draw_totals: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,8 @@ def _pack(item: Any, key: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     entry: dict[str, Any] = {}
     for name in (f.name for f in fields(item)):
         value = getattr(item, name)
+        if name in ("draws", "draw_totals") and not value:
+            continue  # most samples have none
         if isinstance(value, np.ndarray):
             arrays[f"{key}/{name}"] = value
             entry[name] = {"array": f"{key}/{name}"}
@@ -174,6 +180,9 @@ def _check_histogram(item: Histogram) -> None:
     for sample, counts in item.counts.items():
         if np.shape(counts) != (bins,) or not is_number(item.totals.get(sample)):
             raise ValueError(f"'{item.name}' has {bins} bins, but counts of '{sample}' of shape {np.shape(counts)}")
+    for sample, counts in item.draws.items():
+        if np.shape(counts) != (len(item.draw_totals.get(sample, ())), bins):
+            raise ValueError(f"'{item.name}' has {bins} bins, but draws of '{sample}' of shape {np.shape(counts)}")
 
 
 def _unpack(name: str, value: Any, data: Mapping[str, np.ndarray]) -> Any:

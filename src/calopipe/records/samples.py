@@ -1,6 +1,12 @@
-"""Names of samples, in scores, histograms and tests."""
+"""Names of samples, in scores, histograms and tests; which draw of a network's weights made which shower."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 #: what the others are compared with: the test showers
 REFERENCE = "reference"
@@ -8,3 +14,15 @@ REFERENCE = "reference"
 GENERATED = "generated"
 #: the test showers after the autoencoder of a latent model
 RECONSTRUCTED = "reconstructed"
+#: attribute of a sample's file: by how many draws of a network's weights its showers are; it is left out for one
+DRAWS = "draws"
+
+
+def draws_of(attributes: Mapping[str, Any]) -> int:
+    """By how many draws of a network's weights the showers of a file with these attributes are."""
+    return int(attributes.get(DRAWS, 1))
+
+
+def draw_of(rows: NDArray[np.int64], draws: int) -> NDArray[np.int64]:
+    """Which of so many draws made the showers in these rows of a file: they take turns."""
+    return rows % draws

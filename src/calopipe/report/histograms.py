@@ -39,9 +39,8 @@ def series_of(data: DatasetData, key: Key) -> list[Series]:
         for sample in model.samples():
             same = [s.histograms[key] for s in _alike(model, key, sample)]
             if same:
-                found.append(
-                    Series(sample_style(model.style, sample, len(same)), tuple(same), sample, data.wording.label)
-                )
+                style = sample_style(model.style, sample, len(same), len(same[0].draws.get(sample, (0,))))
+                found.append(Series(style, tuple(same), sample, data.wording.label))
     return found
 
 

@@ -86,6 +86,18 @@ class Generator:
             for name, network in self.networks.items()
         }
 
+    @property
+    def has_draws(self) -> bool:
+        """Whether weights of a network are distributions, of which :meth:`use_weights` chooses a draw."""
+        models = (network.model for network in self.networks.values())
+        return any(isinstance(model, GenerativeModel) and model.weight_draws for model in models)
+
+    def use_weights(self, number: int | None) -> None:
+        """Sample with draw `number` of weights that are distributions, from 0 on (as it is at first: 0), or with their means."""
+        for network in self.networks.values():
+            if isinstance(network.model, GenerativeModel) and network.model.weight_draws:
+                network.model.use_weights(number)
+
     @torch.no_grad()
     def sample(
         self, conditions: ArrayLike, layer_energies: ArrayLike | None = None, batch_size: int | None = None

@@ -20,6 +20,7 @@ from calopipe.errors import DataError, GeometryError
 from calopipe.io import Columns, ShowerWriter, file_info, iter_showers, read_columns, read_conditions, write_columns
 from calopipe.io.output import check_target, hdf5_output
 from calopipe.io.stored import read_json, reading
+from calopipe.records.samples import DRAWS, draw_of
 from calopipe.sampling.generator import Generator, decode, draw, encode_batch, given_to, refine
 from calopipe.training.checkpoint import Network, load_network
 from calopipe.training.facts import DataFacts
@@ -135,7 +136,12 @@ def generate(
         given = np.repeat(
             _layer_energies(energies, generator.networks[generator.chain.maker.name]), config.factor, axis=0
         )
-    sample_to_file(generator, conditions, out, config.batch_size, seed, source=source, layer_energies=given)
+    if config.draws > len(conditions):
+        raise DataError(f"generation.draws: {config.draws}, but {energies} asks for {len(conditions)} showers only")
+    draws = config.draws if generator.has_draws else 1
+    sample_to_file(
+        generator, conditions, out, config.batch_size, seed, source=source, layer_energies=given, draws=draws
+    )
 
 
 def conditions_of(path: Path, data: DataFacts) -> NDArray[np.float32]:
@@ -188,11 +194,13 @@ def sample_to_file(
     *,
     source: str = "generated",
     layer_energies: NDArray[np.float32] | None = None,
+    draws: int = 1,
 ) -> None:
     """Draw one shower per row of conditions (N, C), incident energies in MeV first, into a CaloChallenge file; or one row of
     columns, into a file of columns.
 
-    `batch_size` showers pass the networks at once; None: what is fast on the device.
+    `batch_size` showers pass the networks at once; None: what is fast on the device. With several `draws` of the weights row i is made by
+    draw i modulo `draws`, and the attribute `draws` says so.
 
     Conditions outside those that the networks were trained on are warned about; the file's attributes hold that range.
     """
@@ -204,13 +212,33 @@ def sample_to_file(
     if generator.data.columns:
         _columns_to_file(generator, conditions, out, batch_size, {"seed": seed, "source": source})
         return
-    with _writer(out, main, seed, source) as writer:
+    with _writer(out, main, seed, source, {DRAWS: draws} if draws > 1 else None) as writer:
         step = batch_size or ROWS
         for start in tqdm(range(0, len(conditions), step), "generate", disable=None, unit="batch"):
             part = slice(start, start + step)
             given = None if layer_energies is None else layer_energies[part]
-            _append(writer, conditions[part], generator.sample(conditions[part], given, batch_size))
+            if draws == 1:
+                _append(writer, conditions[part], generator.sample(conditions[part], given, batch_size))
+            else:
+                which = draw_of(np.arange(start, start + len(conditions[part])), draws)
+                _append(writer, conditions[part], _by_draw(generator, conditions[part], given, batch_size, which))
     log.info("generated %d showers into %s", len(conditions), out)
+
+
+def _by_draw(
+    generator: Generator,
+    conditions: NDArray[np.float32],
+    energies: NDArray[np.float32] | None,
+    batch_size: int | None,
+    which: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """Showers (n, V), each by the draw of the weights that `which` (n,) says."""
+    out = np.empty((len(conditions), generator.n_columns), dtype=np.float32)
+    for number in np.unique(which):
+        rows = which == number
+        generator.use_weights(int(number))
+        out[rows] = generator.sample(conditions[rows], None if energies is None else energies[rows], batch_size)
+    return out
 
 
 def _columns_to_file(
