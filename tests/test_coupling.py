@@ -7,7 +7,7 @@ from FrEIA.framework import SequenceINN
 from calopipe.models.flows.coupling import AffineCoupling, RQSCoupling, make_flow
 from calopipe.models.flows.masks import choose_columns
 
-KINDS = ["rqs", "affine"]
+KINDS = ["rqs", "cubic", "affine"]
 
 
 @pytest.fixture(autouse=True)
@@ -145,4 +145,4 @@ def test_wrong_shapes_are_named():
     with pytest.raises(ValueError, match="condition"):
         flow(torch.zeros(3, 6), torch.zeros(3, 1))
     with pytest.raises(ValueError, match="kind"):
-        make_flow(6, 2, 1, kind="cubic")
+        make_flow(6, 2, 1, kind="quartic")

@@ -102,8 +102,8 @@ def test_any_finite_input_gives_finite_output(backend, dtype):
     params = torch.tensor(np.clip(rng.standard_normal((n, 3 * bins - 1)) * size, -1e4, 1e4), dtype=dtype)
     params[:3] = torch.tensor([1e4, -1e4, 0.0], dtype=dtype)[:, None]
     x = torch.tensor(rng.uniform(-11, 11, n), dtype=dtype)
-    knots = eager._knots(params[:, :bins], eager.Spline())
-    heights = eager._knots(params[:, bins : 2 * bins], eager.Spline())
+    knots = eager.knots(params[:, :bins], eager.Spline())
+    heights = eager.knots(params[:, bins : 2 * bins], eager.Spline())
     pick = torch.tensor(rng.integers(0, bins + 1, n))[:, None]
     special = torch.tensor([10.0, -10.0, 1e30, -1e30, 0.0, 10.000001, -1e-30], dtype=dtype)
     inputs = [x, special.repeat(n // 7 + 1)[:n], knots.gather(1, pick)[:, 0], heights.gather(1, pick)[:, 0]]

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from calopipe.config.parts import MODELS
 from calopipe.models.base import Inputs, Now
-from calopipe.models.flows.coupling import Coupling
 from calopipe.models.flows.inn import INN
 from calopipe.models.flows.settings import BayesianINNConfig
 from calopipe.models.flows.variational import fix, layers_of, variational
@@ -31,8 +30,7 @@ class BayesianINN(INN):
     def __init__(self, config: BayesianINNConfig, inputs: Inputs) -> None:
         super().__init__(config, inputs)
         self.prior_precision = config.prior_precision
-        for block in self.flow:
-            assert isinstance(block, Coupling)
+        for block in self.flow.blocks:
             variational(block.net, config.log_variance, config.bayesian == "all")
         self.use_weights(0)
 

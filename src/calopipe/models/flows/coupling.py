@@ -23,19 +23,35 @@ from torch import Tensor, nn
 from calopipe.models.building import DropoutReLU, mlp
 from calopipe.models.flows.lattice import Lattice, LatticeTerm
 from calopipe.models.flows.masks import blocks_columns
+from calopipe.models.splines import cubic
 from calopipe.models.splines.compiled import couple
 from calopipe.models.splines.eager import Spline
 
+_FIT_ROWS = 4096  # rows that ActNorms are started from
 CHUNK_NUMBERS = 2**21  # sub-network outputs alive at once without gradients (8 MiB of float32: they stay in cache)
 
 
-def subnet(inputs: int, hidden: Sequence[int], outputs: int, zero: bool = True, dropout: float = 0.0) -> nn.Sequential:
+def subnet(
+    inputs: int,
+    hidden: Sequence[int],
+    outputs: int,
+    zero: bool = True,
+    dropout: float = 0.0,
+    batch_norm: bool = False,
+    leaky: bool = False,
+) -> nn.Sequential:
     """ReLU network; with ``zero`` its last layer starts at zero, so that a block starts as the identity.
 
-    dropout: fraction of the hidden neurons that is dropped in training, after each hidden layer.
+    dropout: fraction of the hidden neurons that is dropped in training, after each hidden layer. batch_norm: of the hidden layers.
+    leaky: LeakyReLU with slope 0.01 instead of ReLU.
     """
-    activation = partial(DropoutReLU, dropout) if dropout > 0 else partial(nn.ReLU, inplace=True)
-    return mlp([inputs, *hidden, outputs], activation, zero)
+    return mlp([inputs, *hidden, outputs], partial(_activation, dropout, leaky), zero, batch_norm)
+
+
+def _activation(dropout: float, leaky: bool) -> nn.Module:
+    if not leaky:
+        return DropoutReLU(dropout) if dropout > 0 else nn.ReLU(inplace=True)
+    return nn.Sequential(nn.LeakyReLU(0.01), nn.Dropout(dropout)) if dropout > 0 else nn.LeakyReLU(0.01)
 
 
 class Coupling(InvertibleModule):
@@ -44,7 +60,7 @@ class Coupling(InvertibleModule):
     Args:
         dims_in, dims_c: FrEIA's shapes, ``[(D,)]`` and ``[(C,)]`` or none.
         active: the T columns to transform; D - T > 0 others are passed on.
-        hidden: widths of the sub-network. zero_init: start as the identity. dropout: of its hidden neurons, in training.
+        hidden, dropout, batch_norm, leaky: of the sub-network (:func:`subnet`). zero_init: start as the identity.
         lattice: the term beside the sub-network that sees the neighbours of each voxel; None: there is none.
     """
 
@@ -58,6 +74,8 @@ class Coupling(InvertibleModule):
         hidden: Sequence[int] = (256, 256),
         zero_init: bool = True,
         dropout: float = 0.0,
+        batch_norm: bool = False,
+        leaky: bool = False,
         lattice: Lattice | None = None,
     ) -> None:
         super().__init__(dims_in, dims_c)
@@ -78,7 +96,7 @@ class Coupling(InvertibleModule):
         self.register_buffer("passive", keep.nonzero()[:, 0])
         inputs = dim - len(chosen) + sum(shape[0] for shape in self.dims_c)
         self.per_column = per_column
-        self.net = subnet(inputs, hidden, per_column * len(chosen), zero_init, dropout)
+        self.net = subnet(inputs, hidden, per_column * len(chosen), zero_init, dropout, batch_norm, leaky)
         self.near = None
         if lattice is not None:
             self.near = LatticeTerm(lattice.shapes, lattice.colour, chosen, per_column, lattice.width)
@@ -122,7 +140,6 @@ class RQSCoupling(Coupling):
         dims_in: Iterable[tuple[int]],
         dims_c: Iterable[tuple[int]] | None = None,
         *,
-        active: Sequence[int] | Tensor,
         hidden: Sequence[int] = (256, 256),
         bins: int = 10,
         bounds: float = 10.0,
@@ -130,16 +147,11 @@ class RQSCoupling(Coupling):
         min_derivative: float = 1e-3,
         heat: float | None = None,
         backend: str = "auto",
-        zero_init: bool = True,
-        dropout: float = 0.0,
-        lattice: Lattice | None = None,
+        **rest: Any,
     ) -> None:
-        if heat is None:
-            heat = 1 / math.sqrt(hidden[-1]) if len(hidden) else 1.0
-        spline = Spline(bounds, min_bin, min_derivative, heat)
+        spline = Spline(bounds, min_bin, min_derivative, _heat(heat, hidden))
         spline.bins(3 * bins - 1)
-        rest: dict[str, Any] = {"hidden": hidden, "zero_init": zero_init, "dropout": dropout, "lattice": lattice}
-        super().__init__(dims_in, dims_c, active=active, per_column=3 * bins - 1, **rest)
+        super().__init__(dims_in, dims_c, per_column=3 * bins - 1, hidden=hidden, **rest)
         self.spline, self.backend = spline, backend
 
     def transform(self, x: Tensor, numbers: Tensor, rev: bool) -> tuple[Tensor, Tensor]:
@@ -147,6 +159,72 @@ class RQSCoupling(Coupling):
 
     def extra_repr(self) -> str:
         return f"columns={len(self.active)}, bins={(self.per_column + 1) // 3}, {self.spline}"
+
+
+def _heat(heat: float | None, hidden: Sequence[int]) -> float:
+    if heat is not None:
+        return heat
+    return 1 / math.sqrt(hidden[-1]) if len(hidden) else 1.0
+
+
+class CubicCoupling(Coupling):
+    """Monotonic cubic splines (:mod:`calopipe.models.splines.cubic`) with ``bins`` bins on [-bounds, bounds], the identity outside."""
+
+    def __init__(
+        self,
+        dims_in: Iterable[tuple[int]],
+        dims_c: Iterable[tuple[int]] | None = None,
+        *,
+        hidden: Sequence[int] = (256, 256),
+        bins: int = 10,
+        bounds: float = 10.0,
+        min_bin: float = 1e-3,
+        heat: float | None = None,
+        **rest: Any,
+    ) -> None:
+        spline = Spline(bounds, min_bin, heat=_heat(heat, hidden))
+        cubic.bins_of(2 * bins + 2, spline)
+        super().__init__(dims_in, dims_c, per_column=2 * bins + 2, hidden=hidden, **rest)
+        self.spline = spline
+
+    def transform(self, x: Tensor, numbers: Tensor, rev: bool) -> tuple[Tensor, Tensor]:
+        u, params = x.index_select(1, self.active), numbers.transpose(1, 2).to(x.dtype)
+        y, log_slope = (cubic.inverse if rev else cubic.forward)(u, params, self.spline)
+        return x.index_copy(1, self.active, y), log_slope.sum(1)
+
+    def extra_repr(self) -> str:
+        return f"columns={len(self.active)}, bins={(self.per_column - 2) // 2}, {self.spline}"
+
+
+class ActNorm(InvertibleModule):
+    """y = x exp(scale) + shift in each column, set from the first data that it sees to zero mean and unit variance, then learned.
+
+    Source: Kingma 2018 (Glow), section 3.1.
+    """
+
+    def __init__(self, dims_in: Iterable[tuple[int]], dims_c: Iterable[tuple[int]] | None = None) -> None:
+        super().__init__(dims_in, dims_c)
+        dim = self.dims_in[0][0]
+        self.scale, self.shift = nn.Parameter(torch.zeros(dim)), nn.Parameter(torch.zeros(dim))
+
+    @torch.no_grad()
+    def fit(self, x: Tensor) -> None:
+        """Start from data x (N, D)."""
+        scale = -x.double().std(0).clamp(min=1e-6).log()
+        self.scale.copy_(scale)
+        self.shift.copy_(-x.double().mean(0) * scale.exp())
+
+    def forward(
+        self, x_or_z: Tensor | Sequence[Tensor], c: Iterable[Tensor] | None = None, rev: bool = False, jac: bool = True
+    ) -> tuple[tuple[Tensor], Tensor]:
+        """FrEIA's contract, as for :class:`Coupling`."""
+        x = x_or_z if torch.is_tensor(x_or_z) else x_or_z[0]
+        scale, shift = self.scale.to(x.dtype), self.shift.to(x.dtype)
+        logdet = scale.sum().expand(x.shape[0])
+        return ((x - shift) * (-scale).exp() if rev else x * scale.exp() + shift,), -logdet if rev else logdet
+
+    def output_dims(self, input_dims: list[tuple[int]]) -> list[tuple[int]]:
+        return input_dims
 
 
 class AffineCoupling(Coupling):
@@ -157,15 +235,10 @@ class AffineCoupling(Coupling):
         dims_in: Iterable[tuple[int]],
         dims_c: Iterable[tuple[int]] | None = None,
         *,
-        active: Sequence[int] | Tensor,
-        hidden: Sequence[int] = (256, 256),
         clamp: float = 2.0,
-        zero_init: bool = True,
-        dropout: float = 0.0,
-        lattice: Lattice | None = None,
+        **rest: Any,
     ) -> None:
-        rest: dict[str, Any] = {"hidden": hidden, "zero_init": zero_init, "dropout": dropout, "lattice": lattice}
-        super().__init__(dims_in, dims_c, active=active, per_column=2, **rest)
+        super().__init__(dims_in, dims_c, per_column=2, **rest)
         self.clamp = clamp
 
     def transform(self, x: Tensor, numbers: Tensor, rev: bool) -> tuple[Tensor, Tensor]:
@@ -208,6 +281,22 @@ class CouplingFlow(SequenceINN):
             out[i : i + rows], logdet[i : i + rows] = z, j
         return out, logdet
 
+    @property
+    def blocks(self) -> list[Coupling]:
+        """The coupling blocks, without what stands between them."""
+        return [block for block in self if isinstance(block, Coupling)]
+
+    @torch.no_grad()
+    def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
+        """Start the ActNorms from data x (N, dim), in order; of large data some thousand rows."""
+        if not any(isinstance(module, ActNorm) for module in self):
+            return
+        x, cond = x[:_FIT_ROWS], None if cond is None else cond[:_FIT_ROWS]
+        for module, condition in zip(self.module_list, self.conditions, strict=True):
+            if isinstance(module, ActNorm):
+                module.fit(x)
+            (x,), _ = module((x,), None if condition is None else (cond,))
+
     def inverse(self, z: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x (N, dim) and log|det dx/dz| (N,) of z (N, dim)."""
         return self(z, cond, rev=True)
@@ -218,7 +307,7 @@ class CouplingFlow(SequenceINN):
         return logdet - 0.5 * z.square().sum(1) - 0.5 * self.dim * math.log(2 * math.pi)
 
     def _rows(self) -> int:
-        widest = max((block.per_column * len(block.active) for block in self), default=1)
+        widest = max((block.per_column * len(block.active) for block in self.blocks), default=1)
         return max(64, CHUNK_NUMBERS // widest)
 
     def _check(self, x: Tensor, cond: Tensor | None) -> None:
@@ -237,7 +326,7 @@ def make_flow(
     hidden: Sequence[int] = (256, 256),
     bins: int = 10,
     bounds: float = 10.0,
-    kind: Literal["rqs", "affine"] = "rqs",
+    kind: Literal["rqs", "cubic", "affine"] = "rqs",
     seed: int = 0,
     masks: Literal["random", "alternate", "pairs", "lattice"] = "random",
     heat: float | None = None,
@@ -245,6 +334,9 @@ def make_flow(
     chunk: int | None = None,
     zero_init: bool = True,
     dropout: float = 0.0,
+    actnorm: bool = False,
+    batch_norm: bool = False,
+    leaky: bool = False,
     shapes: Sequence[tuple[int, int]] = (),
     neighbours: int = 32,
 ) -> CouplingFlow:
@@ -252,18 +344,22 @@ def make_flow(
 
     seed: of the choice of columns (weights come from torch's generator). chunk: rows at a time without gradients, by
     default as many as keep the sub-networks' outputs in cache. heat: see `RQSCoupling`. zero_init False: last layers as
-    nn.Linear starts them. dropout: of the sub-networks' hidden neurons, in training. shapes, neighbours: for masks
+    nn.Linear starts them. dropout, batch_norm, leaky: of the sub-networks. actnorm: one before each block but the first. shapes, neighbours: for masks
     "lattice", cells of the layers whose voxels are the first columns, and the width of the networks that see neighbours.
     Raises ValueError on unknown kinds or masks.
     """
     flow = CouplingFlow(dim, cond_dim, chunk)
-    if kind not in ("rqs", "affine"):
-        raise ValueError(f"kind must be 'rqs' or 'affine', found {kind!r}")
-    for active, lattice in blocks_columns(dim, blocks, masks, seed, shapes, neighbours):
-        given = {"active": active, "hidden": hidden, "zero_init": zero_init, "dropout": dropout, "lattice": lattice}
-        given |= {"cond": 0, "cond_shape": (cond_dim,)} if cond_dim else {}
-        if kind == "rqs":
-            flow.append(RQSCoupling, bins=bins, bounds=bounds, heat=heat, backend=backend, **given)
-        else:
-            flow.append(AffineCoupling, **given)
+    spline: dict[str, Any] = {"bins": bins, "bounds": bounds, "heat": heat}
+    kinds: dict[str, tuple[type[Coupling], dict[str, Any]]] = {
+        "rqs": (RQSCoupling, {**spline, "backend": backend}), "cubic": (CubicCoupling, spline), "affine": (AffineCoupling, {}),
+    }  # fmt: skip
+    if kind not in kinds:
+        raise ValueError(f"kind must be one of {', '.join(kinds)}, found {kind!r}")
+    block, own = kinds[kind]
+    nets = {"hidden": hidden, "zero_init": zero_init, "dropout": dropout, "batch_norm": batch_norm, "leaky": leaky}
+    given = {"cond": 0, "cond_shape": (cond_dim,)} if cond_dim else {}
+    for i, (active, lattice) in enumerate(blocks_columns(dim, blocks, masks, seed, shapes, neighbours)):
+        if actnorm and i:
+            flow.append(ActNorm)
+        flow.append(block, active=active, lattice=lattice, **own, **nets, **given)
     return flow

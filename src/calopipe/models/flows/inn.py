@@ -33,9 +33,15 @@ class INN(GenerativeModel):
             seed=inputs.seed,
             masks=config.masks,
             dropout=config.dropout,
+            actnorm=config.actnorm,
+            batch_norm=config.batch_norm,
+            leaky=config.activation == "leaky_relu",
             shapes=inputs.layer_shapes,
             neighbours=config.neighbours,
         )
+
+    def fit_input(self, x: Tensor, cond: Tensor) -> None:
+        self.flow.fit(x, cond if self.cond_dim else None)
 
     def log_prob(self, x: Tensor, cond: Tensor) -> Tensor:
         """log p(x | cond) per row, in nats."""

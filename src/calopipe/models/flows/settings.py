@@ -13,7 +13,7 @@ from calopipe.config.chains import Columns, ModelSettings
 class INNConfig(ModelSettings):
     """Settings of ``inn``; the defaults are the card for CaloGAN of Ernst 2023 (Table 1)."""
 
-    coupling: Literal["rqs", "affine"] = Field("rqs", description="kind of coupling block")
+    coupling: Literal["rqs", "cubic", "affine"] = Field("rqs", description="kind of coupling block")
     blocks: Annotated[int, Field(ge=1, le=256)] = Field(12, description="coupling blocks")
     hidden: Widths = Field(default_factory=lambda: [256, 256], description="hidden widths of the sub-networks")
     bins: Annotated[Bins, Field(le=256)] = Field(10, description="spline bins")
@@ -32,6 +32,10 @@ class INNConfig(ModelSettings):
     dropout: Dropout = Field(
         0.0, description="fraction of the sub-networks' hidden neurons that is dropped in training"
     )
+
+    actnorm: bool = Field(False, description="a learned scale and shift of each column before each block but the first")
+    batch_norm: bool = Field(False, description="batch normalisation of the sub-networks' hidden layers")
+    activation: Literal["relu", "leaky_relu"] = Field("relu", description="activation of the sub-networks")
 
     def takes(self, given: Columns) -> None:
         if self.masks == "lattice" and (given.dim is None or given.dim < given.n_voxels):

@@ -58,7 +58,7 @@ class Spline:
         return bins
 
 
-def _knots(logits: Tensor, spline: Spline) -> Tensor:
+def knots(logits: Tensor, spline: Spline) -> Tensor:
     """(..., K) logits to (..., K + 1) increasing knots from -B to B exactly."""
     bins = logits.shape[-1]
     scaled = logits if spline.heat == 1 else spline.heat * logits
@@ -67,23 +67,24 @@ def _knots(logits: Tensor, spline: Spline) -> Tensor:
     return pad(pad(inner, (1, 0), value=-spline.bounds), (0, 1), value=spline.bounds)
 
 
-def _take(values: Tensor, index: Tensor) -> Tensor:
+def take(values: Tensor, index: Tensor) -> Tensor:
+    """values (..., K) at index (...)."""
     return values.gather(-1, index.unsqueeze(-1)).squeeze(-1)
 
 
 def _select(x: Tensor, params: Tensor, spline: Spline, inverse: bool) -> tuple[Tensor, ...]:
     """Left knot and size of the bin in x and y, and the slopes at its ends, each of the shape of ``x``."""
     bins = spline.bins(params.shape[-1])
-    x_knots, y_knots = _knots(params[..., :bins], spline), _knots(params[..., bins : 2 * bins], spline)
+    x_knots, y_knots = knots(params[..., :bins], spline), knots(params[..., bins : 2 * bins], spline)
     by = y_knots if inverse else x_knots
     b = (x.unsqueeze(-1) >= by[..., 1:-1]).sum(-1)
     raw = pad(params[..., 2 * bins :], (1, 1))
     ends = []
     for side in (0, 1):
-        slope = (spline.min_derivative + softplus(_take(raw, b + side) + spline.shift)).clamp(max=MAX_SLOPE)
+        slope = (spline.min_derivative + softplus(take(raw, b + side) + spline.shift)).clamp(max=MAX_SLOPE)
         ends.append(torch.where(b == (bins - 1) * side, torch.ones_like(slope), slope))
-    x_low, y_low = _take(x_knots, b), _take(y_knots, b)
-    return x_low, _take(x_knots, b + 1) - x_low, y_low, _take(y_knots, b + 1) - y_low, ends[0], ends[1]
+    x_low, y_low = take(x_knots, b), take(y_knots, b)
+    return x_low, take(x_knots, b + 1) - x_low, y_low, take(y_knots, b + 1) - y_low, ends[0], ends[1]
 
 
 def _log_slope(xi: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> Tensor:
