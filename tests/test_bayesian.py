@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from calopipe.config.networks import NetworkSettings
 from calopipe.config.parts import MODELS
 from calopipe.errors import DataError
 from calopipe.evaluation import Readout, evaluate_observables
+from calopipe.evaluation.weight_spread import measure_weight_spread
 from calopipe.geometry import load_geometry
 from calopipe.io import ShowerWriter, file_info, read_showers
 from calopipe.models.base import Inputs, Now
@@ -28,8 +30,10 @@ from calopipe.models.flows.inn import INN
 from calopipe.models.flows.variational import VariationalLinear, layers_of
 from calopipe.plots.histograms import Series, histogram_figure
 from calopipe.plots.style import model_styles
+from calopipe.plots.weight_spread import spread_figure
 from calopipe.records.histograms import Histogram, load_histograms
 from calopipe.records.samples import DRAWS, draws_of
+from calopipe.records.weight_spread import EDGES, load_spread
 from calopipe.sampling import Generator, generate
 from calopipe.training.checkpoint import build_network, save_network
 from calopipe.training.facts import DataFacts
@@ -347,3 +351,26 @@ def test_draws_enter_the_stage_of_bayesian_networks_alone() -> None:
 
     assert found("inn", draws=30) == found("inn") == found("bayesian_inn")
     assert found("bayesian_inn", draws=30) == {**found("bayesian_inn"), "draws": 30}
+
+
+def test_spread_of_weights_by_epoch(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path, log_variance=-3.2, prior_precision=50.0)
+    kept = tmp_path / "epochs"
+    kept.mkdir()
+    shutil.copy(path, kept / "epoch-00004.pt")
+    checkpoint(tmp_path, log_variance=-8.1, prior_precision=50.0)
+    measure_weight_spread([path], [kept], tmp_path / "s.npz")
+    found = load_spread(tmp_path / "s.npz")["flow"]
+    weights = len(Generator.load([path], "cpu").main.model.log_variances())
+    assert list(found.counts) == [4, 0] and found.prior == pytest.approx(-3.912023)
+    for epoch, value in ((4, -3.2), (0, -8.1)):
+        assert found.counts[epoch].sum() == found.counts[epoch][np.searchsorted(EDGES, value) - 1] == weights
+    axes = spread_figure(found, model_styles(["binn"])["binn"], "t").axes[0]
+    assert [line.get_xdata()[0] for line in axes.lines] == [pytest.approx(-3.912023)]
+    low, high = axes.get_xlim()
+    assert low < -8.2 and high > -3.2
+
+
+def test_networks_without_draws_have_no_spread(tmp_path: Path) -> None:
+    measure_weight_spread([checkpoint(tmp_path, "inn")], [tmp_path], tmp_path / "s.npz")
+    assert load_spread(tmp_path / "s.npz") == {}

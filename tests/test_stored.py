@@ -23,6 +23,7 @@ from calopipe.records.judgement import load_judgement
 from calopipe.records.latent_space import Filling, load_space, save_space
 from calopipe.records.paths import FILES
 from calopipe.records.scores import Score, load_scores, save_scores
+from calopipe.records.weight_spread import Spread, counted, load_spread, save_spread
 from calopipe.report.placement import read_scores
 from calopipe.sampling.stages import kept_epoch
 from calopipe.sources import read_manifest
@@ -62,6 +63,10 @@ def latents(path: Path) -> None:
         file.attrs["encoded_by"] = "digest"
 
 
+def spread(path: Path) -> None:
+    save_spread(path, {"flow": Spread({4: counted(np.full(9, -3.0)), 0: counted(np.full(9, -4.0))}, -8.5)})
+
+
 def space(path: Path) -> None:
     filling = Filling("noise")
     filling.add(np.random.default_rng(0).normal(size=(40, 3)).astype("f4"))
@@ -84,6 +89,7 @@ READERS: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Any], str]] = {
     "metrics.json": (scores, load_scores, "metrics"),
     "timing.json": (scores, lambda path: read_scores([path]), "timing"),
     "latent_space.npz": (space, load_space, "latent_space"),
+    "weight_spread.npz": (spread, load_spread, "weight_spread"),
     "scores_by_epoch.json": (plain_json, best, "epochs"),
     "raw/source.json": (plain_json, read_manifest, "fetch"),
     "classifiers/low.npz": (curves, lambda path: extreme_rows(path, 0.5), "classify"),

@@ -144,6 +144,11 @@ def kept(wildcards):
     return {"networks": others, "epochs": epochs, **regressors(wildcards)}
 
 
+def kept_of_all(wildcards):
+    """Folders of the kept epochs of all networks of a run, in the order of the chain."""
+    return [at("kept", network=name, **wildcards) for name in PLAN.checkpoints(**wildcards)]
+
+
 def samples(wildcards):
     """Shower files that a run is judged by, by sample name."""
     return {name: at(name) for name in PLAN.samples(wildcards.model)}

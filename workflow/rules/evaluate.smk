@@ -357,6 +357,31 @@ rule latent_space:
         "../scripts/latent_space.py"
 
 
+rule weight_spread:
+    # Variances of the weights of Bayesian networks, at kept epochs and at the end.
+    input:
+        networks=checkpoints,
+        kept=kept_of_all,
+        raw=raw("weight_spread"),
+    output:
+        spread=at("weight_spread"),
+    log:
+        f"{LOGS}/weight_spread.log",
+    benchmark:
+        f"{TIMES}/weight_spread.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(60),
+    params:
+        settings=settings("weight_spread"),
+        code=code("weight_spread"),
+    script:
+        "../scripts/weight_spread.py"
+
+
 rule timing:
     # Takes as many threads as other heavy stages do, so that nothing runs beside it on a small machine.
     input:

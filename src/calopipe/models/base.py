@@ -186,6 +186,11 @@ class GenerativeModel(Learner):
         the same one for the same number, or their means (None).
         """
 
+    @property
+    def prior_log_variance(self) -> float:
+        """MUST be given where :attr:`weight_draws` is marked: ln of the variance of the weights' prior."""
+        raise NotImplementedError
+
     def log_variances(self) -> Tensor:
         """MUST be given where :attr:`weight_draws` is marked: ln of the variances of all weights that are distributions (N,)."""
         raise NotImplementedError

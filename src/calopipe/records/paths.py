@@ -56,6 +56,7 @@ FILES: dict[str, File] = {
     "regression_curves": File(RUN, "regression/{regressor}.npz", "regression"),
     "epochs": File(RUN, "scores_by_epoch.json", "epochs", "scores by epoch"),
     "latent_space": File(RUN, "latent_space.npz", "latent_space", "latent distributions"),
+    "weight_spread": File(RUN, "weight_spread.npz", "weight_spread", "variances of weights"),
     "timing": File(RUN, "timing.json", "timing", "timing"),
     "calomplification": File(MODEL, "calomplification.json", "calomplification", "amplification"),
     "divergences": File(MODEL, "calomplification.npz", "calomplification", "divergences in quantiles"),

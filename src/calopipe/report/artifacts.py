@@ -31,6 +31,7 @@ class RunArtifacts:
         epochs: JSON of :func:`calopipe.evaluation.epochs.score_epochs`.
         sampled_epoch: where the generated showers come from: ``final`` checkpoint, ``best`` kept epoch, or its number.
         latent_space: NPZ of :func:`calopipe.records.latent_space.save_space`.
+        weight_spread: NPZ of :func:`calopipe.records.weight_spread.save_spread`.
         timing: JSON of :func:`calopipe.evaluation.timing.measure_timing`.
         calomplification: JSON list of scores of the amplification study, one for all seeds of the model.
         divergences: its NPZ, see :func:`calopipe.records.divergences.save_divergences`.
@@ -56,6 +57,7 @@ class RunArtifacts:
     sampled_epoch: str | int = "final"
     timing: str | None = None
     latent_space: str | None = None
+    weight_spread: str | None = None
     calomplification: str | None = None
     divergences: str | None = None
     networks: list[dict[str, Any]] = field(default_factory=list)
@@ -82,6 +84,7 @@ class RunArtifacts:
             "scores by epoch": self.epochs,
             "timing": self.timing,
             "latent distributions": self.latent_space,
+            "variances of weights": self.weight_spread,
             "amplification": self.calomplification,
             "divergences in quantiles": self.divergences,
         }

@@ -30,6 +30,7 @@ from calopipe.records.latent_space import Space, load_space
 from calopipe.records.samples import GENERATED
 from calopipe.records.scores import Score, load_scores
 from calopipe.records.slices import Slice
+from calopipe.records.weight_spread import Spread, load_spread
 from calopipe.records.wording import COLUMNS, SHOWERS, Wording
 from calopipe.report.artifacts import RunArtifacts, StudySummary
 from calopipe.report.sources import ReadScore, Source
@@ -58,6 +59,7 @@ class SeedData:
     epochs: dict[str, Any] | None = None
     timing: dict[str, Any] | None = None
     latent_space: Space = field(default_factory=dict)
+    weight_spread: dict[str, Spread] = field(default_factory=dict)
     histories: dict[str, History] = field(default_factory=dict)
 
     def log(self, stage: str) -> str | None:
@@ -169,6 +171,7 @@ def _load_seed(run: RunArtifacts, config: Mapping[str, Any], notes: list[str]) -
     data.epochs = _try(read_json, _path(run.epochs), notes)
     data.timing = _try(read_json, _path(run.timing), notes)
     data.latent_space = _try(load_space, _path(run.latent_space), notes) or {}
+    data.weight_spread = _try(load_spread, _path(run.weight_spread), notes) or {}
     for stage, path in _logs(run).items():
         history = _try(partial(read_history, rows=_epochs(config, run.model, stage)), _path(path), notes)
         if history is not None and len(history):

@@ -28,7 +28,8 @@ from calopipe.report.standing import standing_tables, standing_tasks
 from calopipe.report.summary import summary_tasks
 from calopipe.report.tables import Table
 from calopipe.report.timing import timing_tables, timing_tasks
-from calopipe.report.training import Drawing, chain_drawings, network_tables, training_tasks
+from calopipe.report.training import Drawing, chain_drawings, network_tables
+from calopipe.report.weight_spread import network_tasks
 
 
 def nothing(data: DatasetData) -> Iterable[Any]:
@@ -66,7 +67,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("cross_sections", "Cross sections", cross_section_tasks),
     Section("examples", "Single showers", example_tasks),
     Section("reconstructions", "Reconstructions", reconstruction_tasks),
-    Section("training", "Networks and their training", training_tasks, network_tables, chain_drawings),
+    Section("training", "Networks and their training", network_tasks, network_tables, chain_drawings),
     Section("latents", "Latent spaces", latent_tasks),
     Section("classifiers", "Classifier tests", classifier_tasks),
     Section("regression", "Energy regression", regression_tasks),

@@ -24,6 +24,7 @@ def artifacts(study: StudyParts, run: RunKey) -> dict[str, Any]:
         "networks": _networks(study, run),
         **{name: path(name) for name in ("histograms", "health", "metrics", "reference")},
         "latent_space": path("latent_space") if study.has_latents(run.model) else None,
+        "weight_spread": path("weight_spread") if study.has_draws(run.model) else None,
         "timing": None if model.external is not None else path("timing"),
         "classifiers": {},
         "regression": {},
@@ -32,7 +33,7 @@ def artifacts(study: StudyParts, run: RunKey) -> dict[str, Any]:
         **{sample: path(sample) for sample in study.samples(run.model)},
     }
     if study.is_columns(run.dataset):  # judged by one stage
-        return {**found, "health": None, "epochs": None, "latent_space": None}
+        return {**found, "health": None, "epochs": None, "latent_space": None, "weight_spread": None}
     for name in evaluation.tests:
         kinds = {"scores": "classifier", "curves": "classifier_curves", "weights": "weights"}
         if "reconstructed" in study.samples(run.model):
@@ -68,6 +69,6 @@ def artifact_files(run: dict[str, Any]) -> list[str]:
     kinds = ("classifiers", "regression")
     found = [path for kind in kinds for files in run[kind].values() for path in files.values()]
     found += [network[name] for network in run["networks"] for name in ("checkpoint", "history")]
-    single = ("histograms", "health", "metrics", "epochs", "timing", "latent_space", "reference", "generated", "reconstructed",
+    single = ("histograms", "health", "metrics", "epochs", "timing", "latent_space", "weight_spread", "reference", "generated", "reconstructed",
               "comparison", "confusion", "calomplification", "divergences")  # fmt: skip
     return found + [run[name] for name in single if run.get(name)]

@@ -194,6 +194,12 @@ class LatentSpace(Sampling):
         return {}
 
 
+class WeightSpread(Sampling):
+    """Variances of the weights of the run's Bayesian networks."""
+
+    modules = ("calopipe.evaluation.weight_spread",)
+
+
 class Timing(Sampling):
     """Generation time."""
 

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from calopipe.config import Dataset
-from calopipe.config.parts import MODELS
 from calopipe.workflow.parts import StudyParts
 from calopipe.workflow.stage import Stage, networks_of, plain, regressors_of
 
@@ -106,17 +105,12 @@ class Generate(Sampling):
 
     def settings(self, study: StudyParts, *, model: str, **wildcards: Any) -> dict[str, Any]:
         settings = plain(study.evaluation(model=model, **wildcards).generation)
-        if settings["draws"] == 1 or not _has_draws(study, model):
+        if settings["draws"] == 1 or not study.has_draws(model):
             del settings["draws"]
         return settings
 
     def device(self, study: StudyParts, **wildcards: Any) -> str:
         return study.evaluation(**wildcards).generation.device
-
-
-def _has_draws(study: StudyParts, model: str) -> bool:
-    """Whether the weights of a network of the model are distributions."""
-    return any(MODELS.marked(stage.model.name, "weight_draws") for stage in study.model(model).networks.values())
 
 
 class TakeOver(Stage):

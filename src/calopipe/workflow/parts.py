@@ -134,6 +134,10 @@ class StudyParts:
         flows = any(MODELS.marked(name, "likelihood") for name in names)
         return self.external(model) is None and (flows or self.autoencoder(model) is not None)
 
+    def has_draws(self, model: str) -> bool:
+        """Whether the weights of a network of a model are distributions, which are drawn."""
+        return any(MODELS.marked(network.model.name, "weight_draws") for network in self.model(model).networks.values())
+
     def latent_dim(self, model: str) -> int | None:
         """Columns of the latent space that a model's showers are decoded from; None where there is none."""
         link = self.autoencoder(model)

@@ -31,6 +31,7 @@ STAGES: Mapping[str, Stage] = {
     "epochs": judging.Epochs(),
     "epochs_of_files": judging.Epochs(),
     "latent_space": judging.LatentSpace(),
+    "weight_spread": judging.WeightSpread(),
     "timing": judging.Timing(),
     "judge_columns": judging.JudgeColumns(),
     "report": judging.Report(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
@@ -36,6 +37,10 @@ class BayesianINN(INN):
 
     def use_weights(self, number: int | None) -> None:
         fix(self, self.inputs.seed, number)
+
+    @property
+    def prior_log_variance(self) -> float:
+        return -math.log(self.prior_precision)
 
     def log_variances(self) -> Tensor:
         return torch.cat([layer.log_variance.detach().flatten() for layer in layers_of(self)])
