@@ -37,6 +37,9 @@ class ResidualSplineFlow(GenerativeModel):
     def loss(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
         return {"loss": -self.log_prob(x, cond).mean()}
 
+    def to_noise(self, x: Tensor, cond: Tensor) -> Tensor:
+        return self.flow(x, cond)[0]
+
     def draw(self, noise: Tensor, cond: Tensor) -> Tensor:
         return self.flow.inverse(noise, cond)[0]
 
