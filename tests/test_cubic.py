@@ -116,6 +116,7 @@ def test_the_inn_starts_its_actnorms_before_training():
     model = INN(INNConfig(blocks=3, hidden=[8], coupling="cubic", actnorm=True), Inputs(dim=6))
     x = 5 + 0.1 * torch.randn(500, 6)
     model.fit_input(x, torch.rand(500, 1))
+    assert model.training
     scales = [module.scale for module in model.flow if isinstance(module, ActNorm)]
     torch.testing.assert_close(scales[0].detach(), torch.full((6,), 10.0).log(), atol=0.2, rtol=0)
     assert isinstance(model.flow.blocks[0], CubicCoupling)

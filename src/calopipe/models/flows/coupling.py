@@ -292,10 +292,13 @@ class CouplingFlow(SequenceINN):
         if not any(isinstance(module, ActNorm) for module in self):
             return
         x, cond = x[:_FIT_ROWS], None if cond is None else cond[:_FIT_ROWS]
+        mode = self.training
+        self.eval()  # without dropout, and without touching the statistics of a batch normalisation
         for module, condition in zip(self.module_list, self.conditions, strict=True):
             if isinstance(module, ActNorm):
                 module.fit(x)
             (x,), _ = module((x,), None if condition is None else (cond,))
+        self.train(mode)
 
     def inverse(self, z: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x (N, dim) and log|det dx/dz| (N,) of z (N, dim)."""
