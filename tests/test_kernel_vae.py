@@ -66,18 +66,38 @@ def test_every_block_reads_its_own_layers_and_the_conditions():
         assert (gradient[:, model.dim :].abs().sum(0) > 0).all()
 
 
-def test_the_conditions_reach_every_network_of_the_decoder():
-    model, *_ = build()
-    n = len(CONDITIONS)
-    for network, inputs in (
-        *((b, 5 + n) for b in model.decoder.blocks),
-        (model.decoder.inner, 3 + n),
-        (model.encoder.inner, 20 + n),
-    ):
-        assert network[0].in_features == inputs
-        one = torch.randn(4, inputs, requires_grad=True)
-        (gradient,) = torch.autograd.grad(network(one).sum(), one)
-        assert (gradient[:, -n:].abs().sum(0) > 0).all()
+class Nothing(nn.Module):
+    """Gives zeros, whatever it is told."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_zeros(len(x), self.width)
+
+
+def slope(network: nn.Module, both: Tensor, columns: slice) -> Tensor:
+    """What the conditions at the end of the input change in these columns of the output, per condition."""
+    both = both.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(network(both)[:, columns].square().sum(), both)
+    return gradient[:, -len(CONDITIONS) :].abs().sum(0)
+
+
+def test_the_conditions_reach_every_network_by_themselves():
+    model, x, cond = build()
+    encoder, decoder = model.encoder, model.decoder
+    whole, latents = torch.cat([x, cond], dim=1), torch.cat([torch.randn(50, 3), cond], dim=1)
+    encoder.blocks = nn.ModuleList(Nothing(5) for _ in encoder.blocks)
+    assert (slope(encoder, whole, slice(None)) > 0).all()  # the network that gathers
+    spread = decoder.inner
+    decoder.inner = Nothing(20)
+    blocks = list(decoder.blocks)
+    for i, part in enumerate(decoder.parts):  # each block alone, told nothing but the conditions
+        alone = (blocks[i] if k == i else Nothing(other.stop - other.start) for k, other in enumerate(decoder.parts))
+        decoder.blocks = nn.ModuleList(alone)
+        assert (slope(decoder, latents, part) > 0).all()
+    assert (slope(spread, latents, slice(None)) > 0).all()
 
 
 def test_what_blocks_say_of_the_same_layer_is_summed():
