@@ -306,7 +306,7 @@ def test_non_finite_loss_stops_with_a_message(files, tmp_path: Path, monkeypatch
         (
             "autoencoder",
             ["affine"],
-            r"model.networks.autoencoder.preprocessing: .*'affine' .* likelihood only; .* \(inn\), found 'hurdle_vae'",
+            r"model.networks.autoencoder.preprocessing: .*'affine' .* likelihood only; .* \(.*\binn\), found 'hurdle_vae'",
         ),
         (
             "flow",
