@@ -143,6 +143,21 @@ def test_an_archive_of_files_from_elsewhere_is_a_study_of_its_own(elsewhere, tmp
     assert ro_crate.issues(Path(), tmp_path / "cache") == set()
 
 
+def test_extensions_come_along(elsewhere, tmp_path, monkeypatch):
+    (elsewhere / "mine/__pycache__").mkdir(parents=True)
+    (elsewhere / "mine/parts.py").write_text("# nothing yet\n")
+    (elsewhere / "mine/__pycache__/parts.pyc").write_bytes(b"")
+    begin({**study_of(elsewhere), "extensions": ["../away/mine"]})
+    assert main(["archive", "mine.yaml", "--out", str(tmp_path / "handed")]) == 0
+    shutil.rmtree(elsewhere)
+    monkeypatch.chdir(tmp_path / "handed")
+    data = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
+    assert data["extensions"] == ["extensions/mine"] and Path("extensions/mine/parts.py").is_file()
+    assert not Path("extensions/mine/__pycache__").exists()
+    Plan.load(data, HOME / "presets", files=False)
+    assert not verify(nodes_below(Path("results"))).findings
+
+
 def test_raw_files_may_stay_where_they_are(elsewhere, tmp_path, monkeypatch):
     begin(study_of(elsewhere))
     assert main(["archive", "mine.yaml", "--out", "handed.zip", "--without-raw"]) == 0
