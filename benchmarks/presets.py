@@ -2,11 +2,11 @@
 
     python benchmarks/presets.py [--out results/presets.md] [PRESET ...]
 
-Networks have fresh weights and see made-up showers of their geometry (hits of exponential energies, 1-100 GeV): this shows that a preset
-runs, how many parameters it trains, and what a step and a shower cost on this machine with untrained weights; it says nothing of quality.
-Times are medians: of the steps after the first, per step of all objectives; of three batches of 100 showers, per shower. A training of the whole
-preset takes (epochs x training showers / batch size) steps. Networks of more parameters than --largest (default 150 million) are
-only built and counted, and say so.
+Networks have fresh weights and see made-up showers of their geometry (hits of exponential energies, 1-100 GeV): this shows
+that a preset runs, how many parameters it trains, and what a step and a shower cost on this machine with untrained weights;
+it says nothing of quality. Times are medians: of the steps after the first, per step of all objectives; of three batches of
+100 showers, per shower. A training of the whole preset takes (epochs x training showers / batch size) steps. Networks of
+more parameters than --largest (default 150 million) are only built and counted, and say so.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """``ro-crate-metadata.json``: what an archive says of itself, as a Workflow Run RO-Crate.
 
-Profiles: Workflow Run Crate 0.5 on Workflow RO-Crate 1.0 on RO-Crate 1.1 (Leo et al. 2023). The run of the workflow is one action; each job is one, too, with the rule's script as its instrument, so that the chain
-from any result to raw files can be read from this file alone.
+Profiles: Workflow Run Crate 0.5 on Workflow RO-Crate 1.0 on RO-Crate 1.1 (Leo et al. 2023). The run of the workflow is one action;
+each job is one, too, with the rule's script as its instrument, so that the chain from any result to raw files can be read from
+this file alone.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """How likely showers are by a generator whose network is a density, and which of them are unlike those it has learned.
 
-The density is that of voxel energies in MeV: what the network says of preprocessed showers times the determinant of the preprocessing
-(:meth:`calopipe.preprocessing.base.Step.volume_of`). Preprocessing that draws (fills empty voxels, adds noise) is averaged over: with filled
-voxels p is the probability of which voxels are hit times the density of the hits' energies. Layer normalisation adds one scale per layer,
-which is 1 in data; p is taken there, so it has a factor in common that depends on the network alone.
+The density is that of voxel energies in MeV: what the network says of preprocessed showers times the determinant of the
+preprocessing (:meth:`calopipe.preprocessing.base.Step.volume_of`). Preprocessing that draws (fills empty voxels, adds noise)
+is averaged over: with filled voxels p is the probability of which voxels are hit times the density of the hits' energies.
+Layer normalisation adds one scale per layer, which is 1 in data; p is taken there, so it has a factor in common that depends
+on the network alone.
 """
 
 from __future__ import annotations

@@ -27,9 +27,10 @@ class ShowerVAE(Autoencoder):
     see reconstructions scaled to the layers' energies, or *as showers*: cut at the readout threshold and normalised again too
     (:attr:`Autoencoder.as_shower`). ``decode`` returns the decoder's mean, free of randomness.
 
-    Conditions are divided by ``condition_scale`` times their largest value and go through the same logit; the encoder
-    sees them standardised with the voxels, the decoder as they are. With ``learnable_norm`` the logits of voxels and of the ratios u (not of the
-    incident energy) are scaled and shifted by learned numbers instead, and the decoder's output is undone by the same ones.
+    Conditions are divided by ``condition_scale`` times their largest value and go through the same logit; the encoder sees them
+    standardised with the voxels, the decoder as they are. With ``learnable_norm`` the logits of voxels and of the ratios u
+    (not of the incident energy) are scaled and shifted by learned numbers instead, and the decoder's output is undone by the
+    same ones.
     """
 
     cond_scale: Tensor

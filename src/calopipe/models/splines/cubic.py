@@ -1,12 +1,12 @@
 """Monotonic cubic splines in plain PyTorch, with knots as in :mod:`calopipe.models.splines.eager` and slopes after Steffen.
 
-Sources: Durkan et al., arXiv:1906.02145; Steffen 1990; Ernst 2023, section 3.3.5. Per element there are 2K + 2 logits: K widths, K heights,
-and the slopes at the two ends, each a sigmoid times three times the slope of its bin. Slopes at inner knots are min(p, 2 min(s, s')), s and s' those of the
-bins on either side and p that of the parabola through the three knots, so that the curve is monotonic. Outside [-B, B] the map is the
-identity. Logits of zero are the identity everywhere.
+Sources: Durkan et al., arXiv:1906.02145; Steffen 1990; Ernst 2023, section 3.3.5. Per element there are 2K + 2 logits: K
+widths, K heights, and the slopes at the two ends, each a sigmoid times three times the slope of its bin. Slopes at inner
+knots are min(p, 2 min(s, s')), s and s' those of the bins on either side and p that of the parabola through the three knots,
+so that the curve is monotonic. Outside [-B, B] the map is the identity. Logits of zero are the identity everywhere.
 
-The inverse is found by Newton steps inside a bracket, which never leaves it, in float64: for a curve that rises it cannot fail, where the closed
-form loses the root among rounding when leading coefficients are small.
+The inverse is found by Newton steps inside a bracket, which never leaves it, in float64: for a curve that rises it cannot
+fail, where the closed form loses the root among rounding when leading coefficients are small.
 """
 
 from __future__ import annotations
