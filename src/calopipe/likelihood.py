@@ -50,6 +50,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Compute log p of each shower of a file (nats, energies in MeV) and, beside a reference, how odd it is for its energy."""
+    from calopipe.metrics.roc import area_under_roc
     from calopipe.sampling.generator import Generator
     from calopipe.sampling.likelihood import Typical
 
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
         )
         limit = np.quantile(usual, 0.99)
         print(
-            f"odder than 99 % of the reference: {np.mean(odd > limit):.2%} of the showers; AUC of the oddness {_auc(usual, odd):.4f}"
+            f"odder than 99 % of the reference: {np.mean(odd > limit):.2%} of the showers; AUC of the oddness {area_under_roc(odd, usual):.4f}"
         )
     if options.out is not None:
         _write(options.out, columns)
@@ -78,24 +79,16 @@ def _likelihood(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     import torch
 
-    from calopipe.io import read_conditions, read_showers
+    from calopipe.io import read_showers
     from calopipe.sampling.likelihood import log_prob
+    from calopipe.sampling.stages import conditions_of
 
     data = read_showers(path)
     if len(data.showers) > MAX_SHOWERS:
         raise DataError(f"{path}: expected at most {MAX_SHOWERS} showers, found {len(data.showers)}")
     torch.manual_seed(options.seed)
-    conditions = read_conditions(path, generator.data.further)
-    showers = np.where(data.showers < np.float32(generator.data.threshold_MeV), np.float32(0), data.showers)
-    return conditions[:, 0], log_prob(generator, showers, conditions.astype(np.float32), options.draws)
-
-
-def _auc(usual: NDArray[np.float64], odd: NDArray[np.float64]) -> float:
-    """Probability that a shower of the file is odder than one of the reference."""
-    from scipy.stats import rankdata
-
-    ranks = rankdata(np.concatenate([usual, odd]))[len(usual) :]
-    return float((ranks.mean() - (len(odd) + 1) / 2) / len(usual))
+    conditions = conditions_of(path, generator.data)
+    return conditions[:, 0], log_prob(generator, data.showers, conditions, options.draws)
 
 
 def _write(path: Path, columns: dict[str, NDArray[Any]]) -> None:

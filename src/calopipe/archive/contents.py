@@ -15,7 +15,8 @@ from calopipe.archive.moves import Moves
 from calopipe.config.load import read_yaml
 from calopipe.errors import DataError
 from calopipe.origin import HOME
-from calopipe.provenance.chain import Node, fetched, node_of, plot_index, plot_node, records_below, study_folder
+from calopipe.provenance.chain import Node, fetched, records_below, study_folder
+from calopipe.provenance.verify import nodes_of
 from calopipe.report.studies import read_study
 from calopipe.workflow import Plan
 from calopipe.workflow.made import code_table, configuration, record_of
@@ -63,21 +64,17 @@ class Contents:
     @property
     def complete(self) -> bool:
         """Whether it has its report."""
-        return self.results.joinpath(f"report/{self.name}/index.html") in self.outputs
+        return self.page in self.outputs
+
+    @property
+    def page(self) -> Path:
+        """Its report, as a path from here."""
+        return self.folder / self.plan.path("report", study=self.name)
 
     @cached_property
     def nodes(self) -> list[Node]:
         """Its results, the plots of its report, and its raw files."""
-        found: dict[str, Node] = {}
-        for output, record in self.outputs.items():
-            found[str(output)] = node_of(str(output))
-            plots = plot_index(output) if output.is_dir() else {}
-            for name, entry in plots.items():
-                nodes = [plot_node(output / f"{name}.{kind}") for kind in entry["files"]]
-                found |= {node.path: node for node in nodes if node is not None}
-            if record["stage"] == "fetch":
-                found |= {node.path: node for node in fetched(str(output))}
-        return list(found.values())
+        return list(nodes_of(self.outputs.items()))
 
     @cached_property
     def raw_files(self) -> dict[str, Path]:

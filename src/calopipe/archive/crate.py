@@ -195,7 +195,7 @@ def _raw(contents: Contents, files: Mapping[str, DataEntity]) -> list[DataEntity
 
 
 def _pages(contents: Contents, files: Mapping[str, DataEntity]) -> list[DataEntity]:
-    page = f"{contents.moves.results[1]}/report/{contents.name}/index.html"
+    page = contents.place(contents.page)
     return [files[page]] if page in files else []
 
 

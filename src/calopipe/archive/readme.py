@@ -14,10 +14,11 @@ def readme(contents: Contents, about: About) -> str:
     runs = "\n".join(f"- model `{run.model}` on dataset `{run.dataset}`, seed {run.seed}" for run in contents.plan.runs)
     return _TEXT.format(
         name=contents.name,
+        page=contents.place(contents.page),
         date=about.date[:10],
         authors=f" by {', '.join(about.authors)}" if about.authors else "",
         version=f"calopipe {__version__}{_commit()}",
-        report=_report(contents, results),
+        report=_report(contents),
         runs=runs,
         raw=_raw(contents),
         results=results,
@@ -32,10 +33,11 @@ def _commit() -> str:
     return "" if state is None else f", commit {state['commit']}{' with changes' if state['dirty'] else ''}"
 
 
-def _report(contents: Contents, results: str) -> str:
+def _report(contents: Contents) -> str:
     if not contents.complete:
         return "The study is not finished: there is no report yet."
-    return f"The report: [{results}/report/{contents.name}/index.html]({results}/report/{contents.name}/index.html)"
+    page = contents.place(contents.page)
+    return f"The report: [{page}]({page})"
 
 
 def _raw(contents: Contents) -> str:
@@ -76,7 +78,7 @@ Set it up (Linux, Python 3.11 or newer), and ask where a result comes from:
 
 ```sh
 bash install.sh
-.venv/bin/calopipe provenance {results}/report/{name}/index.html
+.venv/bin/calopipe provenance {page}
 .venv/bin/calopipe provenance {results} --verify      # all files are what they were
 .venv/bin/snakemake -n                                # nothing is to be done; what a changed setting would make anew
 ```

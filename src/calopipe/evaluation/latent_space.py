@@ -10,6 +10,7 @@ from torch import Tensor
 
 from calopipe import seeds
 from calopipe.models.base import Autoencoder, GenerativeModel
+from calopipe.models.building import draw
 from calopipe.models.latent_target import LatentTarget
 from calopipe.records.latent_space import Filling, save_space
 from calopipe.sampling.generator import Generator, encode_batch, given_to
@@ -43,7 +44,7 @@ def _spaces(generator: Generator, cond: Tensor, voxels: Tensor) -> Iterator[tupl
             mu, logvar, extras, _ = encode_batch(network, voxels, raw)
             yield name, "means", mu
             yield name, "log_variances", logvar
-            yield name, "latents", mu + (0.5 * logvar).exp() * torch.randn_like(mu)
+            yield name, "latents", draw(mu, logvar)
             learned[name] = torch.cat([mu, logvar, extras], dim=1)
         elif isinstance(network.model, GenerativeModel):
             noise = _noise(network, learned[network.link.learns], raw)

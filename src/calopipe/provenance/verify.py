@@ -72,8 +72,13 @@ def verify(nodes: Iterable[Node], config: Path | None = None) -> Report:
 
 def nodes_below(folder: Path) -> Iterator[Node]:
     """All outputs with a record in a folder, the plots of its reports, and the raw files they name."""
+    return nodes_of(records_below(folder))
+
+
+def nodes_of(outputs: Iterable[tuple[Path, Mapping[str, Any]]]) -> Iterator[Node]:
+    """The same of outputs, each with its record."""
     ends: dict[str, Node] = {}
-    for output, record in records_below(folder):
+    for output, record in outputs:
         node = node_of(str(output))
         yield node
         if output.is_dir():

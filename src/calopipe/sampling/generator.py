@@ -161,7 +161,7 @@ class Generator:
         else:
             x = self._decoded(maker, cond, energies)
         for link in chain.refiners:
-            x = refine(self.networks[link.name], _cut(x, maker.layout), cond, energies)
+            x = refine(self.networks[link.name], thresholded(x, maker.layout), cond, energies)
         return _finish(x, maker.layout)
 
     def _decoded(self, maker: Network, cond: Tensor, energies: Tensor | None) -> Tensor:
@@ -272,7 +272,8 @@ def refine(network: Network, showers: Tensor, cond: Tensor, energies: Tensor | N
     return network.chain.inverse(network.model.refine(x, given), given)[0]
 
 
-def _cut(x: Tensor, layout: Layout) -> Tensor:
+def thresholded(x: Tensor, layout: Layout) -> Tensor:
+    """Showers (N, V) in MeV without what is below the readout threshold; other columns as they are."""
     return layout.cut(x) if layout.layer_shapes else x
 
 
@@ -280,4 +281,4 @@ def _finish(x: Tensor, layout: Layout) -> NDArray[np.float32]:
     if not torch.isfinite(x).all():
         rows = (~torch.isfinite(x)).any(1).nonzero().flatten()
         raise NumericsError(f"{len(rows)} of {len(x)} generated showers are not finite (first: row {int(rows[0])})")
-    return _cut(x, layout).cpu().numpy()
+    return thresholded(x, layout).cpu().numpy()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from calopipe.errors import DataError
 from calopipe.models.base import GenerativeModel
-from calopipe.sampling.generator import Generator
+from calopipe.sampling.generator import Generator, thresholded
 
 #: showers of the reference, nearest in incident energy, that a shower is compared with
 NEIGHBOURS = 200
@@ -36,7 +36,7 @@ def log_prob(
 
     Args:
         generator: one network that learns showers or columns and has a likelihood.
-        showers: (N, V) in MeV. conditions: (N, C).
+        showers: (N, V) in MeV; voxels below the readout threshold are empty. conditions: (N, C).
         draws: draws of the preprocessing that p is averaged over.
 
     Raises:
@@ -52,7 +52,7 @@ def log_prob(
     kind = next(network.model.parameters()).dtype
     for first in range(0, len(showers), batch):
         part = slice(first, first + batch)
-        x = torch.from_numpy(showers[part]).to(generator.device)
+        x = thresholded(torch.from_numpy(showers[part]).to(generator.device), network.layout)
         cond = torch.from_numpy(conditions[part]).to(generator.device)
         for k in range(draws):
             y, c, volume = network.chain.volume(x, cond)

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from calopipe.config.parts import MODELS
-from calopipe.models.base import GenerativeModel, Inputs
+from calopipe.models.base import Inputs
+from calopipe.models.flows.density import Flow
 from calopipe.models.flows.layers import Autoregressive, Composition, Layer, LULinear, Permutation, ResidualCoupling
 from calopipe.models.flows.settings import AutoregressiveRQSConfig, CouplingRQSConfig, ResidualSplineSettings
 
 
-class ResidualSplineFlow(GenerativeModel):
+class ResidualSplineFlow(Flow):
     """p(x | cond) by spline layers; the loss is the mean -log p. Subclasses MUST fill :attr:`flow`."""
 
     likelihood: ClassVar[bool] = True
@@ -29,19 +30,6 @@ class ResidualSplineFlow(GenerativeModel):
     def fit_input(self, x: Tensor, cond: Tensor) -> None:
         if self.config.scale_data:
             self.flow.fit_scale(x)
-
-    def log_prob(self, x: Tensor, cond: Tensor) -> Tensor:
-        """log p(x | cond) per row, in nats."""
-        return self.flow.log_prob(x, cond)
-
-    def loss(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
-        return {"loss": -self.log_prob(x, cond).mean()}
-
-    def to_noise(self, x: Tensor, cond: Tensor) -> Tensor:
-        return self.flow(x, cond)[0]
-
-    def draw(self, noise: Tensor, cond: Tensor) -> Tensor:
-        return self.flow.inverse(noise, cond)[0]
 
 
 @MODELS.register("coupling_rqs", config=CouplingRQSConfig)
