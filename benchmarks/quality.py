@@ -1,19 +1,23 @@
-"""Quality of the presets in the CaloGAN geometry on real Geant4 e+ showers that no training saw.
+"""Quality of the presets for CPUs on real Geant4 showers that no training saw: e+ in the CaloGAN geometry, electrons in that of set 2.
 
-    python benchmarks/quality.py --data calogan_eplus.hdf5 --out results/quality [--models demo_inn demo_vae_inn ...]
+    python benchmarks/quality.py --data FOLDER --out results/quality [--models demo_inn demo_vae_inn ...]
 
-The file's rows are shuffled, so head slices are representative. The last 7900 rows are held out. The presets of
-``calogan_*`` learn rows 0-21 100 and validate with the next 1000; those of the demo learn the 5250 showers that the demo
-learns and validate with the next 750. Each model is trained once (its checkpoint is reused when it is there), then judged with the
-7900 held-out showers and as many generated at their incident energies:
+FOLDER holds `calogan_eplus.hdf5` (30 000 showers) and `ds2like_electrons.hdf5` (12 000); what is not asked for need not be there.
+Rows are shuffled, so head slices are representative. The last rows are held out (7900 and 3000). Presets learn the first rows
+(21 100 and 8400) and validate with the next (1000 and 600); those of the demo learn the 5250 showers that the demo learns and
+validate with the next 750. Each model is trained once (its checkpoint is reused when it is there), then judged with the
+held-out showers and as many generated at their incident energies:
 
-- the classifier tests of every evaluation, ``trees`` and ``low_log`` (docs/metrics.md), with their whole errors, also of
-  reconstructions and of two Geant4 samples; and what they find in distorted Geant4 showers (their power);
+- classifier tests, with their whole errors, also of reconstructions and of two Geant4 samples: ``trees`` and ``low_log`` of every
+  evaluation (docs/metrics.md), and ``high``, three networks of 512-512 on the challenge's high-level features; and what they
+  find in distorted Geant4 showers (their power); of reconstructions also ``thesis``, raw voxels in GeV, which is weak enough
+  to tell good from bad;
 - occupancy and share of empty layers, largest activity of the last layer;
 - separation powers of E_tot / E_inc (50 bins in [0.98, 1.005]) and of each layer energy over E_inc (50 bins over the
-  reference's range). Two Geant4 samples of this size would give the quoted floor, (B - 1) / 4 * 2 / n for B filled bins;
+  reference's range), for CaloGAN. Two Geant4 samples of this size would give the quoted floor, (B - 1) / 4 * 2 / n for B filled bins;
+- separation power of the activities (1 - sparsity), mean of the layers, with its floor;
 - fidelity score, FPD, KPD and PRDC;
-- generation time per shower at batches of 10 000, on the threads of the run.
+- generation time per shower at batches of 10 000 (set 2: 1000), on the threads of the run.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ import argparse
 import json
 import logging
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,46 +48,103 @@ from calopipe.records.scores import load_scores
 from calopipe.sampling import generate, reconstruct
 from calopipe.sampling.whole import train_model
 from calopipe.training import TrainingJob
+from calopipe.training.checkpoint import load_network
 
 ROOT = Path(__file__).parents[1]
-GEOMETRY, THRESHOLD, SEED, HELD_OUT = "calogan", 0.01, 1, slice(22_100, 30_000)
-TESTS = ("trees", "low_log")
-#: preset file and model, and the rows that it learns and validates with
+SEED = 1
+TESTS: dict[str, dict[str, Any]] = {
+    "trees": {"preset": "trees"},
+    "low_log": {"preset": "low_log"},
+    "high": {"features": "high", "epochs": 60, "repeats": 3, "lr": 1e-3, "standardise": True},
+}
+#: of reconstructions, which the others tell apart whatever their losses: the published test (Ernst 2023, section 3.4.2), two trainings
+RECONSTRUCTIONS = TESTS | {"thesis": {"preset": "thesis", "repeats": 2}}
+
+
+@dataclass(frozen=True)
+class Data:
+    """A file of showers: which rows are held out, which are learned and validated with."""
+
+    file: str
+    geometry: str
+    threshold: float
+    held_out: slice
+    train: slice
+    val: slice
+    timed: int = 10_000
+
+    @property
+    def readout(self) -> Readout:
+        """How its showers are read."""
+        return Readout.of(self.geometry, self.threshold)
+
+
+FULL = Data("calogan_eplus.hdf5", "calogan", 0.01, slice(22_100, 30_000), slice(0, 21_100), slice(21_100, 22_100))
+SET2 = Data(
+    "ds2like_electrons.hdf5", "calochallenge2", 0.01515, slice(9000, 12_000), slice(0, 8400), slice(8400, 9000), 1000
+)
+PHOTONS = Data(
+    "ds1like_photons.hdf5",
+    "calochallenge1_photons",
+    0.002,
+    slice(15_000, 21_000),
+    slice(0, 14_000),
+    slice(14_000, 15_000),
+)
+DATA = {
+    "photons": PHOTONS,
+    "full": FULL,
+    "demo": replace(FULL, train=slice(0, 5250), val=slice(5250, 6000)),
+    "set2": SET2,
+}
+#: what is quoted of the metrics
+METRICS = (
+    "separation_power/mean_layers/activity", "separation_power/average", "separation_power/E_ratio",
+    *(f"separation_power/mean_layers/{name}" for name in ("E_layer", "EC_eta", "EC_phi", "width_eta", "width_phi")), "fidelity", "fidelity/activity", "fpd", "kpd",
+    "prdc/precision", "prdc/recall", "prdc/coverage",
+)  # fmt: skip
+#: preset file and model, and the data that it learns
 MODELS = {
     "demo_inn": ("calogan_demo", "inn", "demo"),
     "demo_vae_inn": ("calogan_demo", "vae_inn", "demo"),
     "calogan_inn_cpu": ("calogan_inn_cpu", "calogan_inn_cpu", "full"),
     "calogan_vae_inn_cpu": ("calogan_vae_inn_cpu", "calogan_vae_inn_cpu", "full"),
     "calogan_inn_thesis_cpu": ("calogan_inn_thesis_cpu", "calogan_inn_thesis_cpu", "full"),
+    "inn_cubic": ("calogan_inn_cubic_cpu", "inn_cubic", "full"),
+    "inn_rqs": ("calogan_inn_cubic_cpu", "inn_rqs", "full"),
+    "calogan_binn_cpu": ("calogan_binn_cpu", "calogan_binn_cpu", "full"),
+    **{
+        f"photons_{name}": ("vae_losses_cpu", name, "photons")
+        for name in ("vae_plain", "vae_smearing", "vae_noise", "vae_bce", "vae_continuous", "vae_conv")
+    },
+    "calogan_caloman_cpu": ("calogan_caloman_cpu", "calogan_caloman_cpu", "full"),
+    "energies_ae": ("calogan_energies_ae_cpu", "energies_ae", "full"),
+    "vae_prior": ("calogan_vae_prior_cpu", "vae", "full"),
+    "wgan": ("calogan_wgan_cpu", "wgan", "full"),
+    "kvae_inn_cpu": ("calochallenge2_kvae_cpu", "kvae_inn_cpu", "set2"),
+    "vae_inn_cpu": ("calochallenge2_kvae_cpu", "vae_inn_cpu", "set2"),
 }
-ROWS = {
-    "full": {"train": slice(0, 21_100), "val": slice(21_100, 22_100)},
-    "demo": {"train": slice(0, 5250), "val": slice(5250, 6000)},
-}
 
 
-def split(data: Path, out: Path) -> None:
-    """Write the parts of the file, thresholded: training and validation of both sizes, held-out and other showers."""
-    for size, parts in ROWS.items():
-        (out / size).mkdir(parents=True, exist_ok=True)
-        for name, rows in parts.items():
-            _copy(data, out / size / f"{name}.hdf5", rows)
-    _copy(data, out / "test.hdf5", HELD_OUT)
-    _copy(data, out / "other.hdf5", slice(0, 7900))
+def split(folder: Path, out: Path, name: str) -> Data:
+    """Write the parts of a file, thresholded: training, validation, held-out and other showers (the first of training)."""
+    data = DATA[name]
+    n = data.held_out.stop - data.held_out.start
+    parts = {"train": data.train, "val": data.val, "test": data.held_out, "other": slice(0, n)}
+    out.mkdir(parents=True, exist_ok=True)
+    for part, rows in parts.items():
+        if not (out / f"{part}.hdf5").exists():
+            showers = read_showers(folder / data.file, rows)
+            x = np.where(showers.showers < data.threshold, 0, showers.showers).astype(np.float32)
+            write_showers(out / f"{part}.hdf5", Showers(showers.incident_energies, x), data.geometry)
+    return data
 
 
-def _copy(data: Path, out: Path, rows: slice) -> None:
-    if not out.exists():
-        showers = read_showers(data, rows)
-        x = np.where(showers.showers < THRESHOLD, 0, showers.showers).astype(np.float32)
-        write_showers(out, Showers(showers.incident_energies, x), GEOMETRY)
-
-
-def train(model: Model, data: Path, out: Path, threads: int) -> dict[str, float]:
+def train(model: Model, data: Data, parts: Path, out: Path, threads: int) -> dict[str, float]:
     """Train what has no checkpoint yet; return processor minutes of what was trained here."""
     minutes: dict[str, float] = {}
     job = TrainingJob(
-        data / "train.hdf5", data / "val.hdf5", GEOMETRY, out, out, out, SEED, threads, THRESHOLD,
+        parts / "train.hdf5", parts / "val.hdf5", data.geometry, out, out, out, SEED, threads, data.threshold,
     )  # fmt: skip
 
     def begin(name: str, stage: NetworkStage) -> NetworkStage:
@@ -93,37 +156,42 @@ def train(model: Model, data: Path, out: Path, threads: int) -> dict[str, float]
     return {name: (end - minutes[name]) / 60 for name, end in zip(minutes, ends, strict=False)}
 
 
-def classifiers(reference: Path, sample: Path, out: Path) -> dict[str, float]:
-    """AUC and its whole error, by both tests."""
+def classifiers(
+    reference: Path, sample: Path, readout: Readout, out: Path, tests: Mapping[str, Mapping[str, Any]] = TESTS
+) -> dict[str, float]:
+    """AUC and its whole error, by all tests."""
     found = {}
-    for test in TESTS:
-        scores, config = out / f"{sample.stem}_{test}.json", validate(ClassifierConfig, {"preset": test}, test)
+    for test, settings in tests.items():
+        scores, config = out / f"{sample.stem}_{test}.json", validate(ClassifierConfig, settings, test)
         about = {"config": config, "seed": SEED, "name": test, "sample": sample.stem}
         written = {"scores": scores, "curves": scores.with_suffix(".npz")}
-        evaluate_classifier(reference, sample, Readout.of(GEOMETRY, THRESHOLD), **about, **written)
+        evaluate_classifier(reference, sample, readout, **about, **written)
         score = next(s for s in load_scores(scores) if s.name.endswith("/auc"))
         found |= {test: score.value, f"{test} error": score.error}
     return found
 
 
-def power(reference: Path, others: Path) -> dict[str, Any]:
-    """What both tests find in distorted Geant4 showers, and in others as they are."""
-    found = {}
-    for test in TESTS:
-        config = validate(ClassifierConfig, {"preset": test}, test)
-        found[f"power of {test}"] = measure_power(
-            reference, others, Readout.of(GEOMETRY, THRESHOLD), config=config, seed=SEED, name=test
+def power(reference: Path, others: Path, readout: Readout) -> dict[str, Any]:
+    """What the tests find in distorted Geant4 showers, and in others as they are."""
+    return {
+        f"power of {test}": measure_power(
+            reference, others, readout, config=validate(ClassifierConfig, settings, test), seed=SEED, name=test
         )
-    return found
+        for test, settings in TESTS.items()
+    }
 
 
-def shapes(reference: Path, generated: Path) -> dict[str, float]:
+def shapes(reference: Path, generated: Path, geometry: str) -> dict[str, float]:
     """Occupancy, empty layers and largest activity of both samples; separation powers of E_tot / E_inc and E_layer / E_inc."""
     showers = [read_showers(path) for path in (reference, generated)]
     found = {"floor": 49 / 4 * 2 / len(showers[0].showers)}
     a, b = (s.showers.astype(np.float64) / s.incident_energies for s in showers)
+    for what, sample in (("Geant4", a), ("generated", b)):
+        found[f"occupancy {what}"] = float((sample > 0).mean())
+    if geometry != FULL.geometry:
+        return found
     found["separation E_tot"] = separation_of_values(a.sum(1), b.sum(1), np.linspace(0.98, 1.005, 51))
-    for i, part in enumerate(load_geometry(GEOMETRY).layer_slices):
+    for i, part in enumerate(load_geometry(geometry).layer_slices):
         x, y = a[:, part].sum(1), b[:, part].sum(1)
         found[f"separation layer {i}"] = separation_of_values(x, y, np.linspace(x.min(), x.max(), 51))
         for what, sample in (("Geant4", a), ("generated", b)):
@@ -134,79 +202,95 @@ def shapes(reference: Path, generated: Path) -> dict[str, float]:
     return found
 
 
-def further_metrics(reference: Path, generated: Path, out: Path) -> dict[str, float]:
-    """Fidelity score (all, and of the activity), FPD, KPD (times 1000) and PRDC, with errors and floors."""
+def further_metrics(reference: Path, generated: Path, data: Data, out: Path) -> dict[str, float]:
+    """Separation of activities, fidelity score (all, and of the activity), FPD, KPD (times 1000), PRDC; errors and floors."""
     histograms, scores = out / "histograms.npz", out / "metrics.json"
-    bins = HistogramConfig(energy_ratio_range=(0.98, 1.005))
-    evaluate_observables(
-        reference, {"generated": generated}, Readout.of(GEOMETRY, THRESHOLD), config=bins, out=histograms
-    )
-    metrics = [{"metric": "fidelity"}, {"metric": "fpd"}, {"metric": "kpd"}, {"metric": "prdc", "zero_MeV": THRESHOLD}]
+    bins = HistogramConfig(energy_ratio_range=(0.98, 1.005) if data.geometry == FULL.geometry else (0.0, 2.0))
+    evaluate_observables(reference, {"generated": generated}, data.readout, config=bins, out=histograms)
+    metrics: list[dict[str, Any]] = [{"metric": name} for name in ("separation_power", "fidelity", "fpd", "kpd")]
     evaluate_metrics(
         reference,
         {"generated": generated},
-        Readout.of(GEOMETRY, THRESHOLD),
-        metrics=metrics,
+        data.readout,
+        metrics=[*metrics, {"metric": "prdc", "zero_MeV": data.threshold}],
         histograms=histograms,
         seed=SEED,
         out=scores,
     )
-    wanted = ("fidelity", "fidelity/activity", "fpd", "kpd", "prdc/precision", "prdc/recall", "prdc/coverage")
     found = {}
     for score in load_scores(scores):
-        if score.name in wanted and score.value is not None:
+        if score.name in METRICS and score.value is not None:
             scale = 1e3 if score.name in ("fidelity", "fidelity/activity", "fpd", "kpd") else 1.0
             parts = {"": score.value, " error": score.error, " floor": score.floor}
             found |= {score.name + key: scale * value for key, value in parts.items() if value is not None}
     return found
 
 
-def milliseconds(networks: list[Path], out: Path, energies: Path) -> float:
-    """Median generation time per shower in ms at batches of 10 000, on the threads of this run."""
-    config = TimingConfig(batch_sizes=[10_000], repeats=3, device="cpu")
+def milliseconds(networks: list[Path], out: Path, energies: Path, size: int) -> dict[str, float]:
+    """Median generation time per shower in ms at batches of a size, on the threads of this run; and in each network."""
+    config = TimingConfig(batch_sizes=[size], repeats=3, device="cpu")
     time_generation(networks, energies, config=config, out=out / "timing.json")
-    return json.loads((out / "timing.json").read_text())["results"][0]["median_ms"]
+    found = json.loads((out / "timing.json").read_text())["results"][0]
+    return {"ms per shower": found["median_ms"]} | {f"ms in {k}": v for k, v in found["networks_ms"].items()}
 
 
-def judge(model: Model, test: Path, out: Path) -> dict[str, float]:
+def judge(model: Model, test: Path, data: Data, out: Path) -> dict[str, float]:
     """Generate, reconstruct where there is an autoencoder, and score."""
     networks, generated = [out / name / "model.pt" for name in model.networks], out / "generated.hdf5"
-    generate(networks, test, generated, Generation(), SEED)
-    scores = classifiers(test, generated, out) | shapes(test, generated) | further_metrics(test, generated, out)
+    drawn = Generation(batch_size=500 if data is SET2 else None)
+    generate(networks, test, generated, drawn, SEED)
+    scores = classifiers(test, generated, data.readout, out) | shapes(test, generated, data.geometry)
+    scores |= further_metrics(test, generated, data, out)
     if model.chain.autoencoder is not None:
         checkpoint = out / model.chain.maker.name / "model.pt"
-        reconstruct(checkpoint, test, out / "reconstructed.hdf5", Generation(), SEED)
-        found = classifiers(test, out / "reconstructed.hdf5", out)
+        reconstruct(checkpoint, test, out / "reconstructed.hdf5", drawn, SEED)
+        tests = RECONSTRUCTIONS if data is not SET2 else TESTS
+        found = classifiers(test, out / "reconstructed.hdf5", data.readout, out, tests)
+        (out / "reconstructions").mkdir(exist_ok=True)
+        found |= further_metrics(test, out / "reconstructed.hdf5", data, out / "reconstructions")
+        found |= {"occupancy": shapes(test, out / "reconstructed.hdf5", data.geometry)["occupancy generated"]}
         scores |= {f"reconstructed {k}": v for k, v in found.items()}
-    scores["ms per shower"] = milliseconds(networks, out, test)
-    return scores
+    scores["parameters"] = sum(model_size(path) for path in networks)
+    return scores | milliseconds(networks, out, test, data.timed)
+
+
+def model_size(checkpoint: Path) -> int:
+    """Trained parameters of a network."""
+    return sum(p.numel() for p in load_network(checkpoint).model.parameters() if p.requires_grad)
+
+
+def floor(test: Path, other: Path, data: Data, out: Path, with_power: bool) -> dict[str, Any]:
+    """The same of other Geant4 showers, and the power of the tests where asked for."""
+    found = classifiers(test, other, data.readout, out, RECONSTRUCTIONS) | further_metrics(test, other, data, out)
+    return found | (power(test, other, data.readout) if with_power else {})
 
 
 def main() -> None:
     """Train and judge the models asked for; write quality.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="the 30 000 e+ showers in the CaloGAN geometry")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the files of showers")
     parser.add_argument("--out", type=Path, default=Path("results/quality"))
-    parser.add_argument("--models", nargs="+", choices=[*MODELS, "geant4"], default=["geant4", *MODELS])
+    floors = ("geant4", "geant4_set2")
+    parser.add_argument("--models", nargs="+", choices=[*MODELS, *floors], default=[*floors, *MODELS])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--power", action="store_true", help="with geant4: what the tests find in distorted showers")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
-    data, summary = args.out / "data", args.out / "quality.json"
-    split(args.data, data)
+    summary = args.out / "quality.json"
     for name in args.models:
         out = args.out / name
         out.mkdir(parents=True, exist_ok=True)
-        if name == "geant4":  # other Geant4 showers: the floor of every test
-            found = classifiers(data / "test.hdf5", data / "other.hdf5", out) | power(
-                data / "test.hdf5", data / "other.hdf5"
-            )
-            found |= further_metrics(data / "test.hdf5", data / "other.hdf5", out)
+        size = {"geant4": "full", "geant4_set2": "set2"}.get(name) or MODELS[name][2]
+        parts = args.out / "data" / size
+        data, test = split(args.data, parts, size), parts / "test.hdf5"
+        if name in floors:
+            found = floor(test, parts / "other.hdf5", data, out, args.power)
         else:
-            preset, key, size = MODELS[name]
+            preset, key, _ = MODELS[name]
             model = validate(Model, read_yaml(ROOT / "presets" / f"{preset}.yaml")["models"][key], key)
-            minutes = train(model, data / size, out, args.threads)
-            found = judge(model, data / "test.hdf5", out) | {f"minutes {k}": v for k, v in minutes.items()}
+            minutes = train(model, data, parts, out, args.threads)
+            found = judge(model, test, data, out) | {f"minutes {k}": v for k, v in minutes.items()}
         table = json.loads(summary.read_text()) if summary.exists() else {}
         write_json(summary, table | {name: table.get(name, {}) | found})
         print(name, json.dumps(found, indent=1))

@@ -362,12 +362,12 @@ def test_timing_names_device_threads_and_spread(tmp_path):
         return np.zeros((len(energies), 3))
 
     config = TimingConfig(batch_sizes=[1, 7], repeats=3, device="cpu")
-    measure_timing(
-        sampler, np.array([1e3, 2e3]), config=config, out=tmp_path / "timing.json", known={"geant4_ms": 10.0}
-    )
+    about = {"parts": lambda e: {"first": 0.5 * len(e), "second": 1.0}, "known": {"geant4_ms": 10.0}}
+    measure_timing(sampler, np.array([1e3, 2e3]), config=config, out=tmp_path / "timing.json", **about)
     record = json.loads((tmp_path / "timing.json").read_text())
     assert calls == [(1, 1)] * 4 + [(7, 1)] * 4 and record["device"] and record["threads"] >= 1
     assert record["geant4_ms"] == 10 and record["peak_memory_MiB"] > 10
+    assert record["results"][1]["networks_ms"] == {"first": 500.0, "second": pytest.approx(1000 / 7)}
     for entry in record["results"]:
         assert 0 < entry["low_ms"] <= entry["median_ms"] <= entry["high_ms"] and entry["n_repeats"] == 3
     with pytest.raises(DataError, match="asked for 1"):

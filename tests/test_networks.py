@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from calopipe.config import Generation, Model, validate
+from calopipe.config import Generation, Model, TimingConfig, validate
 from calopipe.config.parts import use_extensions
 from calopipe.errors import CheckpointError, ConfigError, DataError, TrainingError
+from calopipe.evaluation.generation_time import time_generation
 from calopipe.geometry import load_geometry
 from calopipe.io import Columns, Showers, read_columns, read_showers, write_columns, write_showers
 from calopipe.sampling import Generator, generate, reconstruct
@@ -110,6 +112,17 @@ def test_the_folder_of_a_run_is_its_networks_in_any_order(caloman):
     found = Generator.load(caloman, "cpu")
     assert list(found.networks) == list(Generator.load(files, "cpu").networks) == ["energies", "autoencoder", "flow"]
     assert found.parameters == {k: sum(p.numel() for p in n.model.parameters()) for k, n in found.networks.items()}
+
+
+def test_the_time_of_each_network_is_told(files, caloman, tmp_path):
+    networks = [caloman / name / "model.pt" for name in ("energies", "autoencoder", "flow")]
+    config = TimingConfig(batch_sizes=[50], repeats=3, device="cpu")
+    time_generation(networks, files["test"], config=config, out=tmp_path / "timing.json")
+    parts = json.loads((tmp_path / "timing.json").read_text())["results"][0]["networks_ms"]
+    assert set(parts) == {"energies", "autoencoder", "flow"} and min(parts.values()) > 0
+    prior = tmp_path / "prior.json"
+    time_generation(networks[:2], files["test"], config=config, out=prior)
+    assert set(json.loads(prior.read_text())["results"][0]["networks_ms"]) == {"energies", "autoencoder"}
 
 
 def test_true_layer_energies_can_be_given(files, caloman, tmp_path):

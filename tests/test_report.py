@@ -507,9 +507,11 @@ def test_seeds_are_combined_and_long_groups_shortened() -> None:
 
 def test_timing_rows_give_the_ratio_to_geant4() -> None:
     result = {"batch_size": 10, "median_ms": 2.0, "low_ms": 1.0, "high_ms": 3.0, "n_repeats": 5}
+    chain = {**result, "networks_ms": {"flow": 1.25, "vae": 0.5}}
     rows = timing_rows(
-        [("inn", {"results": [result], "geant4_ms": 100.0}), ("vae", {"results": [result], "geant4_ms": None})]
+        [("inn", {"results": [result], "geant4_ms": 100.0}), ("vae", {"results": [chain], "geant4_ms": None})]
     )
+    assert [r.networks for r in rows] == ["", "flow 1.2, vae 0.50"]
     assert [r.ratio for r in rows] == ["50", ""] and rows[0].time == "2.00"
 
 

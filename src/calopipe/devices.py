@@ -25,6 +25,14 @@ def pick_device(name: str) -> Any:
     return torch.device(name)
 
 
+def synchronise(device: str) -> None:
+    """Wait until a GPU has done what it was told; nothing on a CPU."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.synchronize()
+
+
 def gpu_visible() -> bool:
     """Whether torch could find a GPU on this machine, as far as its version and the devices of the system tell."""
     try:

@@ -25,7 +25,7 @@ def time_generation(
     """Measure the time per shower for every batch size of `config`, with conditions of the file `energies`.
 
     Batches pass the networks as a whole where memory allows, else in pieces, whose size is recorded.
-    Beside it are recorded the numbers of parameters of the networks, and Geant4's time for the mean incident energy of that
+    Of each batch size one more call is timed network by network. Beside it are recorded the numbers of parameters of the networks, and Geant4's time for the mean incident energy of that
     file where its time per GeV is known.
     """
     generator = Generator.load(networks, config.device)
@@ -36,5 +36,11 @@ def time_generation(
     def sampler(batch: np.ndarray) -> np.ndarray:
         return generator.sample(batch, batch_size=min(len(batch), most))
 
+    def parts(batch: np.ndarray) -> dict[str, float]:
+        generator.seconds = {}
+        sampler(batch)
+        found, generator.seconds = generator.seconds, None
+        return found
+
     known = {"geant4_ms": geant4_ms, "parameters": generator.parameters}
-    measure_timing(sampler, conditions, config=config, out=out, most=most, known=known)
+    measure_timing(sampler, conditions, config=config, out=out, most=most, parts=parts, known=known)

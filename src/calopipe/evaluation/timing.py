@@ -16,12 +16,15 @@ from typing import Any
 import numpy as np
 
 from calopipe.config.evaluation import TimingConfig
+from calopipe.devices import synchronise
 from calopipe.errors import DataError
 from calopipe.records.files import write_json
 
 log = logging.getLogger("calopipe")
 
 Sampler = Callable[[np.ndarray], np.ndarray]
+#: conditions (B, C) -> seconds spent in each network
+Parts = Callable[[np.ndarray], Mapping[str, float]]
 
 
 def measure_timing(
@@ -32,6 +35,7 @@ def measure_timing(
     out: Path,
     device: str | None = None,
     most: int | None = None,
+    parts: Parts | None = None,
     known: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Time `sampler` for each batch size and write the record as JSON.
@@ -44,13 +48,14 @@ def measure_timing(
         conditions: (N,) or (N, C) conditions that are cycled through, incident energies in MeV first.
         device: ``cpu`` or ``cuda``: what the sampler computes on; None: what ``config.device`` means on this machine.
         most: rows that the sampler passes at once, at most; None: any number.
+        parts: the same, but gives the seconds spent in each network; called once more per batch size, after its repeats.
         known: further entries of the record: ``geant4_ms``, Geant4's time per shower for comparison (or None);
             ``parameters``, name of each network -> how many it has.
 
     Returns:
         device (its name), threads, peak_memory_MiB (of the process, before and during), accelerator_memory_MiB (None on a
         CPU), what is `known`, and ``results``: batch_size, at_once, median_ms, low_ms, high_ms (per shower; 16 and 84 %
-        quantiles of the repeats), n_repeats, warmed_up, seconds (each call).
+        quantiles of the repeats), n_repeats, warmed_up, seconds (each call), and networks_ms with `parts` (per shower, by name).
 
     Raises:
         DataError: no energies, or the sampler returns another number of showers than it was asked for.
@@ -63,7 +68,10 @@ def measure_timing(
     for size in config.batch_sizes:
         batch = np.resize(conditions, (size, conditions.shape[1]))
         at_once = {"batch_size": size, "at_once": min(size, most or size)}
-        results.append({**at_once, **_measure(sampler, batch, config, device)})
+        found = {**at_once, **_measure(sampler, batch, config, device)}
+        if parts is not None:
+            found["networks_ms"] = {name: seconds / size * 1e3 for name, seconds in parts(batch).items()}
+        results.append(found)
     record = {
         "device": device_name(device),
         "threads": _threads(),
@@ -97,10 +105,10 @@ def _time_batch(sampler: Sampler, batch: np.ndarray, config: TimingConfig, devic
 
 
 def _call(sampler: Sampler, batch: np.ndarray, device: str) -> float:
-    _synchronise(device)
+    synchronise(device)
     start = time.perf_counter()
     showers = sampler(batch)
-    _synchronise(device)
+    synchronise(device)
     elapsed = time.perf_counter() - start
     if len(showers) != len(batch):
         raise DataError(f"timing: asked for {len(batch)} showers, got {len(showers)}")
@@ -116,11 +124,6 @@ def _device(name: str) -> str:
     if name != "auto":
         return name
     return "cuda" if _torch() and _torch().cuda.is_available() else "cpu"
-
-
-def _synchronise(device: str) -> None:
-    if device.startswith("cuda"):
-        _torch().cuda.synchronize()
 
 
 def _threads() -> int:

@@ -34,6 +34,7 @@ class TimingRow:
     time: str
     span: str
     repeats: str
+    networks: str
     ratio: str
     device: str
     memory: str
@@ -53,12 +54,20 @@ def timing_rows(timings: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Timing
                     time=format_value(r["median_ms"]),
                     span=f"{format_value(r['low_ms'])}\N{EN DASH}{format_value(r['high_ms'])}",
                     repeats=str(r.get("n_repeats", "")),
+                    networks=_by_network(r.get("networks_ms", {})),
                     ratio=format_value(geant4 / r["median_ms"], 2) if geant4 and r["median_ms"] > 0 else "",
                     device=f"{record.get('device', '?')}, {record.get('threads', '?')} threads",
                     memory=f"{memory:.0f}" if memory else "",
                 )
             )
     return rows
+
+
+def _by_network(milliseconds: Mapping[str, float]) -> str:
+    """Times in the networks of a chain; nothing of a single one."""
+    if len(milliseconds) < 2:
+        return ""
+    return ", ".join(f"{name} {format_value(value, 2)}" for name, value in milliseconds.items())
 
 
 def timing_tables(data: DatasetData) -> Iterator[Table]:
@@ -80,6 +89,7 @@ def timing_tables(data: DatasetData) -> Iterator[Table]:
             f"ms per {data.wording.one}",
             "range",
             "repeats",
+            "in each network",
             "Geant4 / model",
             "peak MiB",
         ),
@@ -87,12 +97,12 @@ def timing_tables(data: DatasetData) -> Iterator[Table]:
             _cells(row, seed.source("timing")) for name, seed, record in timed for row in timing_rows([(name, record)])
         ),
         text_columns=2,
-        note=f"Median over repeats after a warm-up; range: 16 to 84 % of the repeats.{known}",
+        note=f"Median over repeats after a warm-up; range: 16 to 84 % of the repeats; in each network: one more call.{known}",
     )
 
 
 def _cells(row: TimingRow, source: Source) -> tuple[str, ...]:
-    numbers = (_size(row), row.time, row.span, row.repeats, row.ratio, row.memory)
+    numbers = (_size(row), row.time, row.span, row.repeats, row.networks, row.ratio, row.memory)
     return row.model, row.device, *(Sourced(text, [source]) for text in numbers)
 
 

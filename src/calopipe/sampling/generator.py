@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from calopipe.config.links import GeneratorChain, Link, chain_of
-from calopipe.devices import pick_device
+from calopipe.devices import pick_device, synchronise
 from calopipe.errors import CheckpointError, DataError, NumericsError
 from calopipe.models.base import Autoencoder, GenerativeModel, Refiner
 from calopipe.models.latent_target import LatentTarget
@@ -32,11 +34,13 @@ class Generator:
         networks: by name, in the order of the chain.
         chain: how they work together.
         device: where they compute.
+        seconds: None, or time spent in each network by name, to which sampling adds (and for which it waits for a GPU).
     """
 
     networks: dict[str, Network]
     chain: GeneratorChain
     device: torch.device
+    seconds: dict[str, float] | None = None
 
     @classmethod
     def load(cls, checkpoints: Path | Sequence[Path], device: str = "auto", energies_known: bool = False) -> Generator:
@@ -154,27 +158,45 @@ class Generator:
     def _sample(self, cond: Tensor, energies: Tensor | None) -> NDArray[np.float32]:
         chain = self.chain
         if chain.energies is not None and energies is None:
-            energies = draw(self.networks[chain.energies.name], cond)[0].clamp(min=0)
+            with self._clock(chain.energies):
+                energies = draw(self.networks[chain.energies.name], cond)[0].clamp(min=0)
         maker = self.networks[chain.maker.name]
         if chain.autoencoder is None:
-            x = draw(maker, given_to(maker, cond, energies))[0]
+            with self._clock(chain.maker):
+                x = draw(maker, given_to(maker, cond, energies))[0]
         else:
             x = self._decoded(maker, cond, energies)
         for link in chain.refiners:
-            x = refine(self.networks[link.name], thresholded(x, maker.layout), cond, energies)
+            with self._clock(link):
+                x = refine(self.networks[link.name], thresholded(x, maker.layout), cond, energies)
         return _finish(x, maker.layout)
+
+    @contextmanager
+    def _clock(self, link: Link) -> Iterator[None]:
+        """Add the time of what is done in it to that of a network, where that is wanted."""
+        if self.seconds is None:
+            yield
+            return
+        synchronise(self.device.type)
+        start = time.perf_counter()
+        yield
+        synchronise(self.device.type)
+        self.seconds[link.name] = self.seconds.get(link.name, 0.0) + time.perf_counter() - start
 
     def _decoded(self, maker: Network, cond: Tensor, energies: Tensor | None) -> Tensor:
         """Showers of latents that a network has learned, or of the prior."""
         raw = given_to(maker, cond, energies)
         if self.chain.latents is None:
             assert isinstance(maker.model, Autoencoder)
-            return decode(maker, maker.model.prior(maker.chain.condition(raw)), raw[:, :0], raw)
+            with self._clock(self.chain.maker):
+                return decode(maker, maker.model.prior(maker.chain.condition(raw)), raw[:, :0], raw)
         latents = self.networks[self.chain.latents.name]
         assert latents.latent_dim is not None
-        x, _ = draw(latents, given_to(latents, cond, energies))
+        with self._clock(self.chain.latents):
+            x, _ = draw(latents, given_to(latents, cond, energies))
         target = LatentTarget(latents.settings.latents or "mu_sigma", latents.latent_dim)
-        return decode(maker, *target.take_apart(x), raw)
+        with self._clock(self.chain.maker):
+            return decode(maker, *target.take_apart(x), raw)
 
 
 def _files(checkpoints: Path | Sequence[Path]) -> list[Path]:
