@@ -394,6 +394,26 @@ def test_crop_and_pool_make_the_geometry():
         Plan.load(study, PRESETS)
 
 
+def test_layers_make_the_geometry():
+    study = changed("datasets", "eplus", "layers", value=[1])
+    study["regressors"]["net"]["model"]["grid"] = None
+    plan = Plan.load(study, PRESETS)
+    assert plan.where("eplus")["geometry"] == "calogan_layers1" == plan.geometry("eplus").name
+    assert plan.geometry("eplus").n_voxels == 144 and plan.settings("prepare", **INN)["layers"] == [1]
+    before = plan.settings("train", network="flow", **INN)["geometry_digest"]
+    study["datasets"]["eplus"]["layers"] = [2]
+    assert Plan.load(study, PRESETS).settings("train", network="flow", **INN)["geometry_digest"] != before
+    for layers in ([3], [1, 1], [2, 0]):
+        study["datasets"]["eplus"]["layers"] = layers
+        with pytest.raises(
+            GeometryError, match=r"datasets.eplus.geometry: layers: expected numbers from 0 to 2 that incr"
+        ):
+            Plan.load(study, PRESETS)
+    study["datasets"]["eplus"]["layers"] = []
+    with pytest.raises(ConfigError, match="datasets.eplus.layers"):
+        Plan.load(study, PRESETS)
+
+
 def test_amplification_study_is_one_for_all_seeds_of_a_model():
     study = changed("runs", value=[{"dataset": "eplus", "model": "inn", "seeds": [3, 0]}])
     plan = Plan.load(study, PRESETS)

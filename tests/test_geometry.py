@@ -234,6 +234,36 @@ def test_summed_layers() -> None:
         load_geometry("calogan_image")
 
 
+def test_selected_layers() -> None:
+    """Layers keep ids, edges and depth; names read back; other kinds of geometries too."""
+    calogan = load_geometry("calogan")
+    last = calogan.selected([2])
+    assert last.name == "calogan_layers2" and last.layers == calogan.layers[2:] and last.layer_ids == (2,)
+    assert last.threshold_MeV == calogan.threshold_MeV and last.eta.tolist() == calogan.eta[-72:].tolist()
+    set1 = load_geometry("calochallenge1_photons")
+    some = set1.selected([0, 1, 2, 4])
+    assert some.name == "calochallenge1_photons_layers0-2+4" and some.layer_ids == (0, 1, 2, 12)
+    for geometry in (last, some, calogan.selected([0, 2]), calogan.selected(range(3))):
+        assert load_geometry(geometry.name) == geometry
+    assert calogan.selected([0, 1, 2]).hash == calogan.hash != calogan.selected([0, 1]).hash
+    image = prepared_geometry(calogan, layers=[1], crop=(4, 4), sum_layers=True, pool=[(2, 2)])
+    assert image.name == "calogan_layers1_crop4x4_image_pool2x2" and load_geometry(image.name) == image
+    assert image.grid == (1, 2, 2)
+
+
+@pytest.mark.parametrize("numbers", [[], [3], [-1], [1, 1], [2, 0], [0.5], [True]])
+def test_layers_that_there_are_not(numbers: list) -> None:
+    message = r"layers: expected numbers from 0 to 2 that increase \(geometry 'calogan' has 3 layers\), found \["
+    with pytest.raises(GeometryError, match=message):
+        load_geometry("calogan").selected(numbers)
+
+
+@pytest.mark.parametrize("name", ["calogan_layers3", "calogan_layers2-1", "calogan_layers0+0", "calogan_layers0-9999"])
+def test_names_of_layers_that_there_are_not(name: str) -> None:
+    with pytest.raises(GeometryError, match="layers: expected numbers from 0 to 2"):
+        load_geometry(name)
+
+
 def test_cropped() -> None:
     gun = load_geometry("electron_gun_32")
     cropped = gun.cropped((30, 28))

@@ -21,6 +21,7 @@ from calopipe.io import (
     image_showers,
     pool_showers,
     read_showers,
+    select_layers,
     write_calogan,
     write_showers,
 )
@@ -168,6 +169,32 @@ def test_crop_showers_by_hand() -> None:
     assert geometry.eta[6] == centre.eta[0] and geometry.phi[8] == centre.phi[2]
 
 
+def test_layers_are_selected_by_hand() -> None:
+    geometry = load_geometry("calogan")
+    showers = np.arange(1008.0).reshape(2, 504)
+    assert select_layers(showers, geometry, [2])[1].tolist() == list(range(504 + 432, 1008))
+    assert select_layers(showers, geometry, [0, 2])[0].tolist() == [*range(288), *range(432, 504)]
+    with pytest.raises(GeometryError, match="has 504 voxels"):
+        select_layers(showers[:, 1:], geometry, [2])
+
+
+def test_layers_come_before_all_else(tmp_path: Path) -> None:
+    """The second layer alone: cells below the threshold, the window, sums of pairs, twice the energy; also of the reference."""
+    geometry = str(two_layers(tmp_path / "two.yaml"))
+    for name, first in (("raw", 1.0), ("reference", 11.0)):
+        cells = np.concatenate([np.full(8, 50.0), [9, first, 0.6, 9, 9, 3, 0.7, 9]])[None]
+        write_showers(tmp_path / f"{name}.hdf5", Showers(np.array([[500.0]]), cells), geometry)
+    given = {"fractions": (1, 0, 0), "layers": [1], "crop": (2, 2), "pool": (2, 1), "pool_by": "sum", "energy_scale": 2}
+    summary = prepare(
+        tmp_path / "raw.hdf5", outputs(tmp_path), geometry, reference_paths=[tmp_path / "reference.hdf5"], **given
+    )
+    made = load_geometry(f"{geometry}_layers1_crop2x2_pool2x1")
+    assert summary["layers"] == [1] and summary["geometry_hash"] == made.hash
+    for split, expected in (("train", [8, 0]), ("test", [28, 0])):
+        found = read_showers(tmp_path / f"{split}.hdf5", geometry=made)
+        assert found.showers.tolist() == [expected] and found.incident_energies.tolist() == [[500]]
+
+
 def test_image_showers_by_hand() -> None:
     geometry = Geometry("grid", "cartesian", tuple(Layer(i, range(3), range(5)) for i in range(2)))  # 2 x (2 x 4)
     showers = np.arange(16.0)[None]  # rows [0 1 2 3], [4 5 6 7] and [8 9 10 11], [12 13 14 15]
@@ -251,6 +278,7 @@ def test_pooling_keeps_the_sum_of_calogan() -> None:
         ({"energy_scale": 0}, "energy_scale"),
         ({"max_showers": 0}, "no showers in"),
         ({"pool": (7, 7)}, "divides no layer"),
+        ({"layers": [1]}, "layers: expected numbers from 0 to 0"),
         ({"crop": (1, 2)}, "cannot be in their centre"),
         ({"geometry": "calogan"}, "6 voxels per shower, but geometry 'calogan' has 504"),
     ],

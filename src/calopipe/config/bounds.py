@@ -52,6 +52,8 @@ DISTINCT = AfterValidator(_distinct)
 #: 63 bits: what numpy, torch and the integers of HDF5 hold
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Showers = Annotated[int, Field(ge=1, le=10**9)]
+#: of a layer of a geometry, from 0
+LayerNumber = Annotated[int, Field(ge=0, lt=10_000)]
 Epochs = Annotated[int, Field(ge=1, le=10**6)]
 BatchSize = Annotated[int, Field(ge=1, le=10**6)]
 Width = Annotated[int, Field(ge=1, le=2**15)]

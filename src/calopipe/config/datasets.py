@@ -8,7 +8,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from calopipe.config.base import Section
-from calopipe.config.bounds import DISTINCT, CellPair, Energy, Fraction, PositiveEnergy, Scale, Seed, Showers
+from calopipe.config.bounds import (
+    DISTINCT,
+    CellPair,
+    Energy,
+    Fraction,
+    LayerNumber,
+    PositiveEnergy,
+    Scale,
+    Seed,
+    Showers,
+)
 from calopipe.config.layouts import Column, Layout
 from calopipe.config.texts import Checksum, ColumnName, Condition, FilePath, Name, Url
 from calopipe.errors import nearest
@@ -142,6 +152,11 @@ class Dataset(_AnyKind):
     )
     geant4_ms_per_GeV: PositiveEnergy | None = Field(
         None, description="Geant4's time in ms per GeV of incident energy, where known, to compare timings with"
+    )
+    layers: Annotated[list[LayerNumber], Field(min_length=1)] | None = Field(
+        None,
+        description="keep these layers only, by their numbers from 0, e.g. [2] or [0, 1], before all that follows; E_tot is "
+        "then theirs; null: all",
     )
     crop: CellPair | None = Field(
         None,

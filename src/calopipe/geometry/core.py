@@ -206,6 +206,16 @@ class Geometry:
         return Neighbours.from_pairs(np.concatenate(pairs, axis=1), self.n_voxels)
 
     # ---- derived geometries, identity, text -------------------------------------------------------------------
+    def selected(self, numbers: Sequence[int]) -> Geometry:
+        """The geometry of the layers `numbers` alone (indices from 0, not the detector's ids, which they keep).
+
+        The name gains "_layers0-1+3", which `load_geometry` understands. Source: Ernst 2023, section 4.2.2.
+
+        Raises:
+            GeometryError: no numbers, ones that do not increase, or one of a layer that does not exist.
+        """
+        return derived.selected(self, numbers)
+
     def pooled(self, kernel: Sequence[int]) -> Geometry:
         """The geometry after pooling each layer with `kernel` = (first axis, second axis), strides equal to the kernel.
 

@@ -1,22 +1,51 @@
-"""Geometries made from others: a window of the cells, one image of all layers, coarser cells.
+"""Geometries made from others: some of the layers, a window of the cells, one image of all layers, coarser cells.
 
-The names tell how they were made: "_crop30x30", "_image" and "_pool2x1", in the order of the steps, which
-`load_geometry` understands.
+The names tell how they were made: "_layers0-1+3", "_crop30x30", "_image" and "_pool2x1", in the order of the steps,
+which `load_geometry` understands.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calopipe.errors import GeometryError
+from calopipe.errors import GeometryError, shown
 from calopipe.geometry.layer import Layer
 
 if TYPE_CHECKING:
     from calopipe.geometry.core import Geometry
+
+
+def selected(geometry: Geometry, numbers: Sequence[int]) -> Geometry:
+    """See :meth:`calopipe.geometry.Geometry.selected`."""
+    n, found = geometry.n_layers, list(numbers)
+    whole = all(isinstance(i, int | np.integer) and not isinstance(i, bool) and 0 <= i < n for i in found)
+    if not found or not whole or any(b <= a for a, b in itertools.pairwise(found)):
+        expected = f"numbers from 0 to {n - 1} that increase (geometry '{geometry.name}' has {n} layers)"
+        raise GeometryError(f"layers: expected {expected}, found {shown(found)}")
+    name = f"{geometry.name}_layers{_runs([int(i) for i in found])}"
+    return replace(geometry, name=name, layers=tuple(geometry.layers[i] for i in found))
+
+
+def listed(text: str) -> list[int]:
+    """The layer numbers of the end of a name: ``0-1+3`` is [0, 1, 3]."""
+    ends = ([int(end) for end in part.split("-")] for part in text.split("+"))
+    return [i for run in ends for i in range(run[0], run[-1] + 1)]
+
+
+def _runs(numbers: Sequence[int]) -> str:
+    """Increasing numbers as text, the inverse of :func:`listed`."""
+    runs: list[list[int]] = []
+    for i in numbers:
+        if runs and runs[-1][-1] == i - 1:
+            runs[-1].append(i)
+        else:
+            runs.append([i])
+    return "+".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def pooled(geometry: Geometry, kernel: Sequence[int]) -> Geometry:
@@ -93,15 +122,17 @@ def pooled_in_turn(
 
 def prepared(
     geometry: Geometry,
+    layers: Sequence[int] | None = None,
     crop: Sequence[int] | None = None,
     sum_layers: bool = False,
     pool: Sequence[Sequence[int]] | None = None,
 ) -> Geometry:
-    """The geometry of showers that are cropped, then summed over their layers, then pooled with one kernel after the other.
+    """The geometry of some layers of showers, which are cropped, then summed, then pooled with one kernel after the other.
 
     Raises:
-        GeometryError: the geometry cannot be cropped, summed or pooled so.
+        GeometryError: the geometry has no such layers, or cannot be cropped, summed or pooled so.
     """
+    geometry = geometry if layers is None else selected(geometry, layers)
     geometry = geometry if crop is None else cropped(geometry, crop)
     geometry = summed(geometry) if sum_layers else geometry
     return pooled_in_turn(geometry, pool)[-1][2] if pool else geometry

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from calopipe.errors import GeometryError, nearest, printable, shown
+from calopipe.geometry import derived
 from calopipe.geometry.binning_xml import from_xml
 from calopipe.geometry.core import KINDS, MAX_LAYERS, MAX_VOXELS, Geometry
 from calopipe.geometry.layer import Layer, alpha_edges, count, number
@@ -32,7 +33,9 @@ from calopipe.yamlfile import load_yaml
 
 _BUILT_IN = Path(__file__).resolve().parent.parent / "geometries"
 #: the last step of a derived geometry's name
-_STEP = re.compile(r"_(?:(pool|crop)(\d{1,5})x(\d{1,5})|(image))\Z")
+_STEP = re.compile(
+    r"_(?:(pool|crop)(\d{1,5})x(\d{1,5})|(image)|(layers)(\d{1,4}(?:-\d{1,4})?(?:\+\d{1,4}(?:-\d{1,4})?)*))"
+)
 MAX_NAME, MAX_STEPS = 1000, 10
 _KEYS = {"name", "kind", "threshold_MeV", "description", "eta_axis", "layers"}
 _LAYER_KEYS = {
@@ -52,7 +55,8 @@ def load_geometry(name_or_path: str | Path | Geometry, particle: str | None = No
     Args:
         name_or_path: a built-in name; a path ending in .yaml or .yml; a path of a CaloChallenge binning file ending in
             .xml, optionally "file.xml:photon" or "file.xml:22"; any of these with suffixes "_pool2x1" for pooled,
-            "_crop30x30" for cropped and "_image" for summed geometries; or a Geometry, which is returned as it is.
+            "_crop30x30" for cropped and "_image" for summed geometries, "_layers0-1+3" for some of the layers; or a
+            Geometry, which is returned as it is.
         particle: which particle of an XML file that describes several, by its name or pid.
         files: whether paths may be opened. False for names that come out of a file, which could point anywhere.
 
@@ -62,22 +66,29 @@ def load_geometry(name_or_path: str | Path | Geometry, particle: str | None = No
     if isinstance(name_or_path, Geometry):
         return name_or_path
     text = str(name_or_path)
-    steps: list[tuple[str, int, int]] = []
+    steps: list[re.Match[str]] = []
     if len(text) > MAX_NAME:
         raise GeometryError(f"expected a name or path of at most {MAX_NAME} characters, found {shown(text)}")
-    while found := _STEP.search(text, max(0, len(text) - 20)):
+    while found := _STEP.fullmatch(text, max(0, text.rfind("_"))):
         text = text[: found.start()]
-        steps.append((found[1] or found[4], int(found[2] or 0), int(found[3] or 0)))
+        steps.append(found)
     if len(steps) > MAX_STEPS:
         raise GeometryError(f"expected at most {MAX_STEPS} steps of pooling, cropping or summing, found {len(steps)}")
     geometry = _from_file(text, particle) if files else None
     geometry = _built_in(text) if geometry is None else geometry
-    for step, first, second in reversed(steps):
-        if step == "image":
-            geometry = geometry.summed()
-        else:
-            geometry = (geometry.pooled if step == "pool" else geometry.cropped)((first, second))
+    for step in reversed(steps):
+        geometry = _derived(geometry, step)
     return geometry
+
+
+def _derived(geometry: Geometry, step: re.Match[str]) -> Geometry:
+    """The geometry after one step of a name."""
+    made, first, second, image, layers, numbers = step.groups()
+    if layers:
+        return geometry.selected(derived.listed(numbers))
+    if image:
+        return geometry.summed()
+    return (geometry.pooled if made == "pool" else geometry.cropped)((int(first), int(second)))
 
 
 def _from_file(text: str, particle: str | None) -> Geometry | None:

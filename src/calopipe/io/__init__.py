@@ -3,7 +3,7 @@
 from calopipe.io.checksum import file_hash, repeated
 from calopipe.io.columns import Columns, read_columns, write_columns
 from calopipe.io.joined import joined_showers
-from calopipe.io.pooling import crop_showers, image_showers, pool_showers, sum_showers
+from calopipe.io.pooling import crop_showers, image_showers, pool_showers, select_layers, sum_showers
 from calopipe.io.read import (
     FileInfo,
     file_info,
@@ -34,6 +34,7 @@ __all__ = [
     "read_incident_energies",
     "read_showers",
     "repeated",
+    "select_layers",
     "sum_showers",
     "write_calogan",
     "write_columns",

@@ -1,4 +1,4 @@
-"""Showers of cartesian geometries in a window, on a coarser grid, or as one image."""
+"""Some layers of showers, and showers of cartesian geometries in a window, on a coarser grid, or as one image."""
 
 from __future__ import annotations
 
@@ -9,6 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calopipe.geometry import Geometry
+
+
+def select_layers(showers: NDArray[np.floating], geometry: Geometry, numbers: Sequence[int]) -> NDArray[np.floating]:
+    """The voxels of the layers `numbers` (from 0, increasing); the result lives in ``geometry.selected(numbers)``.
+
+    Args:
+        showers: (N, V) in MeV.
+        geometry: geometry of the V voxels, of any kind.
+        numbers: layers that are kept.
+
+    Returns:
+        (N, V') in the dtype of `showers`.
+
+    Raises:
+        GeometryError: V does not match, or see :meth:`calopipe.geometry.Geometry.selected`.
+    """
+    _ = geometry.selected(numbers)  # raises GeometryError where there are no such layers
+    layers = [geometry.reshape_layer(showers, i).reshape(len(showers), -1) for i in numbers]
+    return np.concatenate(layers, axis=1)
 
 
 def pool_showers(

@@ -1,8 +1,9 @@
 """From raw shower files to the training, validation and test splits.
 
 Per shower, in this order: negative voxels become zero where they are not refused, voxels below the threshold become zero
-(the threshold is in physical MeV of the raw file), the layers are cropped, summed along the beam and pooled where asked, voxel energies are multiplied by `energy_scale`
-(incident energies are not). Energy outside the window of a cropped layer is lost. Where layers are summed, the threshold
+(the threshold is in physical MeV of the raw file), some of the layers are kept, and they are cropped, summed along the beam
+and pooled where asked, voxel energies are multiplied by `energy_scale` (incident energies are not). Energy in other layers,
+and outside the window of a cropped layer, is lost. Where layers are summed, the threshold
 is that of the image: it comes after summing and pooling, since what cells under it add up to counts.
 The attribute threshold_MeV of the written files is the threshold times the scale, i.e. it holds for the values in the
 file; energy_scale is an attribute too, to be divided out for physical energies.
@@ -53,6 +54,7 @@ def prepare(
     seed: int = 0,
     energy_scale: float = 1.0,
     max_showers: int | None = None,
+    layers: Sequence[int] | None = None,
     crop: Sequence[int] | None = None,
     sum_layers: bool = False,
     pool: Sequence[int] | Sequence[Sequence[int]] | None = None,
@@ -76,6 +78,7 @@ def prepare(
         energy_scale: factor on voxel energies.
         max_showers: use only the first showers of the pooled files (and of the pooled reference files), of those with the
             chosen energies.
+        layers: numbers (from 0, increasing) of the layers that are kept, before all that follows; None: all.
         crop: cells of the central window (first, second index) that are kept, on a cartesian geometry of equal layers.
         sum_layers: sum the layers along the beam into one image, after the crop; the threshold then cuts the image.
         pool: pooling kernel (first, second index) on a cartesian geometry, or several in turn, after crop and sum.
@@ -98,7 +101,7 @@ def prepare(
         DataError: a file listed twice, unreadable input, values that are not energies, no shower of the chosen energies,
             empty splits, a file that cannot be written.
         ConfigError: `energies_MeV` is no selection, or `layout` no layout.
-        GeometryError: the files do not fit the geometry, or it cannot be cropped, summed or pooled.
+        GeometryError: the files do not fit the geometry, which has no such layers or cannot be cropped, summed or pooled.
     """
     geometry = load_geometry(geometry)
     kernels = () if pool is None else tuple(map(tuple, np.atleast_2d(np.asarray(pool)).tolist()))
@@ -106,6 +109,7 @@ def prepare(
         geometry,
         geometry.threshold_MeV if threshold_MeV is None else float(threshold_MeV),
         float(energy_scale),
+        None if layers is None else tuple(layers),
         None if crop is None else (int(crop[0]), int(crop[1])),
         sum_layers,
         kernels,

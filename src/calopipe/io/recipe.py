@@ -11,22 +11,23 @@ import numpy as np
 from calopipe.errors import DataError
 from calopipe.geometry import Geometry, prepared_geometry
 from calopipe.geometry.derived import pooled_in_turn
-from calopipe.io.pooling import crop_showers, pool_showers, sum_showers
+from calopipe.io.pooling import crop_showers, pool_showers, select_layers, sum_showers
 from calopipe.io.showers import Showers
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Threshold, window, sum over layers, pooling and scale, see :mod:`calopipe.io.prepare`.
+    """Threshold, choice of layers, window, sum over layers, pooling and scale, see :mod:`calopipe.io.prepare`.
 
     Raises:
         DataError: threshold or scale is no such number.
-        GeometryError: the geometry cannot be cropped, summed or pooled.
+        GeometryError: the geometry has no such layers, or cannot be cropped, summed or pooled.
     """
 
     geometry: Geometry
     threshold_MeV: float
     energy_scale: float
+    layers: tuple[int, ...] | None
     crop: tuple[int, int] | None
     sum_layers: bool
     pool: tuple[tuple[int, int], ...]
@@ -37,7 +38,7 @@ class Recipe:
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0 or (positive and value == 0):
                 raise DataError(f"prepare: {name} must be a number {lowest}, found {value}")
-        _ = self.output_geometry  # raises GeometryError when it cannot be cropped, summed or pooled
+        _ = self.output_geometry  # raises GeometryError when it cannot be made
 
     def facts(self) -> dict[str, Any]:
         """What the summary of a preparation says of it."""
@@ -46,6 +47,7 @@ class Recipe:
             "geometry_hash": self.output_geometry.hash,
             "threshold_MeV": self.threshold_MeV,
             "energy_scale": self.energy_scale,
+            "layers": None if self.layers is None else list(self.layers),
             "crop": None if self.crop is None else list(self.crop),
             "sum_layers": self.sum_layers,
             "pool": [list(kernel) for kernel in self.pool],
@@ -53,25 +55,21 @@ class Recipe:
         }
 
     @property
-    def cropped_geometry(self) -> Geometry:
-        return prepared_geometry(self.geometry, self.crop)
-
-    @property
     def output_geometry(self) -> Geometry:
-        return prepared_geometry(self.geometry, self.crop, self.sum_layers, self.pool)
+        return prepared_geometry(self.geometry, self.layers, self.crop, self.sum_layers, self.pool)
 
     def apply(self, showers: Showers) -> Showers:
-        """Threshold, crop, sum, pool and scale (n, V) showers; the input's array is changed."""
-        voxels = showers.showers
+        """Threshold, choose layers, crop, sum, pool and scale (n, V) showers; the input's array is changed."""
+        voxels, geometry = showers.showers, self.geometry
         if not self.sum_layers:
             voxels[voxels < np.float32(self.threshold_MeV)] = 0
+        if self.layers is not None:
+            voxels, geometry = select_layers(voxels, geometry, self.layers), geometry.selected(self.layers)
         if self.crop is not None:
-            voxels = crop_showers(voxels, self.geometry, self.crop)
+            voxels, geometry = crop_showers(voxels, geometry, self.crop), geometry.cropped(self.crop)
         if self.sum_layers:
-            voxels = sum_showers(voxels, self.cropped_geometry)
-        for kernel, before, _ in pooled_in_turn(
-            prepared_geometry(self.geometry, self.crop, self.sum_layers), self.pool
-        ):
+            voxels, geometry = sum_showers(voxels, geometry), geometry.summed()
+        for kernel, before, _ in pooled_in_turn(geometry, self.pool):
             voxels = pool_showers(voxels, before, kernel, self.pool_by)
         if self.sum_layers:
             voxels[voxels < np.float32(self.threshold_MeV)] = 0

@@ -99,7 +99,7 @@ class StudyChecks(ChainChecks):
             raise ConfigError(f"results: expected a folder, found the file {path}")
 
     def _check_geometry(self, dataset: str) -> None:
-        """The geometry of showers is there, and can be cropped, summed and pooled as asked."""
+        """The geometry of showers is there, and has the layers, and can be cropped, summed and pooled, as asked."""
         if isinstance(self.dataset(dataset), Dataset):
             try:
                 self.geometry(dataset)

@@ -97,14 +97,14 @@ class StudyParts:
         return self.study.evaluations[self.run(dataset, model, seed).evaluation]
 
     def geometry(self, dataset: str) -> Geometry:
-        """The geometry of the prepared showers of `dataset` (cropped, summed and pooled where the configuration says so)."""
+        """The geometry of the prepared showers of `dataset` (some layers, cropped, summed and pooled where the configuration says so)."""
         return _geometry(self._geometry_name(dataset))
 
     def _geometry_name(self, dataset: str) -> str:
         """What `load_geometry` makes that geometry of."""
         settings = self.showers(dataset)
         raw = _geometry(settings.geometry)
-        made = prepared_geometry(raw, settings.crop, settings.sum_layers, settings.pool)
+        made = prepared_geometry(raw, settings.layers, settings.crop, settings.sum_layers, settings.pool)
         return settings.geometry + made.name.removeprefix(raw.name)
 
     def regressor(self, name: str) -> RegressorStage:
