@@ -24,8 +24,10 @@ from calopipe.report.training import chain_drawings, network_tables, training_ta
 STYLE = model_styles(["wgan"])["wgan"]
 GAN = (
     "epoch,step,train_critic_loss,train_generator_loss,train_wasserstein,val_wasserstein,lr_critic,lr_generator,"
-    "grad_norm_critic,grad_norm_generator,seconds\n"
-    "0,9,-3,1,3.5,3.6,0.0002,0.0001,20,2,30\n1,19,-1,2,1.5,1.6,0.0002,0.0001,1,0.5,31\n2,29,-0.5,3,0.5,,0.0002,0.0001,0.9,0.4,32\n"
+    "grad_norm_critic,grad_norm_generator,largest_grad_norm_critic,largest_grad_norm_generator,largest_grad_element_critic,"
+    "largest_grad_element_generator,seconds\n"
+    "0,9,-3,1,3.5,3.6,0.0002,0.0001,20,2,800,3,90,1,30\n1,19,-1,2,1.5,1.6,0.0002,0.0001,1,0.5,4,2,2,1,31\n"
+    "2,29,-0.5,3,0.5,,0.0002,0.0001,0.9,0.4,3,2,1,0.5,32\n"
 )
 
 
@@ -49,6 +51,8 @@ def test_a_history_knows_its_losses_rates_and_norms(tmp_path):
     assert found.last("train", "wasserstein") == 0.5 and found.last("val", "wasserstein") == 1.6
     assert found.last("val", "critic_loss") is None and found.seconds == 93
     assert list(found.rates) == ["critic", "generator"] and found.norms["critic"].tolist() == [20, 1, 0.9]
+    assert list(found.norms) == list(found.largest_norms) == list(found.largest_elements) == list(found.rates)
+    assert found.largest_norms["critic"].tolist() == [800, 4, 3] and found.largest_elements["generator"][2] == 0.5
     np.testing.assert_allclose(found.time, [1, 2, 3])
     plain = history(
         tmp_path / "plain.csv", "epoch,step,train_kl,train_loss,val_loss,lr\n0,0,1,5,,0.1\n0,9,,,4,\n1,19,1,3,2,\n"
@@ -87,12 +91,17 @@ def test_every_named_loss_rate_and_norm_has_a_panel(tmp_path):
         "generator loss",
         "wasserstein",
         "Learning rate [$10^{-4}$]",
-        "Gradient norm",
+        "Mean gradient norm",
+        "Largest gradient",
     ]
     rates = figure.axes[3]
     assert [line.get_ydata()[0] for line in rates.lines] == [2e-4, 1e-4] * 2
     assert len({line.get_linestyle() for line in rates.lines}) == 2, "objectives are told apart"
     assert figure.axes[4].get_yscale() == "log" and "validation (seed 0, seed 1)" in texts(figure)
+    largest = figure.axes[5]
+    assert [line.get_ydata()[0] for line in largest.lines] == [800, 3, 90, 1] * 2
+    assert largest.get_yscale() == "log" and largest.get_ylim()[1] > 800, "the steep start is shown, too"
+    assert all(f"critic {kind}" in texts(figure) for kind in ("norm", "element"))
     assert [len(line.get_xdata()) for line in figure.axes[2].lines] == [3, 2] * 2
     save_figure(figure, tmp_path / "gan", {}, dpi=40, pdf=False)
     plain = history(tmp_path / "plain.csv", "epoch,step,train_loss,val_loss,lr\n0,9,5,4,0.001\n1,19,3,2,0.001\n")

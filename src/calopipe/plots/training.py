@@ -1,4 +1,4 @@
-"""How a network was trained: its named losses, learning rates and gradient norms against the epoch."""
+"""How a network was trained: its named losses, learning rates and gradients against the epoch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,21 +26,25 @@ _LEFT, _TO_LABEL = 0.9, 0.55
 _ACRONYMS = ("kl", "bce", "mse", "mmd", "gp")
 #: more panels than this beside that of the loss stand in two columns
 _ONE_COLUMN = 3
-#: the axis of gradient norms and losses is logarithmic where they span more than this
+#: the axis of mean gradient norms and losses is logarithmic where they span more than this
 _LOGARITHMIC = 20.0
 
 
 @dataclass(frozen=True)
 class _Panel:
-    """One panel: its axis label, and what draws it and returns the values that its axis must show."""
+    """One panel: its axis label, what draws it and returns the values that its axis must show, and how the axis is chosen.
+
+    axis: ``logarithmic``; ``zero`` (it begins there); ``fitting`` (logarithmic where values span much).
+    """
 
     label: str
     draw: Callable[[Axes], list[Array]]
+    axis: Literal["fitting", "zero", "logarithmic"] = "fitting"
 
 
 @styled
 def training_figure(histories: Mapping[str, History], style: LineStyle, title: str = "") -> Figure:
-    """Training and validation losses by name, learning rates and gradient norms, against the epoch.
+    """Training and validation losses by name, learning rates, mean gradient norms and largest gradients, against the epoch.
 
     Args:
         histories: name of each training (its seed) -> its history.
@@ -50,7 +54,7 @@ def training_figure(histories: Mapping[str, History], style: LineStyle, title: s
 
     The loss that is minimised has the large panel. Axes show the validation losses and the training losses after the first
     twentieth of the training, so that the steep start does not flatten the rest; they are logarithmic where the values still
-    span more than a factor of 20.
+    span more than a factor of 20. The axis of the largest gradients is logarithmic and shows all of them.
     """
     panels = list(_panels(histories, style))
     main = [p for p in panels if p.label == "Loss"]
@@ -99,14 +103,16 @@ def _dress(figure: Figure, histories: Mapping[str, History], style: LineStyle, t
 
 
 def _panels(histories: Mapping[str, History], style: LineStyle) -> Iterator[_Panel]:
-    """The panels that have anything to show: losses by name, learning rates, gradient norms."""
+    """The panels that have anything to show: losses by name, learning rates, mean gradient norms, largest gradients."""
     for name in dict.fromkeys(name for history in histories.values() for name in history.losses):
         label = "Loss" if name == "loss" else _label(name)
         yield _Panel(label, partial(_draw_loss, histories=histories, name=name, style=style))
     if any(h.rates for h in histories.values()):
-        yield _Panel("Learning rate", lambda axes: _draw_rates(axes, histories, style))
+        yield _Panel("Learning rate", lambda axes: _draw_rates(axes, histories, style), "zero")
     if any(h.norms for h in histories.values()):
-        yield _Panel("Gradient norm", lambda axes: _draw_norms(axes, histories, style))
+        yield _Panel("Mean gradient\nnorm", lambda axes: _draw_norms(axes, histories, style))
+    if any(h.largest_norms for h in histories.values()):
+        yield _Panel("Largest\ngradient", lambda axes: _draw_largest(axes, histories, style), "logarithmic")
 
 
 def _label(name: str) -> str:
@@ -120,7 +126,7 @@ def _label(name: str) -> str:
 
 def _fill(axes: Axes, panel: _Panel) -> None:
     shown = panel.draw(axes)
-    _limits(axes, np.concatenate([*shown, np.zeros(0)]), from_zero=panel.label == "Learning rate")
+    _limits(axes, np.concatenate([*shown, np.zeros(0)]), panel.axis)
     label, large = panel.label, panel.label == "Loss"
     if label == "Learning rate" and (power := power_of_ten(axes, axes.get_ylim()[1])):
         label = rf"{label}{chr(10)}[$10^{{{power}}}$]"
@@ -160,10 +166,19 @@ def _draw_norms(axes: Axes, histories: Mapping[str, History], style: LineStyle) 
     return _draw_lines(axes, [h.norms for h in histories.values()], list(histories.values()), style)
 
 
+def _draw_largest(axes: Axes, histories: Mapping[str, History], style: LineStyle) -> list[Array]:
+    """Largest norms and largest elements, of each objective."""
+    lines = []
+    for history in histories.values():
+        kinds = (("norm", history.largest_norms), ("element", history.largest_elements))
+        lines.append({f"{name} {kind}".strip(): v for kind, found in kinds for name, v in found.items()})
+    return _draw_lines(axes, lines, list(histories.values()), style, late=False)
+
+
 def _draw_lines(
-    axes: Axes, by_objective: list[dict[str, Array]], histories: list[History], style: LineStyle
+    axes: Axes, by_objective: list[dict[str, Array]], histories: list[History], style: LineStyle, late: bool = True
 ) -> list[Array]:
-    """One line per objective, told apart by dashes and named where there are several."""
+    """One line per objective, told apart by dashes and named where there are several; `late`: the axis need not show the start."""
     names = list(dict.fromkeys(name for found in by_objective for name in found))
     shown = []
     for i, (found, history) in enumerate(zip(by_objective, histories, strict=True)):
@@ -171,31 +186,38 @@ def _draw_lines(
             ok, dash = np.isfinite(values), DASHES[names.index(name) % len(DASHES)]
             look = {"color": style.color, "alpha": _shade(i, len(histories)), "linewidth": 1.1, "linestyle": dash}
             axes.plot(history.time[ok], values[ok], label=literal(name) if i == 0 else None, **look)
-            shown.append(values[ok & _late(history)])
+            shown.append(values[ok & _late(history)] if late else values[ok])
     if len(names) > 1:
-        axes.legend(loc="upper right", fontsize=7.5, handlelength=2.4, borderaxespad=0.3, labelspacing=0.25)
+        place = {"loc": "upper right", "borderaxespad": 0.3, "labelspacing": 0.25, "columnspacing": 1.0}
+        axes.legend(fontsize=7.5 if late else 6.5, handlelength=2.4, ncols=1 if late else 2, **place)
     return shown
 
 
 def _tick(value: float, _: int | None = None) -> str:
+    power = math.log10(value) if value > 0 else 0.0
+    if abs(power) >= 4 and power == round(power):
+        return f"$10^{{{power:.0f}}}$"
     return f"{value:g}".replace("-", "\N{MINUS SIGN}")
 
 
-def _limits(axes: Axes, values: Array, from_zero: bool = False) -> None:
-    """Limits of the vertical axis that show `values`, and ticks without a common factor."""
+def _limits(axes: Axes, values: Array, axis: str) -> None:
+    """Limits of the vertical axis that show `values`, and ticks without a common factor; `axis` as in :class:`_Panel`."""
     values = values[np.isfinite(values)]
     axes.yaxis.set_major_formatter(FuncFormatter(_tick))
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     if not len(values):
         return
     low, high = np.quantile(values, [0.0, 0.995])
-    if from_zero:
+    if axis == "logarithmic":
+        low, high = values[values > 0].min(initial=values.max()), values.max()
+    if axis == "zero":
         axes.set_ylim(0, 1.08 * max(high, 1e-12))
-    elif low > 0 and high / low > _LOGARITHMIC:
+    elif low > 0 and (axis == "logarithmic" or high / low > _LOGARITHMIC):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(_tick))
         axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.set_ylim(low / 1.2, high * 1.2)
+        room = (high / low) ** 0.45 if axis == "logarithmic" else 1.0  # for the legend
+        axes.set_ylim(low / 1.2, high * 1.2 * room)
     else:
         margin = 0.06 * max(high - low, 1e-6 * max(abs(high), 1.0))
         axes.set_ylim(low - margin, high + margin)

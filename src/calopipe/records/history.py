@@ -1,8 +1,8 @@
-"""The history of a training: losses, learning rates and gradient norms of each epoch; a CSV file on disk.
+"""The history of a training: losses, learning rates and gradients of each epoch; a CSV file on disk.
 
-Columns: ``epoch`` and ``step``; ``train_<name>`` and ``val_<name>`` for every named loss; ``lr`` and ``grad_norm`` (the mean over
-the epoch, before clipping), or ``lr_<objective>`` and ``grad_norm_<objective>`` where a network has several; ``seconds``. What an
-epoch does not have is left empty.
+Columns: ``epoch`` and ``step``; ``train_<name>`` and ``val_<name>`` for every named loss; ``lr``, ``grad_norm`` (the mean over the
+epoch, before clipping), ``largest_grad_norm`` (of one step) and ``largest_grad_element`` (by absolute value, of one step and
+parameter), or ``lr_<objective>`` and so on where a network has several; ``seconds``. What an epoch does not have is left empty.
 """
 
 from __future__ import annotations
@@ -48,8 +48,18 @@ class History:
 
     @property
     def norms(self) -> dict[str, Array]:
-        """Objective (empty where there is one only) -> gradient norms (E,)."""
+        """Objective (empty where there is one only) -> mean gradient norms (E,)."""
         return self._by_objective("grad_norm")
+
+    @property
+    def largest_norms(self) -> dict[str, Array]:
+        """Objective (empty where there is one only) -> largest gradient norms of each epoch (E,)."""
+        return self._by_objective("largest_grad_norm")
+
+    @property
+    def largest_elements(self) -> dict[str, Array]:
+        """Objective (empty where there is one only) -> largest absolute elements of the gradients of each epoch (E,)."""
+        return self._by_objective("largest_grad_element")
 
     @property
     def seconds(self) -> float | None:

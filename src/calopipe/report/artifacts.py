@@ -36,7 +36,7 @@ class RunArtifacts:
         calomplification: JSON list of scores of the amplification study, one for all seeds of the model.
         divergences: its NPZ, see :func:`calopipe.records.divergences.save_divergences`.
         networks: the chain, one mapping per network: name, learns, given, role, model (its registered name),
-            "checkpoint": trained network, "history": CSV log of losses, rates and gradient norms.
+            "checkpoint": trained network, "history": CSV log of losses, rates and gradients.
         generated, reconstructed, reference: shower files; linked, never opened.
     """
 

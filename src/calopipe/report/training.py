@@ -90,7 +90,7 @@ def _end(history: History) -> tuple[str, str, str, str]:
 
 
 def training_tasks(data: DatasetData) -> Iterator[Task]:
-    """Losses, rates and gradient norms of every network of every model, a curve per seed; and of the regressors."""
+    """Losses, rates and gradients of every network of every model, a curve per seed; and of the regressors."""
     for model in data.models:
         for network in in_order(_networks(model)):
             name = network.name

@@ -31,9 +31,9 @@ log = logging.getLogger("calopipe")
 
 
 class History(Callback):
-    """One row per epoch (epoch, step, losses, rates, gradient norms), kept in the rolling checkpoint, logged as plain lines.
+    """One row per epoch (epoch, step, losses, rates, gradients), kept in the rolling checkpoint, logged as plain lines.
 
-    Rates and norms (before clipping, mean of the steps) of a network with several objectives have its name in theirs.
+    Rates and gradients (before clipping) of a network with several objectives have its name in theirs.
     """
 
     def __init__(self, epochs: int) -> None:
@@ -58,9 +58,7 @@ class History(Callback):
         for objective, optimizer in zip(module.every, trainer.optimizers, strict=True):
             end = f"_{objective}" if several else ""
             found[f"lr{end}"] = optimizer.param_groups[0]["lr"]
-            total, n = module.norms.get(objective, (0.0, 0))
-            if n:
-                found[f"grad_norm{end}"] = float(total) / n
+            found |= {f"{name}{end}": value for name, value in module.gradients[objective].columns().items()}
         return found
 
     @property

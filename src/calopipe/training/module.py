@@ -21,6 +21,7 @@ from calopipe.errors import ConfigError, TrainingError
 from calopipe.models.base import Now
 from calopipe.training.checkpoint import Network
 from calopipe.training.data import Batches
+from calopipe.training.gradients import Gradients, largest_element
 
 #: maps a batch's tensors to (x, cond) of the chain (a refiner's x holds the showers to refine behind the true ones), drawing
 #: random numbers where the network needs them
@@ -37,7 +38,7 @@ class TrainingModule(pl.LightningModule):
     epoch's end repeats the uninterrupted one exactly.
 
     Attributes:
-        norms: per objective, sum of the gradient norms before clipping, and their number, in this epoch.
+        gradients: of each objective in this epoch, before clipping.
 
     Raises:
         ConfigError: the chain has learnable steps, and their log-det has no place in the loss (:func:`check_learnable`).
@@ -54,7 +55,7 @@ class TrainingModule(pl.LightningModule):
         self.prepared = network.prepared
         self.every = {name: objective.every for name, objective in self.model.objectives().items()}
         self.automatic_optimization = len(self.every) == 1
-        self.norms: dict[str, tuple[Tensor | float, int]] = {}
+        self.gradients = {name: Gradients() for name in self.every}
 
     def on_train_start(self) -> None:
         data: Data = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
@@ -63,7 +64,7 @@ class TrainingModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(seeds.derive(self.training_seed, "epoch", self.current_epoch))
-        self.norms = {}
+        self.gradients = {name: Gradients() for name in self.every}
 
     def on_validation_epoch_start(self) -> None:
         self._state = torch.get_rng_state()
@@ -132,15 +133,15 @@ class TrainingModule(pl.LightningModule):
         self._clip(objective, optimizer)
 
     def _clip(self, objective: str, optimizer: Optimizer) -> None:
-        """Clip the gradients where the settings say so; remember their norm."""
+        """Clip the gradients where the settings say so; remember what they were before."""
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        limit = self.settings.of(objective).gradient_clip
+        gradients = [p.grad for p in parameters]
+        largest, limit = largest_element(gradients), self.settings.of(objective).gradient_clip
         if limit is None:
-            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+            norm = torch.nn.utils.get_total_norm(gradients)
         else:
             norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-        total, n = self.norms.get(objective, (0.0, 0))
-        self.norms[objective] = (total + norm.detach(), n + 1)
+        self.gradients[objective].add(norm, largest)
 
     def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         x, cond, logdet = self._batch(batch)
