@@ -270,7 +270,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the files of showers")
     parser.add_argument("--out", type=Path, default=Path("results/quality"))
-    floors = ("geant4", "geant4_set2")
+    floors = {"geant4": "full", "geant4_set2": "set2", "geant4_photons": "photons"}
     parser.add_argument("--models", nargs="+", choices=[*MODELS, *floors], default=[*floors, *MODELS])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--power", action="store_true", help="with geant4: what the tests find in distorted showers")
@@ -281,7 +281,7 @@ def main() -> None:
     for name in args.models:
         out = args.out / name
         out.mkdir(parents=True, exist_ok=True)
-        size = {"geant4": "full", "geant4_set2": "set2"}.get(name) or MODELS[name][2]
+        size = floors.get(name) or MODELS[name][2]
         parts = args.out / "data" / size
         data, test = split(args.data, parts, size), parts / "test.hdf5"
         if name in floors:
