@@ -50,10 +50,12 @@ class Row:
 
 
 def made_up(data: DataFacts, n: int) -> tuple[Tensor, Tensor]:
-    """Showers (n, V) in MeV and incident energies: a tenth of the voxels hit."""
+    """Showers (n, V) in MeV, a tenth of the voxels hit, or columns, and incident energies (n, 1)."""
     generator = torch.Generator().manual_seed(0)
     cond = 1e3 * (1 + 99 * torch.rand(n, 1, generator=generator))
     layout = data.layout
+    if data.columns:  # numbers of showers, as good as any between 0 and 1
+        return torch.rand(n, len(data.columns), generator=generator), cond
     x = torch.empty(n, layout.n_voxels).exponential_(generator=generator)
     x = torch.where(torch.rand(x.shape, generator=generator) < 0.1, x, torch.zeros_like(x))
     x[:, 0] += 1
@@ -62,7 +64,9 @@ def made_up(data: DataFacts, n: int) -> tuple[Tensor, Tensor]:
 
 def data_of(preset: str, model: str, plan: Plan) -> str:
     """The dataset that a model of a preset is for, by its name; the bundled one where it names none."""
-    own = list(read_yaml(PRESETS / f"{preset}.yaml").get("datasets") or {})
+    content = read_yaml(PRESETS / f"{preset}.yaml")
+    own = [run["dataset"] for run in content.get("runs") or () if run["model"] == model]
+    own = own or list(content.get("datasets") or {})
     if len(own) == 1:
         return own[0]
     ends = {
@@ -99,10 +103,14 @@ def plans(names: list[str]) -> Iterator[tuple[str, Plan, list[str]]]:
 def built(plan: Plan, model: str, dataset: str, n_train: int) -> dict[str, Network]:
     """All networks of a model with fresh weights, in order."""
     settings, networks = plan.model(model), {}
-    data = DataFacts.of(plan.geometry(dataset), plan.where(dataset)["threshold_MeV"], plan.conditions(dataset))
+    where = plan.where(dataset)
+    if where["geometry"] is None:
+        data = DataFacts.of_columns(where["columns"], plan.conditions(dataset))
+    else:
+        data = DataFacts.of(plan.geometry(dataset), where["threshold_MeV"], plan.conditions(dataset))
     for link in settings.chain.links:
         stage, latent = settings.networks[link.name], None
-        dim = data.layout.n_voxels
+        dim = len(data.columns) or data.layout.n_voxels
         if link.learns == "layer_energies":
             dim = len(data.layout.layer_sizes)
         elif link.learns_latents:
@@ -128,8 +136,8 @@ def trained(plan: Plan, model: str, dataset: str) -> tuple[float, float]:
     networks = built(plan, model, dataset, ROWS)
     data = next(iter(networks.values())).data
     showers, cond = made_up(data, ROWS)
-    energies = data.layout.energies(showers)
-    learned: dict[str, Tensor] = {"showers": showers, "layer_energies": energies}
+    energies = showers[:, :0] if data.columns else data.layout.energies(showers)
+    learned: dict[str, Tensor] = {"showers": showers, "layer_energies": energies, "columns": showers}
     total = 0.0
     for name, network in networks.items():
         raw = torch.cat([cond, energies], dim=1) if network.link.gets_energies else cond

@@ -222,7 +222,7 @@ def study_of(path: Path, **settings: object) -> dict:
     ("settings", "message"),
     [
         ({"kind": "rows"}, "datasets.toy: expected a dataset of kind showers .default. or columns"),
-        ({"geometry": "calogan"}, "datasets.toy.geometry: unknown key; known keys: columns, conditions, kind"),
+        ({"threshold_MeV": 1.0}, "datasets.toy.threshold_MeV: unknown key; known keys: columns, conditions, geometry"),
         ({"conditions": ["x"]}, "datasets.toy.conditions: expected other names than those of columns, found 'x'"),
         ({"columns": []}, "datasets.toy.columns: list should have at least 1"),
         ({"columns": ["x", "x"]}, "datasets.toy.columns: expected each entry once"),
@@ -256,7 +256,8 @@ def test_stage_settings_hold_what_they_depend_on(tmp_path: Path) -> None:
     plan = Plan.load(study_of(tmp_path / "raw", conditions=["energy"]), PRESETS)
     fetched, prepared = (plan.settings(s, dataset="toy", role="source") for s in ("fetch", "prepare"))
     assert fetched["kind"] == "columns" and fetched["columns"] == ["x", "y", "energy"]
-    assert set(prepared) == {"kind", "columns", "conditions", "layout", "max_rows", "split", "sources"}
+    keys = {"kind", "columns", "conditions", "layout", "geometry", "shower_layout", "max_rows", "split", "sources"}
+    assert set(prepared) == keys and prepared["geometry"] is None
 
 
 def test_fetch_looks_at_columns(tmp_path: Path) -> None:

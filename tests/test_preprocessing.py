@@ -9,8 +9,8 @@ import torch
 
 from calopipe.config.parts import STEPS
 from calopipe.errors import CheckpointError, ConfigError
+from calopipe.extra_dimensions import energies_of, ratios_of
 from calopipe.preprocessing import Chain, Layout, build_chain
-from calopipe.preprocessing.layers import energies_of, ratios_of
 
 LAYOUT = Layout(((2, 3), (2, 2), (1, 3)), 0.01)
 CHAINS = {

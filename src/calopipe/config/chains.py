@@ -34,6 +34,7 @@ class Columns:
         raw_energy: the incident energy is in MeV.
         layer_energies: x are layer energies in MeV, one column per layer.
         given_energies: the condition ends with the layer energies in MeV.
+        positive: x are other numbers that are not below 0.
     """
 
     layer_shapes: tuple[tuple[int, int], ...]
@@ -48,6 +49,7 @@ class Columns:
     raw_energy: bool = True
     layer_energies: bool = False
     given_energies: bool = False
+    positive: bool = False
 
     @property
     def n_layers(self) -> int:
@@ -70,13 +72,14 @@ class Columns:
     @property
     def negative(self) -> bool:
         """Whether x may be below 0."""
-        return not (self.energies or self.fractions or self.layer_energies) or (self.extras and not self.unit_extras)
+        known = self.energies or self.fractions or self.layer_energies or self.positive
+        return not known or (self.extras and not self.unit_extras)
 
     def mapped(self, part: str = "all") -> Columns:
         """After a map to all real numbers, of all columns or of the extras."""
         if part != "all":
             return replace(self, unit_extras=False)
-        return replace(self, unit_extras=False, energies=False, fractions=False, layer_energies=False)
+        return replace(self, unit_extras=False, energies=False, fractions=False, layer_energies=False, positive=False)
 
 
 def showers(
@@ -88,6 +91,14 @@ def showers(
         shapes, threshold_MeV, sum(a * b for a, b in shapes), conditions, energies=True, given_energies=given
     )
     return replace(found, cond_dim=conditions + found.n_layers) if given else found
+
+
+def shower_numbers(columns: Sequence[str], conditions: Sequence[str]) -> Columns:
+    """Numbers of showers (:mod:`calopipe.io.shower_columns`), none of them negative; ratios u of energies alone are fractions."""
+    ratios, first = all(name.startswith("u_") for name in columns), conditions[:1]
+    return Columns(
+        (), 0.0, len(columns), len(conditions), fractions=ratios, raw_energy=list(first) == ["E_inc"], positive=True
+    )
 
 
 def layer_energies(of: Columns) -> Columns:

@@ -196,11 +196,11 @@ class Dataset(_AnyKind):
 
 
 class ColumnsDataset(_AnyKind):
-    """Rows of real numbers given conditions, without a calorimeter: toys, the smearing of a detector."""
+    """Rows of real numbers given conditions: toys, the smearing of a detector, or single numbers of showers."""
 
     kind: Literal["columns"] = Field(description="what a row is: numbers")
     columns: Annotated[list[ColumnName], Field(min_length=1, max_length=10_000), DISTINCT] = Field(
-        description="what is learned: names of columns (N,) or (N, 1) of the files"
+        description="what is learned: names of columns (N,) or (N, 1) of the files; with a `geometry`, of numbers of showers"
     )
     conditions: Annotated[list[ColumnName], Field(max_length=10_000), DISTINCT] = Field(
         default_factory=list, description="what it depends on: names of further columns, in this order"
@@ -209,7 +209,21 @@ class ColumnsDataset(_AnyKind):
         default_factory=dict,
         description="where columns stand that have another name in the files, share a dataset or have a unit",
     )
+    geometry: FilePath | None = Field(
+        None,
+        description="of files of showers: columns and conditions are then numbers of each shower above the geometry's threshold, "
+        "E_inc, u_1 (E_tot / E_inc), u_2, ..., E_layer_0, ..., voxel_0, ... (MeV)",
+    )
+    shower_layout: Layout | None = Field(
+        None,
+        description="with a `geometry`: how the files of showers are laid out, like `layout` of a dataset of showers",
+    )
     max_rows: Showers | None = Field(None, description="use only the first rows of the files")
+
+    @field_validator("shower_layout", mode="before", json_schema_input_type=Layout | str | None)
+    @classmethod
+    def _named_layout(cls, value: Any) -> Any:
+        return value
 
     @model_validator(mode="after")
     def _names(self) -> ColumnsDataset:
@@ -220,7 +234,26 @@ class ColumnsDataset(_AnyKind):
         other = next((name for name in self.layout if name not in names), None)
         if other is not None:
             raise ValueError(f"layout: no column '{other}'{nearest(other, names)}; there are {', '.join(names)}")
+        if self.layout and self.geometry is not None:
+            raise ValueError("layout: expected shower_layout where a geometry is given, found places of columns")
+        if self.shower_layout is not None and self.geometry is None:
+            raise ValueError("shower_layout: expected a geometry beside it, found none")
         return self
+
+    @property
+    def showers(self) -> Dataset | None:
+        """The showers that the numbers are of; None: the files hold columns."""
+        if self.geometry is None:
+            return None
+        return Dataset(
+            kind="showers",
+            source=self.source,
+            reference=self.reference,
+            split=self.split,
+            geometry=self.geometry,
+            layout=self.shower_layout,
+            max_showers=self.max_rows,
+        )
 
 
 def _kind(value: Any) -> str | None:

@@ -1,4 +1,6 @@
-"""From raw files of columns to the training, validation and test splits: the same seeded permutation as for showers."""
+"""From raw files of columns, or of showers that numbers are taken of, to the training, validation and test splits: the same
+seeded permutation as for showers.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from calopipe.config.layouts import Column
+from calopipe.config.base import validate
+from calopipe.config.layouts import Column, Layout
 from calopipe.errors import DataError
+from calopipe.geometry import Geometry, load_geometry
 from calopipe.io.checksum import file_hash, repeated
 from calopipe.io.columns import Columns, fill_columns, read_columns
 from calopipe.io.output import check_target, hdf5_output
+from calopipe.io.shower_columns import ShowerNumbers
 from calopipe.io.splits import SPLITS, check_split, origin, split_counts
 from calopipe.seeds import generator
 
@@ -30,6 +35,10 @@ class _Wanted:
     conditions: Sequence[str]
     layout: Mapping[str, Column]
     max_rows: int | None
+
+    def facts(self) -> dict[str, Any]:
+        """What the summary of a preparation says of it."""
+        return {"layout": {key: place.model_dump(mode="json") for key, place in self.layout.items()}}
 
     def pooled(self, paths: Sequence[Path]) -> tuple[Columns, list[dict[str, Any]]]:
         """The rows of all files in their order, and what is used of each."""
@@ -55,6 +64,8 @@ def prepare_columns(
     *,
     conditions: Sequence[str] = (),
     layout: Mapping[str, Any] | None = None,
+    geometry: Geometry | str | None = None,
+    shower_layout: Any = None,
     fractions: Sequence[float] = (0.7, 0.1, 0.2),
     seed: int = 0,
     max_rows: int | None = None,
@@ -69,6 +80,10 @@ def prepare_columns(
         columns: names of what is learned.
         conditions: names of what it depends on.
         layout: name -> :class:`~calopipe.config.layouts.Column` (or its settings), where a column does not stand under its name.
+        geometry: that of the showers in the files (or its name): columns and conditions are then numbers of them, named as
+            in :mod:`calopipe.io.shower_columns`; None: the files hold columns.
+        shower_layout: how files of showers are laid out, where it is not recognised, like `layout` of
+            :func:`calopipe.io.prepare.prepare`.
         fractions: shares of (train, val, test), summing to 1.
         seed: seed of the permutation.
         max_rows: use only the first rows of the pooled files (and of the pooled reference files).
@@ -81,11 +96,17 @@ def prepare_columns(
 
     Raises:
         DataError: a file listed twice or unreadable, a column missing or not finite, one that is the same in all training
-            rows, empty splits, a file that cannot be written.
+            rows, empty splits, a file that cannot be written; showers have no such numbers.
+        GeometryError: unknown, or the files do not fit it.
     """
     check_split(fractions, outputs)
-    places = {key: Column.model_validate(place) for key, place in (layout or {}).items()}
-    wanted = _Wanted(columns, conditions, places, max_rows)
+    wanted: _Wanted | ShowerNumbers
+    if geometry is None:
+        places = {key: Column.model_validate(place) for key, place in (layout or {}).items()}
+        wanted = _Wanted(columns, conditions, places, max_rows)
+    else:
+        mapping = None if shower_layout is None else validate(Layout, shower_layout, "shower_layout")
+        wanted = ShowerNumbers(columns, conditions, load_geometry(geometry), mapping, max_rows)
     if twice := repeated([*raw_paths, *reference_paths]):
         raise DataError(f"{twice}, and be among those trained on and those judged with")
     paths, others = [Path(path) for path in raw_paths], [Path(path) for path in reference_paths]
@@ -107,7 +128,7 @@ def prepare_columns(
     return {
         "columns": list(columns),
         "conditions": list(conditions),
-        "layout": {key: place.model_dump(mode="json") for key, place in places.items()},
+        **wanted.facts(),
         "seed": seed,
         "fractions": list(fractions),
         "max_rows": max_rows,

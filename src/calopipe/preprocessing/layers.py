@@ -16,11 +16,10 @@ from torch import Tensor
 from calopipe import hits
 from calopipe.config.parts import STEPS
 from calopipe.errors import DataError
+from calopipe.extra_dimensions import TINY, energies_of, ratios_of
 from calopipe.preprocessing.base import Layout, Step, require_width
 from calopipe.preprocessing.noise import below_density
 from calopipe.preprocessing.settings import LayerNormaliseConfig
-
-_TINY = 1e-10  # MeV; keeps empty layers and showers finite
 
 
 @STEPS.register("layer_normalise", config=LayerNormaliseConfig)
@@ -82,7 +81,7 @@ class LayerNormalise(Step):
         else:
             energies = torch.stack([p.sum(1) for p in parts], dim=1)
         if not (absolute or self.config.hits):
-            norm = self.config.scale / (energies + _TINY)
+            norm = self.config.scale / (energies + TINY)
             parts = [p * n[:, None] for p, n in zip(parts, norm.T, strict=True)]
         logdet = x.new_zeros(x.shape[0])
         if self.config.given:
@@ -106,12 +105,12 @@ class LayerNormalise(Step):
             raise DataError("layer_normalise with hits: the density of a shower is not known")
         if self.config.voxels == "energies":
             above = self.layout.energies(((x - self.cut) * (x >= self.cut)).clamp(min=0))
-            total = torch.where(above > 0, above.clamp(min=_TINY).log(), torch.zeros_like(above)).sum(1)
+            total = torch.where(above > 0, above.clamp(min=TINY).log(), torch.zeros_like(above)).sum(1)
             some = self.layout.energies((x >= self.cut).to(x.dtype)) > 0
         else:
             energies = self.layout.energies(x)
             sizes, some = self.sizes.to(energies) - 1, energies > 0
-            total = torch.where(some, -sizes * energies.clamp(min=_TINY).log(), torch.zeros_like(energies)).sum(1)
+            total = torch.where(some, -sizes * energies.clamp(min=TINY).log(), torch.zeros_like(energies)).sum(1)
             total = total + math.log(self.config.scale) * self.layout.n_voxels
         if self.config.extras != "data":
             return total
@@ -121,10 +120,10 @@ class LayerNormalise(Step):
         """log|du/dE| of the layer energies that u holds, and minus log of the density of those that were filled in."""
         energies = energies_of(u / self.u_scale, cond[:, :1])
         rest = energies.flip(1).cumsum(1).flip(1)[:, :-1]
-        volume = self.u_scale.to(energies).log().sum() - cond[:, 0].log() - rest.clamp(min=_TINY).log().sum(1)
+        volume = self.u_scale.to(energies).log().sum() - cond[:, 0].log() - rest.clamp(min=TINY).log().sum(1)
         if not self.config.fill_layers:
             return volume
-        log_q = below_density(energies.clamp(min=_TINY), self.layout.threshold_MeV, 0.0, 1.0)
+        log_q = below_density(energies.clamp(min=TINY), self.layout.threshold_MeV, 0.0, 1.0)
         return volume - torch.where(some, torch.zeros_like(log_q), log_q).sum(1)
 
     def conditions(self, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -141,9 +140,9 @@ class LayerNormalise(Step):
         hit = [p >= self.cut for p in parts]
         energies = torch.stack([(p * h).sum(1) for p, h in zip(parts, hit, strict=True)], dim=1)
         n = torch.stack([h.sum(1) for h in hit], dim=1).to(energies.dtype)
-        rest = (energies - n * self.cut).clamp(min=_TINY)
+        rest = (energies - n * self.cut).clamp(min=TINY)
         shares = [
-            torch.where(mask, (p - self.cut) / e[:, None] * self.config.scale + _TINY, torch.zeros_like(p))
+            torch.where(mask, (p - self.cut) / e[:, None] * self.config.scale + TINY, torch.zeros_like(p))
             for p, mask, e in zip(parts, hit, rest.T, strict=True)
         ]
         return shares, energies, [hits.dequantise(n, self.sizes)]
@@ -173,7 +172,7 @@ class LayerNormalise(Step):
             n = hits.count(u[:, n_layers:], self.sizes)
             showers = [self._keep(p, e, k) for p, e, k in zip(parts, energies.T, n.T, strict=True)]
         else:
-            showers = [p * (e / (p.sum(1) + _TINY))[:, None] for p, e in zip(parts, energies.T, strict=True)]
+            showers = [p * (e / (p.sum(1) + TINY))[:, None] for p, e in zip(parts, energies.T, strict=True)]
         return torch.cat(showers, dim=1), cond
 
     def condition(self, cond: Tensor) -> Tensor:
@@ -192,29 +191,12 @@ class LayerNormalise(Step):
         hit = (x >= self.cut) & (energy >= self.cut)[:, None]
         above = (x - self.cut) * hit
         rest, total = energy - hit.sum(1) * self.cut, above.sum(1)
-        factor = torch.where((rest > 0) & (total > 0), rest / (total + _TINY), torch.ones_like(rest))
+        factor = torch.where((rest > 0) & (total > 0), rest / (total + TINY), torch.ones_like(rest))
         return torch.where(hit, self.cut + above * factor[:, None], torch.zeros_like(x))
 
     def _keep(self, x: Tensor, energy: Tensor, n: Tensor) -> Tensor:
         """The n (N,) largest of shares x (N, V), made layers of `energy` (N,) in MeV; each hit has at least the threshold."""
         hit = hits.largest(x, n)
-        share = torch.where(hit, x.clamp(min=_TINY), torch.zeros_like(x))
+        share = torch.where(hit, x.clamp(min=TINY), torch.zeros_like(x))
         rest = (energy - n * self.cut).clamp(min=0)
-        return torch.where(hit, self.cut + share * (rest / (share.sum(1) + _TINY))[:, None], torch.zeros_like(x))
-
-
-def ratios_of(energies: Tensor, incident: Tensor) -> Tensor:
-    """u (N, L) of layer energies (N, L) and incident energies (N, 1), both in MeV."""
-    rest = energies.flip(1).cumsum(1).flip(1)
-    return torch.cat([rest[:, :1] / incident, (energies / (rest + _TINY))[:, :-1]], dim=1)
-
-
-def energies_of(u: Tensor, incident: Tensor) -> Tensor:
-    """Layer energies (N, L) in MeV of u (N, L), the inverse of :func:`ratios_of`; u_i, i > 1, is clipped to [0, 1]."""
-    rest = u[:, 0].clamp(min=0) * incident[:, 0]
-    energies = []
-    for i in range(1, u.shape[1]):
-        energy = rest * u[:, i].clamp(0, 1)
-        energies.append(energy)
-        rest = rest - energy
-    return torch.stack([*energies, rest.clamp(min=0)], dim=1)
+        return torch.where(hit, self.cut + share * (rest / (share.sum(1) + TINY))[:, None], torch.zeros_like(x))

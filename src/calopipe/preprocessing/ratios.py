@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from calopipe.config.parts import STEPS
+from calopipe.extra_dimensions import energies_of, ratios_of
 from calopipe.preprocessing.base import Layout, Step, require_width
-from calopipe.preprocessing.layers import energies_of, ratios_of
 from calopipe.preprocessing.settings import EnergyRatiosConfig
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from calopipe.config.chains import Columns, ModelSettings, latents, layer_energies, showers, walk
+from calopipe.config.chains import Columns, ModelSettings, latents, layer_energies, shower_numbers, showers, walk
 from calopipe.config.datasets import ColumnsDataset
 from calopipe.config.links import COLUMNS, LAYER_ENERGIES
 from calopipe.errors import ConfigError
@@ -54,6 +54,8 @@ class ChainChecks(StudyParts):
                     f"{where}.learns: dataset '{dataset}' holds columns; expected columns, found '{link.learns}'"
                 )
             given = Columns((), 0.0, len(settings.columns), len(settings.conditions), raw_energy=False)
+            if settings.geometry is not None:
+                given = shower_numbers(settings.columns, settings.conditions)
             try:
                 _through(parts.networks[link.name], given, link.name)
             except ValueError as error:

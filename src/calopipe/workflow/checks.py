@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from calopipe.config import Dataset, Source
+from calopipe.config import ColumnsDataset, Dataset, Source
 from calopipe.devices import gpu_visible
 from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError
 from calopipe.geometry import load_geometry
@@ -100,17 +100,31 @@ class StudyChecks(ChainChecks):
 
     def _check_geometry(self, dataset: str) -> None:
         """The geometry of showers is there, and has the layers, and can be cropped, summed and pooled, as asked."""
-        if isinstance(self.dataset(dataset), Dataset):
+        if isinstance(self.files_of(dataset), Dataset):
             try:
                 self.geometry(dataset)
             except GeometryError as error:
                 raise GeometryError(f"datasets.{dataset}.geometry: {error}") from None
+            self._check_numbers(dataset)
+        if isinstance(self.dataset(dataset), Dataset):
             judged, trained = self.showers(dataset).evaluation_threshold_MeV, self._threshold(dataset)
             if judged is not None and judged < trained:
                 raise ConfigError(
                     f"datasets.{dataset}.evaluation_threshold_MeV: expected at least the {trained:g} MeV below which the showers "
                     f"of training are cut (threshold_MeV), found {judged:g}"
                 )
+
+    def _check_numbers(self, dataset: str) -> None:
+        """Columns and conditions that are numbers of showers are such as these have."""
+        settings = self.dataset(dataset)
+        if isinstance(settings, ColumnsDataset):
+            from calopipe.io.shower_columns import check_names
+
+            for key in ("columns", "conditions"):
+                try:
+                    check_names(getattr(settings, key), self.geometry(dataset))
+                except DataError as error:
+                    raise ConfigError(f"datasets.{dataset}.{key}: {error}") from None
 
     # ---- sizes --------------------------------------------------------------------------------------------------
     def _sizes(self, dataset: str, files: bool) -> dict[str, int] | None:
@@ -136,7 +150,7 @@ class StudyChecks(ChainChecks):
 
     def _rows_at_hand(self, dataset: str, role: str) -> int | None:
         """Rows that the raw files of a source on this machine hold, each checked against the settings; None: not here."""
-        settings = self.dataset(dataset)
+        settings = self.files_of(dataset)
         source = getattr(settings, role)
         if source.kind == "download":
             return None
@@ -149,7 +163,8 @@ class StudyChecks(ChainChecks):
         if not all(path.is_file() for path in paths):
             return None  # Snakemake names an input that is missing
         if isinstance(settings, Dataset):
-            return _showers_used(settings, f"datasets.{dataset}", role, paths)
+            key = "layout" if settings is self.dataset(dataset) else "shower_layout"
+            return _showers_used(settings, f"datasets.{dataset}", role, paths, key)
         from calopipe.io.columns import column_rows
 
         return sum(column_rows(path, [*settings.columns, *settings.conditions], settings.layout) for path in paths)
@@ -243,8 +258,8 @@ def _check_source(where: str, source: Source, role: str) -> None:
         raise ConfigError(f"{where}.name: {error}") from None
 
 
-def _showers_used(settings: Dataset, where: str, role: str, paths: list[Path]) -> int:
-    """Showers that the files of a source hold, of the chosen energies; they fit geometry, layout and conditions."""
+def _showers_used(settings: Dataset, where: str, role: str, paths: list[Path], key: str) -> int:
+    """Showers that the files of a source hold, of the chosen energies; they fit geometry, layout (called `key`) and conditions."""
     from calopipe.io import file_info
     from calopipe.io.selection import selected_rows
 
@@ -253,7 +268,7 @@ def _showers_used(settings: Dataset, where: str, role: str, paths: list[Path]) -
         try:
             info = file_info(path, settings.layout, geometry if settings.layout else None, settings.conditions)
         except GeometryError as error:
-            raise ConfigError(f"{where}.layout: {error}") from None
+            raise ConfigError(f"{where}.{key}: {error}") from None
         if info.n_voxels != geometry.n_voxels:
             raise ConfigError(
                 f"{where}.geometry: '{geometry.name}' has {geometry.n_voxels} voxels, but the showers of {path} have "

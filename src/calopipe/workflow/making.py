@@ -17,7 +17,7 @@ class Fetch(Stage):
     modules = ("calopipe.sources",)
 
     def settings(self, study: StudyParts, *, dataset: str, role: str, **_: Any) -> dict[str, Any]:
-        settings = study.dataset(dataset)
+        settings = study.files_of(dataset)
         found = {"source": plain(getattr(settings, role)), "kind": settings.kind, "layout": plain(settings)["layout"]}
         return (
             found if isinstance(settings, Dataset) else {**found, "columns": [*settings.columns, *settings.conditions]}
@@ -36,8 +36,8 @@ class Prepare(Stage):
 
     def settings(self, study: StudyParts, *, dataset: str, **_: Any) -> dict[str, Any]:
         used = {k: v for k, v in plain(study.dataset(dataset)).items() if k not in self.other}
-        if used["kind"] == "showers":
-            used["geometry_digest"] = study.where(dataset)["geometry_digest"]
+        if used["geometry"] is not None:
+            used["geometry_digest"] = study.geometry(dataset).hash[:12]
         return {**used, "sources": study.sources(dataset)}
 
 

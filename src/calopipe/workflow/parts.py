@@ -77,6 +77,11 @@ class StudyParts:
             raise ConfigError(f"datasets.{name}.kind: expected showers here, found {settings.kind}")
         return settings
 
+    def files_of(self, name: str) -> Dataset | ColumnsDataset:
+        """What the files of a dataset hold: rows of columns, or showers, also those that only numbers are taken of."""
+        settings = self.dataset(name)
+        return (settings.showers or settings) if isinstance(settings, ColumnsDataset) else settings
+
     def is_columns(self, dataset: str) -> bool:
         """Whether a dataset holds columns of numbers, not showers."""
         return isinstance(self.dataset(dataset), ColumnsDataset)
@@ -97,12 +102,17 @@ class StudyParts:
         return self.study.evaluations[self.run(dataset, model, seed).evaluation]
 
     def geometry(self, dataset: str) -> Geometry:
-        """The geometry of the prepared showers of `dataset` (some layers, cropped, summed and pooled where the configuration says so)."""
+        """The geometry of the prepared showers of `dataset` (some layers, cropped, summed, pooled where the configuration says so).
+
+        Of numbers of showers: that of the files.
+        """
         return _geometry(self._geometry_name(dataset))
 
     def _geometry_name(self, dataset: str) -> str:
-        """What `load_geometry` makes that geometry of."""
-        settings = self.showers(dataset)
+        """What `load_geometry` makes that geometry of. Raises ConfigError where the files hold no showers."""
+        settings = self.files_of(dataset)
+        if not isinstance(settings, Dataset):
+            raise ConfigError(f"datasets.{dataset}.geometry: expected that of showers here, found columns")
         raw = _geometry(settings.geometry)
         made = prepared_geometry(raw, settings.layers, settings.crop, settings.sum_layers, settings.pool)
         return settings.geometry + made.name.removeprefix(raw.name)
