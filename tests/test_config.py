@@ -202,6 +202,7 @@ def affected(study, base=TINY) -> set[str]:
         (("models", "vae_inn", "networks", "autoencoder", "training", "lr"), 0.5, {"train autoencoder"}),
         (("models", "vae_inn", "networks", "flow", "training", "lr"), 0.5, {"train flow"}),
         (("models", "vae_inn", "training_showers"), 100, {"train autoencoder", "train flow", "calomplification"}),
+        (("models", "vae_inn", "training_energies_MeV"), [5000], {"train autoencoder", "train flow"}),
         (("models", "vae_inn", "description"), "new", set()),
         (("evaluations", "default", "generation", "factor"), 2, {"generate"}),
         (("evaluations", "default", "epochs", "select"), "frd/net", {"epochs"}),

@@ -58,7 +58,7 @@ def test_a_range_holds_its_ends(tmp_path: Path) -> None:
     raw = beams(tmp_path / "raw", [256, 512, 1024, 2048], 10)
     summary = prepare(raw, outputs(tmp_path), GEOMETRY, energies_MeV={"low": 512.0, "high": 1024.0})
     assert set(found(tmp_path)[0]) == {512, 1024}
-    assert summary["energies_MeV"] == {"values": [], "low": 512, "high": 1024}
+    assert summary["energies_MeV"] == {"values": [], "low": 512, "high": 1024, "outside": False}
     assert summary["sources"]["raw"][0]["n_used"] == 20
     for split in summary["splits"].values():
         assert split["incident_energy_MeV"] in ([512, 1024], [512, 512], [1024, 1024])

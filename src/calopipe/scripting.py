@@ -32,6 +32,8 @@ def threads(snakemake: Any) -> int:
 
 def training(snakemake: Any) -> dict[str, Any]:
     """What all rules that train have alike, as fields of :class:`calopipe.training.TrainingJob`."""
+    from calopipe.config.datasets import EnergySelection
+
     settings = snakemake.params.settings
     paths = {name: Path(snakemake.input[name]) for name in ("train", "val")}
     paths |= {name: Path(snakemake.output[name]) for name in ("checkpoint", "history")}
@@ -41,6 +43,8 @@ def training(snakemake: Any) -> dict[str, Any]:
     if all(refined):
         where["refined"] = tuple(map(Path, refined))
     further = {"showers": settings.get("training_showers"), "conditions": tuple(settings.get("conditions", ()))}
+    energies = settings.get("training_energies_MeV")
+    further["energies"] = None if energies is None else EnergySelection(**energies)
     further["columns"] = tuple(settings.get("columns", ()))
     return {**paths, **where, **further, "threads": threads(snakemake)}
 

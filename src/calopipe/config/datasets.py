@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from calopipe.config.base import Section
 from calopipe.config.bounds import (
@@ -85,6 +85,7 @@ class EnergySelection(Section):
     )
     low: PositiveEnergy | None = Field(None, description="lower end of a range in MeV, which belongs to it")
     high: PositiveEnergy | None = Field(None, description="upper end of a range in MeV, which belongs to it")
+    outside: bool = Field(False, description="use all but the range")
 
     @model_validator(mode="before")
     @classmethod
@@ -95,9 +96,18 @@ class EnergySelection(Section):
     def _one_way(self) -> EnergySelection:
         if bool(self.values) == (self.low is not None or self.high is not None):
             raise ValueError("expected either a list of energies or a range {low: ..., high: ...}")
+        if self.outside and self.values:
+            raise ValueError("outside: expected only with a range {low: ..., high: ...}, found a list of energies")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"low: expected at most high ({self.high:g}), found {self.low:g}")
         return self
+
+
+#: a selection, or a list of energies; the selection itself reads the list, this says so to the JSON schema
+Energies = Annotated[
+    EnergySelection,
+    BeforeValidator(lambda value: value, json_schema_input_type=EnergySelection | list[PositiveEnergy]),
+]
 
 
 class _AnyKind(Section):
@@ -137,7 +147,7 @@ class Dataset(_AnyKind):
         description="the threshold of all that judges showers, where it is higher than that of training; null: threshold_MeV",
     )
     energy_scale: Scale = Field(1.0, description="factor on voxel energies, kept in all files from then on")
-    energies_MeV: EnergySelection | None = Field(
+    energies_MeV: Energies | None = Field(
         None,
         description="use only showers of these incident energies: a list of discrete ones, [256, 8192], or {low: 1000, high: "
         "5000}; in source and reference",
@@ -178,13 +188,6 @@ class Dataset(_AnyKind):
     @field_validator("layout", mode="before", json_schema_input_type=Layout | str | None)
     @classmethod
     def _named_layout(cls, value: Any) -> Any:
-        return value
-
-    @field_validator(
-        "energies_MeV", mode="before", json_schema_input_type=EnergySelection | list[PositiveEnergy] | None
-    )
-    @classmethod
-    def _listed_energies(cls, value: Any) -> Any:
         return value
 
     @field_validator("pool", mode="before", json_schema_input_type=CellPair | list[CellPair] | None)

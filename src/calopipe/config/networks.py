@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from calopipe.config.base import Section
 from calopipe.config.bounds import DISTINCT, Seed, Showers
 from calopipe.config.chains import AutoencoderSettings, ModelSettings
+from calopipe.config.datasets import Energies
 from calopipe.config.links import Contract, GeneratorChain, Link, chain_of
 from calopipe.config.parts import MODELS, STEPS, AnyModel, GeneratorModel, Part, RegressorModel, StepPart, steps
 from calopipe.config.texts import FilePath, Name
@@ -155,6 +156,11 @@ class Model(Section):
         description="showers that each training learns: seed k of a run takes the k-th block (from 0) of so many showers of "
         "the training split, so that seeds learn different showers; null: all, for every seed",
     )
+    training_energies_MeV: Energies | None = Field(
+        None,
+        description="incident energies of the showers that each training and its validation learn, of which training_showers "
+        "counts: a list, [8192], or a range {low: 6000, high: 10000}, or all but it with outside: true; test showers stay all",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -176,6 +182,10 @@ class Model(Section):
             found = "both" if self.networks else "neither"
             raise ValueError(f"networks: a model has networks, or is external; found {found}")
         if self.external is not None:
+            if self.training_energies_MeV is not None:
+                raise ValueError(
+                    "training_energies_MeV: of a model that is trained here; expected null, found it beside external"
+                )
             return self
         try:
             chain = self.chain

@@ -27,25 +27,40 @@ def selected_rows(
         DataError: a file is unreadable; no shower is left, or none has one of the energies listed.
     """
     energies = [read_incident_energies(path, layout)[:, 0].astype(np.float64) for path in paths]
-    chosen = [np.flatnonzero(_chosen(e, selection)) for e in energies]
-    together = np.concatenate(energies)
-    where = ", ".join(map(str, paths))
+    check_selection(np.concatenate(energies), selection, ", ".join(map(str, paths)))
+    return [chosen_rows(e, selection) for e in energies]
+
+
+def used_energies(
+    paths: Sequence[Path], selection: EnergySelection | None, layout: Layout | None = None
+) -> NDArray[np.float64]:
+    """Incident energies (N,) in MeV of the chosen showers of all files, or of all; raises like :func:`selected_rows`."""
+    found = [read_incident_energies(path, layout)[:, 0].astype(np.float64) for path in paths]
+    if selection is None:
+        return np.concatenate(found)
+    rows = selected_rows(paths, selection, layout)
+    return np.concatenate([e[r] for e, r in zip(found, rows, strict=True)])
+
+
+def check_selection(energies: NDArray[np.float64], selection: EnergySelection, where: str) -> None:
+    """Raise DataError where no incident energy (N,) in MeV is chosen, or one that is listed is not there; `where` they are from."""
     for value in selection.values:
-        if not _same(together, value).any():
-            raise DataError(f"no shower of {where} has the incident energy {value:g} MeV; there are {_there(together)}")
-    if not sum(map(len, chosen)):
+        if not _same(energies, value).any():
+            raise DataError(f"no shower of {where} has the incident energy {value:g} MeV; there are {_there(energies)}")
+    if not len(chosen_rows(energies, selection)):
         low, high = (f"{end:g} MeV" if end is not None else "any" for end in (selection.low, selection.high))
+        side = "outside" if selection.outside else "from"
         raise DataError(
-            f"no shower of {where} has an incident energy from {low} to {high}; there are {_there(together)}"
+            f"no shower of {where} has an incident energy {side} {low} to {high}; there are {_there(energies)}"
         )
-    return chosen
 
 
-def _chosen(energies: NDArray[np.float64], selection: EnergySelection) -> NDArray[np.bool_]:
+def chosen_rows(energies: NDArray[np.float64], selection: EnergySelection) -> NDArray[np.int64]:
+    """Numbers of the rows whose incident energy, of (N,) in MeV, is one of the chosen ones."""
     if selection.values:
-        return np.logical_or.reduce([_same(energies, value) for value in selection.values])
+        return np.flatnonzero(np.logical_or.reduce([_same(energies, value) for value in selection.values]))
     low, high = selection.low or 0.0, np.inf if selection.high is None else selection.high
-    return (energies >= low) & (energies <= high)
+    return np.flatnonzero(((energies >= low) & (energies <= high)) != selection.outside)
 
 
 def _same(energies: NDArray[np.float64], value: float) -> NDArray[np.bool_]:

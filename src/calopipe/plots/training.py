@@ -188,7 +188,7 @@ def _draw_lines(
             axes.plot(history.time[ok], values[ok], label=literal(name) if i == 0 else None, **look)
             shown.append(values[ok & _late(history)] if late else values[ok])
     if len(names) > 1:
-        place = {"loc": "upper right", "borderaxespad": 0.3, "labelspacing": 0.25, "columnspacing": 1.0}
+        place: dict[str, Any] = {"loc": "upper right", "borderaxespad": 0.3, "labelspacing": 0.25, "columnspacing": 1.0}
         axes.legend(fontsize=7.5 if late else 6.5, handlelength=2.4, ncols=1 if late else 2, **place)
     return shown
 

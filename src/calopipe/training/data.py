@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from calopipe import seeds
 from calopipe.errors import ConfigError, DataError
 from calopipe.geometry import Geometry
-from calopipe.io import file_info, read_showers
+from calopipe.io import file_info, read_incident_energies, read_showers
 from calopipe.io.hdf5 import at, dataset, open_hdf5
+from calopipe.io.read import Rows
+from calopipe.io.selection import check_selection, chosen_rows
 from calopipe.io.storage import check_stored
 from calopipe.io.stored import remedy
 from calopipe.training.job import TrainingJob
@@ -42,26 +45,60 @@ class Encoded:
     encoded_by: str
 
 
-def block_rows(path: Path, n: int, job: TrainingJob) -> slice:
-    """Rows of the training split, of n showers, that a job learns: all, or its own block of ``job.showers``.
+def own_block(path: Path, n: int, job: TrainingJob) -> slice:
+    """Of n showers those that a job learns: all, or its own block of ``job.showers``.
 
     Raises:
-        ConfigError: the split has no block of that number.
+        ConfigError: there is no block of that number.
     """
     if job.showers is None:
         return slice(0, n)
     first, last = job.seed * job.showers, (job.seed + 1) * job.showers
     if last > n:
+        which = "" if job.energies is None else " of the chosen energies"
         raise ConfigError(
-            f"training_showers: {path} has {n} showers, {n // job.showers} blocks of {job.showers}; seed {job.seed} needs "
-            f"block {job.seed} (they count from 0)"
+            f"training_showers: {path} has {n} showers{which}, {n // job.showers} blocks of {job.showers}; seed {job.seed} "
+            f"needs block {job.seed} (they count from 0)"
         )
     log.info("training showers %d to %d of %d: block %d", first, last - 1, n, job.seed)
     return slice(first, last)
 
 
+def learned_rows(
+    path: Path, job: TrainingJob, n: int, energies: Callable[[], NDArray[np.floating]], *, validation: bool = False
+) -> Rows:
+    """Rows that a job learns of its training split, or validates with: those of ``job.energies``, or all.
+
+    Of the training split only its own block of ``job.showers`` of these.
+
+    Args:
+        n: rows of the file. energies: reads their incident energies (n,) in MeV.
+
+    Raises:
+        ConfigError: the split has no block of that number.
+        DataError: no shower of the chosen energies.
+    """
+    chosen = None
+    if job.energies is not None:
+        found = np.asarray(energies(), dtype=np.float64)
+        try:
+            check_selection(found, job.energies, str(path))
+        except DataError as error:
+            raise DataError(f"training_energies_MeV: {error}") from None
+        chosen = chosen_rows(found, job.energies)
+        log.info("%d of the %d showers of %s have the chosen incident energies", len(chosen), n, path)
+    block = slice(0, n) if validation else own_block(path, n if chosen is None else len(chosen), job)
+    return block if chosen is None else chosen[block]
+
+
+def shower_rows(path: Path, job: TrainingJob, validation: bool) -> Rows:
+    """The rows of a file of showers, see :func:`learned_rows`."""
+    n = file_info(path).n_showers
+    return learned_rows(path, job, n, lambda: read_incident_energies(path)[:, 0], validation=validation)
+
+
 def load_showers(
-    path: Path, geometry: Geometry, rows: slice | None = None, conditions: Sequence[str] = ()
+    path: Path, geometry: Geometry, rows: Rows = None, conditions: Sequence[str] = ()
 ) -> tuple[Tensor, Tensor]:
     """Voxel energies (N, V) and conditions (N, 1 + C), incident energies in MeV first; DataError when there are none."""
     showers = read_showers(path, rows=rows, geometry=geometry, conditions=conditions)
@@ -70,19 +107,19 @@ def load_showers(
     return torch.from_numpy(np.ascontiguousarray(showers.showers)), torch.from_numpy(showers.condition)
 
 
-def load_latents(path: Path, job: TrainingJob | None = None) -> Encoded:
-    """Read a file written by the encode stage: all of it, or the rows that a job learns.
+def load_latents(path: Path, job: TrainingJob | None = None, validation: bool = False) -> Encoded:
+    """Read a file written by the encode stage: all of it, or the rows that a job learns, or validates with.
 
     Raises:
         DataError: missing, damaged, incomplete, or no file of latents.
     """
     try:
-        return _read_latents(path, job)
+        return _read_latents(path, job, validation)
     except DataError as error:
         raise DataError(f"{error}; {remedy(path)}" if remedy(path) else str(error)) from error
 
 
-def _read_latents(path: Path, job: TrainingJob | None) -> Encoded:
+def _read_latents(path: Path, job: TrainingJob | None, validation: bool) -> Encoded:
     with open_hdf5(path) as file:
         found = {k: dataset(file, path, k) for k in ("mu", "logvar", "extras", "conditions", "layer_energies")}
         n, dim = found["conditions"].shape[:1], found["mu"].shape[1:]
@@ -90,8 +127,10 @@ def _read_latents(path: Path, job: TrainingJob | None) -> Encoded:
             if part.ndim != 2 or part.shape[:1] != n or (key == "logvar" and part.shape[1:] != dim):
                 raise DataError(f"{path}: not a file of latents: '{key}' has shape {part.shape}")
             check_stored(part, path, key)
-        rows = slice(None) if job is None else block_rows(path, n[0], job)
         with at(path):
+            rows: Rows = slice(None)
+            if job is not None:
+                rows = learned_rows(path, job, n[0], lambda: found["conditions"][:, 0], validation=validation)
             arrays = {k: torch.from_numpy(np.asarray(part[rows], dtype=np.float32)) for k, part in found.items()}
             encoded_by = file.attrs.get("encoded_by")
     for key, array in arrays.items():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from calopipe.config.datasets import EnergySelection
+
 
 @dataclass(frozen=True)
 class TrainingJob:
@@ -22,6 +24,7 @@ class TrainingJob:
         threads: CPU threads (0: torch's default).
         threshold_MeV: readout threshold; None takes the geometry's.
         showers: learn only the block number `seed` (from 0) of so many showers of the training split; None: all of it.
+        energies: learn, and validate with, only showers of these incident energies, of which blocks are made; None: all.
         epochs: folder for the checkpoints that ``training.keep_every`` asks for; None: they are not written.
     """
 
@@ -39,3 +42,4 @@ class TrainingJob:
     refined: tuple[Path, Path] | None = None
     epochs: Path | None = None
     showers: int | None = None
+    energies: EnergySelection | None = None

@@ -18,12 +18,21 @@ from calopipe.config.training import Training
 from calopipe.devices import pick_device
 from calopipe.errors import DataError
 from calopipe.geometry import load_geometry
-from calopipe.io import file_info, read_columns
+from calopipe.io import read_columns
 from calopipe.io.columns import column_rows
 from calopipe.io.conditions import TrainedRange
 from calopipe.models.latent_target import LatentTarget
 from calopipe.training.checkpoint import Network, build_network, save_network
-from calopipe.training.data import Encoded, block_rows, fit_rows, load_latents, load_showers, refined_by, reflections
+from calopipe.training.data import (
+    Encoded,
+    fit_rows,
+    load_latents,
+    load_showers,
+    own_block,
+    refined_by,
+    reflections,
+    shower_rows,
+)
 from calopipe.training.facts import DataFacts
 from calopipe.training.fit import export_kept, fit
 from calopipe.training.job import TrainingJob
@@ -91,7 +100,7 @@ def _facts(job: TrainingJob) -> DataFacts:
 
 def _columns(job: TrainingJob) -> Material:
     """Columns of numbers and what they depend on."""
-    rows = block_rows(job.train, column_rows(job.train, job.columns), job)
+    rows = own_block(job.train, column_rows(job.train, job.columns), job)
     splits = []
     for path, part in ((job.train, rows), (job.val, None)):
         found = read_columns(path, job.columns, job.conditions, rows=part)
@@ -105,10 +114,10 @@ def _material(link: Link, job: TrainingJob, data: DataFacts) -> Material:
     """Showers, their layer energies, or showers beside what the chain made of them; layer energies given as they are."""
     geometry = data.shape
     assert geometry is not None
-    rows = block_rows(job.train, file_info(job.train).n_showers, job)
     splits: list[tuple[Tensor, Tensor]] = []
     upstream: dict[str, str] = {}
-    for i, (path, part) in enumerate(((job.train, rows), (job.val, None))):
+    for i, path in enumerate((job.train, job.val)):
+        part = shower_rows(path, job, validation=i == 1)
         x, cond = load_showers(path, geometry, part, job.conditions)
         if link.gets_energies:
             cond = torch.cat([cond, data.layout.energies(x)], dim=1)
@@ -123,7 +132,7 @@ def _material(link: Link, job: TrainingJob, data: DataFacts) -> Material:
 
 
 def _latents(settings: NetworkStage, link: Link, job: TrainingJob) -> Material:
-    train, val = load_latents(job.train, job), load_latents(job.val)
+    train, val = load_latents(job.train, job), load_latents(job.val, job, validation=True)
     if train.encoded_by != val.encoded_by:
         raise DataError(f"{job.train} and {job.val} hold latents of different autoencoders; encode both anew")
     target = LatentTarget(settings.latents or "mu_sigma", train.mu.shape[1])
@@ -166,9 +175,8 @@ def _train(link: Link, settings: NetworkSettings, data: DataFacts, job: Training
     if training.batch_size > len(train[0]):
         log.warning("warning: batch_size %d, but there are %d showers to learn: every step takes them all",
                     training.batch_size, len(train[0]))  # fmt: skip
-    rolling = job.rolling / _key(
-        [asdict(link), settings.model_dump(mode="json"), seed, len(train[0]), network.upstream]
-    )
+    learned = [len(train[0]), *([] if job.energies is None else [job.energies.model_dump(mode="json")])]
+    rolling = job.rolling / _key([asdict(link), settings.model_dump(mode="json"), seed, *learned, network.upstream])
     rows = fit(network, training, batches, material.assemble, rolling, job.history)
     if job.epochs is not None:
         export_kept(rolling, network, job.epochs, rows)

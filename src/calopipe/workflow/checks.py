@@ -30,6 +30,8 @@ class StudyChecks(ChainChecks):
             sizes = self._sizes(dataset, files)
             for run in (run for run in self.runs if run.dataset == dataset):
                 self._check_blocks(run, sizes)
+            for model in dict.fromkeys(run.model for run in self.runs if run.dataset == dataset):
+                self._check_learned(dataset, model, files)
         for dataset, model in dict.fromkeys((run.dataset, run.model) for run in self.runs):
             self._check_model(dataset, model, files)
         for run in self.runs:
@@ -186,6 +188,26 @@ class StudyChecks(ChainChecks):
                 f"dataset '{run.dataset}', found {study.truth}"
             )
 
+    def _check_learned(self, dataset: str, model: str, files: bool) -> None:
+        """The incident energies that a model learns are among those of the dataset, as far as files at hand tell."""
+        selection, key = self.model(model).training_energies_MeV, f"models.{model}.training_energies_MeV"
+        if selection is None:
+            return
+        settings = self.dataset(dataset)
+        if not isinstance(settings, Dataset):
+            raise ConfigError(f"{key}: expected a dataset of showers, found the columns of '{dataset}'")
+        paths = [Path(path) for path in self.local_files(dataset, "source")]
+        if not files or not paths or not all(path.is_file() for path in paths):
+            return
+        from calopipe.io.selection import check_selection, used_energies
+
+        try:
+            check_selection(
+                used_energies(paths, settings.energies_MeV, settings.layout), selection, f"dataset '{dataset}'"
+            )
+        except DataError as error:
+            raise ConfigError(f"{key}: {error}") from None
+
     def _check_external(self, dataset: str, model: str) -> None:
         """The files of an external sample have the voxels of the dataset's prepared showers."""
         from calopipe.io import file_info
@@ -229,6 +251,11 @@ class StudyChecks(ChainChecks):
         """The runs of a model ask for one amplification study, and its showers can be made images."""
         runs = self.amplified(dataset, model)
         names = list(dict.fromkeys(r.evaluation for r in runs))
+        if runs and self.model(model).training_energies_MeV is not None:
+            raise ConfigError(
+                f"evaluations.{names[0]}.calomplification: model '{model}' learns some incident energies only "
+                "(training_energies_MeV), and is judged by showers of all; expected null"
+            )
         asked = [(e.calomplification, e.seed) for e in map(self.study.evaluations.__getitem__, names)]
         for name, other in zip(names, asked, strict=True):
             if other != asked[0]:

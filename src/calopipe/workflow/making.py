@@ -50,7 +50,8 @@ class Train(Stage):
         settings = study.model(model)
         link = {**asdict(settings.chain[network]), "given": list(settings.chain[network].given)}
         learned = {"network": plain(settings.networks[network]), "link": link}
-        learned["training_showers"] = settings.training_showers
+        learned |= {"training_showers": settings.training_showers}
+        learned |= {"training_energies_MeV": plain(settings)["training_energies_MeV"]}
         return {**learned, "conditions": study.conditions(dataset), **study.where(dataset)}
 
     def parts(self, study: StudyParts, *, model: str, network: str, **_: Any) -> Iterable[str]:
