@@ -12,7 +12,7 @@ from calopipe.errors import GeometryError
 from calopipe.geometry import load_geometry
 from calopipe.models.base import Inputs
 from calopipe.models.building import Standardisation, alpha_logit, alpha_sigmoid, draw, draw_mixture, mlp, wrap
-from calopipe.models.losses import bernoulli_loss, gaussian_kl, gaussian_nll, gradient_penalty, mixture_log_likelihood
+from calopipe.models.losses import bernoulli_loss, gaussian_kl, gaussian_nll, mixture_log_likelihood
 from calopipe.preprocessing import Layout
 
 
@@ -78,19 +78,6 @@ def test_gaussian_nll_by_hand() -> None:
     assert gaussian_nll(x, mean, log_var).tolist() == pytest.approx([expected])
     normal = torch.distributions.Normal(mean, (0.5 * log_var).exp())
     torch.testing.assert_close(gaussian_nll(x, mean, log_var), -normal.log_prob(x).sum(1))
-
-
-def test_gradient_penalty_by_hand() -> None:
-    """A critic 3 x + 4 y has a gradient of 5 everywhere; one of x^2 / 2 has |x|, here between 2 and 4."""
-    x, fake = torch.full((1000, 2), 2.0), torch.full((1000, 2), 4.0)
-    slope = torch.tensor([3.0, 4.0], requires_grad=True)
-    penalty = gradient_penalty(lambda at: at @ slope, x, fake)
-    assert penalty.item() == pytest.approx(16.0)
-    penalty.backward()
-    assert slope.grad is not None and slope.grad.tolist() == pytest.approx([2 * 4 * 0.6, 2 * 4 * 0.8])
-    torch.manual_seed(0)
-    found = gradient_penalty(lambda at: 0.5 * at[:, 0].square(), x, fake).item()
-    assert found == pytest.approx((27 - 1) / 3 / 2, rel=0.1)  # mean of (x - 1)^2 for x uniform in [2, 4]
 
 
 def test_mixture_log_likelihood_by_hand() -> None:

@@ -146,8 +146,8 @@ def test_what_is_unlike_the_reference_is_odd_at_every_energy():
 
 
 def test_generators_without_a_density_are_named(tmp_path):
-    critic = {"name": "wgan_gp", "generator": [8], "critic": [8]}
-    with pytest.raises(DataError, match=r"one network that has a likelihood, found flow \(wgan_gp\)"):
+    critic = {"name": "gan", "generator": [8], "critic": [8]}
+    with pytest.raises(DataError, match=r"one network that has a likelihood, found flow \(gan\)"):
         log_prob(generator_of(flow(["log_condition"], critic)), *(t.numpy() for t in showers(3)))
     hits = [{"step": "layer_normalise", "hits": True, "fill_layers": True}, "log_condition"]
     with pytest.raises(DataError, match="layer_normalise with hits: the density of a shower is not known"):

@@ -51,6 +51,10 @@ CHAINS = {
     "ratios_given": [{"step": "energy_ratios", "of": "condition", "ratio_scale": 0.9}, "standardise", "log_condition"],
     "normalise_given": [{"step": "layer_normalise", "extras": "given", "ratio_scale": 0.9}, "log_condition"],
     "caloscore": [{"step": "incident_fractions", "factor": 3.1}, "min_max_condition"],
+    "images": [
+        {"step": "min_max", "of": "all", "to": [-1.0, 1.0]},
+        {"step": "min_max_condition", "ends": None, "to": [1.0, 10.0]},
+    ],
     "caloflow_energies": [
         {"step": "energy_ratios", "ratio_scale": 1 / 3.1},
         {"step": "logit", "alpha": 1e-6},
@@ -421,3 +425,19 @@ def test_extreme_showers_survive_float32(name: str) -> None:
     torch.testing.assert_close(again, given, rtol=1e-4, atol=1e-5)
     if name == "caloflow_voxels":
         assert torch.equal(again[:, 1:] == 0, given[:, 1:] == 0)
+
+
+def test_columns_and_conditions_between_two_ends_by_hand() -> None:
+    x, cond = torch.tensor([[0.0, 10.0], [4.0, 30.0]]), torch.tensor([[100.0], [1800.0]])
+
+    def moved(**settings: object) -> tuple[object, list[float]]:
+        steps = [{"step": "min_max", **settings}, {"step": "min_max_condition", "ends": None, "to": [1.0, 10.0]}]
+        chain = build_chain(steps, Layout(((1, 2),), 0.0), 2, 1)
+        chain.fit(x, cond)
+        y, c, _ = chain(x, cond)
+        return pytest.approx(y.flatten().tolist(), abs=1e-6), c.flatten().tolist()
+
+    assert moved() == ([0.0, 0.0, 1.0, 1.0], pytest.approx([1.0, 10.0]))
+    assert moved(to=[-1.0, 1.0])[0] == [-1.0, -1.0, 1.0, 1.0]
+    assert moved(of="all")[0] == [0, 1 / 3, 4 / 30, 1]
+    assert moved(ends=[0.0, 100.0])[0] == [0, 0.1, 0.04, 0.3]

@@ -57,6 +57,14 @@ class Conv3d(_Fitting, nn.Conv3d):
     """``torch.nn.Conv3d`` with numbers as padding, see the module's text."""
 
 
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """``torch.nn.ConvTranspose2d``, whose gradients are checked too; the known fault is not in it."""
+
+
+class ConvTranspose3d(nn.ConvTranspose3d):
+    """``torch.nn.ConvTranspose3d``, whose gradients are checked too; the known fault is not in it."""
+
+
 def check_gradients(network: nn.Module, run: Callable[[], object]) -> None:
     """Compare the gradients of the convolutions of `network` with float64, at the shapes that ``run()`` sends through them.
 

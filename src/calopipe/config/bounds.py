@@ -23,7 +23,8 @@ def _distinct(value: list[T]) -> list[T]:
     return value
 
 
-def _increasing(value: tuple[float, float]) -> tuple[float, float]:
+def increasing(value: tuple[float, float]) -> tuple[float, float]:
+    """For pairs: a lower and a higher end."""
     if value[0] >= value[1]:
         raise ValueError(f"expected a lower and a higher end, found {list(value)}")
     return value
@@ -87,7 +88,7 @@ PositiveEnergy = Annotated[float, Field(ge=1e-12, le=1e9)]
 # ---- pairs (lists of two in YAML) ---------------------------------------------------------------------------------
 #: both ends belong to it: [50000, 50000] is one of several discrete energies
 EnergySlice = Annotated[tuple[Energy, Energy], Field(strict=False), AfterValidator(_not_falling)]
-EnergyRange = Annotated[tuple[Energy, Energy], Field(strict=False), AfterValidator(_increasing)]
+EnergyRange = Annotated[tuple[Energy, Energy], Field(strict=False), AfterValidator(increasing)]
 EnergySlices = Annotated[list[EnergySlice], Field(max_length=100), DISTINCT]
 #: of a condition other than the incident energy: an angle in rad, for example
 ConditionSlice = Annotated[
@@ -99,13 +100,13 @@ ConditionSlices = Annotated[list[ConditionSlice], Field(min_length=1, max_length
 RatioRange = Annotated[
     tuple[Annotated[float, Field(ge=-1e6, le=1e6)], Annotated[float, Field(ge=-1e6, le=1e6)]],
     Field(strict=False),
-    AfterValidator(_increasing),
+    AfterValidator(increasing),
 ]
 #: natural logarithms of a variance
 LogVariances = Annotated[
     tuple[Annotated[float, Field(ge=-30, le=30)], Annotated[float, Field(ge=-30, le=30)]],
     Field(strict=False),
-    AfterValidator(_increasing),
+    AfterValidator(increasing),
 ]
 CellPair = Annotated[tuple[Cells, Cells], Field(strict=False)]
 CellTriple = Annotated[tuple[Cells, Cells, Cells], Field(strict=False)]

@@ -20,6 +20,7 @@ from calopipe.config.bounds import (
     Showers,
 )
 from calopipe.config.layouts import Column, Layout
+from calopipe.config.recipes import Recipe
 from calopipe.config.texts import Checksum, ColumnName, Condition, FilePath, Name, Url
 from calopipe.errors import nearest
 
@@ -27,7 +28,7 @@ from calopipe.errors import nearest
 class Source(Section):
     """Where a dataset's files come from."""
 
-    kind: Literal["bundled", "local", "download"] = Field(description="how the files are obtained")
+    kind: Literal["bundled", "local", "download", "made"] = Field(description="how the files are obtained")
     name: Name | None = Field(None, description="bundled sample (resources/<name>.hdf5) or registered download")
     paths: Annotated[list[FilePath], DISTINCT] = Field(
         default_factory=list, description="local files, pooled in this order"
@@ -36,11 +37,19 @@ class Source(Section):
         default_factory=list, description="files to download when not registered by name"
     )
     checksums: list[Checksum] = Field(default_factory=list, description="one 'sha256:...' or 'md5:...' per file")
+    made: Recipe | None = Field(
+        None, description="how columns are made by the workflow itself, e.g. {recipe: gaussian}"
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Source:
-        used = {"bundled": ("name",), "local": ("paths", "checksums"), "download": ("name", "urls", "checksums")}
-        for key in ("name", "paths", "urls", "checksums"):
+        used = {
+            "bundled": ("name",),
+            "local": ("paths", "checksums"),
+            "download": ("name", "urls", "checksums"),
+            "made": ("made",),
+        }
+        for key in ("name", "paths", "urls", "checksums", "made"):
             if getattr(self, key) and key not in used[self.kind]:
                 raise ValueError(f"a {self.kind} source has no '{key}', found {getattr(self, key)!r}")
         if self.name and (self.urls or self.checksums):
@@ -51,6 +60,8 @@ class Source(Section):
             raise ValueError("a bundled source needs 'name'")
         if self.kind == "local" and not self.paths:
             raise ValueError("a local source needs 'paths'")
+        if self.kind == "made" and self.made is None:
+            raise ValueError("a source that is made needs 'made'")
         if self.kind == "download" and not (self.name or self.urls):
             raise ValueError("a download needs 'name' (a registered dataset) or 'urls'")
         files = self.paths or self.urls
@@ -123,6 +134,11 @@ class _AnyKind(Section):
             raise ValueError("split.test: expected above 0 (or a separate reference), found 0")
         return self
 
+    def made_sources(self) -> list[tuple[str, Any]]:
+        """(key, recipe) of the sources that are made."""
+        sources = {"source": self.source, "reference": self.reference}
+        return [(key, source.made) for key, source in sources.items() if source is not None and source.made is not None]
+
 
 class Dataset(_AnyKind):
     """Showers of one particle in one calorimeter."""
@@ -184,6 +200,12 @@ class Dataset(_AnyKind):
         "crop and sum_layers. In each layer a kernel merges along the axes that it divides",
     )
     pool_by: Literal["mean", "sum"] = Field("mean", description="what pooling makes of the merged cells")
+
+    @model_validator(mode="after")
+    def _not_made(self) -> Dataset:
+        for key, recipe in self.made_sources():
+            raise ValueError(f"{key}: recipe {recipe.recipe} makes columns; expected a dataset of kind: columns")
+        return self
 
     @field_validator("layout", mode="before", json_schema_input_type=Layout | str | None)
     @classmethod
@@ -257,6 +279,17 @@ class ColumnsDataset(_AnyKind):
             layout=self.shower_layout,
             max_showers=self.max_rows,
         )
+
+    @model_validator(mode="after")
+    def _made_names(self) -> ColumnsDataset:
+        for key, recipe in self.made_sources():
+            there = [*recipe.makes, *recipe.given]
+            for name in (*self.columns, *self.conditions):
+                if name not in there:
+                    raise ValueError(
+                        f"{key}: recipe {recipe.recipe} makes {', '.join(there)}, found '{name}' among the columns"
+                    )
+        return self
 
 
 def _kind(value: Any) -> str | None:

@@ -7,7 +7,6 @@ sum of all has (:class:`calopipe.models.autoencoders.composed.ComposedLoss`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -34,17 +33,6 @@ def bernoulli_loss(x: Tensor, mean: Tensor) -> Tensor:
 def gaussian_nll(x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
     """-log N(x; mean, exp(log_var)) summed over the columns, (N,), in nats."""
     return 0.5 * ((x - mean).square() * (-log_var).exp() + log_var + math.log(2 * math.pi)).sum(1)
-
-
-def gradient_penalty(critic: Callable[[Tensor], Tensor], x: Tensor, fake: Tensor) -> Tensor:
-    """Mean of (|grad D| - 1)^2 at points drawn uniformly between pairs of x and fake (N, dim), each; D gives (N,).
-
-    Source: Gulrajani 2017 (arXiv:1704.00028), algorithm 1.
-    """
-    at = torch.rand(len(x), 1, device=x.device, dtype=x.dtype)
-    between = (at * x + (1 - at) * fake).detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    return (gradient.norm(2, dim=1) - 1).square().mean()
 
 
 def mixture_log_likelihood(x: Tensor, weights: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from calopipe.config.parts import STEPS
 from calopipe.preprocessing.base import Layout, Step, require_width
-from calopipe.preprocessing.settings import IncidentFractionsConfig, LogLayerEnergiesConfig, MinMaxConditionConfig
+from calopipe.preprocessing.settings import IncidentFractionsConfig, LogLayerEnergiesConfig
 
 
 @STEPS.register("incident_fractions", config=IncidentFractionsConfig)
@@ -31,24 +31,6 @@ class IncidentFractions(Step):
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         return x.clamp(0, 1) * self.config.factor * cond[:, :1], cond
-
-
-@STEPS.register("min_max_condition", config=MinMaxConditionConfig)
-class MinMaxCondition(Step):
-    """(E_inc - E_min) / (E_max - E_min) with given ends; other columns of the condition unchanged."""
-
-    bijective: ClassVar[bool] = True
-
-    def condition(self, cond: Tensor) -> Tensor:
-        low, high = self.config.ends
-        return torch.cat([(cond[:, :1] - low) / (high - low), cond[:, 1:]], dim=1)
-
-    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return x, self.condition(cond), x.new_zeros(x.shape[0])
-
-    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
-        low, high = self.config.ends
-        return x, torch.cat([cond[:, :1] * (high - low) + low, cond[:, 1:]], dim=1)
 
 
 @STEPS.register("log_layer_energies", config=LogLayerEnergiesConfig)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from calopipe.config.bounds import Energy, EnergyRange, PositiveEnergy, Scale, Share, Tiny
+from calopipe.config.bounds import Energy, EnergyRange, PositiveEnergy, RatioRange, Scale, Share, Tiny
 from calopipe.config.chains import Columns, StepSettings
 
 
@@ -199,14 +199,32 @@ class IncidentFractionsConfig(StepSettings):
 class MinMaxConditionConfig(StepSettings):
     """Settings of ``min_max_condition``."""
 
-    ends: EnergyRange = Field(
-        (256.0, 4_194_304.0), description="incident energies in MeV that become 0 and 1 (default: CaloChallenge 1)"
+    ends: EnergyRange | None = Field(
+        (256.0, 4_194_304.0),
+        description="incident energies in MeV that become the ends of `to` (default: CaloChallenge 1); null: the extremes of the "
+        "training split, of every condition",
     )
+    to: RatioRange = Field((0.0, 1.0), description="what the ends become")
 
     def after(self, given: Columns) -> Columns:
         if not given.raw_energy:
             raise ValueError("needs the incident energy in MeV, found another scale; expected one step for it")
         return replace(given, raw_energy=False)
+
+
+class MinMaxConfig(StepSettings):
+    """Settings of ``min_max``."""
+
+    ends: RatioRange | None = Field(
+        None, description="values that become the ends of `to`; null: the extremes of the training split"
+    )
+    to: RatioRange = Field((0.0, 1.0), description="what the ends become")
+    of: Literal["column", "all"] = Field(
+        "column", description="extremes of each column, or of all: pixels of an image keep their proportions"
+    )
+
+    def after(self, given: Columns) -> Columns:
+        return given.mapped()
 
 
 class LogLayerEnergiesConfig(StepSettings):

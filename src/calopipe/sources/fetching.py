@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from calopipe.config.base import validate
+from calopipe.config.datasets import Source
 from calopipe.config.layouts import Column, Layout
 from calopipe.config.texts import address, checksum
 from calopipe.errors import ConfigError, DataError, DownloadError, nearest
@@ -26,11 +27,12 @@ from calopipe.io.columns import column_rows
 from calopipe.io.output import check_target, replacing
 from calopipe.io.stored import read_json, reading, writing
 from calopipe.origin import HOME
+from calopipe.sources.made import make
 from calopipe.sources.progress import Log, to_stderr
 from calopipe.sources.registered import TRAIN, RemoteFile, registered
 from calopipe.sources.transfer import Retry, download
 
-KINDS = ("bundled", "local", "download")
+KINDS = ("bundled", "local", "download", "made")
 #: opens a file and says how many rows it has, and values per row; raises DataError where it is none of the expected kind
 Look = Callable[[Path], tuple[int, int]]
 
@@ -81,7 +83,7 @@ def fetch(
     Args:
         source: mapping or object with `kind` and: for "bundled" a `name` (resources/<name>.hdf5); for "local" `paths`
             and optionally one entry of `checksums` per path; for "download" a registered `name`, or `urls` and
-            optionally `checksums` ("md5:..." or "sha256:...").
+            optionally `checksums` ("md5:..." or "sha256:..."); for "made" a recipe `made`, whose file is written beside the manifest.
         output: JSON manifest to write; read it with :func:`read_manifest`.
         role: which files of a registered dataset: "train", or "reference" for the independent sample.
         root: repository that holds resources/; the one this file lies in when None.
@@ -105,6 +107,10 @@ def fetch(
         raise ConfigError(f"unknown kind of source '{kind}'{nearest(str(kind), KINDS)}; known: {', '.join(KINDS)}")
     if kind == "bundled":
         files = [_bundled(str(_get(source, "name")), root, look)]
+    elif kind == "made":
+        path = Path(output).with_suffix(".hdf5")
+        make(_recipe(source), path)
+        files = [_describe(path, None, look)]
     elif kind == "local":
         paths = [Path(path) for path in _get(source, "paths") or ()]
         checksums = _checksums(source, len(paths))
@@ -135,6 +141,12 @@ def read_manifest(path: str | Path) -> list[Path]:
 
 def _get(source: Any, key: str) -> Any:
     return source.get(key) if isinstance(source, Mapping) else getattr(source, key, None)
+
+
+def _recipe(source: Any) -> Any:
+    """How the columns of a source are made."""
+    settings = source if isinstance(source, Source) else validate(Source, source, "source")
+    return settings.made
 
 
 def _checksums(source: Any, n: int) -> list[str | None]:

@@ -1,0 +1,79 @@
+"""Columns and conditions moved linearly between two ends: given ones, or their extremes in the training split."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from calopipe.config.parts import STEPS
+from calopipe.preprocessing.base import Layout, Step
+from calopipe.preprocessing.settings import MinMaxConditionConfig, MinMaxConfig
+
+
+def _map(ends: Tensor, to: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """Scale and shift (D,) that take the ends (2, D) to `to`; where both ends are one, that becomes the lower one."""
+    low, high = ends.double()
+    scale = (to[1] - to[0]) / torch.where(high > low, high - low, torch.ones_like(low))
+    return scale, to[0] - low * scale
+
+
+@STEPS.register("min_max", config=MinMaxConfig)
+class MinMax(Step):
+    """x between two ends, of each column or of all; the inverse does not move what lies outside."""
+
+    bijective: ClassVar[bool] = True
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, config: MinMaxConfig, layout: Layout, dim: int, cond_dim: int) -> None:
+        super().__init__(config, layout, dim, cond_dim)
+        self.register_buffer("scale", torch.ones(dim))
+        self.register_buffer("shift", torch.zeros(dim))
+        if config.ends is not None:
+            self._set(torch.tensor(config.ends)[:, None])
+
+    def fit(self, x: Tensor, cond: Tensor) -> None:
+        if self.config.ends is None:
+            ends = torch.stack([x.amin(0), x.amax(0)])
+            self._set(ends if self.config.of == "column" else torch.stack([ends.amin(), ends.amax()])[:, None])
+
+    def _set(self, ends: Tensor) -> None:
+        scale, shift = _map(ends, self.config.to)
+        self.scale[:], self.shift[:] = scale, shift
+
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return x * self.scale + self.shift, cond, self.scale.log().sum().expand(x.shape[0])
+
+    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        return (x - self.shift) / self.scale, cond
+
+
+@STEPS.register("min_max_condition", config=MinMaxConditionConfig)
+class MinMaxCondition(Step):
+    """The incident energy between two given ends (other conditions as they are), or every condition between its extremes."""
+
+    bijective: ClassVar[bool] = True
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, config: MinMaxConditionConfig, layout: Layout, dim: int, cond_dim: int) -> None:
+        super().__init__(config, layout, dim, cond_dim)
+        self.register_buffer("scale", torch.ones(cond_dim))
+        self.register_buffer("shift", torch.zeros(cond_dim))
+        if config.ends is not None:
+            self.scale[:1], self.shift[:1] = _map(torch.tensor(config.ends)[:, None], config.to)
+
+    def fit(self, x: Tensor, cond: Tensor) -> None:
+        if self.config.ends is None:
+            self.scale[:], self.shift[:] = _map(torch.stack([cond.amin(0), cond.amax(0)]), self.config.to)
+
+    def condition(self, cond: Tensor) -> Tensor:
+        return cond * self.scale + self.shift
+
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return x, self.condition(cond), x.new_zeros(x.shape[0])
+
+    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        return x, (cond - self.shift) / self.scale
