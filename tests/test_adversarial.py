@@ -14,7 +14,9 @@ from calopipe.errors import ConfigError
 from calopipe.models.adversarial.dcgan import DCGAN
 from calopipe.models.adversarial.game import Game, data_penalty, gradient_penalty
 from calopipe.models.adversarial.gan import GAN
-from calopipe.models.adversarial.settings import DCGANConfig, GANConfig
+from calopipe.models.adversarial.local import LocallyConnected2d, MinibatchDiscrimination
+from calopipe.models.adversarial.settings import DCGANConfig, GANConfig, VAEGANConfig
+from calopipe.models.adversarial.vae_gan import VAEGAN
 from calopipe.models.base import Inputs, Now
 
 NOW = Now(epoch=0, epochs=1, step=0, steps=1, n_train=10)
@@ -174,3 +176,77 @@ def test_the_dcgan_starts_as_published_without_biases() -> None:
         validate(DCGANConfig, {"loss": "wgan_gp"}, "dcgan"), Inputs(dim=4096, conditions=(), layer_shapes=((64, 64),))
     )
     assert not [m for m in wasserstein.critic if isinstance(m, torch.nn.BatchNorm2d)]
+
+
+def vae_gan(cells: tuple[int, int] = (10, 10), **settings: object) -> VAEGAN:
+    inputs = Inputs(dim=cells[0] * cells[1], layer_shapes=(cells,))
+    config = {"encoder": (4, 6, 8), "dense": 8, "upper": 6, "local": 3, "critic": 6, "critic_local": 3, **settings}
+    return VAEGAN(validate(VAEGANConfig, config, "vae_gan"), inputs)
+
+
+@pytest.mark.parametrize("cells", [(10, 10), (6, 9), (32, 32), (13, 8)])
+def test_vae_gans_make_images_of_any_size(cells: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    model, x, cond = vae_gan(cells), torch.rand(4, cells[0] * cells[1]), torch.rand(4, 1)
+    assert model.draw(torch.randn(4, 24), cond).shape == x.shape and model.judge(x, cond).shape == (4,)
+    assert model.encode(x, cond)[0].shape == (4, 24)
+
+
+def test_the_critic_sees_differences_of_reconstructions_alone() -> None:
+    """Data have no difference; that of reconstructions is image minus reconstruction, and both networks learn from it."""
+    torch.manual_seed(0)
+    model, x, cond = vae_gan(), torch.rand(12, 100), torch.rand(12, 1)
+    seen: list[Tensor] = []
+    judge = model.critic.forward
+    model.critic.forward = lambda image, difference, given: (  # type: ignore[method-assign]
+        seen.append(difference), judge(image, difference, given)
+    )[1]  # fmt: skip
+    model.step("critic", x, cond, NOW)
+    assert not seen[0].any() and seen[1].any()
+    assert (seen[1] <= x + 1e-6).all()  # pixels of the generator are not negative
+    model.eval()
+    assert not torch.allclose(model.judge(x, cond), model.judge(x, cond, torch.ones_like(x)))
+
+
+def test_a_vae_gan_pulls_its_latents_to_the_prior() -> None:
+    torch.manual_seed(0)
+    model, x, cond = vae_gan(beta=2.5), torch.rand(12, 100), torch.rand(12, 1)
+    losses = model.step("generator", x, cond, NOW)
+    assert losses["loss"].item() == pytest.approx(losses["game"].item() + 2.5 * losses["kl"].item(), rel=1e-6)
+    own = {name: set(map(id, o.parameters)) for name, o in model.objectives().items()}
+    assert own["critic"] | own["generator"] == set(map(id, model.parameters())) and not own["critic"] & own["generator"]
+    losses["loss"].backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.encoder.parameters())
+    assert model.objectives()["generator"].every == 2
+    assert set(model.validate(x, cond)) == {"critic_accuracy", "kl", "squared_error"}
+
+
+def test_weights_of_locally_connected_layers_differ_from_place_to_place() -> None:
+    """With the same weights everywhere it is a convolution; by hand where they differ."""
+    torch.manual_seed(0)
+    layer = LocallyConnected2d((5, 4), 2, 3, (3, 2), stride=1, padding=1)
+    kernel = torch.randn(3, 2, 3, 2)
+    with torch.no_grad():
+        layer.weight.copy_(kernel.flatten(1)[:, None].expand_as(layer.weight))
+        layer.bias.zero_()
+    x = torch.randn(2, 2, 5, 4)
+    torch.testing.assert_close(layer(x), torch.nn.functional.conv2d(x, kernel, padding=1))
+    by_hand = LocallyConnected2d((2, 2), 1, 1, (1, 2), bias=False)
+    with torch.no_grad():
+        by_hand.weight.copy_(torch.tensor([[[1.0, 2.0], [10.0, 20.0]]]))
+    assert by_hand(torch.tensor([[[[1.0, 1.0], [2.0, 3.0]]]])).flatten().tolist() == [3.0, 80.0]
+
+
+def test_minibatch_discrimination_by_hand() -> None:
+    layer = MinibatchDiscrimination(1, 1, 2)
+    with torch.no_grad():
+        layer.tensor.copy_(torch.tensor([[1.0, 2.0]]))
+    found = layer(torch.tensor([[0.0], [0.1], [1.0]])).flatten().tolist()
+    close, far, further = math.exp(-0.3), math.exp(-3.0), math.exp(-2.7)
+    assert found == pytest.approx([close + far, close + further, far + further], rel=1e-5)
+
+
+def test_vae_gans_need_one_layer() -> None:
+    validate(VAEGANConfig, {}, "vae_gan").takes(showers([(10, 10)], 0.0))
+    with pytest.raises(ValueError, match="needs images alone, one layer of 6x6 cells or more"):
+        validate(VAEGANConfig, {}, "vae_gan").takes(showers([(10, 10)] * 2, 0.0))

@@ -7,7 +7,7 @@ boolean is no integer, a text no number.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 
@@ -82,6 +82,8 @@ Scale = Annotated[float, Field(ge=1e-6, le=1e6)]
 Tiny = Annotated[float, Field(ge=1e-30, lt=1)]
 #: slope of LeakyReLU below 0
 Slope = Annotated[float, Field(ge=0, le=1)]
+#: last activation of a network
+Output = Literal["linear", "relu", "leaky_relu", "sigmoid", "tanh"]
 Energy = Annotated[float, Field(ge=0, le=1e9)]
 PositiveEnergy = Annotated[float, Field(ge=1e-12, le=1e9)]
 

@@ -41,6 +41,12 @@ def mlp(
     return nn.Sequential(*layers)
 
 
+def output(name: str, slope: float = 0.01) -> nn.Module:
+    """A last activation: linear, relu, leaky_relu of a slope, sigmoid or tanh."""
+    made = {"linear": nn.Identity, "relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+    return nn.LeakyReLU(slope) if name == "leaky_relu" else made[name]()
+
+
 def start_at_zero(layer: nn.Linear) -> nn.Linear:
     """`layer` with weights and biases of 0."""
     nn.init.zeros_(layer.weight)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from calopipe.config.parts import MODELS
 from calopipe.convolutions import Conv2d, ConvTranspose2d
-from calopipe.models.adversarial.gan import Adversarial, output
+from calopipe.models.adversarial.gan import Adversarial
 from calopipe.models.adversarial.settings import Convolution, DCGANConfig
 from calopipe.models.base import Inputs
+from calopipe.models.building import output
 
 _START = 0.02
 

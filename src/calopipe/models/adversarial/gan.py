@@ -14,7 +14,7 @@ from calopipe.config.parts import MODELS
 from calopipe.models.adversarial.game import Game
 from calopipe.models.adversarial.settings import GameSettings, GANConfig
 from calopipe.models.base import GenerativeModel, Inputs, Now, Objective
-from calopipe.models.building import Standardisation, mlp
+from calopipe.models.building import Standardisation, mlp, output
 
 
 class Adversarial(GenerativeModel):
@@ -76,8 +76,3 @@ class GAN(Adversarial):
         if self.config.conditions == "standardised":
             self.conditions.fit(cond)
 
-
-def output(name: str, slope: float = 0.01) -> nn.Module:
-    """The last activation of a generator."""
-    made = {"linear": nn.Identity, "relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
-    return nn.LeakyReLU(slope) if name == "leaky_relu" else made[name]()

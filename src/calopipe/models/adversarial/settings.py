@@ -8,11 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from calopipe.config.base import Section
-from calopipe.config.bounds import Channels, Slope, Times, Width, Widths
+from calopipe.config.bounds import Channels, ChannelTriple, Dropout, Output, Slope, Times, Width, Widths
 from calopipe.config.chains import Columns, ModelSettings
 
 Kernel = Annotated[int, Field(ge=1, le=99)]
-Output = Literal["linear", "relu", "leaky_relu", "sigmoid", "tanh"]
 #: weight of the penalty where none is set
 _PENALTY = {"gan": 0.0, "gan_dp": 1.0, "wgan_gp": 10.0}
 
@@ -130,4 +129,30 @@ class DCGANConfig(GameSettings):
             raise ValueError(
                 f"needs convolutions that go from 1x1 to the image of {image[0]}x{image[1]} and back, found a generator that ends "
                 f"at {made[0]}x{made[1]} and a critic that ends at {left[0]}x{left[1]}"
+            )
+
+
+class VAEGANConfig(GameSettings):
+    """Settings of ``vae_gan``; the defaults are for images of 10 x 10 pixels (Bieringer 2022, section 2)."""
+
+    loss: Literal["gan", "gan_dp", "wgan_gp"] = Field("gan", description="see gan")
+    n_critic: Annotated[Times, Field(le=1000)] = Field(2, description="steps of the critic for each of the generator")
+    label_smoothing: float = Field(0.1, ge=0, lt=0.5, description="see gan")
+    latent: Width = Field(24, description="latent dimensions")
+    beta: float = Field(1.0, ge=0, le=1e6, description="weight of the KL term beside the generator's loss")
+    encoder: ChannelTriple = Field((16, 32, 64), description="channels of the encoder's 3x3 convolutions")
+    dense: Channels = Field(128, description="channels of the coarse image that the generator starts with")
+    upper: Channels = Field(64, description="channels of the generator's 5x5 convolution")
+    local: Channels = Field(6, description="channels of the generator's locally connected layers")
+    critic: Channels = Field(32, description="channels of the critic's 5x5 convolution")
+    critic_local: Channels = Field(8, description="channels of the critic's locally connected layers")
+    dropout: Dropout = Field(0.2, description="dropout behind each layer of the critic")
+    kernels: Width = Field(20, description="minibatch discrimination: numbers that a critic has of an image's neighbours in the batch")
+    kernel_dim: Width = Field(10, description="minibatch discrimination: dimensions in which they are neighbours")
+
+    def takes(self, given: Columns) -> None:
+        if given.dim != given.n_voxels or len(given.layer_shapes) != 1 or min(given.layer_shapes[0]) < 6:
+            raise ValueError(
+                f"needs images alone, one layer of 6x6 cells or more (sum_layers), found {given.dim} columns of layers of "
+                f"{', '.join(f'{a}x{b}' for a, b in given.layer_shapes)}"
             )

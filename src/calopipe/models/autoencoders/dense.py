@@ -9,7 +9,7 @@ from calopipe.models.autoencoders.settings import DenseConfig
 from calopipe.models.base import Autoencoder, Inputs
 from calopipe.models.building import Standardisation, mlp
 
-ACTIVATIONS = {"silu": nn.SiLU, "relu": nn.ReLU}
+ACTIVATIONS = {"silu": nn.SiLU, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU}
 
 
 class DenseAutoencoder(Autoencoder):

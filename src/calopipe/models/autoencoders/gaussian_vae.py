@@ -15,7 +15,7 @@ from calopipe.config.parts import MODELS
 from calopipe.models.autoencoders.dense import DenseAutoencoder
 from calopipe.models.autoencoders.settings import GaussianVAEConfig
 from calopipe.models.base import Inputs
-from calopipe.models.building import draw
+from calopipe.models.building import draw, output
 from calopipe.models.losses import gaussian_kl, gaussian_nll
 
 
@@ -31,6 +31,7 @@ class GaussianVAE(DenseAutoencoder):
     def __init__(self, config: GaussianVAEConfig, inputs: Inputs) -> None:
         numbers, further = 2 if config.width == "each" else 1, int(config.width == "shower")
         super().__init__(config, inputs, codes=2, numbers=numbers, further=further)
+        self.output = output(config.output, config.output_slope)
         if config.width == "one":
             self.log_var = nn.Parameter(torch.zeros(()))
 
@@ -40,15 +41,15 @@ class GaussianVAE(DenseAutoencoder):
 
     def distribution(self, z: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance (N, dim) of x given latents z (N, latent_dim)."""
-        out, clip = self.decoded(z, cond), self.config.log_var_range
-        if self.config.width == "each":
-            mean, log_var = out.chunk(2, dim=1)
-            return mean, log_var.clamp(*clip)
-        if self.config.width == "shower":
-            return out[:, :-1], out[:, -1:].clamp(*clip).expand_as(out[:, :-1])
-        if self.config.width == "one":
-            return out, self.log_var.clamp(*clip).expand_as(out)
-        return out, torch.full_like(out, 2 * math.log(self.config.sigma))
+        out, clip, width = self.decoded(z, cond), self.config.log_var_range, self.config.width
+        mean, rest = out[:, : self.dim], out[:, self.dim :]
+        if width in ("each", "shower"):
+            log_var = rest.clamp(*clip)
+        elif width == "one":
+            log_var = self.log_var.clamp(*clip)
+        else:
+            log_var = torch.full_like(mean, 2 * math.log(self.config.sigma))
+        return self.output(mean), log_var.expand_as(mean)
 
     def decode(self, z: Tensor, cond: Tensor) -> Tensor:
         mean, log_var = self.distribution(z, cond)

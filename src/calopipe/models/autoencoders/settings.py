@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from calopipe.config.bounds import Channels, Dropout, LogVariances, Scale, Tiny, Width, Widths
+from calopipe.config.bounds import Channels, Dropout, LogVariances, Output, Scale, Slope, Tiny, Width, Widths
 from calopipe.config.chains import AutoencoderSettings, FractionsModel
 from calopipe.models.autoencoders.terms.settings import BCE, AnyTerm, DataMSE, LogitMAE, Losses
 
@@ -139,7 +139,7 @@ class DenseConfig(AutoencoderSettings):
 
     hidden: Widths = Field(default_factory=lambda: [512, 512], description="encoder widths; the decoder mirrors")
     latent: Width = Field(24, description="latent dimensions")
-    activation: Literal["silu", "relu"] = Field("silu", description="activation of the hidden layers")
+    activation: Literal["silu", "relu", "leaky_relu"] = Field("silu", description="activation of the hidden layers")
     conditioned: bool = Field(
         True,
         description="give encoder and decoder the conditions; false: what learns the latents knows them alone (CaloMan)",
@@ -166,6 +166,8 @@ class GaussianVAEConfig(DenseConfig):
     sigma: Scale = Field(
         1.0, description="width: fixed: the standard deviation; the squared error counts 1 / (2 sigma^2)"
     )
+    output: Output = Field("linear", description="activation of the decoder's mean; leaky_relu makes images sparse")
+    output_slope: Slope = Field(0.04, description="output: leaky_relu: its slope below 0")
     decoded: Literal["draw", "mean"] = Field(
         "draw", description="decode to a draw from the decoder's normal, or to its mean"
     )
