@@ -50,12 +50,12 @@ class Row:
 
 
 def made_up(data: DataFacts, n: int) -> tuple[Tensor, Tensor]:
-    """Showers (n, V) in MeV, a tenth of the voxels hit, or columns, and incident energies (n, 1)."""
+    """Showers (n, V) in MeV, a tenth of the voxels hit, and incident energies (n, 1); or columns, and as many conditions as they have."""
     generator = torch.Generator().manual_seed(0)
     cond = 1e3 * (1 + 99 * torch.rand(n, 1, generator=generator))
     layout = data.layout
     if data.columns:  # numbers of showers, as good as any between 0 and 1
-        return torch.rand(n, len(data.columns), generator=generator), cond
+        return torch.rand(n, len(data.columns), generator=generator), cond.expand(n, len(data.conditions)).contiguous()
     x = torch.empty(n, layout.n_voxels).exponential_(generator=generator)
     x = torch.where(torch.rand(x.shape, generator=generator) < 0.1, x, torch.zeros_like(x))
     x[:, 0] += 1
@@ -66,7 +66,9 @@ def data_of(preset: str, model: str, plan: Plan) -> str:
     """The dataset that a model of a preset is for, by its name; the bundled one where it names none."""
     content = read_yaml(PRESETS / f"{preset}.yaml")
     own = [run["dataset"] for run in content.get("runs") or () if run["model"] == model]
-    own = own or list(content.get("datasets") or {})
+    if own:
+        return own[0]
+    own = list(content.get("datasets") or {})
     if len(own) == 1:
         return own[0]
     ends = {

@@ -101,6 +101,8 @@ class Standardisation(nn.Module):
 
     def fit(self, x: Tensor, floor: float = 1e-3) -> None:
         """Take mean and standard deviation, of at least `floor`, from x (N, dim)."""
+        if x.shape[1] == 0:
+            return
         x = x.double()
         self.set(x.mean(0), x.std(0).clamp(min=floor))
 

@@ -69,7 +69,7 @@ def _down(channels: int, layers: list[Convolution], norm: bool) -> nn.Sequential
 
 
 def _start(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+    if isinstance(module, Conv2d | ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, _START)
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, _START)

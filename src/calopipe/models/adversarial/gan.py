@@ -75,4 +75,3 @@ class GAN(Adversarial):
     def fit_input(self, x: Tensor, cond: Tensor) -> None:
         if self.config.conditions == "standardised":
             self.conditions.fit(cond)
-

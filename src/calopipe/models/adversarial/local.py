@@ -22,8 +22,9 @@ class LocallyConnected2d(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.kernel, self.stride, self.padding = kernel, stride, padding
-        self.out = tuple((n + 2 * padding - k) // stride + 1 for n, k in zip(image, kernel, strict=True))
-        places, seen = self.out[0] * self.out[1], inputs * kernel[0] * kernel[1]
+        rows, columns = ((n + 2 * padding - k) // stride + 1 for n, k in zip(image, kernel, strict=True))
+        self.out = (rows, columns)
+        places, seen = rows * columns, inputs * kernel[0] * kernel[1]
         bound = 1 / math.sqrt(seen)
         self.weight = nn.Parameter(torch.empty(channels, places, seen).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(channels, *self.out).uniform_(-bound, bound)) if bias else None

@@ -147,7 +147,9 @@ class VAEGANConfig(GameSettings):
     critic: Channels = Field(32, description="channels of the critic's 5x5 convolution")
     critic_local: Channels = Field(8, description="channels of the critic's locally connected layers")
     dropout: Dropout = Field(0.2, description="dropout behind each layer of the critic")
-    kernels: Width = Field(20, description="minibatch discrimination: numbers that a critic has of an image's neighbours in the batch")
+    kernels: Width = Field(
+        20, description="minibatch discrimination: numbers that a critic has of an image's neighbours in the batch"
+    )
     kernel_dim: Width = Field(10, description="minibatch discrimination: dimensions in which they are neighbours")
 
     def takes(self, given: Columns) -> None:

@@ -148,7 +148,7 @@ class ImageCritic(nn.Module):
 
 def _quarter(cells: int) -> int:
     """Cells behind two convolutions of stride 2."""
-    return -(-(-(-cells // 2)) // 2)
+    return -(-cells // 4)
 
 
 def _coarse(cells: int) -> int:
