@@ -288,7 +288,9 @@ def test_weights_are_saved_and_loaded(name: str, shape: str) -> None:
 @every_case
 def test_text_names_the_class_and_its_parts(name: str, shape: str) -> None:
     model = build(name, shape)
-    assert repr(model).startswith(f"{type(model).__name__}(") and any(part in repr(model) for part in ("Linear", "Conv"))
+    assert repr(model).startswith(f"{type(model).__name__}(") and any(
+        part in repr(model) for part in ("Linear", "Conv")
+    )
 
 
 @of_kind("GenerativeModel")
