@@ -27,6 +27,7 @@ from calopipe.models.losses import (
     log_normaliser,
     mae,
     mse,
+    pole_map,
     smeared,
 )
 from calopipe.preprocessing import Layout
@@ -160,6 +161,40 @@ def test_smearing_is_of_both_arguments() -> None:
     plain = composed({"term": "logit_mse"}, {"term": "logit_mae"})(compared())
     torch.testing.assert_close(plain["logit_mse"], mse(*logits))
     torch.testing.assert_close(plain["logit_mae"], mae(*logits))
+
+
+def test_map_with_poles_by_hand() -> None:
+    """With alpha_0 = 0.2 and alpha_1 = 0.3, k of 0, 0.6 and 1 is 0.2, 0.5 and 0.7; f(1/2) = -3/2 + 10 log 2."""
+    expected = [0.2 - 5 - 10 * math.log(0.8), -1.5 + 10 * math.log(2), 0.7 - 1 / 0.7 - 10 * math.log(0.3)]
+    found = pole_map(torch.tensor([0.0, 0.6, 1.0, -3.0, 1.5]), 0.2, 0.3)
+    assert found.tolist() == pytest.approx([*expected, expected[0], expected[2]], rel=1e-6)
+    near = pole_map(torch.tensor([0.0, 1e-7, 1.0]), 1e-6, 1e-8)  # float32 knows no 1 - 1e-8
+    assert near.tolist() == pytest.approx([-1e6, -1 / 1.1e-6, 80 * math.log(10)], rel=1e-5)
+    x = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    assert (pole_map(x, 1e-3, 0.1).diff() > 0).all()
+
+
+def test_pole_term_is_the_squared_error_of_the_map() -> None:
+    """One voxel of two: k = 0.5 and 0.25, f = -1.5 + 10 log 2 and -3.75 - 10 log 0.75; the other is the same."""
+    voxels = Compared(torch.tensor([[0.5, 0.0]]), torch.tensor([[0.0, 0.0]]), lambda: MEV)
+    terms = composed({"term": "pole_mse", "alpha_0": 0.25, "alpha_1": 0.25, "weight": 4.0})
+    found, f = terms(voxels), (-1.5 + 10 * math.log(2), -3.75 - 10 * math.log(0.75))
+    assert found["pole_mse"].item() == pytest.approx((f[0] - f[1]) ** 2 / 2, rel=1e-5)
+    assert found["loss"].item() == pytest.approx(0.5 * 4 * found["pole_mse"].item())
+
+
+def test_gradient_of_the_pole_term_grows_where_that_of_the_squared_error_stands_still() -> None:
+    """Figure 37 of Ernst 2023: predictions that are far too small, for a voxel with a tenth of the layer's energy."""
+    slopes = {}
+    for name in ("data_mse", "bce", "pole_mse"):
+        x_hat = torch.tensor([[0.01], [0.02], [0.05]], requires_grad=True)
+        term = {"alpha_0": 1e-4} if name == "pole_mse" else {}
+        composed({"term": name, **term})(Compared(torch.full((3, 1), 0.1), x_hat, lambda: MEV))["loss"].backward()
+        slopes[name] = (-x_hat.grad[:, 0]).tolist()
+    assert slopes["data_mse"][0] / slopes["data_mse"][2] == pytest.approx(0.09 / 0.05)
+    assert slopes["bce"][0] / slopes["bce"][2] == pytest.approx(0.09 / 0.05 * 0.05 * 0.95 / (0.01 * 0.99), rel=1e-4)
+    assert slopes["pole_mse"][0] / slopes["pole_mse"][2] > 25 * 0.09 / 0.05
+    assert all(a > b > c > 0 for a, b, c in slopes.values())
 
 
 def test_activity_is_of_energies_and_the_sum_is_half_of_the_weighted_terms() -> None:

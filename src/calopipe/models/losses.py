@@ -54,6 +54,17 @@ def mae(x: Tensor, x_hat: Tensor) -> Tensor:
     return (x - x_hat).abs().mean()
 
 
+def pole_map(x: Tensor, alpha: float, alpha_1: float) -> Tensor:
+    """f(k) = k - 1 / k - 10 log(1 - k) of k = alpha + (1 - alpha - alpha_1) x for x in [0, 1]; x outside is moved to the nearer end.
+
+    It rises from -1 / alpha, nearly, and its slope has poles at both ends: the squared error of f has large gradients where one
+    of two values is close to 0, as the binary cross entropy has. Source: Ernst 2023, section 4.4.1, figure 37.
+    """
+    inner, slope = x.clamp(0, 1), 1 - alpha - alpha_1
+    k = alpha + slope * inner
+    return k - 1 / k - 10 * (alpha_1 + slope * (1 - inner)).log()
+
+
 def smeared(x: Tensor, inputs: Inputs, own: float = 0.6, neighbours: float = 0.05) -> Tensor:
     """own * x + neighbours * (sum of x over the up to 8 neighbours in the layer), of voxels x (N, V).
 

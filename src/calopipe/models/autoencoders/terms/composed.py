@@ -9,7 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from calopipe.models.autoencoders.terms.settings import AnyTerm, ContinuousBCE, DataMSE, LogitTerm, SmearedTerm, Term
+from calopipe.models.autoencoders.terms.settings import (
+    AnyTerm,
+    ContinuousBCE,
+    DataMSE,
+    LogitTerm,
+    PoleMSE,
+    SmearedTerm,
+    Term,
+)
 from calopipe.models.base import Inputs
 from calopipe.models.building import alpha_logit
 from calopipe.models.losses import (
@@ -20,6 +28,7 @@ from calopipe.models.losses import (
     log_normaliser,
     mae,
     mse,
+    pole_map,
     smeared,
 )
 
@@ -134,6 +143,10 @@ class ComposedLoss(nn.Module):
 
     def _logit_mse(self, term: LogitTerm, compared: Compared) -> Tensor:
         return mse(*self._logits(term, compared))
+
+    def _pole_mse(self, term: PoleMSE, compared: Compared) -> Tensor:
+        mapped = [pole_map(x, term.alpha_0, term.alpha_1) for x in (compared.x, compared.x_hat)]
+        return mse(*self._smeared(term, *mapped))
 
     def _activity(self, term: Any, compared: Compared) -> Tensor:
         return activity_loss(*self._both(compared), term.threshold_MeV, term.softness)

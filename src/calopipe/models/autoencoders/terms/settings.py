@@ -53,11 +53,15 @@ class DataMSE(SmearedTerm):
     )
 
 
-class LogitTerm(SmearedTerm):
-    """A term of logits of voxels; alpha_0 + x (1 - alpha_0 - alpha_1) of a fraction x."""
+class RegularisedTerm(SmearedTerm):
+    """A term of a function of voxels that has no value at 0 or 1: of alpha_0 + x (1 - alpha_0 - alpha_1), x a fraction."""
 
     alpha_0: Annotated[Tiny, Field(lt=0.5)] = Field(1e-6, description="regularisation at 0")
     alpha_1: Annotated[Tiny, Field(lt=0.5)] = Field(0.1, description="regularisation at 1")
+
+
+class LogitTerm(RegularisedTerm):
+    """A term of logits of voxels."""
 
 
 class LogitMAE(LogitTerm):
@@ -70,6 +74,17 @@ class LogitMSE(LogitTerm):
     """Mean squared error of the logits."""
 
     term: Literal["logit_mse"] = "logit_mse"
+
+
+class PoleMSE(RegularisedTerm):
+    """Mean squared error of k - 1 / k - 10 log(1 - k), k the regularised fraction (Ernst 2023, section 4.4.1)."""
+
+    term: Literal["pole_mse"] = "pole_mse"
+    alpha_0: Annotated[Tiny, Field(lt=0.5)] = Field(
+        1e-3,
+        description="regularisation at 0: an empty voxel is at -1 / alpha_0, so it weighs voxels against each other and has to be tuned "
+        "with the weight for each incident energy",
+    )
 
 
 class Activity(Term):
@@ -112,7 +127,7 @@ class ContinuousBCE(Term):
     )
 
 
-TERMS = (DataMSE, LogitMAE, LogitMSE, Activity, Centroid, DecoderWidth, BCE, ContinuousBCE)
+TERMS = (DataMSE, LogitMAE, LogitMSE, PoleMSE, Activity, Centroid, DecoderWidth, BCE, ContinuousBCE)
 NAMES = [str(cls.model_fields["term"].default) for cls in TERMS]
 
 
@@ -140,6 +155,7 @@ AnyTerm = Annotated[
     Annotated[DataMSE, Tag("[data_mse]")]
     | Annotated[LogitMAE, Tag("[logit_mae]")]
     | Annotated[LogitMSE, Tag("[logit_mse]")]
+    | Annotated[PoleMSE, Tag("[pole_mse]")]
     | Annotated[Activity, Tag("[activity]")]
     | Annotated[Centroid, Tag("[centroid]")]
     | Annotated[DecoderWidth, Tag("[decoder_width]")]
