@@ -168,6 +168,16 @@ def compared(wildcards):
     return [at("generated", **run.wildcards) for run in runs]
 
 
+def bayesian(wildcards):
+    """Histograms of the Bayesian runs of an evaluation, in the order of the settings."""
+    return [at("histograms", **run.wildcards) for run in PLAN.banded(**wildcards)[0]]
+
+
+def ensembles(wildcards):
+    """Histograms of all seeds of the ensembles of an evaluation, in the order of the settings."""
+    return [at("histograms", **run.wildcards) for runs in PLAN.banded(**wildcards)[1].values() for run in runs]
+
+
 def amplified(wildcards):
     """Generated showers of all seeds of a model, which one amplification study judges."""
     return [at("generated", **run.wildcards) for run in PLAN.amplified(**wildcards)]

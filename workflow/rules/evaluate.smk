@@ -126,6 +126,31 @@ rule compare:
         "../scripts/compare.py"
 
 
+rule bands:
+    # Bands of Bayesian networks (draws of their weights) beside those of ensembles (seeds) in the same histograms.
+    input:
+        bayesian=bayesian,
+        ensembles=ensembles,
+        raw=raw("bands"),
+    output:
+        at("bands"),
+    log:
+        f"{RESULTS}/logs/compare/{{dataset}}/bands/{{evaluation}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compare/{{dataset}}/bands/{{evaluation}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
+    params:
+        settings=settings("bands"),
+        code=code("bands"),
+    script:
+        "../scripts/bands.py"
+
+
 rule judge_columns:
     input:
         reference=at("reference"),

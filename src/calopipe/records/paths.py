@@ -62,6 +62,7 @@ FILES: dict[str, File] = {
     "divergences": File(MODEL, "calomplification.npz", "calomplification", "divergences in quantiles"),
     "comparison": File("", "compare/{dataset}/{evaluation}.json", "compare", "multi-class test: scores"),
     "confusion": File("", "compare/{dataset}/{evaluation}.npz", "compare", "multi-class test: confusion matrix"),
+    "bands": File("", "compare/{dataset}/bands/{evaluation}.json", "bands", "bands of Bayesian networks and ensembles"),
     # the study
     "report": File("", "report/{study}/index.html", "report"),
     "plots": File("", "report/{study}/plots", "report"),

@@ -26,6 +26,7 @@ class RunArtifacts:
             tpr (R, G), weights_reference and weights_generated; the weights file holds histograms.
         comparison, confusion: scores (JSON) and matrices (NPZ) of the multi-class test that this run takes part in.
         compared_as: its name there.
+        bands: JSON list of scores of :func:`calopipe.evaluation.bands.evaluate_bands`, of all Bayesian runs.
         regression: name of the energy regressor -> ``{"scores": JSON list of scores, "curves": NPZ of
             :func:`calopipe.evaluation.regression.evaluate_regression`, "loss": CSV log, "checkpoint": the regressor}``.
         epochs: JSON of :func:`calopipe.evaluation.epochs.score_epochs`.
@@ -52,6 +53,7 @@ class RunArtifacts:
     comparison: str | None = None
     confusion: str | None = None
     compared_as: str = ""
+    bands: str | None = None
     regression: dict[str, dict[str, str]] = field(default_factory=dict)
     epochs: str | None = None
     sampled_epoch: str | int = "final"
@@ -81,6 +83,7 @@ class RunArtifacts:
             "scores": self.metrics,
             "multi-class test: scores": self.comparison,
             "multi-class test: confusion matrix": self.confusion,
+            "bands of Bayesian networks and ensembles": self.bands,
             "scores by epoch": self.epochs,
             "timing": self.timing,
             "latent distributions": self.latent_space,

@@ -54,6 +54,7 @@ class SeedData:
     curves: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     weights: dict[str, list[Histogram]] = field(default_factory=dict)
     comparison: list[Score] = field(default_factory=list)
+    bands: list[Score] = field(default_factory=list)
     confusion: dict[str, np.ndarray] = field(default_factory=dict)
     regression: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     epochs: dict[str, Any] | None = None
@@ -237,6 +238,8 @@ def _load_tests(data: SeedData, notes: list[str]) -> None:
         if extreme and extreme[0]:
             data.weights[name] = extreme[0]
     data.comparison = _scores(run.comparison, None, notes)
+    every = _scores(run.bands, run.seed, notes)
+    data.bands = [s for s in every if s.seed == run.seed and s.extra.get("bayesian") == run.model]
     data.confusion = _try(read_npz, _path(run.confusion), notes) or {}
     for name, paths in run.regression.items():
         curves = _try(read_npz, _path(paths.get("curves")), notes)

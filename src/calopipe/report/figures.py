@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from calopipe.report.bands import band_tables
 from calopipe.report.calomplification import amplification_tasks
 from calopipe.report.classifiers import classifier_tasks
 from calopipe.report.data import DatasetData
@@ -63,6 +64,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("standing", "Place in the CaloChallenge", standing_tasks, standing_tables),
     *(Section(name, title, partial(histogram_tasks, group=name)) for name, title in GROUPS.items()),
     Section("other", "Other observables", other_histogram_tasks),
+    Section("bands", "Bands of Bayesian networks and of ensembles", nothing, band_tables),
     Section("averages", "Average showers", average_tasks),
     Section("cross_sections", "Cross sections", cross_section_tasks),
     Section("examples", "Single showers", example_tasks),

@@ -48,6 +48,8 @@ def artifacts(study: StudyParts, run: RunKey) -> dict[str, Any]:
     for sample, other in study.compared(run.dataset, run.evaluation).items():
         if other == run:
             found |= {"compared_as": sample, **{name: path(name) for name in ("comparison", "confusion")}}
+    if run in study.banded(run.dataset, run.evaluation)[0]:
+        found["bands"] = path("bands")
     return found
 
 
@@ -70,5 +72,5 @@ def artifact_files(run: dict[str, Any]) -> list[str]:
     found = [path for kind in kinds for files in run[kind].values() for path in files.values()]
     found += [network[name] for network in run["networks"] for name in ("checkpoint", "history")]
     single = ("histograms", "health", "metrics", "epochs", "timing", "latent_space", "weight_spread", "reference", "generated", "reconstructed",
-              "comparison", "confusion", "calomplification", "divergences")  # fmt: skip
+              "comparison", "confusion", "bands", "calomplification", "divergences")  # fmt: skip
     return found + [run[name] for name in single if run.get(name)]

@@ -59,6 +59,23 @@ class Compare(Classify):
         return {**config, **study.judged(dataset)}
 
 
+class Bands(Stage):
+    """Bands of Bayesian networks beside those of ensembles."""
+
+    modules = ("calopipe.evaluation.bands",)
+
+    def settings(self, study: StudyParts, *, dataset: str, evaluation: str, **_: Any) -> dict[str, Any]:
+        bayesian, ensembles = study.banded(dataset, evaluation)
+        if not bayesian:
+            needs = (
+                "bands are of a Bayesian model with generation.draws above 1, and of two seeds or more of another model"
+            )
+            raise ConfigError(f"evaluations.{evaluation}: {needs}, on dataset '{dataset}'")
+        seeds = {model: [run.seed for run in runs] for model, runs in ensembles.items()}
+        found = {"bayesian": [[run.model, run.seed] for run in bayesian], "ensembles": seeds}
+        return {**found, "seed": study.study.evaluations[evaluation].seed}
+
+
 class Weights(Stage):
     """Observables of the showers that a classifier recognises best."""
 

@@ -176,6 +176,23 @@ class StudyParts:
         models = [r.model for r in runs]
         return {r.model if models.count(r.model) == 1 else f"{r.model}, seed {r.seed}": r for r in runs}
 
+    def banded(self, dataset: str, evaluation: str) -> tuple[list[RunKey], dict[str, list[RunKey]]]:
+        """Runs of Bayesian models, and the seeds of every other model that has several: their bands are compared.
+
+        None where there are not both, or the evaluation takes one draw of the weights.
+        """
+        runs = [r for r in self.runs if (r.dataset, r.evaluation) == (dataset, evaluation)]
+        bayesian = [r for r in runs if self.has_draws(r.model)]
+        ensembles: dict[str, list[RunKey]] = {}
+        for run in runs:
+            if not self.has_draws(run.model) and self.external(run.model) is None:
+                ensembles.setdefault(run.model, []).append(run)
+        ensembles = {model: seeds for model, seeds in ensembles.items() if len(seeds) > 1}
+        several = self.study.evaluations[evaluation].generation.draws > 1
+        if self.is_columns(dataset) or not several or not bayesian or not ensembles:
+            return [], {}
+        return bayesian, ensembles
+
     def sources(self, dataset: str) -> list[str]:
         """What is fetched for `dataset`: its source, and the separate reference where it has one."""
         return [role for role in ("source", "reference") if getattr(self.dataset(dataset), role)]

@@ -22,6 +22,7 @@ STAGES: Mapping[str, Stage] = {
     "classify_reconstructed": judging.Classify(),
     "power": judging.Power(),
     "compare": judging.Compare(),
+    "bands": judging.Bands(),
     "weights": judging.Weights(),
     "observables": judging.Observables(),
     "health": judging.Health(),
