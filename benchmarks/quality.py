@@ -127,8 +127,13 @@ MODELS = {
 
 
 def split(folder: Path, out: Path, name: str) -> Data:
+    """:func:`write_parts` of one of the files by name."""
+    write_parts(DATA[name], folder, out)
+    return DATA[name]
+
+
+def write_parts(data: Data, folder: Path, out: Path) -> None:
     """Write the parts of a file, thresholded: training, validation, held-out and other showers (the first of training)."""
-    data = DATA[name]
     n = data.held_out.stop - data.held_out.start
     parts = {"train": data.train, "val": data.val, "test": data.held_out, "other": slice(0, n)}
     out.mkdir(parents=True, exist_ok=True)
@@ -137,7 +142,6 @@ def split(folder: Path, out: Path, name: str) -> Data:
             showers = read_showers(folder / data.file, rows)
             x = np.where(showers.showers < data.threshold, 0, showers.showers).astype(np.float32)
             write_showers(out / f"{part}.hdf5", Showers(showers.incident_energies, x), data.geometry)
-    return data
 
 
 def train(model: Model, data: Data, parts: Path, out: Path, threads: int) -> dict[str, float]:

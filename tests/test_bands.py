@@ -11,7 +11,7 @@ from test_config import PRESETS, changed
 
 from calopipe.errors import ConfigError, DataError, MetricUnavailable
 from calopipe.evaluation.bands import Run, evaluate_bands
-from calopipe.metrics.bands import Band, Panel, by_chance, compare_bands, covered, width
+from calopipe.metrics.bands import Band, Panel, by_chance, compare_bands, covered, width, width_inside
 from calopipe.records.histograms import Histogram, save_histograms
 from calopipe.records.scores import Score, load_scores
 from calopipe.records.slices import Slice
@@ -104,6 +104,18 @@ def test_networks_that_do_not_differ() -> None:
     for counting in (True, False):
         floors = [by_chance([p], counting, np.random.default_rng(seed)) for seed in range(20)]
         assert compare_bands([p], counting, RNG).covered.value == pytest.approx(np.mean(floors), abs=0.1)
+
+
+def test_a_band_that_widens_where_nothing_was_learned() -> None:
+    """Relative scatter of 60 % inside of a hole, of 20 % beside it, of unequal numbers of showers."""
+    rng, reference = np.random.default_rng(2), np.full(200, 0.1)
+    inside, outside = drawn(rng, 20, 20_000, 0.6), drawn(rng, 20, 40_000, 0.2)
+    value, error = width_inside([(inside, reference)], [(outside, reference)], False, rng)
+    assert error is not None and 0 < error < 0.5 and abs(value - 3) < 3 * error
+    assert width_inside([(inside, reference)], [(outside, reference)], True, rng).value < value, "counts dilute it"
+    assert width_inside([(outside, reference)], [(outside, reference)], False, rng).value == 1
+    certain = Band(np.full((5, 200), 50.0), np.full(5, 40_000))
+    assert width_inside([(inside, reference)], [(certain, reference)], False, rng) == (np.inf, None)
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from calopipe.errors import DataError, MetricUnavailable
-from calopipe.metrics.bands import BAND, Band, Comparison, Panel, by_chance, compare_bands
+from calopipe.metrics.bands import BAND, Array, Band, Comparison, Panel, by_chance, compare_bands
 from calopipe.records.histograms import Histogram, load_histograms
 from calopipe.records.samples import GENERATED, REFERENCE
 from calopipe.records.scores import Score, save_scores
@@ -48,9 +48,9 @@ def evaluate_bands(
     """
     scores = []
     for run, path in bayesian.items():
-        own = _histograms(path)
+        own = histograms_of(path)
         for model, paths in ensembles.items():
-            others = [_histograms(p) for p in paths]
+            others = [histograms_of(p) for p in paths]
             panels = {key: _panel(key, h, others, (path, paths)) for key, h in own.items()}
             extra = {"bayesian": run.model, "ensemble": model, "trainings": len(paths), "band": BAND}
             scores += _scores(panels, run.seed, extra, seed)
@@ -58,17 +58,26 @@ def evaluate_bands(
     log.info("%d comparisons of bands: %s", len(bayesian) * len(ensembles), out)
 
 
-def panel_of(bayesian: Histogram, ensemble: Sequence[Histogram]) -> Panel:
-    """One histogram: of a sample by several draws, and of samples of several trainings. MetricUnavailable where there are too few."""
-    counts = np.asarray(bayesian.counts[REFERENCE], dtype=np.float64)
-    draws = Band(np.asarray(bayesian.draws[GENERATED]), np.asarray(bayesian.draw_totals[GENERATED]))
-    seeds = Band(np.stack([h.counts[GENERATED] for h in ensemble]), np.array([h.totals[GENERATED] for h in ensemble]))
-    return Panel(counts / max(bayesian.totals[REFERENCE], 1), counts, draws, seeds)
-
-
-def _histograms(path: Path) -> dict[Key, Histogram]:
-    """The histograms to which a shower adds one entry."""
+def histograms_of(path: Path) -> dict[Key, Histogram]:
+    """The histograms of a file to which a shower adds one entry, by name and slice."""
     return {(h.name, h.part): h for h in load_histograms(path)[0] if h.group != "voxels"}
+
+
+def band_of_draws(histogram: Histogram) -> Band:
+    """That of the draws of a network's weights. MetricUnavailable where there are too few, or without entries."""
+    return Band(np.asarray(histogram.draws[GENERATED]), np.asarray(histogram.draw_totals[GENERATED]))
+
+
+def reference_shares(histogram: Histogram) -> Array:
+    """(B,) shares of the reference's entries."""
+    return np.asarray(histogram.counts[REFERENCE], dtype=np.float64) / max(histogram.totals[REFERENCE], 1)
+
+
+def panel_of(bayesian: Histogram, ensemble: Sequence[Histogram]) -> Panel:
+    """One histogram: of a sample by several draws, and of samples of several trainings. Raises like :func:`band_of_draws`."""
+    seeds = Band(np.stack([h.counts[GENERATED] for h in ensemble]), np.array([h.totals[GENERATED] for h in ensemble]))
+    counts = np.asarray(bayesian.counts[REFERENCE], dtype=np.float64)
+    return Panel(reference_shares(bayesian), counts, band_of_draws(bayesian), seeds)
 
 
 def _panel(

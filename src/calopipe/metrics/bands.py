@@ -19,7 +19,7 @@ out one is wrong for fractions).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from calopipe.errors import MetricUnavailable
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
 #: a bin is covered by so many standard deviations of the Bayesian network
 BAND = 2.0
 #: entries of the reference that a bin must have, as in ratio panels
@@ -71,7 +72,7 @@ class Band:
     def _shares(self) -> Array:
         return np.asarray(self.counts, dtype=np.float64) / np.asarray(self.totals, dtype=np.float64)[:, None]
 
-    def of(self, rows: NDArray[np.int64]) -> Band:
+    def of(self, rows: Rows) -> Band:
         """The band of some of its histograms."""
         return Band(np.asarray(self.counts)[rows], np.asarray(self.totals)[rows])
 
@@ -148,15 +149,44 @@ def _estimate(
     panels: Sequence[Panel], statistic: Callable[[Sequence[Panel]], float], rng: np.random.Generator
 ) -> Estimate:
     """The statistic, and its error: of halves of the draws and of the trainings, the same of all panels."""
-    kinds = {name: min(len(getattr(p, name).counts) for p in panels) for name in ("bayesian", "ensemble")}
-    if min(kinds.values()) < 4:
-        return Estimate(statistic(panels), None)
-    values = []
-    for _ in range(HALVES):
-        rows = {name: rng.permutation(n)[: n // 2] for name, n in kinds.items()}
-        values.append(statistic([p._replace(**{k: getattr(p, k).of(r) for k, r in rows.items()}) for p in panels]))
-    error = float(np.std(values)) if np.isfinite(values).all() else None
-    return Estimate(statistic(panels), error)
+    sizes = {name: min(len(getattr(p, name).counts) for p in panels) for name in ("bayesian", "ensemble")}
+
+    def of_half(rows: Mapping[str, Rows]) -> float:
+        return statistic([p._replace(**{k: getattr(p, k).of(r) for k, r in rows.items()}) for p in panels])
+
+    return Estimate(statistic(panels), _scatter(of_half, sizes, rng))
+
+
+def width_inside(
+    inside: Sequence[tuple[Band, Array]],
+    outside: Sequence[tuple[Band, Array]],
+    counting: bool,
+    rng: np.random.Generator,
+) -> Estimate:
+    """Width of a band over some panels over its width over others, of the same draws: a hole in the training data, and beside it.
+
+    Panels as those of :func:`width`. Infinite where the band outside is no wider than its counting errors.
+    """
+
+    def ratio(rows: Rows | None) -> float:
+        def of(panels: Sequence[tuple[Band, Array]]) -> float:
+            return width([(band if rows is None else band.of(rows), reference) for band, reference in panels], counting)
+
+        below = of(outside)
+        return of(inside) / below if below > 0 else np.inf
+
+    n = min(len(band.counts) for band, _ in (*inside, *outside))
+    return Estimate(ratio(None), _scatter(lambda rows: ratio(rows["draws"]), {"draws": n}, rng))
+
+
+def _scatter(
+    of_half: Callable[[Mapping[str, Rows]], float], sizes: Mapping[str, int], rng: np.random.Generator
+) -> float | None:
+    """Standard deviation of a statistic between halves of each kind of histograms; None where a half is no band."""
+    if min(sizes.values()) < 4:
+        return None
+    values = [of_half({kind: rng.permutation(n)[: n // 2] for kind, n in sizes.items()}) for _ in range(HALVES)]
+    return float(np.std(values)) if np.isfinite(values).all() else None
 
 
 def by_chance(panels: Sequence[Panel], counting: bool, rng: np.random.Generator) -> float:
