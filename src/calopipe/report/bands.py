@@ -18,6 +18,7 @@ _COLUMNS = (
     "Covered",
     "by counts alone",
     "Covered, without counting errors",
+    "by counts alone",
     "Width over ensemble's",
     "Width, without counting errors",
 )
@@ -48,11 +49,14 @@ def _rows(scores: Sequence[Score]) -> Iterator[tuple[str, ...]]:
     for name in (name for name in by_name if name.split("/")[1] == _KINDS[0]):
         rest = name.removeprefix(f"bands/{_KINDS[0]}")
         found = [by_name[f"bands/{kind}{rest}"] for kind in _KINDS]
-        bins, floor = str(found[0].extra.get("bins", "")), found[0].floor
-        chance = Sourced("" if floor is None else format_value(floor, 2), sources_of(found[:1]))
-        cells = [_cell(score) for score in found]
-        yield (rest.removeprefix("/") or "all", bins, cells[0], chance, *cells[1:])
+        bins, cells = str(found[0].extra.get("bins", "")), [_cell(score) for score in found]
+        chance = [_floor(score) for score in found[:2]]
+        yield (rest.removeprefix("/") or "all", bins, cells[0], chance[0], cells[1], chance[1], *cells[2:])
 
 
 def _cell(score: Score) -> str:
     return "" if score.value is None else Sourced(format_measurement(score.value, score.error), sources_of([score]))
+
+
+def _floor(score: Score) -> str:
+    return "" if score.floor is None else Sourced(format_value(score.floor, 2), sources_of([score]))
