@@ -7,10 +7,12 @@ import math
 import pytest
 import torch
 
+from calopipe.config.chains import Columns
 from calopipe.config.parts import STEPS
 from calopipe.errors import CheckpointError, ConfigError
 from calopipe.extra_dimensions import energies_of, ratios_of
 from calopipe.preprocessing import Chain, Layout, build_chain
+from calopipe.preprocessing.settings import DivideByConditionConfig
 
 LAYOUT = Layout(((2, 3), (2, 2), (1, 3)), 0.01)
 CHAINS = {
@@ -51,6 +53,7 @@ CHAINS = {
     "ratios_given": [{"step": "energy_ratios", "of": "condition", "ratio_scale": 0.9}, "standardise", "log_condition"],
     "normalise_given": [{"step": "layer_normalise", "extras": "given", "ratio_scale": 0.9}, "log_condition"],
     "caloscore": [{"step": "incident_fractions", "factor": 3.1}, "min_max_condition"],
+    "residuals": [{"step": "divide_by_condition"}, {"step": "log_conditions"}],
     "images": [
         {"step": "min_max", "of": "all", "to": [-1.0, 1.0]},
         {"step": "min_max_condition", "ends": None, "to": [1.0, 10.0]},
@@ -325,8 +328,8 @@ def test_marks_of_steps_are_true(name: str) -> None:
     if step.bijective:
         step.float().fit(*showers(dtype=torch.float32))
         x = torch.linspace(-50, 50, 13)[None].repeat(3, 1) * torch.tensor([[1.0], [-1.0], [0.1]])
-        y = step(x, torch.full((3, 1), 1e3))[0]
-        torch.testing.assert_close(step.inverse(y, torch.ones(3, 1))[0], x, rtol=1e-4, atol=1e-4)
+        y, c, _ = step(x, torch.full((3, 1), 1e3))
+        torch.testing.assert_close(step.inverse(y, c)[0], x, rtol=1e-4, atol=1e-4)
 
 
 def test_wrong_settings_and_widths_are_named() -> None:
@@ -441,3 +444,14 @@ def test_columns_and_conditions_between_two_ends_by_hand() -> None:
     assert moved(to=[-1.0, 1.0])[0] == [-1.0, -1.0, 1.0, 1.0]
     assert moved(of="all")[0] == [0, 1 / 3, 4 / 30, 1]
     assert moved(ends=[0.0, 100.0])[0] == [0, 0.1, 0.04, 0.3]
+
+
+def test_residuals_in_units_of_a_condition_by_hand() -> None:
+    x, cond = torch.tensor([[3.0], [-8.0]]), torch.tensor([[0.5, 100.0], [-1.0, 400.0]])
+    steps = [{"step": "divide_by_condition", "condition": 1}, {"step": "log_conditions", "conditions": [1]}]
+    y, c, logdet = build_chain(steps, Layout((), 0.0), 1, 2)(x, cond)
+    torch.testing.assert_close(y, torch.tensor([[0.03], [-0.02]]))
+    torch.testing.assert_close(c, torch.tensor([[0.5, math.log(100)], [-1.0, math.log(400)]]))
+    torch.testing.assert_close(logdet, -torch.tensor([math.log(100), math.log(400)]))
+    with pytest.raises(ValueError, match=r"needs a condition no\. 2 \(from 0\), found 2 of them"):
+        DivideByConditionConfig(condition=2).after(Columns((), 0.0, 1, cond_dim=2))

@@ -1,7 +1,10 @@
-"""Columns and conditions moved linearly between two ends: given ones, or their extremes in the training split."""
+"""Columns and conditions on common scales: between two ends, given or the extremes of the training split; in units of a condition;
+logarithms of conditions.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -9,7 +12,12 @@ from torch import Tensor
 
 from calopipe.config.parts import STEPS
 from calopipe.preprocessing.base import Layout, Step
-from calopipe.preprocessing.settings import MinMaxConditionConfig, MinMaxConfig
+from calopipe.preprocessing.settings import (
+    DivideByConditionConfig,
+    LogConditionsConfig,
+    MinMaxConditionConfig,
+    MinMaxConfig,
+)
 
 
 def _map(ends: Tensor, to: tuple[float, float]) -> tuple[Tensor, Tensor]:
@@ -77,3 +85,38 @@ class MinMaxCondition(Step):
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         return x, (cond - self.shift) / self.scale
+
+
+@STEPS.register("divide_by_condition", config=DivideByConditionConfig)
+class DivideByCondition(Step):
+    """x in units of a condition, for residuals that grow with it."""
+
+    bijective: ClassVar[bool] = True
+
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        unit = cond[:, self.config.condition]
+        return x / unit[:, None], cond, -self.dim * unit.log()
+
+    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        return x * cond[:, self.config.condition, None], cond
+
+
+@STEPS.register("log_conditions", config=LogConditionsConfig)
+class LogConditions(Step):
+    """Natural logarithms of some conditions."""
+
+    bijective: ClassVar[bool] = True
+
+    def condition(self, cond: Tensor) -> Tensor:
+        return self._mapped(cond, torch.log)
+
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return x, self.condition(cond), x.new_zeros(x.shape[0])
+
+    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        return x, self._mapped(cond, torch.exp)
+
+    def _mapped(self, cond: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        out, chosen = cond.clone(), list(self.config.conditions)
+        out[:, chosen] = function(cond[:, chosen])
+        return out

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from calopipe.config.bounds import Energy, EnergyRange, PositiveEnergy, RatioRange, Scale, Share, Tiny
+from calopipe.config.bounds import DISTINCT, Energy, EnergyRange, PositiveEnergy, RatioRange, Scale, Share, Tiny
 from calopipe.config.chains import Columns, StepSettings
 
 
@@ -207,6 +207,8 @@ class MinMaxConditionConfig(StepSettings):
     to: RatioRange = Field((0.0, 1.0), description="what the ends become")
 
     def after(self, given: Columns) -> Columns:
+        if self.ends is None:
+            return given
         if not given.raw_energy:
             raise ValueError("needs the incident energy in MeV, found another scale; expected one step for it")
         return replace(given, raw_energy=False)
@@ -225,6 +227,37 @@ class MinMaxConfig(StepSettings):
 
     def after(self, given: Columns) -> Columns:
         return given.mapped()
+
+
+ConditionNumber = Annotated[int, Field(ge=0, le=10_000)]
+
+
+class DivideByConditionConfig(StepSettings):
+    """Settings of ``divide_by_condition``."""
+
+    condition: ConditionNumber = Field(0, description="number of the condition, from 0; it must be above 0 in the data")
+
+    def after(self, given: Columns) -> Columns:
+        _there(self.condition, given)
+        return given.mapped()
+
+
+class LogConditionsConfig(StepSettings):
+    """Settings of ``log_conditions``."""
+
+    conditions: Annotated[list[ConditionNumber], Field(min_length=1, max_length=10_000), DISTINCT] = Field(
+        default_factory=lambda: [0], description="numbers of the conditions, from 0; they must be above 0 in the data"
+    )
+
+    def after(self, given: Columns) -> Columns:
+        for number in self.conditions:
+            _there(number, given)
+        return replace(given, raw_energy=given.raw_energy and 0 not in self.conditions)
+
+
+def _there(number: int, given: Columns) -> None:
+    if number >= given.cond_dim:
+        raise ValueError(f"needs a condition no. {number} (from 0), found {given.cond_dim} of them")
 
 
 class LogLayerEnergiesConfig(StepSettings):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from calopipe.config.base import Section
 from calopipe.config.bounds import Channels, ChannelTriple, Dropout, Output, Slope, Times, Width, Widths
@@ -64,16 +64,6 @@ class Convolution(Section):
         0, description="cells around the image (of the output, going up)"
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _list(cls, value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            names = ("channels", "kernel", "stride", "padding")
-            if len(value) > len(names):
-                raise ValueError(f"expected {', '.join(names)}, found {len(value)} numbers")
-            return dict(zip(names, value, strict=False))
-        return value
-
     def up(self, cells: int) -> int:
         """Cells along an index behind a transposed convolution of so many."""
         return (cells - 1) * self.stride - 2 * self.padding + self.kernel
@@ -83,7 +73,24 @@ class Convolution(Section):
         return (cells + 2 * self.padding - self.kernel) // self.stride + 1
 
 
-Convolutions = Annotated[list[Convolution], Field(min_length=1, max_length=16)]
+def _listed(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        names = ("channels", "kernel", "stride", "padding")
+        if len(value) > len(names):
+            raise ValueError(f"expected {', '.join(names)}, found {len(value)} numbers")
+        return dict(zip(names, value, strict=False))
+    return value
+
+
+Convolutions = Annotated[
+    list[
+        Annotated[
+            Convolution,
+            BeforeValidator(_listed, json_schema_input_type=Convolution | Annotated[list[int], Field(max_length=4)]),
+        ]
+    ],
+    Field(min_length=1, max_length=16),
+]
 
 
 def _convolutions(*rows: tuple[int, int, int, int]) -> Callable[[], list[Convolution]]:
