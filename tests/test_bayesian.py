@@ -22,6 +22,7 @@ from calopipe.config.parts import MODELS
 from calopipe.errors import DataError
 from calopipe.evaluation import Readout, evaluate_observables
 from calopipe.evaluation.weight_spread import measure_weight_spread
+from calopipe.evaluation.weights import coarser
 from calopipe.geometry import load_geometry
 from calopipe.io import ShowerWriter, file_info, read_showers
 from calopipe.models.base import Inputs, Now
@@ -31,7 +32,7 @@ from calopipe.models.flows.variational import VariationalLinear, layers_of
 from calopipe.plots.histograms import Series, histogram_figure
 from calopipe.plots.style import model_styles
 from calopipe.plots.weight_spread import spread_figure
-from calopipe.records.histograms import Histogram, load_histograms
+from calopipe.records.histograms import Histogram, load_histograms, save_histograms
 from calopipe.records.samples import DRAWS, draws_of
 from calopipe.records.weight_spread import EDGES, load_spread
 from calopipe.sampling import Generator, generate
@@ -374,3 +375,17 @@ def test_spread_of_weights_by_epoch(tmp_path: Path) -> None:
 def test_networks_without_draws_have_no_spread(tmp_path: Path) -> None:
     measure_weight_spread([checkpoint(tmp_path, "inn")], [tmp_path], tmp_path / "s.npz")
     assert load_spread(tmp_path / "s.npz") == {}
+
+
+def test_draws_get_the_coarser_bins_of_few_showers(tmp_path):
+    """Bins are merged in the counts of each draw, too, so that the file of showers of extreme weight can be read."""
+    counts = {"reference": np.arange(40), "generated": np.ones(40, dtype=int)}
+    draws = {"generated": np.stack([np.arange(40), np.full(40, 2)])}
+    one = Histogram(
+        "E_tot", "energies", "x", np.arange(41.0), counts, {"reference": 780, "generated": 40},
+        draws=draws, draw_totals={"generated": np.array([780, 80])},
+    )  # fmt: skip
+    save_histograms(tmp_path / "h.npz", [coarser(one, 40)])
+    found = load_histograms(tmp_path / "h.npz")[0][0]
+    assert found.edges.tolist() == np.arange(0, 41, 4).tolist() and found.counts["generated"].tolist() == [4] * 10
+    assert found.draws["generated"].tolist() == [[6 + 16 * k for k in range(10)], [8] * 10]

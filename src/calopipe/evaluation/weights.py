@@ -80,19 +80,23 @@ def evaluate_weights(
     for i, h in enumerate(found):
         counts = {s: h.counts[s] for s in (REFERENCE, GENERATED)} | {name: f[i].counts for name, f in filled.items()}
         totals = {s: h.totals[s] for s in (REFERENCE, GENERATED)} | {name: f[i].total for name, f in filled.items()}
-        together.append(_coarser(replace(h, counts=counts, totals=totals), size))
+        together.append(coarser(replace(h, counts=counts, totals=totals), size))
     save_histograms(out, together)
 
 
-def _coarser(histogram: Histogram, showers: int) -> Histogram:
+def coarser(histogram: Histogram, showers: int) -> Histogram:
     """The histogram with neighbouring bins added, so that a few showers do not leave most of them empty."""
     bins = len(histogram.edges) - 1
     wanted = max(MIN_BINS, showers // SHOWERS_PER_BIN)
     if histogram.name == "voxels" or bins <= wanted:  # a shower has many voxels
         return histogram
     starts = np.arange(0, bins, -(-bins // wanted))
-    counts = {sample: np.add.reduceat(values, starts) for sample, values in histogram.counts.items()}
-    return replace(histogram, edges=np.append(histogram.edges[starts], histogram.edges[-1]), counts=counts)
+    counts, draws = (
+        {sample: np.add.reduceat(values, starts, axis=-1) for sample, values in part.items()}
+        for part in (histogram.counts, histogram.draws)
+    )
+    edges = np.append(histogram.edges[starts], histogram.edges[-1])
+    return replace(histogram, edges=edges, counts=counts, draws=draws)
 
 
 def extreme_rows(curves: Path, fraction: float) -> dict[str, np.ndarray]:
