@@ -57,6 +57,8 @@ BAYESIAN = ("bayesian", "prior_precision", "log_variance")
 DRAWN = ("E_ratio", "E_layer/0", "E_layer/1", "E_layer/2", "width_eta/1", "activity/1")
 SLICED = ("E_ratio", "E_layer/1")
 COUNTING = {"": True, " without counts": False}
+#: incident energies of the file in MeV
+BEAM = (1_000.0, 20_000.0)
 
 
 def models(args: argparse.Namespace) -> dict[str, Model]:
@@ -94,10 +96,11 @@ def histograms(model: Model, parts: Path, out: Path, args: argparse.Namespace, s
 
 
 def slices(args: argparse.Namespace) -> list[tuple[float, float]]:
-    """The hole, and a slice as wide on each side of it."""
+    """The hole, and a slice as wide on each side of it where there are showers."""
     low, high = args.hole
     step = high - low
-    return [(max(low - step, 1.0), low), (low, high), (high, high + step)]
+    around = [(max(low - step, BEAM[0]), low), (low, high), (high, min(high + step, BEAM[1]))]
+    return [part for part in around if part[0] < part[1]]
 
 
 def widths(path: Path, part: tuple[float, float]) -> list[tuple[Band, Array]]:
@@ -114,12 +117,13 @@ def widths(path: Path, part: tuple[float, float]) -> list[tuple[Band, Array]]:
 
 def inside_and_outside(paths: dict[str, Path], args: argparse.Namespace) -> dict[str, Any]:
     """Widths of the bands in the hole and beside it, of both Bayesian networks, and their ratios."""
-    below, hole, above = slices(args)
+    hole = tuple(args.hole)
+    beside = [part for part in slices(args) if part != hole]
     found: dict[str, Any] = {}
     for end, counting in COUNTING.items():
         ratios = {}
         for name, path in paths.items():
-            inside, outside = widths(path, hole), [*widths(path, below), *widths(path, above)]
+            inside, outside = widths(path, hole), [band for part in beside for band in widths(path, part)]
             rng = np.random.default_rng(0)
             found[f"{name}: width inside{end}"] = (width(inside, counting), None)
             found[f"{name}: width outside{end}"] = (width(outside, counting), None)

@@ -34,7 +34,7 @@ def with_latents(model: Model, way: str) -> Model:
         name: stage.model_copy(update={"latents": way}) if stage.learns in model.networks else stage
         for name, stage in model.networks.items()
     }
-    return model.model_copy(update={"networks": networks})
+    return Model(networks=networks)
 
 
 def one(model: Model, data: Data, parts: Path, out: Path, seed: int, threads: int) -> dict[str, float]:
@@ -66,7 +66,7 @@ def main() -> None:
         parts / "train.hdf5", parts / "val.hdf5", data.geometry, args.out, args.out, args.out, SEED, args.threads,
         data.threshold,
     )  # fmt: skip
-    alone = model.model_copy(update={"networks": {maker: model.networks[maker]}})
+    alone = Model(networks={maker: model.networks[maker]})
     checkpoint = train_model(alone, job, args.out)[maker]
     for file, seed in (("reference", 0), ("again", 1)):
         reconstruct(checkpoint, parts / "test.hdf5", args.out / f"{file}.hdf5", Generation(), seed)
