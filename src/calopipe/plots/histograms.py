@@ -284,7 +284,9 @@ def _scale(axes: Axes, first: Histogram, series: Sequence[Series], floor: float)
     if first.log_x:
         axes.set_xscale("log")
         few = first.edges[-1] < 200 * max(first.edges[0], 1e-300)  # about two decades: label 1, 2, 5
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=6))
+        short = first.edges[-1] < 5 * first.edges[0]  # where LogLocator would label every step of a linear axis
+        by_decades = LogLocator(subs=(1, 2, 5) if few else (1,), numticks=6)
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]) if short else by_decades)
         if few:
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
