@@ -1,10 +1,12 @@
 """Coupling blocks and flows: contract, counts, exactness, state."""
 
+from functools import partial
+
 import pytest
 import torch
 from FrEIA.framework import SequenceINN
 
-from calopipe.models.flows.coupling import AffineCoupling, RQSCoupling, make_flow
+from calopipe.models.flows.coupling import ActNorm, AffineCoupling, RQSCoupling, make_flow
 from calopipe.models.flows.masks import choose_columns
 
 KINDS = ["rqs", "cubic", "affine"]
@@ -146,3 +148,21 @@ def test_wrong_shapes_are_named():
         flow(torch.zeros(3, 6), torch.zeros(3, 1))
     with pytest.raises(ValueError, match="kind"):
         make_flow(6, 2, 1, kind="quartic")
+
+
+@pytest.mark.parametrize("rev", [False, True])
+@pytest.mark.parametrize("build", [partial(RQSCoupling, active=[0, 2]), partial(AffineCoupling, active=[1]), ActNorm])
+def test_every_block_takes_a_tensor_or_a_tuple_of_one_and_gives_a_tuple(build, rev):
+    """What FrEIA hands from module to module, and the directions are inverse to each other."""
+    torch.manual_seed(5)
+    x, _ = rows(6, 4, torch.float64)
+    block = build([(4,)]).double()
+    for p in block.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    (z,), logdet = block(x, rev=rev)
+    (same,), again = block((x,), rev=rev)
+    (back,), minus = block([z], rev=not rev)
+    assert torch.equal(z, same) and torch.equal(logdet, again) and logdet.shape == (6,) and not torch.equal(z, x)
+    torch.testing.assert_close(back, x)
+    torch.testing.assert_close(minus, -logdet)
+    assert block.output_dims([(4,)]) == [(4,)]

@@ -54,7 +54,30 @@ def _activation(dropout: float, leaky: bool) -> nn.Module:
     return nn.Sequential(nn.LeakyReLU(0.01), nn.Dropout(dropout)) if dropout > 0 else nn.LeakyReLU(0.01)
 
 
-class Coupling(InvertibleModule):
+def only(given: Tensor | Sequence[Tensor]) -> Tensor:
+    """The tensor of what FrEIA passes: a tensor, or a sequence of one."""
+    return given if torch.is_tensor(given) else given[0]
+
+
+class Block(InvertibleModule):
+    """Base of FrEIA modules of one tensor: its contract, said once. Subclasses MUST define :meth:`mapped`."""
+
+    def mapped(self, x: Tensor, c: Iterable[Tensor] | None, rev: bool) -> tuple[Tensor, Tensor]:
+        """z (N, D) and the log-determinant (N,) of the direction computed; with `rev` x is z, and z is x."""
+        raise NotImplementedError
+
+    def forward(
+        self, x_or_z: Tensor | Sequence[Tensor], c: Iterable[Tensor] | None = None, rev: bool = False, jac: bool = True
+    ) -> tuple[tuple[Tensor], Tensor]:
+        """FrEIA's contract: a 1-tuple of (N, D) and the log-determinant (N,) of the direction computed."""
+        z, logdet = self.mapped(only(x_or_z), c, rev)
+        return (z,), logdet
+
+    def output_dims(self, input_dims: list[tuple[int]]) -> list[tuple[int]]:
+        return input_dims
+
+
+class Coupling(Block):
     """Base of the one-sided blocks; subclasses give `per_column` numbers to each transformed column.
 
     Args:
@@ -114,16 +137,8 @@ class Coupling(InvertibleModule):
         """z (N, D) and the log-determinant (N,) of the direction computed."""
         raise NotImplementedError
 
-    def forward(
-        self, x_or_z: Tensor | Sequence[Tensor], c: Iterable[Tensor] | None = None, rev: bool = False, jac: bool = True
-    ) -> tuple[tuple[Tensor], Tensor]:
-        """FrEIA's contract: a 1-tuple of (N, D) and the log-determinant (N,) of the direction computed."""
-        x = x_or_z if torch.is_tensor(x_or_z) else x_or_z[0]
-        z, logdet = self.transform(x, self.numbers(x, c), rev)
-        return (z,), logdet
-
-    def output_dims(self, input_dims: list[tuple[int]]) -> list[tuple[int]]:
-        return input_dims
+    def mapped(self, x: Tensor, c: Iterable[Tensor] | None, rev: bool) -> tuple[Tensor, Tensor]:
+        return self.transform(x, self.numbers(x, c), rev)
 
 
 class RQSCoupling(Coupling):
@@ -196,7 +211,7 @@ class CubicCoupling(Coupling):
         return f"columns={len(self.active)}, bins={(self.per_column - 2) // 2}, {self.spline}"
 
 
-class ActNorm(InvertibleModule):
+class ActNorm(Block):
     """y = x exp(scale) + shift in each column, set from the first data that it sees to zero mean and unit variance, then learned.
 
     Source: Kingma 2018 (Glow), section 3.1.
@@ -214,17 +229,10 @@ class ActNorm(InvertibleModule):
         self.scale.copy_(scale)
         self.shift.copy_(-x.double().mean(0) * scale.exp())
 
-    def forward(
-        self, x_or_z: Tensor | Sequence[Tensor], c: Iterable[Tensor] | None = None, rev: bool = False, jac: bool = True
-    ) -> tuple[tuple[Tensor], Tensor]:
-        """FrEIA's contract, as for :class:`Coupling`."""
-        x = x_or_z if torch.is_tensor(x_or_z) else x_or_z[0]
+    def mapped(self, x: Tensor, c: Iterable[Tensor] | None, rev: bool) -> tuple[Tensor, Tensor]:
         scale, shift = self.scale.to(x.dtype), self.shift.to(x.dtype)
         logdet = scale.sum().expand(x.shape[0])
-        return ((x - shift) * (-scale).exp() if rev else x * scale.exp() + shift,), -logdet if rev else logdet
-
-    def output_dims(self, input_dims: list[tuple[int]]) -> list[tuple[int]]:
-        return input_dims
+        return (x - shift) * (-scale).exp() if rev else x * scale.exp() + shift, -logdet if rev else logdet
 
 
 class AffineCoupling(Coupling):
@@ -267,8 +275,7 @@ class CouplingFlow(SequenceINN):
 
         Raises ValueError when x or the condition has the wrong number of columns or rows.
         """
-        x = x_or_z if torch.is_tensor(x_or_z) else x_or_z[0]
-        cond = c if c is None or torch.is_tensor(c) else c[0]
+        x, cond = only(x_or_z), None if c is None else only(c)
         self._check(x, cond)
         if torch.is_grad_enabled():
             return super().forward(x, [cond], rev, jac)
