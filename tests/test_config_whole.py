@@ -123,6 +123,9 @@ def test_results_are_one_path_however_written(tmp_path):
     refused(changed("results", value=str(tmp_path / "file" / "a")), "results: expected a folder, found the file")
 
 
+FRACTIONS = {"step": "layer_normalise", "extras": "condition"}
+
+
 @pytest.mark.parametrize(
     ("network", "steps", "message"),
     [
@@ -141,10 +144,22 @@ def test_results_are_one_path_however_written(tmp_path):
         (("models", "vae_inn", "networks", "flow"), ["log"], "needs values that are not negative"),
         (VAE, ["standardise"], "model: 'bernoulli_vae' needs layer fractions alone .*found other values"),
         (VAE, ["layer_normalise"], "needs layer fractions alone .*found ratios u"),
+        (VAE, [{"step": "noise", "width": 1e-6}, FRACTIONS], "model: 'bernoulli_vae' needs compared: normalised behind noise, .* found thre"),
+        (VAE, ["fill_empty", FRACTIONS], "needs compared: normalised behind fill_empty, "),
     ],
 )  # fmt: skip
 def test_chains_that_cannot_work(network, steps, message):
     refused(changed(*network, "preprocessing", value=steps), f"models.{network[1]}.{network[2]}.*{message}")
+
+
+def test_noise_stands_before_a_loss_of_reconstructions_that_are_not_preprocessed_anew():
+    """The same chain, where reconstructions are only scaled to the layers' energies."""
+    study = changed(*VAE, "preprocessing", value=[{"step": "noise", "width": 1e-6}, FRACTIONS])
+    where = study
+    for key in VAE:
+        where = where[key]
+    where["model"]["compared"] = "normalised"
+    Plan.load(study, PRESETS)
 
 
 def test_chains_that_work_are_those_that_can_be_built():

@@ -141,6 +141,17 @@ def test_bernoulli_loss_is_of_the_shower_that_comes_out(steps: list[dict]) -> No
     assert loss["loss"].item() == pytest.approx(0.5e4 * loss["bce"].item() + 1e-5 * loss["kl"].item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("redraw", [True, False])
+def test_an_exact_reconstruction_as_a_shower_has_another_draw_of_noise(redraw: bool) -> None:
+    """Why compared: thresholded is refused behind noise: (r - r')^2 of two uniform numbers is 1/6 of the width's square on average."""
+    noise = {"step": "noise", "width": 1e-3, "redraw": redraw}
+    network, x, incident = fitted_vae([{"step": "layer_normalise", "extras": "condition"}, noise], 0.0)
+    assert isinstance(network.model, Autoencoder)
+    seen, cond, _ = network.chain(x, incident)
+    again = network.model.as_shower(seen, cond)
+    assert (seen - again)[x == 0].square().mean().item() == pytest.approx(1e-6 / 6, rel=0.15)
+
+
 @pytest.mark.parametrize("steps", [[], [{"step": "log_condition"}]])
 def test_losses_know_the_energies_of_the_layers(steps: list[dict]) -> None:
     network, x, incident = fitted_vae(

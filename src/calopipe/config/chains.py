@@ -35,6 +35,7 @@ class Columns:
         layer_energies: x are layer energies in MeV, one column per layer.
         given_energies: the condition ends with the layer energies in MeV.
         positive: x are other numbers that are not below 0.
+        drawn: names of the steps that have added random numbers to x, in order.
     """
 
     layer_shapes: tuple[tuple[int, int], ...]
@@ -50,6 +51,7 @@ class Columns:
     layer_energies: bool = False
     given_energies: bool = False
     positive: bool = False
+    drawn: tuple[str, ...] = ()
 
     @property
     def n_layers(self) -> int:

@@ -303,7 +303,7 @@ class NoiseConfig(StepSettings):
         if given.negative and self.removal != "none":
             found = f"removal '{self.removal}', which sets what is below the threshold to 0"
             raise ValueError(f"needs removal 'none' where values may be negative, found {found}")
-        return given
+        return replace(given, drawn=(*given.drawn, "noise"))
 
 
 class FillEmptyConfig(StepSettings):
@@ -322,7 +322,7 @@ class FillEmptyConfig(StepSettings):
             raise ValueError(
                 "needs a readout threshold above 0, found none in the dataset and no 'threshold' of its own"
             )
-        return given
+        return replace(given, drawn=(*given.drawn, "fill_empty"))
 
 
 class CensoredConfig(StepSettings):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from calopipe.config.bounds import Channels, Dropout, LogVariances, Output, Scale, Slope, Tiny, Width, Widths
-from calopipe.config.chains import AutoencoderSettings, FractionsModel
+from calopipe.config.chains import AutoencoderSettings, Columns, FractionsModel
 from calopipe.models.autoencoders.terms.settings import BCE, AnyTerm, DataMSE, LogitMAE, Losses
 
 
@@ -37,7 +37,7 @@ class ShowerVAEConfig(AutoencoderSettings, FractionsModel):
     compared: Literal["thresholded", "normalised"] = Field(
         "normalised",
         description="reconstructions that the terms see: scaled to the layers' energies (normalised), and cut at the readout "
-        "threshold and normalised again (thresholded; without noise in the preprocessing)",
+        "threshold and normalised again (thresholded; not behind noise or fill_empty)",
     )
     dropout: Dropout = Field(0.0, description="fraction of the hidden neurons that is dropped in training")
     batch_norm: bool = Field(False, description="batch normalisation of the hidden layers")
@@ -55,6 +55,15 @@ class ShowerVAEConfig(AutoencoderSettings, FractionsModel):
     @property
     def latent_dim(self) -> int:
         return self.latent
+
+    def takes(self, given: Columns) -> None:
+        """A reconstruction becomes a shower by all steps again: what they draw would be another draw than the shower's."""
+        super().takes(given)
+        if self.compared == "thresholded" and given.drawn:
+            raise ValueError(
+                f"needs compared: normalised behind {' and '.join(given.drawn)}, of which showers and their reconstructions would "
+                "have different draws, found thresholded"
+            )
 
 
 class BernoulliVAEConfig(ShowerVAEConfig):
