@@ -373,6 +373,22 @@ def test_schedules_peak_at_the_learning_rate(schedule: str) -> None:
     assert rates[-1] == pytest.approx(0.5 if schedule == "constant" else 0, abs=0.01)
 
 
+@pytest.mark.parametrize("every", [1, 5])
+def test_exponential_rates_fall_after_each_epoch(every: int) -> None:
+    """4 epochs of 10 batches; an optimiser that moves with every fifth of them makes 2 steps in each."""
+    training = validate(Training, {"epochs": 4, "lr": 0.5, "schedule": "exponential", "decay": 0.8}, "t")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    scheduler = make_schedule(optimizer, training, 40 // every)
+    assert scheduler is not None
+    rates = []
+    for _ in range(40 // every):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    expected = [0.5 * 0.8**epoch for epoch in range(4) for _ in range(10 // every)]
+    assert rates == pytest.approx(expected, rel=1e-6)
+
+
 def _generation(**settings):
     from calopipe.config import Generation
 

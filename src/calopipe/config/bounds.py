@@ -78,6 +78,8 @@ Dropout = Annotated[float, Field(ge=0, le=0.99)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 #: factors on energies and losses; the bounds keep products of two of them within float32
 Scale = Annotated[float, Field(ge=1e-6, le=1e6)]
+#: of one term of a loss beside others; 0: without it
+Weight = Annotated[float, Field(ge=0, le=1e6)]
 #: added where a logarithm or a division would see 0
 Tiny = Annotated[float, Field(ge=1e-30, lt=1)]
 #: slope of LeakyReLU below 0

@@ -153,6 +153,18 @@ class FractionsModel(ModelSettings):
             raise ValueError(f"needs layer fractions alone (layer_normalise with extras: condition), found {found}")
 
 
+class ImagesModel(ModelSettings):
+    """Base of the settings of networks that learn showers as images of a regular grid, with entries of 0 or more."""
+
+    def takes(self, given: Columns) -> None:
+        if given.dim != given.n_voxels:
+            raise ValueError(f"needs voxels alone, found {given.dim} columns of {given.n_voxels} voxels")
+        if given.negative:
+            raise ValueError("needs voxels that are not negative (energies, or fractions), found columns that may be")
+        if given.grid == (1, 1, 1):
+            raise ValueError("needs images of several cells, found one cell")
+
+
 def walk(steps: list[tuple[str, Section | None]], given: Columns) -> Columns:
     """`given` after all steps, (name, settings) each. Raises ValueError naming the step (from 0) that cannot work."""
     for i, (name, settings) in enumerate(steps):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from calopipe.config.base import Section
-from calopipe.config.bounds import BatchSize, Epochs, Fraction, LearningRate, Scale
+from calopipe.config.bounds import BatchSize, Epochs, Fraction, LearningRate, Scale, Share
 from calopipe.config.texts import Name
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -36,14 +36,15 @@ class Training(Section):
         (0.9, 0.999), description="Adam moment decay rates"
     )
     weight_decay: Fraction = Field(0.0, description="weight decay")
-    schedule: Literal["constant", "one_cycle", "cosine"] = Field(
+    schedule: Literal["constant", "one_cycle", "cosine", "exponential"] = Field(
         "constant",
         description="learning-rate schedule, per step; one_cycle rises from lr/25 to lr and falls to lr/250 000 (torch's "
-        "defaults; Ernst 2023 says that it stays between 1e-5 and 1e-4)",
+        "defaults; Ernst 2023 says that it stays between 1e-5 and 1e-4); exponential falls after each epoch by `decay`",
     )
     warmup: Fraction = Field(
-        0.0, description="fraction of steps of linear warm-up (cosine) or rise (one_cycle, default 0.3)"
+        0.0, description="fraction of steps of linear warm-up (not one_cycle) or rise (one_cycle, default 0.3)"
     )
+    decay: Share = Field(0.95, description="exponential: factor on the learning rate after each epoch")
     final_lr_fraction: Fraction = Field(0.0, description="last learning rate of the cosine schedule over the peak")
     gradient_clip: Scale | None = Field(None, description="clip the gradient norm at this value")
     ema_decay: Beta | None = Field(None, gt=0, description="use an exponential moving average of the weights")

@@ -74,6 +74,12 @@ def surrounded(x: Tensor, periodic: bool) -> Tensor:
     return wrap(nn.functional.pad(torch.cat([opposite, x], dim=-1), (0, 1)), -2)
 
 
+def in_pieces(function: Callable[..., Tensor], rows: int, *arguments: Tensor) -> Tensor:
+    """What a function that treats rows alone makes of them, at most so many at once: for networks whose images need memory."""
+    pieces = zip(*(argument.split(rows) for argument in arguments), strict=True)
+    return torch.cat([function(*piece) for piece in pieces])
+
+
 def draw(mu: Tensor, logvar: Tensor) -> Tensor:
     """One reparametrised draw from N(mu, exp(logvar))."""
     return mu + (0.5 * logvar).exp() * torch.randn_like(mu)

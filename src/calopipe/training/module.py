@@ -178,7 +178,10 @@ def _check_learnable(network: Network) -> None:
 
 
 def make_schedule(optimizer: Optimizer, training: Training, total_steps: int) -> LRScheduler | None:
-    """The schedule of a training: None (constant), one-cycle (arXiv:1708.07120) or linear warm-up and cosine decay."""
+    """The schedule of a training: None (constant), one-cycle (arXiv:1708.07120), or linear warm-up and a decay.
+
+    The decay is that of a cosine, or by a factor after each epoch, counted in the steps that this optimiser makes.
+    """
     if training.schedule == "one_cycle":
         rise = training.warmup or 0.3
         if rise * total_steps == 1:  # a rise of no length is divided by its length
@@ -191,6 +194,8 @@ def make_schedule(optimizer: Optimizer, training: Training, total_steps: int) ->
             return (step + 1) / (warmup + 1)
         if training.schedule == "constant":
             return 1.0
+        if training.schedule == "exponential":
+            return training.decay ** (step * training.epochs // max(1, total_steps))
         progress = (step - warmup) / max(1, total_steps - warmup)
         low = training.final_lr_fraction
         return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

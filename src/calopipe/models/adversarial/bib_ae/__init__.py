@@ -1,0 +1,1 @@
+"""The bounded-information-bottleneck autoencoder: settings, networks, and how they are trained."""

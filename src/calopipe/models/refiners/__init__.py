@@ -1,0 +1,1 @@
+"""Networks that make the showers of others better."""
