@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from calopipe.config.parts import MODELS
 from calopipe.convolutions import Conv3d
 from calopipe.models.base import Inputs, Now, Refiner
-from calopipe.models.building import Standardisation, in_pieces, mlp
+from calopipe.models.building import Standardisation, in_pieces, mlp, output
 from calopipe.models.discrepancies import sorted_hit_mmd
 from calopipe.models.losses import mse
 from calopipe.models.refiners.settings import PostProcessorConfig
@@ -54,9 +54,7 @@ class PostProcessor(Refiner):
         self.given = nn.Linear(config.features, config.channels, bias=False)
         norms = [self.grid] * (config.layers - 1) + [None]
         self.blocks = nn.ModuleList(Block(config.channels if i else 1, config, norm) for i, norm in enumerate(norms))
-        self.last = nn.Sequential(Conv3d(config.channels, 1, 1, bias=False))
-        if config.output == "relu":
-            self.last.append(nn.ReLU())
+        self.last = nn.Sequential(Conv3d(config.channels, 1, 1, bias=False), output(config.output))
 
     def fit_input(self, x: Tensor, cond: Tensor) -> None:
         alone, given = self.apart(cond)
