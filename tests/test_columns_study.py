@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ STUDY = {
                     "learns": "columns",
                     "preprocessing": ["standardise", "standardise_condition"],
                     "model": {"name": "inn", "blocks": 4, "hidden": [16], "bins": 4, "masks": "alternate"},
-                    "training": {"epochs": 20, "batch_size": 100, "lr": 3e-3},
+                    "training": {"epochs": 20, "batch_size": 100, "lr": 3e-3, "keep_every": 10},
                 }
             }
         }
@@ -70,7 +71,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_columns_go_through_all_stages(finished):
-    for name in ("flow/model.pt", "generated.hdf5", "histograms.npz", "metrics.json", "timing.json"):
+    names = ("flow/model.pt", "generated.hdf5", "histograms.npz", "metrics.json", "timing.json", "scores_by_epoch.json")
+    for name in names:
         assert (finished / RUN / name).is_file(), name
     page = (finished / "results/report/toys/index.html").read_text()
     assert "residual" in page and "wasserstein" in page
@@ -80,6 +82,19 @@ def test_columns_go_through_all_stages(finished):
     assert (
         abs(scores["mean_difference/residual/mu=4-6"].value) < 0.5 and scores["fwhm_difference/share"].value is not None
     )
+
+
+def test_epochs_of_columns_are_scored(finished):
+    """Distances, moments and widths of each column at the kept epochs; the first column's distance chooses."""
+    found = json.loads((finished / RUN / "scores_by_epoch.json").read_text())
+    assert [row["epoch"] for row in found["epochs"]] == [10, 20]
+    names = {s["name"] for s in found["epochs"][0]["scores"]}
+    for score in ("wasserstein/residual", "mean_difference/share", "fwhm_difference/residual", "kurtosis_difference/share"):
+        assert score in names
+    assert "wasserstein/residual/mu=4-6" in names
+    assert found["best"]["score"] == "wasserstein/residual" and found["best"]["epoch"] in (10, 20)
+    page = (finished / "results/report/toys/index.html").read_text()
+    assert "Scores by epoch" in page and "against the epoch" in page
 
 
 def test_scores_of_columns_see_a_shift_and_nothing_else(tmp_path):

@@ -6,20 +6,29 @@ from calopipe.scripting import stage
 
 with stage(snakemake):
     from calopipe.config import EpochsConfig, HistogramConfig, RegressionConfig
-    from calopipe.evaluation import Readout, score_epochs
+    from calopipe.evaluation import Readout, score_epochs, score_epochs_of_columns
 
     settings, samples = snakemake.params.settings, snakemake.params.samples
     prefix = "regressor_"
-    score_epochs(
-        {int(n): Path(path) for n, path in samples.items()} if samples else Path(snakemake.input.epochs),
-        [Path(path) for path in snakemake.input.get("networks", [])],
-        Path(snakemake.input.reference),
-        Readout.of(settings["geometry"], settings["threshold_MeV"]),
-        config=EpochsConfig(**settings["epochs"]),
-        histograms=HistogramConfig(**settings["histograms"]),
-        regression=RegressionConfig(**settings["regression"]),
-        regressors={k.removeprefix(prefix): Path(v) for k, v in snakemake.input.items() if k.startswith(prefix)},
-        seed=settings["seed"],
-        out=Path(snakemake.output.scores),
-        conditions=settings["conditions"],
-    )
+    epochs = {int(n): Path(path) for n, path in samples.items()} if samples else Path(snakemake.input.epochs)
+    networks = [Path(path) for path in snakemake.input.get("networks", [])]
+    reference, regression = Path(snakemake.input.reference), RegressionConfig(**settings["regression"])
+    about = {
+        "config": EpochsConfig(**settings["epochs"]),
+        "histograms": HistogramConfig(**settings["histograms"]),
+        "seed": settings["seed"],
+        "out": Path(snakemake.output.scores),
+    }
+    if settings["geometry"] is None:
+        score_epochs_of_columns(epochs, networks, reference, device=regression.device, **about)
+    else:
+        score_epochs(
+            epochs,
+            networks,
+            reference,
+            Readout.of(settings["geometry"], settings["threshold_MeV"]),
+            regression=regression,
+            regressors={k.removeprefix(prefix): Path(v) for k, v in snakemake.input.items() if k.startswith(prefix)},
+            conditions=settings["conditions"],
+            **about,
+        )

@@ -201,7 +201,9 @@ class EpochsConfig(Section):
         default_factory=lambda: [part(METRICS, "metric", "fidelity")], description="registered metrics"
     )
     select: str = Field(
-        "fidelity", description="score by which the best epoch is chosen, e.g. fidelity or frd/<regressor>"
+        "fidelity",
+        description="score by which the best epoch is chosen, e.g. fidelity or frd/<regressor>; of columns the default is "
+        "wasserstein/<first column>",
     )
 
     @field_validator("metrics", mode="before")

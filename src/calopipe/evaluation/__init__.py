@@ -16,6 +16,7 @@ _WHERE = {
     "evaluate_weights": "weights",
     "measure_timing": "timing",
     "score_epochs": "epochs",
+    "score_epochs_of_columns": "epochs",
 }
 
 __all__ = list(_WHERE)

@@ -66,7 +66,7 @@ def evaluate_columns(
     edges = column_edges(base.values, config.bins)
     slices = [part for part in slices_of(config) if part.condition in base.conditions]
     save_histograms(histograms, list(_histograms(base, sample, edges, slices)), [])
-    found = [score for part in (None, *slices) for score in _scores(base, sample, edges, part, seed)]
+    found = compare_columns(base, sample, config, seed)
     if classifier is not None:
         found.append(_test(base, sample, classifier, seed))
         if others is not None and found[-1].value is not None:
@@ -77,6 +77,13 @@ def evaluate_columns(
                 found[-1].extra["power"] = {"missing": str(error)}
     save_scores(scores, [score.finite() for score in found])
     log.info("%d columns of %d and %d rows compared", len(base.values), len(base), len(sample))
+
+
+def compare_columns(base: Columns, sample: Columns, config: HistogramConfig, seed: int) -> list[Score]:
+    """All scores of :func:`evaluate_columns` but that of the classifier, overall and in slices of the conditions."""
+    edges = column_edges(base.values, config.bins)
+    parts = (None, *(part for part in slices_of(config) if part.condition in base.conditions))
+    return [score for part in parts for score in _scores(base, sample, edges, part, seed)]
 
 
 def _histograms(

@@ -19,21 +19,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from calopipe.config.evaluation import EpochsConfig, HistogramConfig, RegressionConfig
 from calopipe.errors import DataError
+from calopipe.evaluation.columns import compare_columns
 from calopipe.evaluation.inputs import Readout
 from calopipe.evaluation.metrics import evaluate_metrics
 from calopipe.evaluation.observables import evaluate_observables
 from calopipe.evaluation.regression import evaluate_regression
 from calopipe.geometry import Geometry
-from calopipe.io import Showers, file_info, read_showers, write_showers
+from calopipe.io import Columns, Showers, file_info, read_columns, read_showers, write_showers
 from calopipe.io.temporary import scratch
 from calopipe.records.files import write_json
 from calopipe.records.scores import load_scores, parsed_score
 from calopipe.sampling.generator import Generator
 from calopipe.sampling.stages import conditions_of, sample_to_file
-from calopipe.seeds import generator
+from calopipe.seeds import derive, generator
 
 log = logging.getLogger("calopipe")
 
@@ -103,6 +105,48 @@ def score_epochs(
         for epoch, name in zip(kept, samples, strict=True)
     ]
     write_json(out, {"epochs": rows, "best": best_epoch(rows, config.select)})
+
+
+def score_epochs_of_columns(
+    epochs: Path,
+    networks: Sequence[Path],
+    reference: Path,
+    *,
+    config: EpochsConfig,
+    histograms: HistogramConfig,
+    device: str,
+    seed: int,
+    out: Path,
+) -> None:
+    """The same of data that are no showers: each kept epoch makes one row for the conditions of each validation row, and the
+    scores of :func:`~calopipe.evaluation.columns.compare_columns` judge it: distances, moments and widths of each column.
+
+    Where `config` leaves the score that chooses to its default, which columns do not have, it is the Wasserstein distance of the
+    first column.
+
+    Raises:
+        DataError: the folder holds no checkpoints, or `reference` no rows.
+    """
+    kept = _kept(epochs)
+    if not kept:
+        raise DataError(f"{epochs}: no kept epochs (training.keep_every is not set, or larger than training.epochs)")
+    base = read_columns(reference)
+    if not len(base):
+        raise DataError(f"{reference}: no validation rows to judge epochs with (split.val of the dataset is 0)")
+    rows = generator(seed, "epochs", "rows").choice(len(base), min(config.showers, len(base)), replace=False)
+    base, scored = base.select(np.sort(rows)), []
+    for epoch, path in kept.items():
+        drawn = Generator.load([*networks, path], device)
+        torch.manual_seed(derive(seed, "epochs", epoch))
+        x = drawn.sample(base.condition)
+        sample = Columns(dict(zip(base.values, x.T, strict=True)), base.conditions, f"epoch {epoch}")
+        scores = compare_columns(base, sample, histograms, seed)
+        scored.append({"epoch": epoch, "scores": [{**asdict(s.finite()), "sample": sample.name} for s in scores]})
+        log.info("epoch %d of %d judged", epoch, max(kept))
+    default = config.select == EpochsConfig().select
+    select = f"wasserstein/{next(iter(base.values))}" if default else config.select
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(out, {"epochs": scored, "best": best_epoch(scored, select)})
 
 
 def _kept(folder: Path) -> dict[int, Path]:

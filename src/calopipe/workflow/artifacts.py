@@ -32,8 +32,8 @@ def artifacts(study: StudyParts, run: RunKey) -> dict[str, Any]:
         "sampled_epoch": evaluation.generation.epoch,
         **{sample: path(sample) for sample in study.samples(run.model)},
     }
-    if study.is_columns(run.dataset):  # judged by one stage
-        return {**found, "health": None, "epochs": None, "latent_space": None, "weight_spread": None}
+    if study.is_columns(run.dataset):  # judged by one stage, and epoch by epoch
+        return {**found, "health": None, "latent_space": None, "weight_spread": None}
     for name in evaluation.tests:
         kinds = {"scores": "classifier", "curves": "classifier_curves", "weights": "weights"}
         if "reconstructed" in study.samples(run.model):
