@@ -89,7 +89,12 @@ def test_epochs_of_columns_are_scored(finished):
     found = json.loads((finished / RUN / "scores_by_epoch.json").read_text())
     assert [row["epoch"] for row in found["epochs"]] == [10, 20]
     names = {s["name"] for s in found["epochs"][0]["scores"]}
-    for score in ("wasserstein/residual", "mean_difference/share", "fwhm_difference/residual", "kurtosis_difference/share"):
+    for score in (
+        "wasserstein/residual",
+        "mean_difference/share",
+        "fwhm_difference/residual",
+        "kurtosis_difference/share",
+    ):
         assert score in names
     assert "wasserstein/residual/mu=4-6" in names
     assert found["best"]["score"] == "wasserstein/residual" and found["best"]["epoch"] in (10, 20)
