@@ -15,6 +15,7 @@ from calopipe.errors import ConfigError
 from calopipe.evaluation.columns import evaluate_columns
 from calopipe.io import Columns, write_columns
 from calopipe.metrics.column_distortions import COLUMN_DISTORTIONS
+from calopipe.metrics.columns import kl_score
 from calopipe.records.histograms import load_histograms
 from calopipe.records.scores import load_scores
 from calopipe.workflow import Plan
@@ -122,6 +123,19 @@ def test_scores_of_columns_see_a_shift_and_nothing_else(tmp_path):
     kept = load_histograms(tmp_path / "h.npz")[0]
     assert {(h.name, str(h.part)) for h in kept} == {(c, p) for c in ("residual", "share") for p in ("None", "mu=4-6")}
     assert all(h.totals["generated"] >= h.counts["generated"].sum() > 0 for h in kept)
+
+
+def test_kl_divergence_of_columns() -> None:
+    """Of normal distributions half a width apart 1/8; near its floor for two samples of one; what lies outside counts."""
+    rng = np.random.default_rng(0)
+    a, same, moved = rng.normal(0, 1, 20_000), rng.normal(0, 1, 20_000), rng.normal(0.5, 1, 20_000)
+    found = kl_score("kl", a, moved, rng)
+    assert found.value == pytest.approx(0.125, abs=0.015) and 0 < found.error < 0.02
+    equal = kl_score("kl", a, same, rng)
+    assert equal.value == pytest.approx(equal.floor, rel=0.25) and equal.floor < 0.02
+    away = kl_score("kl", rng.uniform(0, 1, 5000), rng.uniform(2, 3, 5000), rng)
+    assert away.value > 5
+    assert kl_score("kl", np.ones(50), a, rng).value is None
 
 
 @pytest.mark.parametrize(

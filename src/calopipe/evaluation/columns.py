@@ -16,7 +16,7 @@ from calopipe.evaluation.observables import slices_of
 from calopipe.io import Columns, read_columns
 from calopipe.metrics.classifier import classifier_test
 from calopipe.metrics.column_distortions import COLUMN_DISTORTIONS
-from calopipe.metrics.columns import difference_score, distance_score, separation_score
+from calopipe.metrics.columns import difference_score, distance_score, kl_score, separation_score
 from calopipe.observables.columns import column_edges, fwhm, moments, summarise_columns
 from calopipe.records.histograms import Histogram, save_histograms
 from calopipe.records.power import finding
@@ -47,7 +47,7 @@ def evaluate_columns(
 ) -> None:
     """Compare columns, overall and in slices of the conditions; write histograms and scores.
 
-    Scores, each with error: separation power of the histograms and Wasserstein distance (with floors), differences of mean,
+    Scores, each with error: separation power of the histograms, Wasserstein distance and KL divergence (with floors), differences of mean,
     standard deviation, skewness, excess kurtosis and FWHM, and the AUC of a classifier that sees columns and conditions.
 
     Args:
@@ -109,6 +109,7 @@ def _scores(
         yield separation_score(f"separation_power/{name}{end}", counts[0], counts[1], rng)
         few = [v if len(v) <= MAX_ROWS else rng.choice(v, MAX_ROWS, replace=False) for v in values]
         yield distance_score(f"wasserstein/{name}{end}", few[0], few[1], rng)
+        yield kl_score(f"kl/{name}{end}", few[0], few[1], rng)
         for moment in MOMENTS:
             statistic = partial(_moment, moment)
             yield difference_score(f"{moment}_difference/{name}{end}", statistic, few[0], few[1], rng)
