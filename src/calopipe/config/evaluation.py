@@ -245,6 +245,11 @@ class Evaluation(Section):
     epochs: EpochsConfig = Field(default_factory=EpochsConfig, description="scores of kept epochs")
     regression: RegressionConfig = Field(default_factory=RegressionConfig, description="energy regression and FRD")
     timing: TimingConfig = Field(default_factory=TimingConfig, description="generation timing")
+    scan_by: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        None,
+        description="score that points of a scan are compared by, e.g. classifier/trees/auc; null: `epochs.select` or its "
+        "default. Where it is not among the scores of the generated showers, that of the best kept epoch",
+    )
     calomplification: CalomplificationConfig | None = Field(None, description="amplification study; null: none")
     seed: Seed = Field(0, description="seed of splits, bootstraps and classifier trainings")
 

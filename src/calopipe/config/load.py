@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from calopipe.config.base import merge, validate
-from calopipe.config.evaluation import Evaluation
+from calopipe.config.datasets import AnyDataset, ColumnsDataset
+from calopipe.config.evaluation import EpochsConfig, Evaluation
+from calopipe.config.expand import expanded
 from calopipe.config.networks import Model
-from calopipe.config.parts import check_observables, use_extensions
+from calopipe.config.parts import Part, check_observables, use_extensions
 from calopipe.config.schema import Run, Study
-from calopipe.config.scores import MetricSettings, gives
+from calopipe.config.scores import CLASSIFIER_SCORES, COLUMN_SCORES, gives, network_scores, patterns_of
 from calopipe.errors import ConfigError, nearest, shown
 from calopipe.yamlfile import load_yaml
 
@@ -30,14 +33,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def load_study(data: Mapping[str, Any], presets_dir: Path) -> Study:
-    """Validate a study's configuration.
+    """Validate a study's configuration; scans of its models become a model, and runs, for each of their points.
 
     Args:
         data: the mapping read from ``config.yaml`` (or Snakemake's ``config``).
         presets_dir: folder holding ``<preset>.yaml``, merged in the order of ``presets`` beneath `data`; a preset may name others.
 
     Raises:
-        ConfigError: a folder of extensions with an error in it; unknown key, preset, dataset, model or evaluation (with the nearest valid name), or a wrong value.
+        ConfigError: a folder of extensions with an error in it; a scan whose points are not valid; unknown key, preset, dataset, model or evaluation (with the nearest valid name), or a wrong value.
     """
     merged = merge(_merged_presets(data, presets_dir, (), {}), data)
     folders = merged.get("extensions", [])
@@ -46,6 +49,11 @@ def load_study(data: Mapping[str, Any], presets_dir: Path) -> Study:
     check_observables()
     study = validate(Study, merged, "")
     _check_references(study)
+    if any(model.scan for model in study.models.values()):
+        study = expanded(study, merged["models"])
+        _check_references(study)
+    for run in study.runs:
+        _check_scan(study, run)
     return study
 
 
@@ -124,17 +132,46 @@ def _check_epoch(evaluation: Evaluation, model: Model, run: Run) -> None:
 
 def _check_select(evaluation: Evaluation, run: Run) -> None:
     """Raise ConfigError where no metric and no regressor of the evaluation gives the score that chooses the epoch."""
-    select, networks = evaluation.epochs.select, evaluation.regression.regressors
-    parts = {metric.name: metric.settings for metric in evaluation.epochs.metrics}
-    of_networks = [f"energy_regression/{name}/{kind}" for name in networks for kind in ("linearity", "resolution")]
-    of_networks += [f"frd/{name}" for name in networks]
-    if select in of_networks or any(gives(name, settings, select) for name, settings in parts.items()):
-        return
-    known = list(of_networks)
-    for name, settings in parts.items():
-        patterns = settings.score_names() if isinstance(settings, MetricSettings) else ("*",)
-        known += [f"{name}/{pattern}".rstrip("/") for pattern in patterns]
-    raise ConfigError(
-        f"evaluations.{run.evaluation}.epochs.select: no metric or regressor of the evaluation gives the score "
-        f"{shown(select)}{nearest(select, known)}; there are {', '.join(known[:20])}{', ...' * (len(known) > 20)}"
+    known = network_scores(evaluation.regression.regressors)
+    _check_given(
+        f"evaluations.{run.evaluation}.epochs.select", evaluation.epochs.select, known, evaluation.epochs.metrics
     )
+
+
+def _check_given(where: str, score: str, names: Sequence[str], metrics: Sequence[Part]) -> None:
+    """Raise ConfigError where a score is none of `names` (which may be patterns), and no metric gives it."""
+    if any(fnmatchcase(score, name) for name in names) or any(gives(m.name, m.settings, score) for m in metrics):
+        return
+    known = list(dict.fromkeys([*names, *(p for m in metrics for p in patterns_of(m.name, m.settings))]))
+    raise ConfigError(
+        f"{where}: no metric or regressor of the evaluation gives the score "
+        f"{shown(score)}{nearest(score, known)}; there are {', '.join(known[:20])}{', ...' * (len(known) > 20)}"
+    )
+
+
+def _check_scan(study: Study, run: Run) -> None:
+    """Raise ConfigError where the evaluation of a point of a scan does not give the score that points are compared by."""
+    model, evaluation, dataset = study.models[run.model], study.evaluations[run.evaluation], study.datasets[run.dataset]
+    if model.point is None:
+        return
+    score = scan_score(evaluation, dataset)
+    if isinstance(dataset, ColumnsDataset):
+        names = [f"{kind}/{column}" for column in dataset.columns for kind in COLUMN_SCORES]
+        sliced = [f"{name}/*" for name in names] if evaluation.histograms.slices else []
+        tests = ["classifier/trees/auc"] if "trees" in evaluation.tests else []
+        _check_given(f"evaluations.{run.evaluation}.scan_by", score, [*tests, *names, *sliced], [])
+        return
+    names = [f"classifier/{test}/{kind}" for test in evaluation.tests for kind in CLASSIFIER_SCORES]
+    names += network_scores(evaluation.regression.regressors)
+    metrics = [*evaluation.metrics, *(evaluation.epochs.metrics if model.kept_epochs else [])]
+    _check_given(f"evaluations.{run.evaluation}.scan_by", score, names, metrics)
+
+
+def scan_score(evaluation: Evaluation, dataset: AnyDataset) -> str:
+    """Name of the score that points of a scan are compared by: `scan_by` of the evaluation, or its default."""
+    if evaluation.scan_by is not None:
+        return evaluation.scan_by
+    select = evaluation.epochs.select
+    if isinstance(dataset, ColumnsDataset) and select == EpochsConfig().select:  # which columns do not have
+        return f"wasserstein/{dataset.columns[0]}"
+    return select

@@ -9,14 +9,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from calopipe.config.base import Section
+from calopipe.config.base import Section, validate
 from calopipe.config.bounds import DISTINCT, Seed, Showers
 from calopipe.config.chains import AutoencoderSettings, ModelSettings
 from calopipe.config.datasets import Energies
 from calopipe.config.links import Contract, GeneratorChain, Link, chain_of
 from calopipe.config.parts import MODELS, STEPS, AnyModel, GeneratorModel, Part, RegressorModel, StepPart, steps
+from calopipe.config.scans import MAX_SETTINGS, ScanPoint, ScanValues, check_scan, with_settings
 from calopipe.config.texts import FilePath, Name
 from calopipe.config.training import Training
+from calopipe.errors import ConfigError, shown
 
 Latents = Literal["mu_sigma", "mean", "resample", "once"]
 #: networks of one model
@@ -161,6 +163,18 @@ class Model(Section):
         description="incident energies of the showers that each training and its validation learn, of which training_showers "
         "counts: a list, [8192], or a range {low: 6000, high: 10000}, or all but it with outside: true; test showers stay all",
     )
+    scan: dict[str, ScanValues] = Field(
+        default_factory=dict,
+        max_length=MAX_SETTINGS,
+        description="a list of values for each setting that is scanned, by its path below `networks`: `<network>.training.lr`, or "
+        "`training.lr` of the only network; several paths with commas between them take the same value. Every combination becomes a "
+        "model of its own, and runs of this model become runs of all of them",
+    )
+    point: ScanPoint | None = Field(
+        None,
+        description="which point of a scan the model is: calopipe says so of those that it makes. Models given one by hand (of a "
+        "random search, for example) are compared in the report like points of a grid",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -186,6 +200,8 @@ class Model(Section):
                 raise ValueError(
                     "training_energies_MeV: of a model that is trained here; expected null, found it beside external"
                 )
+            if self.scan or self.point is not None:
+                raise ValueError("scan: of a model that is trained here; expected none, found it beside external")
             return self
         try:
             chain = self.chain
@@ -197,7 +213,24 @@ class Model(Section):
                 raise ValueError(
                     f"networks.{link.name}.latents: only of a network that learns an autoencoder's latents"
                 )
+        if self.scan and self.point is not None:
+            raise ValueError("point: expected none of a model that is scanned itself")
+        check_scan(self.scan, list(self.networks), NetworkStage.model_fields)
+        self._check_point()
         return self
+
+    def _check_point(self) -> None:
+        """What the model says of its place in a scan is what its networks are: written into them, it changes nothing."""
+        plain = {name: stage.model_dump(mode="json") for name, stage in self.networks.items()}
+        for key, value in ({} if self.point is None else self.point.settings).items():
+            where = f"point.settings.{key}"
+            try:
+                made = with_settings(plain, {key: value}, NetworkStage.model_fields)
+                same = all(validate(NetworkStage, made[name], name) == stage for name, stage in self.networks.items())
+            except (ConfigError, ValueError) as error:
+                raise ValueError(f"{where}: {str(error).removeprefix('scan: ')}") from None
+            if not same:
+                raise ValueError(f"{where}: expected the value that stands in the networks, found {shown(value)}")
 
     @cached_property
     def chain(self) -> GeneratorChain:

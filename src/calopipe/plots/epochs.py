@@ -67,7 +67,7 @@ def epochs_figure(curves: Sequence[EpochScores], label: str, title: str = "") ->
     else:
         power = power_of_ten(axes, float(np.abs(values).max()))
         label += rf" [$10^{{{power}}}$]" if power else ""
-    _make_room(axes)
+    make_room(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel("Epoch")
     axes.set_ylabel(label.replace("_", " "))
@@ -76,11 +76,11 @@ def epochs_figure(curves: Sequence[EpochScores], label: str, title: str = "") ->
     return figure
 
 
-def _make_room(axes: Axes) -> None:
-    """Stretch the vertical axis, so that the legend covers no error bar and the floor is not the frame."""
+def make_room(axes: Axes, above: float = LEGEND) -> None:
+    """Stretch the vertical axis, so that the legend (as high as a fraction `above`) covers no error bar and the floor is not the frame."""
     to_axis, to_value = axes.yaxis.get_transform(), axes.yaxis.get_transform().inverted()
     low, high = to_axis.transform(np.array(axes.get_ylim()))
-    ends = np.array([low - 0.04 * (high - low), high + LEGEND * (high - low)])
+    ends = np.array([low - 0.04 * (high - low), high + above * (high - low)])
     axes.set_ylim(*to_value.transform(ends))
 
 

@@ -38,6 +38,7 @@ class RunArtifacts:
         divergences: its NPZ, see :func:`calopipe.records.divergences.save_divergences`.
         networks: the chain, one mapping per network: name, learns, given, role, model (its registered name),
             "checkpoint": trained network, "history": CSV log of losses, rates and gradients.
+        scan: of a point of a scan, ``{"scan": name, "settings": values by the keys of the scan, "by": name of the score}``.
         generated, reconstructed, reference: shower files; linked, never opened.
     """
 
@@ -63,6 +64,7 @@ class RunArtifacts:
     calomplification: str | None = None
     divergences: str | None = None
     networks: list[dict[str, Any]] = field(default_factory=list)
+    scan: dict[str, Any] | None = None
     generated: str | None = None
     reconstructed: str | None = None
     reference: str | None = None

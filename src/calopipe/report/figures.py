@@ -23,6 +23,7 @@ from calopipe.report.histograms import GROUPS, histogram_tasks, other_histogram_
 from calopipe.report.latents import latent_tasks
 from calopipe.report.pictures import cross_section_tasks, example_tasks, reconstruction_tasks
 from calopipe.report.regression import epoch_tables, epoch_tasks, regression_tasks
+from calopipe.report.scans import scan_tables, scan_tasks
 from calopipe.report.scores import score_tasks
 from calopipe.report.showers import average_tasks
 from calopipe.report.standing import standing_tables, standing_tasks
@@ -61,6 +62,7 @@ class Section:
 SECTIONS: tuple[Section, ...] = (
     Section("summary", "Further observables of the summary", summary_tasks),
     Section("scores", "Scores", score_tasks),
+    Section("scan", "Scan", scan_tasks, scan_tables),
     Section("standing", "Place in the CaloChallenge", standing_tasks, standing_tables),
     *(Section(name, title, partial(histogram_tasks, group=name)) for name, title in GROUPS.items()),
     Section("other", "Other observables", other_histogram_tasks),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from calopipe.config.load import scan_score
 from calopipe.records.paths import pattern
 from calopipe.workflow.parts import RunKey, StudyParts
+from calopipe.workflow.stage import plain
 
 
 def artifacts(study: StudyParts, run: RunKey) -> dict[str, Any]:
@@ -31,6 +33,7 @@ def artifacts(study: StudyParts, run: RunKey) -> dict[str, Any]:
         "epochs": path("epochs") if study.keeps_epochs(run.model) else None,
         "sampled_epoch": evaluation.generation.epoch,
         **{sample: path(sample) for sample in study.samples(run.model)},
+        **_scan(study, run),
     }
     if study.is_columns(run.dataset):  # judged by one stage, and epoch by epoch
         return {**found, "health": None, "latent_space": None, "weight_spread": None}
@@ -51,6 +54,15 @@ def artifacts(study: StudyParts, run: RunKey) -> dict[str, Any]:
     if run in study.banded(run.dataset, run.evaluation)[0]:
         found["bands"] = path("bands")
     return found
+
+
+def _scan(study: StudyParts, run: RunKey) -> dict[str, Any]:
+    """Where a run's model is in a scan; nothing of one that is in none, so that its study's report stays what it is."""
+    point = study.model(run.model).point
+    if point is None:
+        return {}
+    by = scan_score(study.study.evaluations[run.evaluation], study.dataset(run.dataset))
+    return {"scan": {**plain(point), "by": by}}
 
 
 def _networks(study: StudyParts, run: RunKey) -> list[dict[str, Any]]:
