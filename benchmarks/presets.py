@@ -65,7 +65,8 @@ def made_up(data: DataFacts, n: int) -> tuple[Tensor, Tensor]:
 def data_of(preset: str, model: str, plan: Plan) -> str:
     """The dataset that a model of a preset is for, by its name; the bundled one where it names none."""
     content = read_yaml(PRESETS / f"{preset}.yaml")
-    own = [run["dataset"] for run in content.get("runs") or () if run["model"] == model]
+    runs = content.get("runs") or ()
+    own = [run["dataset"] for run in runs if run["model"] == model] or [run["dataset"] for run in runs]
     if own:
         return own[0]
     own = list(content.get("datasets") or {})
