@@ -179,9 +179,25 @@ def test_bundled_sample() -> None:
     positive = showers.showers[showers.showers > 0]
     assert positive.min() >= np.float32(geometry.threshold_MeV)
     assert 0.9 < (showers.showers.sum(axis=1) / energy[:, 0]).mean() < 1.0
-    checksum, name = (SAMPLE.parent / "checksums.sha256").read_text().split()
-    assert (file_hash(SAMPLE), SAMPLE.name) == (checksum, name)
-    assert checksum in (SAMPLE.parent / "README.md").read_text()
+
+
+def test_bundled_images() -> None:
+    geometry = load_geometry("electron_gun_32")
+    showers = read_showers(SAMPLE.parent / "electron_gun_sample.hdf5", geometry=geometry)
+    assert (len(showers), showers.n_voxels) == (24_000, 1024)
+    energy = showers.incident_energies[:, 0]
+    assert {value: int((energy == value).sum()) for value in np.unique(energy)} == {100: 2957, 800: 18_076, 1800: 2967}
+    assert (showers.showers >= 0).all() and 60 < showers.showers[energy == 800].sum(axis=1).mean() < 70
+
+
+def test_bundled_files_are_what_is_said_of_them() -> None:
+    """Each file of showers is listed with its checksum, is described, and is small."""
+    listed = dict(reversed(line.split()) for line in (SAMPLE.parent / "checksums.sha256").read_text().splitlines())
+    files = {path.name: path for path in SAMPLE.parent.glob("*.hdf5")}
+    assert set(listed) == set(files) == {SAMPLE.name, "electron_gun_sample.hdf5"}
+    for name, path in files.items():
+        assert file_hash(path) == listed[name] and path.stat().st_size < 6e6
+        assert listed[name] in (SAMPLE.parent / "README.md").read_text()
 
 
 # ---- bad files ----------------------------------------------------------------------------------------------------
