@@ -143,6 +143,7 @@ def test_kl_divergence_of_columns() -> None:
     [
         (("models", "flow", "networks", "flow", "learns"), "showers", "dataset 'toys' holds columns; expected columns"),
         (("evaluations", "default", "calomplification"), {}, "calomplification: only of showers"),
+        (("evaluations", "default", "epochs"), {"select": "kl/sahre"}, "epochs.select: .*did you mean 'kl/share'"),
         (("evaluations", "default", "histograms", "slices"), {"eta": [[0, 1]]}, "'eta' is not among the conditions"),
         (
             ("models", "flow"),
@@ -162,6 +163,15 @@ def test_what_needs_a_calorimeter_is_refused(tmp_path, monkeypatch, keys, value,
     inner[keys[-1]] = value
     with pytest.raises(ConfigError, match=message):
         Plan.load(study, ROOT / "presets")
+
+
+@pytest.mark.parametrize("select", ["kl/share", "wasserstein/residual/mu=4-6"])
+def test_any_score_of_columns_can_choose_the_epoch(tmp_path, monkeypatch, select):
+    monkeypatch.chdir(tmp_path)
+    write_columns(tmp_path / "toys.hdf5", toys(200))
+    study = copy.deepcopy(STUDY)
+    study["evaluations"]["default"]["epochs"] = {"select": select}
+    Plan.load(study, ROOT / "presets")
 
 
 def test_power_of_the_test_of_columns_is_stated(tmp_path):

@@ -73,6 +73,7 @@ HEADLINE = {
     "energy_response": lambda found: (sum(abs(m.value) for m in found.values()), mean(found)[1] * 2),
     "fidelity": one("fidelity"),
     "kl_average": one("kl_average/shower"),
+    "image_moments": lambda found: (sum(abs(m.value) for m in found.values()), mean(found)[1] * len(found)),
     "kpd": one("kpd", error_factor=10**-0.5),  # quoted is the spread of ten batches, of which the value is the median
 }
 #: (metric, distortion) -> why the metric cannot see it, in the words of docs/metrics.md
@@ -81,6 +82,7 @@ BLIND = {
     ("kl_average", "scaled_energies"): "a common factor",
     ("kl_average", "shuffled_layers"): "correlations",
     ("kl_average", "dropped_voxels"): "a common factor",
+    ("image_moments", "shuffled_layers"): "correlations",
     ("energy_response", "shifted_centres"): "where the energy is",
     ("energy_response", "smeared_widths"): "where the energy is",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ import pytest
 from calopipe.config.evaluation import ClassifierConfig
 from calopipe.config.parts import METRICS
 from calopipe.errors import DataError, MetricUnavailable, NumericsError
+from calopipe.geometry import load_geometry
 from calopipe.metrics.base import BinnedCounts, Sample
 from calopipe.metrics.classifier import classifier_test
 from calopipe.metrics.energy_response import EnergyResponseConfig, energy_response, response_differences
 from calopipe.metrics.features import features_high, features_low, features_low_normed, features_low_raw
+from calopipe.metrics.image_moments import ImageMomentsConfig, image_moments, pixel_energy, row_differences
 from calopipe.metrics.kl_average import KlAverageConfig, kl_average, kl_of_means
 from calopipe.metrics.roc import area_error, area_under_roc, roc_on_grid
 from calopipe.metrics.separation_power import (
@@ -24,6 +27,7 @@ from calopipe.metrics.separation_power import (
     separation_power,
     separation_powers,
 )
+from calopipe.observables import middle_row_moments
 
 QUICK = ClassifierConfig(hidden=[32, 32], epochs=12, batch_size=200, lr=2e-3, repeats=2)
 
@@ -179,6 +183,77 @@ def test_kl_of_average_showers():
     found = {m.name: m for m in kl_average(make_sample(), make_sample(seed=4), None, KlAverageConfig())}
     assert set(found) == {"kl_average/shower", "kl_average/layer/0", "kl_average/layer/12"}
     assert all(m.value > 0 and m.error > 0 and m.floor > 0 for m in found.values())
+
+
+IMAGE = load_geometry("electron_gun_32")
+MOMENTS = partial(middle_row_moments, geometry=IMAGE)
+
+
+def picture(**cells: float) -> np.ndarray:
+    """Pixels (row_column) of an image of 32 x 32 cells."""
+    image = np.zeros((32, 32))
+    for place, energy in cells.items():
+        image[tuple(int(i) for i in place.strip("p").split("_"))] = energy
+    return image.ravel()
+
+
+def test_row_moments_of_an_image_by_hand() -> None:
+    """Rows along the second index: cells 14 and 16 have mean 15 and width 1 (cells); half as wide, or a cell further on."""
+    along, across = ("phi", "eta") if IMAGE.eta_axis == 0 else ("eta", "phi")
+    reference = picture(p15_14=3, p15_16=3, p16_14=1, p16_16=1)
+    same = row_differences(reference, 5 * reference, MOMENTS)
+    assert set(same) == {f"row_{w}/{a}{e}" for w in ("mean", "width") for a in ("eta", "phi") for e in ("", "/layer/0")}
+    assert all(value == pytest.approx(0) for value in same.values())
+    moved = row_differences(reference, picture(p15_15=3, p15_17=3, p16_14=1, p16_16=1), MOMENTS)
+    assert moved[f"row_mean/{along}"] == pytest.approx(np.sqrt(6 * 1**2 / 8))  # the brighter row, by a whole width
+    assert moved[f"row_width/{along}"] == pytest.approx(0)
+    thin = row_differences(reference, picture(p15_14=3, p15_16=3, p16_15=2), MOMENTS)
+    assert thin[f"row_mean/{along}"] == pytest.approx(0)
+    assert thin[f"row_width/{along}"] == pytest.approx(np.sqrt(2 * 1**2 / 8))
+    # columns 14 and 16: positions 15.25, widths sqrt(3)/4; without row 16: position 15, width 0
+    lost = row_differences(reference, picture(p15_14=3, p15_16=3), MOMENTS)
+    assert lost[f"row_mean/{along}"] == pytest.approx(np.sqrt(2 / 8))  # an empty row counts 1
+    assert lost[f"row_mean/{across}"] == pytest.approx(0.25 / (np.sqrt(3) / 4))
+    assert lost[f"row_width/{across}"] == pytest.approx(1)
+    dot = row_differences(picture(p15_14=2), picture(p15_15=2), MOMENTS)  # narrower than a cell: as wide as one
+    assert dot[f"row_mean/{along}"] == pytest.approx(np.sqrt(12))
+    assert pixel_energy(reference, 0.9 * reference) == pytest.approx(-0.1)
+    with pytest.raises(MetricUnavailable, match="no energy"):
+        pixel_energy(0 * reference, reference)
+
+
+def images(n: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> Sample:
+    """Poisson showers of 200 hits of a Gaussian blob, in 20 blocks."""
+    rng = np.random.default_rng(seed)
+    middle = IMAGE.eta.max() / 16  # about half a cell
+    blob = np.exp(-((IMAGE.eta - shift * middle) ** 2 + IMAGE.phi**2) / (2 * (6 * middle) ** 2))
+    blocks = rng.poisson(n / 20 * 200 * scale * blob / blob.sum(), (20, IMAGE.n_voxels)) / (n / 20)
+    loaders = {"block_means": lambda: blocks, "row_moments": lambda: MOMENTS}
+    return Sample(n, 0.0, {0: slice(0, IMAGE.n_voxels)}, loaders)
+
+
+def test_image_moments_have_errors_and_floors_that_hold() -> None:
+    """Of many pairs of samples: values scatter by their errors, and are at the floor on average, for unequal sizes too."""
+    config = ImageMomentsConfig()
+    found = [image_moments(images(1000, s), images(400, 100 + s), np.random.default_rng(s), config) for s in range(30)]
+    for scores in zip(*found, strict=True):
+        values = np.array([s.value for s in scores])
+        assert scores[0].n == 400 and all(s.floor is not None for s in scores), scores[0].name
+        if scores[0].name == "image_moments/pixel_energy":
+            assert values.std() == pytest.approx(np.mean([s.error for s in scores]), rel=0.4)
+            assert scores[0].error == pytest.approx(np.sqrt(1 / 200e3 + 1 / 80e3), rel=0.5)
+        else:
+            assert np.sqrt(np.mean(values**2)) == pytest.approx(np.mean([s.floor for s in scores]), rel=0.2)
+    assert {s.name.split("/", 1)[1] for s in found[0]} == {
+        "pixel_energy", "row_mean/eta", "row_mean/phi", "row_width/eta", "row_width/phi"
+    }  # fmt: skip
+    moved = {
+        s.name: s for s in image_moments(images(1000, 0), images(1000, 1, 1.0, 0.9), np.random.default_rng(0), config)
+    }
+    assert moved["image_moments/pixel_energy"].value == pytest.approx(
+        -0.1, abs=5 * moved["image_moments/pixel_energy"].error
+    )
+    assert moved["image_moments/row_mean/eta"].value > 5 * moved["image_moments/row_mean/phi"].value
 
 
 def test_every_metric_has_settings_and_accepts_its_defaults():

@@ -23,7 +23,7 @@ from calopipe.records.scores import Score, save_scores
 from calopipe.report import RunArtifacts, StudySummary
 from calopipe.report.data import load_study_data
 from calopipe.report.figures import dataset_tasks
-from calopipe.report.regression import epoch_tables
+from calopipe.report.regression import epoch_tables, epoch_tasks
 
 
 def curves(scale: float = 1.0) -> dict[str, np.ndarray]:
@@ -101,6 +101,27 @@ def test_report_says_which_epoch_was_used(tmp_path: Path, sampled, expected: str
     run = RunArtifacts("d", "inn", 3, "calogan", epochs=str(tmp_path / "e.json"), sampled_epoch=sampled)
     table = next(iter(epoch_tables(load_study_data(StudySummary("s", (run,)))[0])))
     assert table.rows == (("inn", "fidelity", expected, "3", "20", "10", "100"),)
+
+
+def test_scores_that_are_drawn_against_the_epoch(tmp_path: Path):
+    """Of showers totals, average images and what chooses; of columns five scores each, not in slices."""
+    drawn = [
+        "fidelity", "kl_average/shower", "image_moments/pixel_energy", "image_moments/row_width/eta", "frd/net", "wasserstein/x", "kl/x",
+        "mean_difference/x", "fwhm_difference/x", "kurtosis_difference/x", "separation_power/E_tot",
+    ]  # fmt: skip
+    others = [
+        "kl_average/layer/0",
+        "image_moments/row_mean/eta/layer/1",
+        "separation_power/E_ratio",
+        "skewness_difference/x",
+        "kl/x/mu=4-6",
+    ]
+    scores = [asdict(Score(name, 0.5, 0.1, 50)) for name in (*drawn, *others)]
+    best = {"score": "separation_power/E_tot", "epoch": 20, "as_good": [20]}
+    write_json(tmp_path / "e.json", {"epochs": [{"epoch": e, "scores": scores} for e in (10, 20)], "best": best})
+    run = RunArtifacts("d", "inn", 0, "calogan", epochs=str(tmp_path / "e.json"))
+    captions = [task.caption for task in epoch_tasks(load_study_data(StudySummary("s", (run,)))[0])]
+    assert sorted(captions) == sorted(f"d: {name} against the epoch" for name in drawn)
 
 
 def test_report_has_the_figures_of_regression_and_epochs(tmp_path: Path):

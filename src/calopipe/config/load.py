@@ -11,7 +11,6 @@ from calopipe.config.base import merge, validate
 from calopipe.config.datasets import AnyDataset, ColumnsDataset
 from calopipe.config.evaluation import EpochsConfig, Evaluation
 from calopipe.config.expand import expanded
-from calopipe.config.networks import Model
 from calopipe.config.parts import Part, check_observables, use_extensions
 from calopipe.config.schema import Run, Study
 from calopipe.config.scores import CLASSIFIER_SCORES, COLUMN_SCORES, gives, network_scores, patterns_of
@@ -108,14 +107,15 @@ def _check_references(study: Study) -> None:
             if (run.dataset, run.model, seed) in seen:
                 raise ConfigError(f"runs.{i}: ({run.dataset}, {run.model}, seed {seed}) appears twice")
             seen.add((run.dataset, run.model, seed))
-        _check_epoch(study.evaluations[run.evaluation], study.models[run.model], run)
+        _check_epoch(study, run)
 
 
-def _check_epoch(evaluation: Evaluation, model: Model, run: Run) -> None:
+def _check_epoch(study: Study, run: Run) -> None:
     """Raise ConfigError where the evaluation of a run samples an epoch that the model's training does not keep."""
+    evaluation, model = study.evaluations[run.evaluation], study.models[run.model]
     epoch, kept = evaluation.generation.epoch, model.kept_epochs
     if kept:
-        _check_select(evaluation, run)
+        _check_select(evaluation, study.datasets[run.dataset], run)
     if epoch == "final" or (epoch == "best" and kept) or (isinstance(epoch, int) and epoch in kept):
         return
     if kept:
@@ -130,12 +130,20 @@ def _check_epoch(evaluation: Evaluation, model: Model, run: Run) -> None:
     )
 
 
-def _check_select(evaluation: Evaluation, run: Run) -> None:
-    """Raise ConfigError where no metric and no regressor of the evaluation gives the score that chooses the epoch."""
+def _check_select(evaluation: Evaluation, dataset: AnyDataset, run: Run) -> None:
+    """Raise ConfigError where nothing of the evaluation gives the score that chooses the epoch."""
+    where = f"evaluations.{run.evaluation}.epochs.select"
+    if isinstance(dataset, ColumnsDataset):
+        _check_given(where, select_score(evaluation, dataset), _column_scores(evaluation, dataset), [])
+        return
     known = network_scores(evaluation.regression.regressors)
-    _check_given(
-        f"evaluations.{run.evaluation}.epochs.select", evaluation.epochs.select, known, evaluation.epochs.metrics
-    )
+    _check_given(where, evaluation.epochs.select, known, evaluation.epochs.metrics)
+
+
+def _column_scores(evaluation: Evaluation, dataset: ColumnsDataset) -> list[str]:
+    """Names and patterns of the scores of each column, overall and in slices."""
+    names = [f"{kind}/{column}" for column in dataset.columns for kind in COLUMN_SCORES]
+    return names + ([f"{name}/*" for name in names] if evaluation.histograms.slices else [])
 
 
 def _check_given(where: str, score: str, names: Sequence[str], metrics: Sequence[Part]) -> None:
@@ -156,10 +164,9 @@ def _check_scan(study: Study, run: Run) -> None:
         return
     score = scan_score(evaluation, dataset)
     if isinstance(dataset, ColumnsDataset):
-        names = [f"{kind}/{column}" for column in dataset.columns for kind in COLUMN_SCORES]
-        sliced = [f"{name}/*" for name in names] if evaluation.histograms.slices else []
         tests = ["classifier/trees/auc"] if "trees" in evaluation.tests else []
-        _check_given(f"evaluations.{run.evaluation}.scan_by", score, [*tests, *names, *sliced], [])
+        names = [*tests, *_column_scores(evaluation, dataset)]
+        _check_given(f"evaluations.{run.evaluation}.scan_by", score, names, [])
         return
     names = [f"classifier/{test}/{kind}" for test in evaluation.tests for kind in CLASSIFIER_SCORES]
     names += network_scores(evaluation.regression.regressors)
@@ -169,8 +176,11 @@ def _check_scan(study: Study, run: Run) -> None:
 
 def scan_score(evaluation: Evaluation, dataset: AnyDataset) -> str:
     """Name of the score that points of a scan are compared by: `scan_by` of the evaluation, or its default."""
-    if evaluation.scan_by is not None:
-        return evaluation.scan_by
+    return select_score(evaluation, dataset) if evaluation.scan_by is None else evaluation.scan_by
+
+
+def select_score(evaluation: Evaluation, dataset: AnyDataset) -> str:
+    """Name of the score that chooses the epoch: `epochs.select`; where that is the default, of columns another one."""
     select = evaluation.epochs.select
     if isinstance(dataset, ColumnsDataset) and select == EpochsConfig().select:  # which columns do not have
         return f"wasserstein/{dataset.columns[0]}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from calopipe.evaluation.averages import BLOCKS, Sums
 from calopipe.evaluation.inputs import Readout, check_samples, conditions_of, stream
 from calopipe.io import Showers, iter_stored
 from calopipe.metrics.base import BinnedCounts, Sample
-from calopipe.observables import all_specs, columns, compute_all, voxel_counts, voxel_spectrum
+from calopipe.observables import all_specs, columns, compute_all, middle_row_moments, voxel_counts, voxel_spectrum
 from calopipe.observables.challenge import challenge_edges, challenge_values, layer_maxima, voxel_edges
 from calopipe.records.histograms import load_histograms
 from calopipe.records.slices import Slice
@@ -138,6 +139,17 @@ class _Files:
 
     def layer_shapes(self) -> dict[int, tuple[int, int]]:
         return {k: self.geometry.layer_shape(i) for i, k in enumerate(self.geometry.layer_ids)}
+
+    def row_moments(self) -> Callable[[np.ndarray], Mapping[Any, Any]]:
+        return partial(middle_row_moments, geometry=self.geometry)
+
+    # ---- conditions
+    def condition(self) -> Callable[[str], np.ndarray]:
+        return self._condition
+
+    def _condition(self, name: str) -> np.ndarray:
+        values = conditions_of(self.path, name)
+        return values if self.rows is None else values[self.rows]
 
     # ---- histograms
     def histograms(self) -> dict[str, BinnedCounts]:

@@ -85,6 +85,19 @@ class Sample:
         return self._load("block_means")
 
     @cached_property
+    def row_moments(self) -> Callable[[np.ndarray], Mapping[tuple[int, str], Any]]:
+        """Function of average showers (..., V): layer id and axis -> energy, position and width of the middle rows.
+
+        See :class:`calopipe.observables.RowMoments`.
+        """
+        return self._load("row_moments")
+
+    @cached_property
+    def condition(self) -> Callable[[str], np.ndarray]:
+        """Function of the name of a condition: (N,) its values, in its unit. Raises DataError where the sample has none."""
+        return self._load("condition")
+
+    @cached_property
     def largest_voxel(self) -> float:
         """Largest voxel energy of all showers, in MeV."""
         return self._load("largest_voxel")

@@ -57,6 +57,16 @@ class KlAverageConfig(MetricSettings):
         return ("shower", "layer/*") if self.layers else ("shower",)
 
 
+class ImageMomentsConfig(MetricSettings):
+    """Mean energy of a voxel, and means and widths of the middle rows of average showers, relative to the reference's."""
+
+    layers: bool = Field(True, description="rows also layer by layer, where there are several")
+    splits: Times = Field(20, description="random halves of the reference's blocks of showers for the floor")
+
+    def score_names(self) -> tuple[str, ...]:
+        return ("pixel_energy", "row_mean/*", "row_width/*")
+
+
 class EnergyResponseConfig(MetricSettings):
     """Differences of mean and standard deviation of E_tot / E_inc."""
 

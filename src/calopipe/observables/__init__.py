@@ -4,7 +4,7 @@ from calopipe.observables.base import ShowerObservable
 from calopipe.observables.binning import bin_edges, central_edges, log_edges, ratio_edges
 from calopipe.observables.columns import ColumnSummary, Moments, column_edges, fwhm, moments, summarise_columns
 from calopipe.observables.compute import EPSILON_MEV, compute
-from calopipe.observables.cross_sections import Rows, central_rows, row_moments
+from calopipe.observables.cross_sections import RowMoments, Rows, central_rows, middle_row_moments, row_moments
 from calopipe.observables.registered import all_specs, compute_all
 from calopipe.observables.specs import SPECS, Column, ObservableSpec, columns, layer_pairs
 from calopipe.observables.spectrum import voxel_counts, voxel_spectrum
@@ -16,6 +16,7 @@ __all__ = [
     "ColumnSummary",
     "Moments",
     "ObservableSpec",
+    "RowMoments",
     "Rows",
     "ShowerObservable",
     "all_specs",
@@ -29,6 +30,7 @@ __all__ = [
     "fwhm",
     "layer_pairs",
     "log_edges",
+    "middle_row_moments",
     "moments",
     "ratio_edges",
     "row_moments",

@@ -7,7 +7,7 @@ hold too little energy. In cylindrical layers the rows are diameters: the bins o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -102,3 +102,30 @@ def row_moments(mean: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.nda
         first = np.where(total > 0, (mean @ x) / total, np.nan)
         square = np.where(total > 0, (mean * (x - first[..., None]) ** 2).sum(axis=-1) / total, np.nan)
     return first, np.sqrt(square)
+
+
+@dataclass(frozen=True)
+class RowMoments:
+    """Energy, mean position and width of parallel rows of average showers.
+
+    Attributes:
+        energy: (..., R) sum of the row's energies, in MeV.
+        position, width: (..., R) what :func:`row_moments` gives, in mm; NaN for a row without energy.
+        resolution: width of a row whose energy is spread evenly over its finest cell, in mm: what is narrower is not resolved.
+    """
+
+    energy: NDArray[np.float64]
+    position: NDArray[np.float64]
+    width: NDArray[np.float64]
+    resolution: float
+
+
+def middle_row_moments(mean: np.ndarray, geometry: Geometry) -> Mapping[tuple[int, Axis], RowMoments]:
+    """Moments of the middle rows (:func:`central_rows`) of average showers (..., V), by layer id and axis."""
+    found = {}
+    for rows in central_rows(geometry):
+        energies = np.asarray(mean, dtype=np.float64)[..., rows.voxels]
+        finest = float(np.diff(rows.edges).min()) / np.sqrt(12)
+        key = geometry.layer_ids[rows.layer], rows.axis
+        found[key] = RowMoments(energies.sum(axis=-1), *row_moments(energies, rows.edges), finest)
+    return found

@@ -15,6 +15,9 @@ from calopipe.report.drawing import Task, file_name
 from calopipe.report.sources import Sourced, files
 from calopipe.report.tables import Table
 
+#: scores of each column (data that are no showers) that are drawn against the epoch; those of slices are not
+_OF_COLUMNS = ("wasserstein", "kl", "mean_difference", "fwhm_difference", "kurtosis_difference")
+
 
 def regression_tasks(data: DatasetData) -> Iterator[Task]:
     """Linearity and resolution by every regressor."""
@@ -104,7 +107,14 @@ def _names(seed: SeedData) -> list[str]:
     assert seed.epochs is not None
     found = dict.fromkeys(s["name"] for row in seed.epochs["epochs"] for s in row["scores"])
     select = seed.epochs["best"]["score"]
-    return [n for n in found if n == select or n.count("/") == 0 or n.startswith(("frd/", "energy_regression/"))]
+    return [name for name in found if name == select or _drawn(name)]
+
+
+def _drawn(name: str) -> bool:
+    family, *rest = name.split("/")
+    if family in ("image_moments", "kl_average"):
+        return "layer" not in rest
+    return not rest or family in ("frd", "energy_regression") or (family in _OF_COLUMNS and len(rest) == 1)
 
 
 def _scores(seed: SeedData, name: str, style: LineStyle) -> EpochScores:
