@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from calopipe.geometry import Geometry, load_geometry
@@ -22,7 +23,7 @@ from calopipe.plots.histograms import MIN_REFERENCE, Series, histogram_figure, h
 from calopipe.plots.layers import energy_norm, has_log_radius, pick_layers
 from calopipe.plots.multiclass import Posterior, confusion_figure, ranking_figure
 from calopipe.plots.scores import Dot, layer_scores_figure, scores_figure
-from calopipe.plots.showers import average_figure, layers_figure, profile_figure
+from calopipe.plots.showers import average_figure, difference_figure, layers_figure, profile_figure
 from calopipe.plots.style import (
     COLORS,
     STYLE,
@@ -185,6 +186,26 @@ def test_average_showers(tmp_path: Path, geometry: Geometry) -> None:
     save_figure(figure, tmp_path / "average", PROVENANCE, dpi=40, pdf=False)
     profile = profile_figure(geometry, mean, [(model_styles(["inn"])["inn"], 1.1 * mean)])
     save_figure(profile, tmp_path / "profile", PROVENANCE, dpi=40, pdf=False)
+
+
+def test_differences_of_average_showers(tmp_path: Path, geometry: Geometry) -> None:
+    """Sample less reference in MeV, on a scale symmetric about 0 of each row; voxels empty in both are left empty."""
+    mean, layer = _shower(geometry), geometry.n_layers - 1
+    part = geometry.layer_slices[layer]
+    made = mean.copy()
+    brightest = part.start + int(mean[part].argmax())
+    made[brightest] -= 3.0
+    figure = difference_figure(geometry, mean, made, "inn", "title", layers=[layer])
+    assert "inn − Geant4" in _texts(figure).replace("\n", " ") and "difference [MeV]" in _texts(figure)
+    meshes = [axes.collections[0] for axes in figure.axes if axes.get_label() != "<colorbar>" and axes.collections]
+    mesh = next(m for m in meshes if not isinstance(m.norm, LogNorm))
+    assert (mesh.norm.vmin, mesh.norm.vmax) == (pytest.approx(-3), pytest.approx(3))
+    values = np.ma.filled(mesh.get_array().astype(float), np.nan).ravel()
+    assert np.nanmin(values) == pytest.approx(-3) and np.nanmax(values) == pytest.approx(0)
+    assert np.isnan(values).mean() == pytest.approx((mean[part] == 0).mean())
+    save_figure(figure, tmp_path / "difference", PROVENANCE, dpi=40, pdf=False)
+    same = difference_figure(geometry, mean, mean, "inn")  # nothing to scale by
+    save_figure(same, tmp_path / "same", PROVENANCE, dpi=40, pdf=False)
 
 
 def test_single_shower(tmp_path: Path, geometry: Geometry) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -50,34 +51,89 @@ def average_figure(
 
     Each row has one energy scale, shared by reference and samples; all ratios have the same scale.
     """
+    ratios = {f"{name} / {REFERENCE_LABEL}": _ratio(mean, reference) for name, mean in samples.items()}
+    beside = _Beside(ratios, lambda *_: Normalize(*_RATIO_NORM), "ratio", "both")
+    return _rows_of_layers(geometry, {REFERENCE_LABEL: reference, **samples}, beside, title, layers)
+
+
+@styled
+def difference_figure(
+    geometry: Geometry,
+    reference: Array,
+    mean: Array,
+    label: str,
+    title: str = "",
+    layers: Sequence[int] | None = None,
+) -> Figure:
+    """Average showers of the reference and of a sample, and sample - reference (Albergo 2018, sections 4.3 and 5.1).
+
+    Args:
+        geometry: voxelisation, V voxels.
+        reference, mean: (V,) mean energy per voxel in MeV.
+        label: name of the sample.
+        title, layers: as in :func:`average_figure`.
+
+    Differences are in MeV on a linear scale of each row that is symmetric about 0; voxels that are empty in both are left empty.
+    """
+    difference = np.asarray(mean, dtype=np.float64) - reference
+    difference[(np.asarray(mean) == 0) & (np.asarray(reference) == 0)] = np.nan
+    beside = _Beside({f"{label} − {REFERENCE_LABEL}": difference}, _symmetric, "difference [MeV]")
+    return _rows_of_layers(geometry, {REFERENCE_LABEL: reference, label: mean}, beside, title, layers)
+
+
+def _symmetric(*values: Array) -> Normalize:
+    """A linear colour scale from minus to plus the largest magnitude."""
+    largest = max((float(np.nanmax(np.abs(v))) for v in values if np.isfinite(v).any()), default=0.0) or 1.0
+    return Normalize(-largest, largest)
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """Pictures right of average showers.
+
+    Attributes:
+        pictures: heading -> (V,) values.
+        norm: function of the values of one layer, of all pictures: their colour scale.
+        label, extend: of the colour bar.
+    """
+
+    pictures: Mapping[str, Array]
+    norm: Callable[..., Normalize]
+    label: str
+    extend: str = "neither"
+
+
+def _rows_of_layers(
+    geometry: Geometry, showers: Mapping[str, Array], beside: _Beside, title: str, layers: Sequence[int] | None
+) -> Figure:
+    """One row for each layer: average showers with one energy scale, and what stands beside them with another."""
     layers = pick_layers(geometry) if layers is None else list(layers)
-    heads = [REFERENCE_LABEL, *samples, *(f"{name} / {REFERENCE_LABEL}" for name in samples)]
-    n_energy, n_ratio = 1 + len(samples), len(samples)
-    heads = [textwrap.fill(text, 20) for text in heads]
+    heads = [textwrap.fill(text, 20) for text in (*showers, *beside.pictures)]
+    n_energy, n_beside = len(showers), len(beside.pictures)
     cell, head = 1.75, (0.42 if title else 0.2) + 0.15 * (1 + max(text.count("\n") for text in heads))
     foot = 0.75 if has_log_radius(geometry) else 0.5
     height = cell * len(layers) + head + foot
-    widths = [1.0] * n_energy + [0.06, 0.2] + [1.0] * n_ratio + [0.06]
+    widths = [1.0] * n_energy + [0.06, 0.2] + [1.0] * n_beside + [0.06]
     width = 1.72 * (sum(widths) + 0.14 * len(widths)) + 1.0
     figure = new_figure(width, height)
     grid = figure.add_gridspec(
         len(layers), len(widths), width_ratios=widths, left=0.72 / width, right=1 - 0.55 / width,
         top=1 - head / height, bottom=foot / height, wspace=0.16, hspace=0.12,
     )  # fmt: skip
-    ratios = [_ratio(mean, reference) for mean in samples.values()]
+    columns = [*range(n_energy), *range(n_energy + 2, n_energy + 2 + n_beside)]
     for row, layer in enumerate(layers):
         part = geometry.layer_slices[layer]
-        norm = energy_norm(*(m[part] for m in (reference, *samples.values())))
-        pictures: list[tuple[Array, Normalize, str]] = [(m, norm, ENERGY_CMAP) for m in (reference, *samples.values())]
-        pictures += [(r, Normalize(*_RATIO_NORM), RATIO_CMAP) for r in ratios]
-        columns = [*range(n_energy), *range(n_energy + 2, n_energy + 2 + n_ratio)]
+        norm = energy_norm(*(m[part] for m in showers.values()))
+        other = beside.norm(*(m[part] for m in beside.pictures.values()))
+        pictures: list[tuple[Array, Normalize, str]] = [(m, norm, ENERGY_CMAP) for m in showers.values()]
+        pictures += [(m, other, RATIO_CMAP) for m in beside.pictures.values()]
         for k, (column, (values, scale, cmap)) in enumerate(zip(columns, pictures, strict=True)):
             axes = figure.add_subplot(grid[row, column])
             draw_layer(axes, geometry, layer, values, scale, cmap)
             _frame(axes, geometry, row == len(layers) - 1, k == 0, heads[k] if row == 0 else "", layer)
         _bar(figure.add_subplot(grid[row, n_energy]), norm, ENERGY_CMAP, r"$\langle E\rangle$ [MeV]")
-        if n_ratio:
-            _bar(figure.add_subplot(grid[row, -1]), Normalize(*_RATIO_NORM), RATIO_CMAP, "ratio", extend="both")
+        if n_beside:
+            _bar(figure.add_subplot(grid[row, -1]), other, RATIO_CMAP, beside.label, extend=beside.extend)
     _heading(figure, title)
     return figure
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from calopipe.geometry import Geometry
 from calopipe.plots.layers import pick_layers
-from calopipe.plots.showers import average_figure, layers_figure, profile_figure
+from calopipe.plots.showers import average_figure, difference_figure, layers_figure, profile_figure
 from calopipe.plots.style import REFERENCE_LABEL, LineStyle, sample_style, slice_label
 from calopipe.records.samples import REFERENCE
 from calopipe.records.slices import Slice
@@ -37,12 +37,33 @@ def average_tasks(data: DatasetData) -> Iterator[Task]:
         sources = files(path for paths in origin.values() for path in paths)
         arguments = (geometry, reference, means, title)
         yield Task("averages", name, title + some, average_figure, arguments, wide=True, sources=sources)
+        if part is None:
+            yield from _differences(data.name, geometry, reference, samples, origin, some)
         if geometry.n_layers > 1:
             caption = f"{data.name}: mean energy per layer" + (f", {text}" if text else "")
             name, profile = file_name(data.name, "profile", short), (geometry, reference, samples)
             yield Task("averages", name, caption, profile_figure, profile, sources=sources)
         if geometry.n_layers > 6 and part is None:
             yield from _all_layers(data.name, geometry, reference, samples, origin)
+
+
+def _differences(
+    dataset: str,
+    geometry: Geometry,
+    reference: np.ndarray,
+    samples: Sequence[tuple[LineStyle, np.ndarray]],
+    origin: Mapping[str, tuple[str, ...]],
+    layers: str,
+) -> Iterator[Task]:
+    """Of every sample a figure of its average shower less the reference's; `layers` says which are shown."""
+    for style, mean in samples:
+        title = f"{dataset}: average shower of {style.label} and its difference from {REFERENCE_LABEL}'s"
+        name, sources = (
+            file_name(dataset, "difference", style.label),
+            files([*origin[REFERENCE_LABEL], *origin[style.label]]),
+        )
+        arguments = (geometry, reference, mean, style.label, title)
+        yield Task("averages", name, title + layers, difference_figure, arguments, wide=True, sources=sources)
 
 
 def _all_layers(
