@@ -18,6 +18,7 @@ from calopipe.evaluation import (
     measure_timing,
 )
 from calopipe.evaluation.inputs import Readout
+from calopipe.evaluation.reconstruction import evaluate_reconstruction
 from calopipe.evaluation.samples import load_sample
 from calopipe.geometry import load_geometry
 from calopipe.io import Showers, iter_showers, read_showers, write_showers
@@ -196,6 +197,40 @@ def test_metrics_are_small_for_a_half_and_large_for_a_distortion(files, histogra
         out=again,
     )
     assert again.read_bytes() == out.read_bytes()
+
+
+def test_reconstruction_error_by_hand(files, histograms, tmp_path):
+    """Squared errors 1 + 4, 0 and 1 MeV^2 of deposits 10, 20, 30 MeV: 2 MeV^2 per shower, and sqrt(2) / 20."""
+    original, made = (np.zeros((3, GEOMETRY.n_voxels), dtype=np.float32) for _ in range(2))
+    original[:, 7] = made[:, 7] = 10, 20, 30
+    made[0, 7], made[0, 100], made[2, 7] = 11, 2, 29
+    made[:, 200] = 0.009  # below the threshold
+    incident = np.array([[100], [200], [300]], dtype=np.float32)
+    paths = {k: tmp_path / f"{k}.hdf5" for k in ("original", "made", "turned", "fewer")}
+    write_showers(paths["original"], Showers(incident, original), GEOMETRY)
+    write_showers(paths["made"], Showers(incident, made), GEOMETRY)
+    write_showers(paths["turned"], Showers(incident[::-1], made[::-1]), GEOMETRY)
+    write_showers(paths["fewer"], Showers(incident[:2], made[:2]), GEOMETRY)
+    readout = Readout.of("calogan", 0.01)
+    square, ratio = evaluate_reconstruction(paths["original"], paths["made"], readout)
+    assert square.name == "reconstruction/squared_error" and square.value == pytest.approx(2) and square.n == 3
+    assert square.error == pytest.approx(np.std([5, 0, 1], ddof=1) / np.sqrt(3))
+    assert ratio.value == pytest.approx(np.sqrt(2) / 20) and square.extra["mean_deposit_MeV"] == pytest.approx(20)
+    changes = np.array([5, 0, 1]) / 4 - np.array([10, 20, 30]) / 20
+    assert ratio.error == pytest.approx(ratio.value * changes.std(ddof=1) / np.sqrt(3))
+    for name, reason in (("turned", "other incident energies"), ("fewer", "2 reconstructed showers of 3")):
+        for score in evaluate_reconstruction(paths["original"], paths[name], readout):
+            assert score.value is None and reason in score.missing
+    exact = evaluate_reconstruction(paths["original"], paths["original"], readout)
+    assert [s.value for s in exact] == [0, 0] and [s.error for s in exact] == [0, 0]
+
+
+def test_reconstructions_alone_have_a_reconstruction_error(files, histograms, tmp_path):
+    samples = {"generated": files["reference"], "reconstructed": files["reference"]}
+    readout, out = Readout.of("calogan", 0.01), tmp_path / "metrics.json"
+    evaluate_metrics(files["reference"], samples, readout, metrics=[], histograms=histograms, seed=0, out=out)
+    names = [(s.name, s.sample) for s in load_scores(out)]
+    assert names == [(f"reconstruction/{k}", "reconstructed") for k in ("squared_error", "relative_error")]
 
 
 def test_a_metric_that_is_not_defined_is_recorded_as_missing(files, histograms, tmp_path):

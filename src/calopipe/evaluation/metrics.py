@@ -13,10 +13,11 @@ from calopipe.config.parts import METRICS, Part
 from calopipe.config.scores import MetricSettings
 from calopipe.errors import ConfigError, MetricUnavailable
 from calopipe.evaluation.inputs import Readout, check_samples, with_reference
+from calopipe.evaluation.reconstruction import evaluate_reconstruction
 from calopipe.evaluation.samples import load_sample
 from calopipe.metrics.base import Sample
 from calopipe.records.histograms import load_histograms
-from calopipe.records.samples import REFERENCE
+from calopipe.records.samples import RECONSTRUCTED, REFERENCE
 from calopipe.records.scores import Score, save_scores
 from calopipe.records.slices import Slice
 from calopipe.seeds import derive, generator
@@ -37,6 +38,7 @@ def evaluate_metrics(
 ) -> None:
     """Compute each metric of each sample and write the scores; those marked ``sliced`` also of each slice.
 
+    A sample called ``reconstructed`` is compared shower by shower too (:mod:`calopipe.evaluation.reconstruction`).
     A metric that is not defined on its input is written as a score without a value that says why; the others go on.
 
     Args:
@@ -63,6 +65,9 @@ def evaluate_metrics(
         for name, path in samples.items():
             sample = load_sample(name, path, readout, histograms=histograms, reference=base, latent=latent, part=part)
             scores[name] += measure_metrics(base, sample, name, sliced if part else chosen, seed, part)
+    if RECONSTRUCTED in samples:
+        found = evaluate_reconstruction(reference, samples[RECONSTRUCTED], readout)
+        scores[RECONSTRUCTED] += [replace(score.finite(), sample=RECONSTRUCTED) for score in found]
     save_scores(out, [score for found in scores.values() for score in found])
 
 
