@@ -42,6 +42,8 @@ def refused(study: dict, match: str) -> None:
         ((*INN, "preprocessing"), [{"step": "logit", "alpha": 0.4, "alpha_1": 0.6}], r"preprocessing.0: expected alpha \+"),
         (("evaluations", "default", "histograms"), {"slices": {"incident_theta": [[0.5, 1.0]]}},
          r"default.histograms.slices: 'incident_theta' is not among the conditions of dataset 'eplus' \(none\)"),
+        (("evaluations", "default", "metrics"), ["kpd", {"metric": "mean_deposit", "condition": "incident_theta"}],
+         r"default.metrics.1.condition: 'incident_theta' is not among the conditions of dataset 'eplus' \(none\)"),
         (("evaluations", "default", "metrics"), [{"metric": "kpd", "sliced": True}],
          r"evaluations.default.metrics.0.sliced: expected slices under histograms"),
         (("evaluations", "default", "metrics"), [True], r"evaluations.default.metrics.0: expected a mapping"),

@@ -18,6 +18,7 @@ from calopipe.metrics.energy_response import EnergyResponseConfig, energy_respon
 from calopipe.metrics.features import features_high, features_low, features_low_normed, features_low_raw
 from calopipe.metrics.image_moments import ImageMomentsConfig, image_moments, pixel_energy, row_differences
 from calopipe.metrics.kl_average import KlAverageConfig, kl_average, kl_of_means
+from calopipe.metrics.mean_deposit import MeanDepositConfig, mean_deposit
 from calopipe.metrics.roc import area_error, area_under_roc, roc_on_grid
 from calopipe.metrics.separation_power import (
     SeparationPowerConfig,
@@ -183,6 +184,33 @@ def test_kl_of_average_showers():
     found = {m.name: m for m in kl_average(make_sample(), make_sample(seed=4), None, KlAverageConfig())}
     assert set(found) == {"kl_average/shower", "kl_average/layer/0", "kl_average/layer/12"}
     assert all(m.value > 0 and m.error > 0 and m.floor > 0 for m in found.values())
+
+
+def deposits(at, totals) -> Sample:
+    at, totals = np.array(at, dtype=np.float32), np.array(totals, dtype=np.float64)
+    loaders = {
+        "observables": lambda: {"E_tot": totals},
+        "condition": lambda: lambda name: {"incident_energies": at, "layers_hit": at}[name],
+    }
+    return Sample(len(at), 0.0, {0: slice(0, 1)}, loaders)
+
+
+def test_mean_deposits_by_hand() -> None:
+    """Means 10 +- 1 and 11 +- 2 MeV at 100 MeV; one shower alone at 800 MeV, none generated at 1800 MeV."""
+    reference = deposits([100, 800, 100, 1800, 1800, 800], [9, 1, 11, 1, 1, 1])
+    generated = deposits([100, 800, 100], [13, 2, 9])
+    found = {s.name: s for s in mean_deposit(reference, generated, None, MeanDepositConfig())}
+    assert list(found) == ["mean_deposit/100MeV", "mean_deposit/800MeV", "mean_deposit/1800MeV"]
+    score = found["mean_deposit/100MeV"]
+    assert (score.value, score.n, score.floor) == (pytest.approx(0.1), 2, 0)
+    assert score.error == pytest.approx(np.hypot(2 / 10, 11 * 1 / 10**2))
+    assert score.extra["reference"] == {"mean_MeV": pytest.approx(10), "error_MeV": pytest.approx(1)}
+    assert score.extra["generated"] == {"mean_MeV": pytest.approx(11), "error_MeV": pytest.approx(2)}
+    assert "2 and 1" in found["mean_deposit/800MeV"].missing and "2 and 0" in found["mean_deposit/1800MeV"].missing
+    named = mean_deposit(reference, generated, None, MeanDepositConfig(condition="layers_hit"))
+    assert named[0].name == "mean_deposit/layers_hit=100"
+    with pytest.raises(MetricUnavailable, match="21 different incident energies"):
+        mean_deposit(deposits(range(21), range(21)), generated, None, MeanDepositConfig())
 
 
 IMAGE = load_geometry("electron_gun_32")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from calopipe.records.files import write_json, write_npz
 from calopipe.records.scores import Score, save_scores
 from calopipe.report import RunArtifacts, StudySummary
 from calopipe.report.data import load_study_data
+from calopipe.report.deposits import deposit_tasks
 from calopipe.report.figures import dataset_tasks
 from calopipe.report.regression import epoch_tables, epoch_tasks
 
@@ -122,6 +123,27 @@ def test_scores_that_are_drawn_against_the_epoch(tmp_path: Path):
     run = RunArtifacts("d", "inn", 0, "calogan", epochs=str(tmp_path / "e.json"))
     captions = [task.caption for task in epoch_tasks(load_study_data(StudySummary("s", (run,)))[0])]
     assert sorted(captions) == sorted(f"d: {name} against the epoch" for name in drawn)
+
+
+def test_mean_deposits_are_drawn(tmp_path: Path):
+    """From the scores, at the values that have one: both means, and their ratio to the reference's."""
+
+    def score(at: float, a: float, b: float) -> Score:
+        both = {k: {"mean_MeV": v, "error_MeV": 0.1 * v} for k, v in (("reference", a), ("generated", b))}
+        return Score(
+            f"mean_deposit/{at:g}MeV", b / a - 1, 0.1, 50, extra={"condition": "incident_energies", "at": at, **both}
+        )
+
+    sliced = replace(score(100, 7, 7), name="mean_deposit/100MeV/1-2MeV", extra={"slice": {}})
+    lost = Score.absent("mean_deposit/1800MeV", 0, "none")
+    save_scores(tmp_path / "m.json", [score(800, 120, 150), score(100, 20, 18), sliced, lost])
+    run = RunArtifacts("d", "inn", 0, "calogan", metrics=str(tmp_path / "m.json"))
+    (task,) = deposit_tasks(load_study_data(StudySummary("s", (run,)))[0])
+    top, bottom = task.function(*task.args, **task.kwargs).axes
+    points = {c.get_label(): c.lines[0].get_ydata().tolist() for c in top.containers}
+    assert points == {"Geant4": [20, 120], "inn": [18, 150]} and top.get_yscale() == "linear"
+    assert bottom.containers[1].lines[0].get_ydata() == pytest.approx([0.9, 1.25])
+    assert [t.get_text() for t in bottom.get_xticklabels()] == ["100", "800"]
 
 
 def test_report_has_the_figures_of_regression_and_epochs(tmp_path: Path):

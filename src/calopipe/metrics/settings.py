@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from calopipe.config.bounds import DISTINCT, PositiveEnergy, Resamplings, Seed, Showers, Times, Tiny
 from calopipe.config.parts import Observable
 from calopipe.config.scores import MetricSettings
+from calopipe.config.texts import Condition
 from calopipe.metrics.defaults import FIDELITY, SIX
 
 
@@ -72,6 +73,18 @@ class EnergyResponseConfig(MetricSettings):
 
     def score_names(self) -> tuple[str, ...]:
         return ("mean_difference", "width_difference")
+
+
+class MeanDepositConfig(MetricSettings):
+    """Mean E_tot at each of a few values of a condition, relative to the reference's."""
+
+    condition: Condition | None = Field(
+        None,
+        description="a further condition of the showers, with 20 different values or fewer; null: the incident energy",
+    )
+
+    def score_names(self) -> tuple[str, ...]:
+        return ("*",)
 
 
 class ChallengeSeparationConfig(MetricSettings):

@@ -18,6 +18,7 @@ from calopipe.report.bands import band_tables
 from calopipe.report.calomplification import amplification_tasks
 from calopipe.report.classifiers import classifier_tasks
 from calopipe.report.data import DatasetData
+from calopipe.report.deposits import deposit_tasks
 from calopipe.report.drawing import Task
 from calopipe.report.histograms import GROUPS, histogram_tasks, other_histogram_tasks
 from calopipe.report.latents import latent_tasks
@@ -68,6 +69,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("other", "Other observables", other_histogram_tasks),
     Section("bands", "Bands of Bayesian networks and of ensembles", nothing, band_tables),
     Section("averages", "Average showers", average_tasks),
+    Section("deposits", "Mean energy deposits", deposit_tasks),
     Section("cross_sections", "Cross sections", cross_section_tasks),
     Section("examples", "Single showers", example_tasks),
     Section("reconstructions", "Reconstructions", reconstruction_tasks),

@@ -240,12 +240,17 @@ class StudyChecks(ChainChecks):
             )
 
     def _check_slices(self, run: RunKey) -> None:
-        """Histograms are sliced by conditions that the dataset has."""
-        for name in self.study.evaluations[run.evaluation].histograms.slices:
+        """Histograms are sliced by conditions that the dataset has, and metrics look at such only."""
+        evaluation = self.study.evaluations[run.evaluation]
+        asked = [("histograms.slices", name) for name in evaluation.histograms.slices]
+        for where, metrics in (("metrics", evaluation.metrics), ("epochs.metrics", evaluation.epochs.metrics)):
+            named = ((i, getattr(metric.settings, "condition", None)) for i, metric in enumerate(metrics))
+            asked += [(f"{where}.{i}.condition", name) for i, name in named if name is not None]
+        for key, name in asked:
             if name not in self.conditions(run.dataset):
                 known = ", ".join(self.conditions(run.dataset)) or "none"
                 raise ConfigError(
-                    f"evaluations.{run.evaluation}.histograms.slices: '{name}' is not among the conditions of dataset "
+                    f"evaluations.{run.evaluation}.{key}: '{name}' is not among the conditions of dataset "
                     f"'{run.dataset}' ({known})"
                 )
 
