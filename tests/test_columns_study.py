@@ -118,6 +118,8 @@ def test_scores_of_columns_see_a_shift_and_nothing_else(tmp_path):
     for name in ("separation_power/residual/mu=4-6", "wasserstein/residual/mu=4-6"):
         assert found["moved"][name].value > 4 * found["moved"][name].floor > 0
         assert found["same"][name].value < 4 * found["same"][name].floor
+    kl = found["moved"]["kl/residual/mu=4-6"]  # of normal distributions 0.6 widths apart 0.18, and its floor on top
+    assert kl.value - kl.floor == pytest.approx(0.18, abs=0.06) and found["same"][kl.name].value < 2 * kl.floor
     share = found["moved"]["wasserstein/share"]
     assert share.value < 3 * share.floor
     kept = load_histograms(tmp_path / "h.npz")[0]

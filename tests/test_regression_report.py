@@ -13,7 +13,8 @@ from calopipe.errors import DataError
 from calopipe.evaluation.epochs import best_epoch, score_epochs
 from calopipe.evaluation.inputs import Readout
 from calopipe.geometry import load_geometry
-from calopipe.io import Showers, write_showers
+from calopipe.io import Showers, read_showers, write_showers
+from calopipe.io.stored import read_json
 from calopipe.plots.epochs import EpochScores, epochs_figure
 from calopipe.plots.regression import linearity_figure, resolution_figure
 from calopipe.plots.scores import Dot
@@ -73,6 +74,38 @@ def test_no_kept_epochs_is_an_error(tmp_path: Path):
     write_showers(empty, Showers(np.zeros((0, 1), "f4"), np.zeros((0, 504), "f4")), load_geometry("calogan"))
     with pytest.raises(DataError, match="no validation showers"):
         score_epochs(tmp_path, None, empty, Readout.of("calogan"), **settings)
+
+
+def test_epochs_in_which_an_image_jumps_are_seen(tmp_path: Path) -> None:
+    """Average images to one side and to the other of the reference's, and one in its place, which is the best epoch."""
+    data, images = (
+        Path(__file__).parents[1] / "resources" / "electron_gun_sample.hdf5",
+        load_geometry("electron_gun_32"),
+    )
+    first, second = (read_showers(data, slice(i * 200, (i + 1) * 200)) for i in range(2))
+    base, kept = tmp_path / "val.hdf5", {}
+    write_showers(base, first, images)
+    for number, step in ((10, 2), (20, -2), (30, 0)):  # cells along eta
+        moved = np.roll(second.showers.reshape(-1, 32, 32), step, axis=1 + images.eta_axis).reshape(
+            second.showers.shape
+        )
+        kept[number] = tmp_path / f"{number}.hdf5"
+        write_showers(kept[number], Showers(second.incident_energies, moved), images)
+    score_epochs(
+        kept, (), base, Readout.of(images),
+        config=EpochsConfig(metrics=["image_moments"], select="image_moments/row_mean/eta"), histograms=HistogramConfig(),
+        regression=RegressionConfig(), regressors={}, seed=0, out=tmp_path / "s.json",
+    )  # fmt: skip
+    found = read_json(tmp_path / "s.json")
+    values = {row["epoch"]: {s["name"]: s for s in row["scores"]} for row in found["epochs"]}
+    along = {number: scores["image_moments/row_mean/eta"] for number, scores in values.items()}
+    assert found["best"]["epoch"] == 30 and found["best"]["as_good"] == [30]
+    for number in (10, 20):
+        assert along[number]["value"] > 5 * along[number]["floor"] > 0
+        assert values[number]["image_moments/pixel_energy"]["value"] == pytest.approx(
+            values[30]["image_moments/pixel_energy"]["value"], abs=0.02
+        )
+    assert along[30]["value"] < 3 * along[30]["floor"]
 
 
 def test_figures_show_every_known_point():
