@@ -191,7 +191,9 @@ def shapes(reference: Path, generated: Path, geometry: str) -> dict[str, float]:
     found = {"floor": 49 / 4 * 2 / len(showers[0].showers)}
     a, b = (s.showers.astype(np.float64) / s.incident_energies for s in showers)
     for what, sample in (("Geant4", a), ("generated", b)):
-        found[f"occupancy {what}"] = float((sample > 0).mean())
+        each = (sample > 0).mean(1)
+        found[f"occupancy {what}"] = float(each.mean())
+        found[f"occupancy {what} error"] = float(each.std(ddof=1) / len(each) ** 0.5)
     if geometry != FULL.geometry:
         return found
     found["separation E_tot"] = separation_of_values(a.sum(1), b.sum(1), np.linspace(0.98, 1.005, 51))
@@ -252,7 +254,10 @@ def judge(model: Model, test: Path, data: Data, out: Path) -> dict[str, float]:
         found = classifiers(test, out / "reconstructed.hdf5", data.readout, out, tests)
         (out / "reconstructions").mkdir(exist_ok=True)
         found |= further_metrics(test, out / "reconstructed.hdf5", data, out / "reconstructions")
-        found |= {"occupancy": shapes(test, out / "reconstructed.hdf5", data.geometry)["occupancy generated"]}
+        made = shapes(test, out / "reconstructed.hdf5", data.geometry)
+        found |= {
+            key: made[f"occupancy generated{key.removeprefix('occupancy')}"] for key in ("occupancy", "occupancy error")
+        }
         scores |= {f"reconstructed {k}": v for k, v in found.items()}
     scores["parameters"] = sum(model_size(path) for path in networks)
     return scores | milliseconds(networks, out, test, data.timed)

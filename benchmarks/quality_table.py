@@ -45,7 +45,7 @@ def columns() -> list[str]:
 def cells(found: Found) -> list[str]:
     """One row of the first table."""
     minutes = sum(value for key, value in found.items() if key.startswith("minutes"))
-    occupancy = [f"{found[k]:.4f}" for k in ("occupancy generated", "reconstructed occupancy") if k in found]
+    occupancy = [number(found, key, 4) for key in ("occupancy generated", "reconstructed occupancy") if key in found]
     return [
         f"{found.get('parameters', 0) / 1e6:.1f} M",
         f"{minutes:.1f}",

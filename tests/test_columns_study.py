@@ -13,7 +13,7 @@ from test_workflow import ROOT, copy_tree, planned, snakemake, write_config
 from calopipe.config.evaluation import ClassifierConfig, HistogramConfig
 from calopipe.errors import ConfigError
 from calopipe.evaluation.columns import evaluate_columns
-from calopipe.io import Columns, write_columns
+from calopipe.io import Columns, column_attributes, read_columns, write_columns
 from calopipe.metrics.column_distortions import COLUMN_DISTORTIONS
 from calopipe.metrics.columns import kl_score
 from calopipe.records.histograms import load_histograms
@@ -44,14 +44,19 @@ STUDY = {
     },
     "evaluations": {
         "default": {
+            "generation": {"draws": 4, "factor": 4},
             "histograms": {"bins": 20, "slices": {"mu": [[4, 6]]}},
             "classifiers": {"trees": {"epochs": 20, "folds": 3, "repeats": 1}},
             "timing": {"batch_sizes": [100], "repeats": 2, "max_seconds": 2},
         }
     },
-    "runs": [{"dataset": "toys", "model": "flow"}],
+    "runs": [{"dataset": "toys", "model": "flow", "seeds": [0, 1]}, {"dataset": "toys", "model": "bayesian"}],
     "plots": {"dpi": 60, "pdf": False},
 }
+_BAYESIAN = copy.deepcopy(STUDY["models"]["flow"])
+_BAYESIAN["networks"]["flow"]["model"] |= {"name": "bayesian_inn", "bayesian": "all", "log_variance": -4}
+_BAYESIAN["networks"]["flow"]["training"] |= {"epochs": 4, "keep_every": None}
+STUDY["models"]["bayesian"] = _BAYESIAN
 RUN = "results/toys/flow/seed0"
 
 
@@ -125,6 +130,30 @@ def test_scores_of_columns_see_a_shift_and_nothing_else(tmp_path):
     kept = load_histograms(tmp_path / "h.npz")[0]
     assert {(h.name, str(h.part)) for h in kept} == {(c, p) for c in ("residual", "share") for p in ("None", "mu=4-6")}
     assert all(h.totals["generated"] >= h.counts["generated"].sum() > 0 for h in kept)
+
+
+def test_draws_of_the_weights_have_a_band(finished):
+    """Rows are dealt to the draws in turn; each draw has the counts of its rows, in slices too; an ensemble stands beside."""
+    run = finished / "results/toys/bayesian/seed0"
+    assert column_attributes(run / "generated.hdf5")["draws"] == 4
+    sample = read_columns(run / "generated.hdf5")
+    for h in load_histograms(run / "histograms.npz")[0]:
+        rows = np.ones(len(sample), bool) if h.part is None else np.abs(sample.conditions["mu"] - 5) < 1
+        of_second = sample.values[h.name][rows & (np.arange(len(sample)) % 4 == 1)]
+        assert (h.draws["generated"][1] == np.histogram(of_second, h.edges)[0]).all()
+        assert (
+            h.draw_totals["generated"][1] == len(of_second)
+            and (h.draws["generated"].sum(0) == h.counts["generated"]).all()
+        )
+    means = [sample.values["residual"][k::4].mean() for k in range(4)]
+    assert np.std(means) > 3 * sample.values["residual"].std() / np.sqrt(
+        len(sample) / 4
+    )  # these networks know little yet
+    assert "draws" not in column_attributes(finished / RUN / "generated.hdf5")
+    scores = {s.name: s for s in load_scores(finished / "results/compare/toys/bands/default.json")}
+    assert scores["bands/covered"].value is not None and "bands/width_ratio/residual" in scores
+    page = (finished / "results/report/toys/index.html").read_text()
+    assert "Bands of Bayesian networks and of ensembles" in page and "of the weights" in page
 
 
 def test_kl_divergence_of_columns() -> None:

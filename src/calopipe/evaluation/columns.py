@@ -13,14 +13,14 @@ import numpy as np
 from calopipe.config.evaluation import ClassifierConfig, HistogramConfig
 from calopipe.errors import MetricUnavailable
 from calopipe.evaluation.observables import slices_of
-from calopipe.io import Columns, read_columns
+from calopipe.io import Columns, column_attributes, read_columns
 from calopipe.metrics.classifier import classifier_test
 from calopipe.metrics.column_distortions import COLUMN_DISTORTIONS
 from calopipe.metrics.columns import difference_score, distance_score, kl_score, separation_score
 from calopipe.observables.columns import column_edges, fwhm, moments, summarise_columns
 from calopipe.records.histograms import Histogram, save_histograms
 from calopipe.records.power import finding
-from calopipe.records.samples import GENERATED, REFERENCE
+from calopipe.records.samples import GENERATED, REFERENCE, draw_of, draws_of
 from calopipe.records.scores import Score, save_scores
 from calopipe.records.slices import Slice
 from calopipe.seeds import derive, generator
@@ -65,7 +65,8 @@ def evaluate_columns(
     sample = read_columns(generated, list(base.values), list(base.conditions))
     edges = column_edges(base.values, config.bins)
     slices = [part for part in slices_of(config) if part.condition in base.conditions]
-    save_histograms(histograms, list(_histograms(base, sample, edges, slices)), [])
+    draws = draws_of(column_attributes(generated))
+    save_histograms(histograms, list(_histograms(base, sample, edges, slices, draws)), [])
     found = compare_columns(base, sample, config, seed)
     if classifier is not None:
         found.append(_test(base, sample, classifier, seed))
@@ -87,14 +88,24 @@ def compare_columns(base: Columns, sample: Columns, config: HistogramConfig, see
 
 
 def _histograms(
-    base: Columns, sample: Columns, edges: Mapping[str, np.ndarray], slices: list[Slice]
+    base: Columns, sample: Columns, edges: Mapping[str, np.ndarray], slices: list[Slice], draws: int
 ) -> Iterator[Histogram]:
-    each = zip(*(summarise_columns(c.values, c.conditions, edges, slices) for c in (base, sample)), strict=True)
-    for one, other in each:
+    """Of every column, overall and in slices; with the counts of each draw of a network's weights where there are several."""
+    which = draw_of(np.arange(len(sample)), draws)
+    by_draw = [sample.select(np.flatnonzero(which == k)) for k in range(draws)] if draws > 1 else []
+    each = zip(
+        *(summarise_columns(c.values, c.conditions, edges, slices) for c in (base, sample, *by_draw)), strict=True
+    )
+    for one, other, *parts in each:
         counts = {REFERENCE: one.counts, GENERATED: other.counts}
         totals = {REFERENCE: one.moments.n, GENERATED: other.moments.n}
         label = one.column.replace("_", " ")
-        yield Histogram(one.column, GROUP, label, one.edges, counts, totals, part=one.part)
+        counted, entries = [part.counts for part in parts], [part.moments.n for part in parts]
+        of_draws = {GENERATED: np.stack(counted)} if parts else {}
+        entered = {GENERATED: np.array(entries)} if parts else {}
+        yield Histogram(
+            one.column, GROUP, label, one.edges, counts, totals, part=one.part, draws=of_draws, draw_totals=entered
+        )
 
 
 def _scores(

@@ -1,7 +1,7 @@
 """Shower files: HDF5 in the CaloChallenge's layout (read, written) and CaloGAN's (read), streamed or whole."""
 
 from calopipe.io.checksum import file_hash, repeated
-from calopipe.io.columns import Columns, read_columns, write_columns
+from calopipe.io.columns import Columns, column_attributes, read_columns, write_columns
 from calopipe.io.joined import joined_showers
 from calopipe.io.pooling import crop_showers, image_showers, pool_showers, select_layers, sum_showers
 from calopipe.io.read import (
@@ -21,6 +21,7 @@ __all__ = [
     "FileInfo",
     "ShowerWriter",
     "Showers",
+    "column_attributes",
     "crop_showers",
     "file_hash",
     "file_info",

@@ -83,6 +83,12 @@ def column_rows(path: str | Path, names: Sequence[str], layout: Mapping[str, Col
         return _opened(file, Path(path), names, layout or {})[0].n_rows
 
 
+def column_attributes(path: str | Path) -> dict[str, Any]:
+    """The attributes of a file of columns; DataError where it cannot be read."""
+    with open_hdf5(path) as file:
+        return attributes(file, Path(path))
+
+
 def read_columns(
     path: str | Path,
     columns: Sequence[str] | None = None,

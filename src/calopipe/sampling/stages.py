@@ -210,18 +210,14 @@ def sample_to_file(
         log.warning("warning: %s", complaint)
     torch.manual_seed(seeds.derive(seed, "generate"))
     if generator.data.columns:
-        _columns_to_file(generator, conditions, out, batch_size, {"seed": seed, "source": source})
+        _columns_to_file(generator, conditions, out, batch_size, draws, {"seed": seed, "source": source})
         return
     with _writer(out, main, seed, source, {DRAWS: draws} if draws > 1 else None) as writer:
         step = batch_size or ROWS
         for start in tqdm(range(0, len(conditions), step), "generate", disable=None, unit="batch"):
             part = slice(start, start + step)
             given = None if layer_energies is None else layer_energies[part]
-            if draws == 1:
-                _append(writer, conditions[part], generator.sample(conditions[part], given, batch_size))
-            else:
-                which = draw_of(np.arange(start, start + len(conditions[part])), draws)
-                _append(writer, conditions[part], _by_draw(generator, conditions[part], given, batch_size, which))
+            _append(writer, conditions[part], _by_draw(generator, conditions[part], given, batch_size, start, draws))
     log.info("generated %d showers into %s", len(conditions), out)
 
 
@@ -230,9 +226,13 @@ def _by_draw(
     conditions: NDArray[np.float32],
     energies: NDArray[np.float32] | None,
     batch_size: int | None,
-    which: NDArray[np.int64],
+    start: int,
+    draws: int,
 ) -> NDArray[np.float32]:
-    """Showers (n, V), each by the draw of the weights that `which` (n,) says."""
+    """Showers (n, V), or rows of columns, for rows of a file from `start` on: the draws of the weights take turns."""
+    if draws == 1:
+        return generator.sample(conditions, energies, batch_size)
+    which = draw_of(np.arange(start, start + len(conditions)), draws)
     out = np.empty((len(conditions), generator.n_columns), dtype=np.float32)
     for number in np.unique(which):
         rows = which == number
@@ -242,14 +242,19 @@ def _by_draw(
 
 
 def _columns_to_file(
-    generator: Generator, conditions: NDArray[np.float32], out: Path, batch_size: int | None, facts: Mapping[str, Any]
+    generator: Generator,
+    conditions: NDArray[np.float32],
+    out: Path,
+    batch_size: int | None,
+    draws: int,
+    facts: Mapping[str, Any],
 ) -> None:
     """Draw one row of columns per row of conditions."""
     data, trained = generator.data, generator.main.trained
-    drawn = generator.sample(conditions, batch_size=batch_size)
+    drawn = _by_draw(generator, conditions, None, batch_size, 0, draws)
     values = {name: drawn[:, i] for i, name in enumerate(data.columns)}
     given = {name: conditions[:, i] for i, name in enumerate(data.conditions)}
-    attributes = {**facts, **({} if trained is None else trained.attributes)}
+    attributes = {**facts, DRAWS: draws if draws > 1 else None, **({} if trained is None else trained.attributes)}
     write_columns(out, Columns(values, given, "generated columns"), attributes=attributes)
     log.info("generated %d rows into %s", len(drawn), out)
 

@@ -35,8 +35,10 @@ def artifacts(study: StudyParts, run: RunKey) -> dict[str, Any]:
         **{sample: path(sample) for sample in study.samples(run.model)},
         **_scan(study, run),
     }
+    if run in study.banded(run.dataset, run.evaluation)[0]:
+        found["bands"] = path("bands")
     if study.is_columns(run.dataset):  # judged by one stage, and epoch by epoch
-        return {**found, "health": None, "latent_space": None, "weight_spread": None}
+        return {**found, "health": None, "latent_space": None}
     for name in evaluation.tests:
         kinds = {"scores": "classifier", "curves": "classifier_curves", "weights": "weights"}
         if "reconstructed" in study.samples(run.model):
@@ -51,8 +53,6 @@ def artifacts(study: StudyParts, run: RunKey) -> dict[str, Any]:
     for sample, other in study.compared(run.dataset, run.evaluation).items():
         if other == run:
             found |= {"compared_as": sample, **{name: path(name) for name in ("comparison", "confusion")}}
-    if run in study.banded(run.dataset, run.evaluation)[0]:
-        found["bands"] = path("bands")
     return found
 
 

@@ -189,7 +189,7 @@ class StudyParts:
                 ensembles.setdefault(run.model, []).append(run)
         ensembles = {model: seeds for model, seeds in ensembles.items() if len(seeds) > 1}
         several = self.study.evaluations[evaluation].generation.draws > 1
-        if self.is_columns(dataset) or not several or not bayesian or not ensembles:
+        if not several or not bayesian or not ensembles:
             return [], {}
         return bayesian, ensembles
 
