@@ -453,5 +453,10 @@ def test_residuals_in_units_of_a_condition_by_hand() -> None:
     torch.testing.assert_close(y, torch.tensor([[0.03], [-0.02]]))
     torch.testing.assert_close(c, torch.tensor([[0.5, math.log(100)], [-1.0, math.log(400)]]))
     torch.testing.assert_close(logdet, -torch.tensor([math.log(100), math.log(400)]))
+    root = build_chain([{**steps[0], "power": 0.5}], Layout((), 0.0), 1, 2)
+    y, c, logdet = root(x, cond)
+    torch.testing.assert_close(y, torch.tensor([[0.3], [-0.4]]))
+    torch.testing.assert_close(logdet, -torch.tensor([math.log(10), math.log(20)]))
+    torch.testing.assert_close(root.inverse(y, c)[0], x)
     with pytest.raises(ValueError, match=r"needs a condition no\. 2 \(from 0\), found 2 of them"):
         DivideByConditionConfig(condition=2).after(Columns((), 0.0, 1, cond_dim=2))

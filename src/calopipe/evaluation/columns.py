@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from calopipe.io import Columns, column_attributes, read_columns
 from calopipe.metrics.classifier import classifier_test
 from calopipe.metrics.column_distortions import COLUMN_DISTORTIONS
 from calopipe.metrics.columns import difference_score, distance_score, kl_score, separation_score
-from calopipe.observables.columns import column_edges, fwhm, moments, summarise_columns
+from calopipe.observables.columns import Edges, column_edges, fwhm, moments, summarise_columns
 from calopipe.records.histograms import Histogram, save_histograms
 from calopipe.records.power import finding
 from calopipe.records.samples import GENERATED, REFERENCE, draw_of, draws_of
@@ -63,10 +63,9 @@ def evaluate_columns(
     """
     base = read_columns(reference)
     sample = read_columns(generated, list(base.values), list(base.conditions))
-    edges = column_edges(base.values, config.bins)
-    slices = [part for part in slices_of(config) if part.condition in base.conditions]
+    edges = _edges(base, config)
     draws = draws_of(column_attributes(generated))
-    save_histograms(histograms, list(_histograms(base, sample, edges, slices, draws)), [])
+    save_histograms(histograms, list(_histograms(base, sample, edges, draws)), [])
     found = compare_columns(base, sample, config, seed)
     if classifier is not None:
         found.append(_test(base, sample, classifier, seed))
@@ -82,20 +81,21 @@ def evaluate_columns(
 
 def compare_columns(base: Columns, sample: Columns, config: HistogramConfig, seed: int) -> list[Score]:
     """All scores of :func:`evaluate_columns` but that of the classifier, overall and in slices of the conditions."""
-    edges = column_edges(base.values, config.bins)
-    parts = (None, *(part for part in slices_of(config) if part.condition in base.conditions))
-    return [score for part in parts for score in _scores(base, sample, edges, part, seed)]
+    edges = _edges(base, config)
+    return [score for (name, part), bins in edges.items() for score in _scores(base, sample, name, bins, part, seed)]
 
 
-def _histograms(
-    base: Columns, sample: Columns, edges: Mapping[str, np.ndarray], slices: list[Slice], draws: int
-) -> Iterator[Histogram]:
+def _edges(base: Columns, config: HistogramConfig) -> Edges:
+    """Bins of each column, overall and in those slices of conditions that the data have."""
+    slices = [part for part in slices_of(config) if part.condition in base.conditions]
+    return column_edges(base.values, config.bins, base.conditions, slices)
+
+
+def _histograms(base: Columns, sample: Columns, edges: Edges, draws: int) -> Iterator[Histogram]:
     """Of every column, overall and in slices; with the counts of each draw of a network's weights where there are several."""
     which = draw_of(np.arange(len(sample)), draws)
     by_draw = [sample.select(np.flatnonzero(which == k)) for k in range(draws)] if draws > 1 else []
-    each = zip(
-        *(summarise_columns(c.values, c.conditions, edges, slices) for c in (base, sample, *by_draw)), strict=True
-    )
+    each = zip(*(summarise_columns(c.values, c.conditions, edges) for c in (base, sample, *by_draw)), strict=True)
     for one, other, *parts in each:
         counts = {REFERENCE: one.counts, GENERATED: other.counts}
         totals = {REFERENCE: one.moments.n, GENERATED: other.moments.n}
@@ -109,23 +109,22 @@ def _histograms(
 
 
 def _scores(
-    base: Columns, sample: Columns, edges: Mapping[str, np.ndarray], part: Slice | None, seed: int
+    base: Columns, sample: Columns, name: str, edges: np.ndarray, part: Slice | None, seed: int
 ) -> Iterator[Score]:
     rows = [_rows(columns, part) for columns in (base, sample)]
     end = "" if part is None else f"/{part}"
-    for name in base.values:
-        values = [c.values[name][r].astype(np.float64) for c, r in zip((base, sample), rows, strict=True)]
-        counts = [np.histogram(v, edges[name])[0] for v in values]
-        rng = generator(seed, "columns", f"{name}{end}")
-        yield separation_score(f"separation_power/{name}{end}", counts[0], counts[1], rng)
-        few = [v if len(v) <= MAX_ROWS else rng.choice(v, MAX_ROWS, replace=False) for v in values]
-        yield distance_score(f"wasserstein/{name}{end}", few[0], few[1], rng)
-        yield kl_score(f"kl/{name}{end}", few[0], few[1], rng)
-        for moment in MOMENTS:
-            statistic = partial(_moment, moment)
-            yield difference_score(f"{moment}_difference/{name}{end}", statistic, few[0], few[1], rng)
-        width = partial(_width, edges[name])
-        yield difference_score(f"fwhm_difference/{name}{end}", width, few[0], few[1], rng)
+    values = [c.values[name][r].astype(np.float64) for c, r in zip((base, sample), rows, strict=True)]
+    counts = [np.histogram(v, edges)[0] for v in values]
+    rng = generator(seed, "columns", f"{name}{end}")
+    yield separation_score(f"separation_power/{name}{end}", counts[0], counts[1], rng)
+    few = [v if len(v) <= MAX_ROWS else rng.choice(v, MAX_ROWS, replace=False) for v in values]
+    yield distance_score(f"wasserstein/{name}{end}", few[0], few[1], rng)
+    yield kl_score(f"kl/{name}{end}", few[0], few[1], rng)
+    for moment in MOMENTS:
+        statistic = partial(_moment, moment)
+        yield difference_score(f"{moment}_difference/{name}{end}", statistic, few[0], few[1], rng)
+    width = partial(_width, edges)
+    yield difference_score(f"fwhm_difference/{name}{end}", width, few[0], few[1], rng)
 
 
 def _rows(columns: Columns, part: Slice | None) -> np.ndarray:

@@ -18,6 +18,8 @@ from calopipe.errors import DataError
 from calopipe.observables.binning import central_edges
 from calopipe.records.slices import Slice
 
+#: bin edges by column and slice (None: all)
+Edges = Mapping[tuple[str, Slice | None], np.ndarray]
 #: relative rounding error of a central moment, generously
 _ROUNDING = 1e-12
 
@@ -96,34 +98,58 @@ def _crossing(centres: np.ndarray, density: np.ndarray, half: float, i: int) -> 
     return float(centres[i] + share * (centres[i + 1] - centres[i]))
 
 
-def column_edges(reference: Mapping[str, np.ndarray], bins: int) -> dict[str, np.ndarray]:
-    """Bin edges of each column: they follow the reference sample (values (N,) by name, N > 0), never a model."""
-    return {name: central_edges(np.asarray(values, dtype=np.float64), bins) for name, values in reference.items()}
+def column_edges(
+    reference: Mapping[str, np.ndarray],
+    bins: int,
+    conditions: Mapping[str, np.ndarray] | None = None,
+    slices: Sequence[Slice] = (),
+) -> Edges:
+    """Bin edges of each column, overall and in slices: they follow the reference there, never a model.
+
+    Args:
+        reference: column name -> (N,), N > 0. conditions: name -> (N,), what slices are of.
+
+    Returns:
+        (column, slice or None) -> (bins + 1,) edges, without slices that hold no row of the reference.
+
+    Raises:
+        DataError: a slice is of a condition that is not there.
+    """
+    conditions = conditions or {}
+    found = {}
+    for part in (None, *slices):
+        rows = _rows(part, conditions)
+        for name, values in reference.items():
+            chosen = np.asarray(values, dtype=np.float64)[rows]
+            if len(chosen):
+                found[name, part] = central_edges(chosen, bins)
+    return found
 
 
 def summarise_columns(
-    values: Mapping[str, np.ndarray],
-    conditions: Mapping[str, np.ndarray],
-    edges: Mapping[str, np.ndarray],
-    slices: Sequence[Slice] = (),
+    values: Mapping[str, np.ndarray], conditions: Mapping[str, np.ndarray], edges: Edges
 ) -> Iterator[ColumnSummary]:
-    """Every column overall, then in each slice.
+    """Columns overall and in slices, in the order of the edges.
 
     Args:
         values: column name -> (N,).
         conditions: name -> (N,): what slices are of.
-        edges: column name -> bin edges, see :func:`column_edges`.
-        slices: of any of the conditions.
+        edges: (column, slice or None) -> bin edges, see :func:`column_edges`.
 
     Raises:
         DataError: a slice is of a condition that is not there, or a value is not finite.
     """
-    missing = next((part.condition for part in slices if part.condition not in conditions), None)
-    if missing is not None:
-        raise DataError(f"slices: no condition '{missing}'; there are {', '.join(conditions) or 'none'}")
-    rows = [None, *(part.holds(np.asarray(conditions[part.condition], dtype=np.float64)) for part in slices)]
-    for part, mine in zip([None, *slices], rows, strict=True):
-        for name, column in values.items():
-            chosen = column if mine is None else column[mine]
-            counts = np.histogram(chosen, edges[name])[0]
-            yield ColumnSummary(name, part, edges[name], counts, moments(chosen), fwhm(counts, edges[name]))
+    for (name, part), bins in edges.items():
+        chosen = values[name][_rows(part, conditions)]
+        counts = np.histogram(chosen, bins)[0]
+        yield ColumnSummary(name, part, bins, counts, moments(chosen), fwhm(counts, bins))
+
+
+def _rows(part: Slice | None, conditions: Mapping[str, np.ndarray]) -> slice | np.ndarray:
+    """Rows of a slice; of None all."""
+    if part is None:
+        return slice(None)
+    if part.condition not in conditions:
+        known = ", ".join(conditions) or "none"
+        raise DataError(f"slices: no condition '{part.condition}'; there are {known}")
+    return part.holds(np.asarray(conditions[part.condition], dtype=np.float64))

@@ -89,16 +89,19 @@ class MinMaxCondition(Step):
 
 @STEPS.register("divide_by_condition", config=DivideByConditionConfig)
 class DivideByCondition(Step):
-    """x in units of a condition, for residuals that grow with it."""
+    """x in units of a condition, or of a power of it, for residuals that grow with it."""
 
     bijective: ClassVar[bool] = True
 
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        unit = cond[:, self.config.condition]
+        unit = self._unit(cond)
         return x / unit[:, None], cond, -self.dim * unit.log()
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
-        return x * cond[:, self.config.condition, None], cond
+        return x * self._unit(cond)[:, None], cond
+
+    def _unit(self, cond: Tensor) -> Tensor:
+        return cond[:, self.config.condition] ** self.config.power
 
 
 @STEPS.register("log_conditions", config=LogConditionsConfig)

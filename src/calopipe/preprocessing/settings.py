@@ -236,6 +236,9 @@ class DivideByConditionConfig(StepSettings):
     """Settings of ``divide_by_condition``."""
 
     condition: ConditionNumber = Field(0, description="number of the condition, from 0; it must be above 0 in the data")
+    power: float = Field(
+        1.0, ge=-4, le=4, description="power of the condition: 0.5 for residuals that grow with its square root"
+    )
 
     def after(self, given: Columns) -> Columns:
         _there(self.condition, given)
