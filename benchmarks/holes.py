@@ -5,7 +5,7 @@
 FILE holds 30 000 e+ showers in the CaloGAN geometry. The model is `binn_extra_dimensions` of the preset calogan_binn_columns_cpu (u_1 to u_3 of a
 shower given E_inc, all layers Bayesian), except that the ln of its variances start at --log-variance, from where they reach what the data ask for.
 It learns the first showers, of all energies; without those inside of the range; and without the upper half of the range (each once; a checkpoint that is
-there is used again, so take another --out for other settings). Every draw of the weights makes one shower for each of the 7900 held-out ones.
+there is used again, so take another --out for other settings). Every draw of the weights makes --factor showers for each of the 7900 held-out ones.
 
 The width of a band is that of docs/metrics.md ("Bands of Bayesian networks and of ensembles") without counting errors, over ten bins of each
 column that hold a tenth of the held-out showers each; told in slices of the incident energy, over the width of the network that learned all. The error is the
@@ -110,9 +110,15 @@ def ratio(a: Slice, b: Slice) -> Estimate:
     return width_inside([(band, share) for band in a.bands], [(band, share) for band in b.bands], False, rng)
 
 
+def _error(estimate: Estimate) -> str:
+    """Not known where a half of the draws has no band above its counting errors."""
+    return "?" if estimate.error is None else f"{estimate.error:.2f}"
+
+
 def figure(found: dict[str, list[Slice]], out: Path) -> None:
     """holes.png: widths of the bands and distances from Geant4, of each training."""
-    drawn = new_figure(7.2, 3.0)
+    drawn = new_figure(7.2, 3.2)
+    drawn.subplots_adjust(left=0.14, right=0.98, bottom=0.16, top=0.9, wspace=0.1)
     share, middle = np.full(BINS, 1 / BINS), np.sqrt(np.array(SLICES[1:]) * SLICES[:-1])
     axes = drawn.subplots(1, 2, sharex=True, sharey=True)
     for k, (name, each) in enumerate(found.items()):
@@ -140,6 +146,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=400)
     parser.add_argument("--showers", type=int, default=4000, help="showers to learn, before the hole")
     parser.add_argument("--draws", type=int, default=20, help="draws of the weights, 4 or more")
+    parser.add_argument("--factor", type=int, default=5, help="showers of each draw per held-out one")
     parser.add_argument("--log-variance", type=float, default=-5.0, help="ln of the variances of the weights at first")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -157,7 +164,7 @@ def main() -> None:
     for name, hole in HOLES.items():
         out = args.out / name.replace(" ", "_")
         checkpoints = trained(hole, model, parts, out, args.threads)
-        drawn = validate(Generation, {"draws": args.draws, "factor": args.draws}, "generation")
+        drawn = validate(Generation, {"draws": args.draws, "factor": args.factor * args.draws}, "generation")
         generate(checkpoints, test, out / "generated.hdf5", drawn, 1)
         found[name] = slices(test, out / "generated.hdf5", args.draws)
     table = {}
@@ -168,7 +175,7 @@ def main() -> None:
         print(name)
         for low, high, (r, a, b) in zip(SLICES, SLICES[1:], rows, strict=False):
             print(
-                f"{low:4.0f} to {high:2.0f} GeV: width {r.value:5.2f} +- {r.error:.2f} of all; bias {a:.3f}, of all {b:.3f}"
+                f"{low:4.0f} to {high:2.0f} GeV: width {r.value:5.2f} +- {_error(r)} of all; bias {a:.3f}, of all {b:.3f}"
             )
     write_json(args.out / "holes.json", {"slices_GeV": SLICES, "trainings": table})
     figure(found, args.out)
