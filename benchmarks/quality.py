@@ -1,10 +1,11 @@
-"""Quality of the presets for CPUs on real Geant4 showers that no training saw: e+ in the CaloGAN geometry, electrons in that of set 2.
+"""Quality of the presets for CPUs on real Geant4 showers that no training saw: e+ in the CaloGAN geometry, and others.
 
     python benchmarks/quality.py --data FOLDER --out results/quality [--models demo_inn demo_vae_inn ...]
 
-FOLDER holds `calogan_eplus.hdf5` (30 000 showers) and `ds2like_electrons.hdf5` (12 000); what is not asked for need not be there.
-Rows are shuffled, so head slices are representative. The last rows are held out (7900 and 3000). Presets learn the first rows
-(21 100 and 8400) and validate with the next (1000 and 600); those of the demo learn the 5250 showers that the demo learns and
+FOLDER holds `calogan_eplus.hdf5` (30 000 showers), `ds2like_electrons.hdf5` (12 000), `ds1like_photons.hdf5` (21 000) and
+`pbscint_800_truth.hdf5` (the first 60 000 are used); what is not asked for need not be there.
+Rows are shuffled, so head slices are representative. The last rows are held out (7900, 3000, 6000 and 20 000). Presets learn the first rows
+(21 100, 8400, 14 000 and 14 400) and validate with the next (1000, 600, 1000 and 1200); those of the demo learn the 5250 showers that the demo learns and
 validate with the next 750. Each model is trained once (its checkpoint is reused when it is there), then judged with the
 held-out showers and as many generated at their incident energies:
 
@@ -16,7 +17,7 @@ held-out showers and as many generated at their incident energies:
 - separation powers of E_tot / E_inc (50 bins in [0.98, 1.005]) and of each layer energy over E_inc (50 bins over the
   reference's range), for CaloGAN. Two Geant4 samples of this size would give the quoted floor, (B - 1) / 4 * 2 / n for B filled bins;
 - separation power of the activities (1 - sparsity), mean of the layers, with its floor;
-- fidelity score, FPD, KPD and PRDC;
+- fidelity score, FPD, KPD, PRDC, KL of average showers, mean of E_tot / E_inc;
 - generation time per shower at batches of 10 000 (set 2: 1000), on the threads of the run.
 """
 
@@ -91,8 +92,17 @@ PHOTONS = Data(
     slice(0, 14_000),
     slice(14_000, 15_000),
 )
+IMAGES = Data(
+    "pbscint_800_truth.hdf5",
+    "electron_gun_32",
+    0.01,
+    slice(40_000, 60_000),
+    slice(0, 14_400),
+    slice(14_400, 15_600),
+)
 DATA = {
     "photons": PHOTONS,
+    "images": IMAGES,
     "full": FULL,
     "demo": replace(FULL, train=slice(0, 5250), val=slice(5250, 6000)),
     "set2": SET2,
@@ -101,7 +111,7 @@ DATA = {
 METRICS = (
     "separation_power/mean_layers/activity", "separation_power/average", "separation_power/E_ratio",
     *(f"separation_power/mean_layers/{name}" for name in ("E_layer", "EC_eta", "EC_phi", "width_eta", "width_phi")), "fidelity", "fidelity/activity", "fpd", "kpd",
-    "prdc/precision", "prdc/recall", "prdc/coverage",
+    "prdc/precision", "prdc/recall", "prdc/coverage", "kl_average/shower",
 )  # fmt: skip
 #: preset file and model, and the data that it learns
 MODELS = {
@@ -123,6 +133,8 @@ MODELS = {
     "wgan": ("calogan_wgan_cpu", "wgan", "full"),
     "kvae_inn_cpu": ("calochallenge2_kvae_cpu", "kvae_inn_cpu", "set2"),
     "vae_inn_cpu": ("calochallenge2_kvae_cpu", "vae_inn_cpu", "set2"),
+    "image_vae_cpu": ("electron_images_cpu", "image_vae_cpu", "images"),
+    "image_gan_dp_cpu": ("electron_images_cpu", "image_gan_dp_cpu", "images"),
 }
 
 
@@ -194,6 +206,8 @@ def shapes(reference: Path, generated: Path, geometry: str) -> dict[str, float]:
         each = (sample > 0).mean(1)
         found[f"occupancy {what}"] = float(each.mean())
         found[f"occupancy {what} error"] = float(each.std(ddof=1) / len(each) ** 0.5)
+        found[f"E_tot / E_inc {what}"] = float(sample.sum(1).mean())
+        found[f"E_tot / E_inc {what} error"] = float(sample.sum(1).std(ddof=1) / len(sample) ** 0.5)
     if geometry != FULL.geometry:
         return found
     found["separation E_tot"] = separation_of_values(a.sum(1), b.sum(1), np.linspace(0.98, 1.005, 51))
@@ -211,9 +225,11 @@ def shapes(reference: Path, generated: Path, geometry: str) -> dict[str, float]:
 def further_metrics(reference: Path, generated: Path, data: Data, out: Path) -> dict[str, float]:
     """Separation of activities, fidelity score (all, and of the activity), FPD, KPD (times 1000), PRDC; errors and floors."""
     histograms, scores = out / "histograms.npz", out / "metrics.json"
-    bins = HistogramConfig(energy_ratio_range=(0.98, 1.005) if data.geometry == FULL.geometry else (0.0, 2.0))
+    ranges = {FULL.geometry: (0.98, 1.005), IMAGES.geometry: (0.0, 0.5)}
+    bins = HistogramConfig(energy_ratio_range=ranges.get(data.geometry, (0.0, 2.0)))
     evaluate_observables(reference, {"generated": generated}, data.readout, config=bins, out=histograms)
-    metrics: list[dict[str, Any]] = [{"metric": name} for name in ("separation_power", "fidelity", "fpd", "kpd")]
+    names = ("separation_power", "fidelity", "fpd", "kpd", "kl_average")
+    metrics: list[dict[str, Any]] = [{"metric": name} for name in names]
     evaluate_metrics(
         reference,
         {"generated": generated},
@@ -279,7 +295,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the files of showers")
     parser.add_argument("--out", type=Path, default=Path("results/quality"))
-    floors = {"geant4": "full", "geant4_set2": "set2", "geant4_photons": "photons"}
+    floors = {"geant4": "full", "geant4_set2": "set2", "geant4_photons": "photons", "geant4_images": "images"}
     parser.add_argument("--models", nargs="+", choices=[*MODELS, *floors], default=[*floors, *MODELS])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--power", action="store_true", help="with geant4: what the tests find in distorted showers")

@@ -15,7 +15,7 @@ from quality import DATA, MODELS
 
 TESTS, SIX = ("trees", "low_log", "high"), ("E_ratio", "E_layer", "EC_eta", "EC_phi", "width_eta", "width_phi")
 ACTIVITY = "separation_power/mean_layers/activity"
-FLOORS = {"full": "geant4", "set2": "geant4_set2", "photons": "geant4_photons"}
+FLOORS = {"full": "geant4", "set2": "geant4_set2", "photons": "geant4_photons", "images": "geant4_images"}
 
 Found = Mapping[str, Any]
 

@@ -70,6 +70,7 @@ def dimension_shift(found):
 HEADLINE = {
     "intrinsic_dimension": dimension_shift,
     "prdc": one("prdc/coverage", factor=-1),
+    "diversity": lambda found: (sum(abs(m.value) for m in found.values()), mean(found)[1] * 2),
     "energy_response": lambda found: (sum(abs(m.value) for m in found.values()), mean(found)[1] * 2),
     "fidelity": one("fidelity"),
     "kl_average": one("kl_average/shower"),

@@ -79,7 +79,7 @@ class _Balls:
 
 def _balls(points: np.ndarray, k: int) -> _Balls:
     radii, holding = np.empty(len(points)), np.zeros(len(points), dtype=np.int64)
-    for rows, squares in _squared_distances(points, points):
+    for rows, squares in squared_distances(points, points):
         squares[np.arange(len(squares)), np.arange(rows.start, rows.start + len(squares))] = np.inf
         nearest = np.argpartition(squares, k, axis=1)[:, : k + 1]
         distances = np.take_along_axis(squares, nearest, axis=1)
@@ -95,7 +95,7 @@ def _scores(
     reference: np.ndarray, generated: np.ndarray, of_reference: _Balls, of_generated: _Balls, k: int
 ) -> dict[str, float]:
     holding, covered, recalled = np.zeros(len(generated), dtype=np.int64), 0, 0
-    for rows, squares in _squared_distances(reference, generated):
+    for rows, squares in squared_distances(reference, generated):
         inside = squares < of_reference.squared_radii[rows, None]
         holding += inside.sum(axis=0)
         covered += int(inside.any(axis=1).sum())
@@ -116,7 +116,7 @@ def _expected(balls: _Balls, k: int) -> dict[str, float]:
     return {"precision": inside, "recall": inside, "density": float(balls.holding.mean()) / k, "coverage": coverage}
 
 
-def _squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+def squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Rows of x and their squared distances (rows, M) to all of y, in float64, piece by piece.
 
     What is below the rounding of the sums is 0: equal points are at distance 0.

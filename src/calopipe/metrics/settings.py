@@ -142,6 +142,21 @@ class PrdcConfig(MetricSettings):
         return ("precision", "recall", "density", "coverage")
 
 
+class DiversityConfig(MetricSettings):
+    """Distances between showers of one sample."""
+
+    group: Annotated[Times, Field(ge=2, le=1000)] = Field(
+        20, description="showers of neighbouring incident energies whose pairs are taken"
+    )
+    zero_MeV: PositiveEnergy = Field(0.1, description="energy that empty voxels get before the logarithm, in MeV")
+    max_showers: Annotated[Showers, Field(ge=20)] = Field(
+        5000, description="use at most this many showers of each sample, drawn at random"
+    )
+
+    def score_names(self) -> tuple[str, ...]:
+        return ("spread", "nearest")
+
+
 class FidConfig(MetricSettings):
     """Frechet distance of Inception features of shower images; needs a file of the network."""
 

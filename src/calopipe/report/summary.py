@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from calopipe.evaluation.outside import outside_warnings
+from calopipe.evaluation.variety import collapse_warnings
 from calopipe.plots.histograms import histogram_figure
 from calopipe.records.histograms import Histogram
 from calopipe.records.samples import GENERATED, REFERENCE
@@ -198,7 +199,7 @@ def _warnings(model: ModelData, wording: Wording) -> Iterator[str]:
     found: dict[str, list[SeedData]] = {}
     for seed in model.seeds:
         scores = [s for s in seed.scores if s.sample == GENERATED]
-        for line in dict.fromkeys((*seed.health, *outside_warnings(scores))):
+        for line in dict.fromkeys((*seed.health, *outside_warnings(scores), *collapse_warnings(scores))):
             found.setdefault(line, []).append(seed)
     for line, seeds in found.items():
         which = "" if len(seeds) == len(model.seeds) else f"seed {', '.join(str(s.run.seed) for s in seeds)}: "
