@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from test_workflow import ROOT, copy_tree, planned, snakemake, write_config
 
-from calopipe.config.evaluation import ClassifierConfig, HistogramConfig
+from calopipe.config.evaluation import ClassifierConfig, EpochsConfig, HistogramConfig
 from calopipe.errors import ConfigError
-from calopipe.evaluation.columns import evaluate_columns
+from calopipe.evaluation import epochs
+from calopipe.evaluation.columns import compare_columns, evaluate_columns
 from calopipe.io import Columns, column_attributes, read_columns, write_columns
 from calopipe.metrics.column_distortions import COLUMN_DISTORTIONS
 from calopipe.metrics.columns import kl_score
 from calopipe.records.histograms import load_histograms
 from calopipe.records.scores import load_scores
+from calopipe.training.job import Learned
 from calopipe.workflow import Plan
 
 STUDY = {
@@ -108,6 +110,25 @@ def test_epochs_of_columns_are_scored(finished):
     assert "Scores by epoch" in page and "against the epoch" in page
 
 
+def test_epochs_of_columns_are_compared_with_the_rows_that_were_learned(finished, tmp_path, monkeypatch):
+    """Of the training's own block, `factor` rows for each; of validation rows without it."""
+    sizes, train = [], read_columns(finished / "results/data/toys/train.hdf5")
+
+    def seen(base, sample, *rest):
+        sizes.append((len(base), len(sample)))
+        np.testing.assert_array_equal(sample.conditions["mu"], np.repeat(base.conditions["mu"], 3))
+        assert set(base.values["share"]) <= set(train.values["share"][300:600])
+        return compare_columns(base, sample, *rest)
+
+    monkeypatch.setattr(epochs, "compare_columns", seen)
+    epochs.score_epochs_of_columns(
+        finished / RUN / "flow/epochs", [], finished / "results/data/toys/train.hdf5",
+        config=EpochsConfig(showers=200, factor=3, reference="training"), histograms=HistogramConfig(bins=20), device="cpu", seed=0,
+        out=tmp_path / "s.json", learned=Learned(1, 300),
+    )  # fmt: skip
+    assert sizes == [(200, 600)] * 2
+
+
 def test_scores_of_columns_see_a_shift_and_nothing_else(tmp_path):
     write_columns(tmp_path / "a.hdf5", toys(3000, 1))
     found = {}
@@ -175,6 +196,11 @@ def test_kl_divergence_of_columns() -> None:
         (("models", "flow", "networks", "flow", "learns"), "showers", "dataset 'toys' holds columns; expected columns"),
         (("evaluations", "default", "calomplification"), {}, "calomplification: only of showers"),
         (("evaluations", "default", "epochs"), {"select": "kl/sahre"}, "epochs.select: .*did you mean 'kl/share'"),
+        (
+            ("evaluations", "default", "epochs"),
+            {"select_from": 21},
+            "epochs.select_from: expected at most 20, the last kept",
+        ),
         (("evaluations", "default", "histograms", "slices"), {"eta": [[0, 1]]}, "'eta' is not among the conditions"),
         (
             ("models", "flow"),
@@ -201,7 +227,7 @@ def test_any_score_of_columns_can_choose_the_epoch(tmp_path, monkeypatch, select
     monkeypatch.chdir(tmp_path)
     write_columns(tmp_path / "toys.hdf5", toys(200))
     study = copy.deepcopy(STUDY)
-    study["evaluations"]["default"]["epochs"] = {"select": select}
+    study["evaluations"]["default"] |= {"epochs": {"select": select}, "generation": {"epoch": "best"}}
     Plan.load(study, ROOT / "presets")
 
 

@@ -144,6 +144,12 @@ def kept(wildcards):
     return {"networks": others, "epochs": epochs, **regressors(wildcards)}
 
 
+def scored_with(wildcards):
+    """What the kept epochs are compared with: validation showers, or those of the training split."""
+    asked = PLAN.evaluation(**wildcards).epochs.reference
+    return {"reference": at("prepared", split={"validation": "val", "training": "train"}[asked])}
+
+
 def kept_of_all(wildcards):
     """Folders of the kept epochs of all networks of a run, in the order of the chain."""
     return [at("kept", network=name, **wildcards) for name in PLAN.checkpoints(**wildcards)]

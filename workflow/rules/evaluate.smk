@@ -290,7 +290,7 @@ rule regression:
 rule epochs:
     input:
         unpack(kept),
-        reference=at("prepared", split="val"),
+        unpack(scored_with),
         raw=raw("epochs"),
     output:
         scores=at("epochs"),
@@ -298,7 +298,7 @@ rule epochs:
         f"{LOGS}/epochs.log",
     benchmark:
         f"{TIMES}/epochs.tsv"
-    # By validation showers, so that a choice of the epoch does not flatter the scores of the test showers.
+    # Never by test showers, so that a choice of the epoch does not flatter their scores.
     wildcard_constraints:
         model=PLAN.pattern("generators"),
     conda:
@@ -320,7 +320,7 @@ rule epochs:
 use rule epochs as epochs_of_files with:
     input:
         unpack(regressors),
-        reference=at("prepared", split="val"),
+        unpack(scored_with),
         raw=raw("epochs_of_files"),
     wildcard_constraints:
         model=PLAN.pattern("externals"),

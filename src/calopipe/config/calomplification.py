@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,7 +14,30 @@ Quantiles = Annotated[int, Field(ge=2, le=2**20)]
 ImageObservable = Literal["E_vis", "E_peak", "E_pixel", "CG_x", "CG_y"]
 
 
-class CalomplificationConfig(Section):
+class ImageSettings(Section):
+    """What is taken for the image of a shower, and for its active pixels."""
+
+    image_pool: CellPair | None = Field(
+        None,
+        description="judge images: showers summed over their layers, and over patches of so many cells (first, second "
+        "index; the paper: [3, 3]) of a regular cartesian grid; null: voxels as they are",
+    )
+    image_threshold_MeV: Energy | None = Field(
+        None,
+        description="with image_pool: pixels of the image below are zero (the paper: 0.1 MeV); null: none are",
+    )
+    pixel_cut_MeV: Energy = Field(5.0, description="smallest energy that enters E_pixel")
+
+    @model_validator(mode="after")
+    def _has_images(self) -> Self:
+        if self.image_threshold_MeV is not None and self.image_pool is None:
+            raise ValueError(
+                "image_threshold_MeV: there are no images without image_pool ([1, 1] only sums the layers)"
+            )
+        return self
+
+
+class CalomplificationConfig(ImageSettings):
     """Amplification study: how many Geant4 showers describe the truth as well as the generated ones do
     (arXiv:2202.07352). One study per dataset and model, over all its seeds. The end of the test split is the truth;
     training split and the rest of the test split, in this order, are cut into Geant4 samples of each size. With
@@ -32,16 +55,6 @@ class CalomplificationConfig(Section):
         min_length=1,
         description="observables, each alone or several jointly",
     )  # fmt: skip
-    image_pool: CellPair | None = Field(
-        None,
-        description="judge images: showers summed over their layers, and over patches of so many cells (first, second "
-        "index; the paper: [3, 3]) of a regular cartesian grid; null: voxels as they are",
-    )
-    image_threshold_MeV: Energy | None = Field(
-        None,
-        description="with image_pool: pixels of the image below are zero (the paper: 0.1 MeV); null: none are",
-    )
-    pixel_cut_MeV: Energy = Field(5.0, description="smallest energy that enters E_pixel")
     sizes: Annotated[list[Showers], DISTINCT] = Field(
         default_factory=lambda: [1000, 5000, 10000, 50000],
         max_length=100,
@@ -84,10 +97,6 @@ class CalomplificationConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> CalomplificationConfig:
-        if self.image_threshold_MeV is not None and self.image_pool is None:
-            raise ValueError(
-                "image_threshold_MeV: there are no images without image_pool ([1, 1] only sums the layers)"
-            )
         for number in [self.max_quantiles, *self.quantiles]:
             if number < 2 or number & (number - 1):
                 raise ValueError(f"numbers of quantiles must be powers of 2, found {number}")

@@ -192,11 +192,17 @@ class RegressionConfig(Section):
 
 
 class EpochsConfig(Section):
-    """Scores of the epochs that a flow's training keeps (``training.keep_every``), at a small number of showers."""
+    """Scores of the epochs that a network's training keeps (``training.keep_every``), at a small number of showers."""
 
-    showers: Annotated[Showers, Field(ge=20)] = Field(
-        1000, description="validation showers (at most) that every epoch is compared with"
+    reference: Literal["validation", "training"] = Field(
+        "validation",
+        description="what every epoch is compared with: validation showers, or those that the training learned (of which a network "
+        "that has learned them by heart looks best)",
     )
+    showers: Annotated[Showers, Field(ge=20)] = Field(
+        1000, description="showers of the reference (at most) that every epoch is compared with"
+    )
+    factor: Times = Field(1, description="generated showers per shower of the reference")
     metrics: list[MetricPart] = Field(
         default_factory=lambda: [part(METRICS, "metric", "fidelity")], description="registered metrics"
     )
@@ -205,6 +211,7 @@ class EpochsConfig(Section):
         description="score by which the best epoch is chosen, e.g. fidelity or frd/<regressor>; of columns the default is "
         "wasserstein/<first column>",
     )
+    select_from: Epochs = Field(1, description="first epoch that can be chosen; earlier ones are scored only")
 
     @field_validator("metrics", mode="before")
     @classmethod

@@ -116,6 +116,11 @@ def _check_epoch(study: Study, run: Run) -> None:
     epoch, kept = evaluation.generation.epoch, model.kept_epochs
     if kept:
         _check_select(evaluation, study.datasets[run.dataset], run)
+        if evaluation.epochs.select_from > kept[-1]:
+            raise ConfigError(
+                f"evaluations.{run.evaluation}.epochs.select_from: expected at most {kept[-1]}, the last kept epoch of model "
+                f"'{run.model}', found {evaluation.epochs.select_from}"
+            )
     if epoch == "final" or (epoch == "best" and kept) or (isinstance(epoch, int) and epoch in kept):
         return
     if kept:

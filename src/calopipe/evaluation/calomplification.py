@@ -29,9 +29,10 @@ from calopipe.evaluation.calomplification_lines import (
     subject_lines,
 )
 from calopipe.evaluation.inputs import Readout, check_samples, stream
+from calopipe.evaluation.samples import images_of
 from calopipe.metrics.amplification import equivalent_size_with_error
 from calopipe.metrics.quantiles import expected_divergence
-from calopipe.observables.image import ImageObservables, image_observables
+from calopipe.observables.image import ImageObservables
 from calopipe.records.divergences import DivergenceCurve, save_divergences
 from calopipe.records.scores import Score, save_scores
 from calopipe.seeds import generator
@@ -96,11 +97,7 @@ def evaluate_calomplification(
 
 
 def _read(path: Path, what: str, readout: Readout, config: CalomplificationConfig) -> ImageObservables:
-    settings = {k: getattr(config, k) for k in ("pixel_cut_MeV", "image_pool", "image_threshold_MeV")}
-    return ImageObservables.joined(
-        image_observables(c.showers, c.incident_energies, readout.geometry, readout.threshold_MeV, **settings)
-        for c in stream(path, readout.geometry, f"observables of {what}")
-    )
+    return images_of(stream(path, readout.geometry, f"observables of {what}"), readout, config)
 
 
 def _judge(study: Study, names: Sequence[ImageObservable]) -> tuple[list[DivergenceCurve], list[Score]]:

@@ -7,6 +7,7 @@ judge them.
 The best epoch is the one whose score is nearest to that of a perfect generator; with few showers several are as good
 within errors, and all of those are named. The choice makes that score of that epoch look too good, which is why it is
 made with validation showers: test showers then judge the chosen epoch (``generation.epoch: best``) without that bias.
+``epochs.reference: training`` compares with the showers that were learned instead, as Bieringer 2022 does, who has only 1000.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ from calopipe.evaluation.inputs import Readout
 from calopipe.evaluation.metrics import evaluate_metrics
 from calopipe.evaluation.observables import evaluate_observables
 from calopipe.evaluation.regression import evaluate_regression
-from calopipe.geometry import Geometry
-from calopipe.io import Columns, Showers, file_info, read_columns, read_showers, write_showers
+from calopipe.io import Columns, file_info, read_columns, read_showers, write_showers
 from calopipe.io.temporary import scratch
 from calopipe.records.files import write_json
 from calopipe.records.scores import load_scores, parsed_score
 from calopipe.sampling.generator import Generator
 from calopipe.sampling.stages import conditions_of, sample_to_file
 from calopipe.seeds import derive, generator
+from calopipe.training.data import own_block, shower_rows
+from calopipe.training.job import Learned
 
 log = logging.getLogger("calopipe")
 
@@ -53,19 +55,21 @@ def score_epochs(
     seed: int,
     out: Path,
     conditions: Sequence[str] = (),
+    learned: Learned | None = None,
 ) -> None:
     """Generate from every kept epoch, score the samples, and write ``scores_by_epoch.json``.
 
-    The file holds ``epochs``, a list of {"epoch", "scores"}; and ``best``: {"score", "epoch", "as_good"} with the epochs
-    that are as good as the best within one combined standard deviation, or {"score", "missing"}.
+    The file holds ``reference``, what they were compared with; ``epochs``, a list of {"epoch", "scores"}; and ``best``: {"score",
+    "epoch", "as_good"} with the epochs that are as good as the best within one combined standard deviation, or {"score", "missing"}.
 
     Args:
         epochs: folder of checkpoints ``epoch-<number>.pt``; or files of showers by number of the epoch.
         networks: checkpoints of the other networks of the chain.
-        reference: validation showers; a random part of them is used.
+        reference: prepared showers of the split that the epochs are compared with; a random part of them is used.
         readout, histograms, regression: as in the evaluation of the final sample.
         regressors: name -> checkpoint of an energy regressor.
         conditions: names of further conditions of the showers.
+        learned: which showers of `reference` the training learned, where they are compared with those; None: with all.
         seed: seed of the choice of showers, of the generation and of bootstraps.
 
     Raises:
@@ -76,12 +80,14 @@ def score_epochs(
         raise DataError(f"{epochs}: no kept epochs (training.keep_every is not set, or larger than training.epochs)")
     if not file_info(reference).n_showers:
         raise DataError(f"{reference}: no validation showers to judge epochs with (split.val of the dataset is 0)")
+    rows = _rows(reference, config, seed, learned)
     out.parent.mkdir(parents=True, exist_ok=True)
     with scratch("epochs", out.parent) as folder:
         base = folder / "reference.hdf5"
-        write_showers(base, _part(reference, readout.geometry, config.showers, seed, conditions), readout.geometry)
+        part = read_showers(reference, rows=rows, geometry=readout.geometry, conditions=conditions)
+        write_showers(base, part, readout.geometry)
         if isinstance(epochs, Path):
-            samples = _generate(kept, networks, base, seed, regression.device)
+            samples = _generate(kept, networks, base, seed, regression.device, config.factor)
         else:
             samples = {f"epoch {epoch}": path for epoch, path in kept.items()}
         compared = (base, samples, readout)
@@ -100,11 +106,11 @@ def score_epochs(
                 curves=folder / f"{name}.npz",
             )
         scores = [score for file in files for score in load_scores(file)]
-    rows = [
+    found = [
         {"epoch": epoch, "scores": [asdict(s) for s in scores if s.sample == name]}
         for epoch, name in zip(kept, samples, strict=True)
     ]
-    write_json(out, {"epochs": rows, "best": best_epoch(rows, config.select)})
+    _write(out, found, config, config.select)
 
 
 def score_epochs_of_columns(
@@ -117,6 +123,7 @@ def score_epochs_of_columns(
     device: str,
     seed: int,
     out: Path,
+    learned: Learned | None = None,
 ) -> None:
     """The same of data that are no showers: each kept epoch makes one row for the conditions of each validation row, and the
     scores of :func:`~calopipe.evaluation.columns.compare_columns` judge it: distances, moments and widths of each column.
@@ -133,20 +140,24 @@ def score_epochs_of_columns(
     base = read_columns(reference)
     if not len(base):
         raise DataError(f"{reference}: no validation rows to judge epochs with (split.val of the dataset is 0)")
+    if learned is not None:
+        block = own_block(reference, len(base), learned)
+        base = base.select(np.arange(block.start, block.stop))
     rows = generator(seed, "epochs", "rows").choice(len(base), min(config.showers, len(base)), replace=False)
     base, scored = base.select(np.sort(rows)), []
+    asked = base.select(np.repeat(np.arange(len(base)), config.factor))
     for epoch, path in kept.items():
         drawn = Generator.load([*networks, path], device)
         torch.manual_seed(derive(seed, "epochs", epoch))
-        x = drawn.sample(base.condition)
-        sample = Columns(dict(zip(base.values, x.T, strict=True)), base.conditions, f"epoch {epoch}")
+        x = drawn.sample(asked.condition)
+        sample = Columns(dict(zip(base.values, x.T, strict=True)), asked.conditions, f"epoch {epoch}")
         scores = compare_columns(base, sample, histograms, seed)
         scored.append({"epoch": epoch, "scores": [{**asdict(s.finite()), "sample": sample.name} for s in scores]})
         log.info("epoch %d of %d judged", epoch, max(kept))
     default = config.select == EpochsConfig().select
     select = f"wasserstein/{next(iter(base.values))}" if default else config.select
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out, {"epochs": scored, "best": best_epoch(scored, select)})
+    _write(out, scored, config, select)
 
 
 def _kept(folder: Path) -> dict[int, Path]:
@@ -154,15 +165,21 @@ def _kept(folder: Path) -> dict[int, Path]:
     return {int(path.stem.removeprefix("epoch-")): path for path in sorted(folder.glob("epoch-*.pt"))}
 
 
-def _part(path: Path, geometry: Geometry, n: int, seed: int, conditions: Sequence[str]) -> Showers:
-    """A random part of a shower file, in the file's order."""
-    total = file_info(path).n_showers
-    rows = np.sort(generator(seed, "epochs", "showers").choice(total, min(n, total), replace=False))
-    return read_showers(path, rows=rows, geometry=geometry, conditions=conditions)
+def _rows(path: Path, config: EpochsConfig, seed: int, learned: Learned | None) -> np.ndarray:
+    """The rows of a shower file that epochs are compared with: a random part, in the file's order."""
+    every = np.arange(file_info(path).n_showers)
+    found = every if learned is None else every[shower_rows(path, learned)]
+    chosen = generator(seed, "epochs", "showers").choice(len(found), min(config.showers, len(found)), replace=False)
+    return found[np.sort(chosen)]
+
+
+def _write(out: Path, rows: Sequence[Mapping[str, Any]], config: EpochsConfig, select: str) -> None:
+    best = best_epoch(rows, select, config.select_from)
+    write_json(out, {"reference": config.reference, "epochs": rows, "best": best})
 
 
 def _generate(
-    checkpoints: Mapping[int, Path], networks: Sequence[Path], base: Path, seed: int, device: str
+    checkpoints: Mapping[int, Path], networks: Sequence[Path], base: Path, seed: int, device: str, factor: int
 ) -> dict[str, Path]:
     samples = {}
     for epoch, path in checkpoints.items():
@@ -170,19 +187,22 @@ def _generate(
         samples[name] = base.parent / f"{path.stem}.hdf5"
         drawn = Generator.load([*networks, path], device)
         conditions = conditions_of(base, drawn.data)
-        sample_to_file(drawn, conditions, samples[name], len(conditions), seed)
+        asked = np.repeat(conditions, factor, axis=0)
+        sample_to_file(drawn, asked, samples[name], len(conditions), seed)
     return samples
 
 
-def best_epoch(rows: Sequence[Mapping[str, Any]], select: str) -> dict[str, Any]:
+def best_epoch(rows: Sequence[Mapping[str, Any]], select: str, first: int = 1) -> dict[str, Any]:
     """The epoch whose score `select` is nearest to a perfect generator's, and those as good within errors.
 
     Args:
         rows: {"epoch", "scores"} per epoch.
+        first: earlier epochs are not chosen.
     """
     found: dict[int, tuple[float, float]] = {}
-    reason = f"no score called '{select}'"
-    for row in rows:
+    late = [row for row in rows if row["epoch"] >= first]
+    reason = f"no score called '{select}'" if late else f"no epoch from {first} on was kept"
+    for row in late:
         for item in row["scores"]:
             score = parsed_score(item)
             if score.name == select and score.value is not None:

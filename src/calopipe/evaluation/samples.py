@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from calopipe.errors import MetricUnavailable
+from calopipe.config.calomplification import ImageSettings
+from calopipe.errors import GeometryError, MetricUnavailable
 from calopipe.evaluation.averages import BLOCKS, Sums
 from calopipe.evaluation.inputs import Readout, check_samples, conditions_of, stream
 from calopipe.io import Showers, iter_stored
 from calopipe.metrics.base import BinnedCounts, Sample
 from calopipe.observables import all_specs, columns, compute_all, middle_row_moments, voxel_counts, voxel_spectrum
 from calopipe.observables.challenge import challenge_edges, challenge_values, layer_maxima, voxel_edges
+from calopipe.observables.image import ImageObservables, image_observables
 from calopipe.records.histograms import load_histograms
 from calopipe.records.slices import Slice
 
@@ -55,6 +57,15 @@ def load_sample(
     return sample
 
 
+def images_of(pieces: Iterable[Showers], readout: Readout, settings: ImageSettings) -> ImageObservables:
+    """Observables of the showers of all pieces, seen as images."""
+    what = {k: getattr(settings, k) for k in ImageSettings.model_fields}
+    return ImageObservables.joined(
+        image_observables(c.showers, c.incident_energies, readout.geometry, readout.threshold_MeV, **what)
+        for c in pieces
+    )
+
+
 class _Files:
     """Reads one sample, or those of its showers that are in `part`; methods are called like what Sample offers."""
 
@@ -68,6 +79,7 @@ class _Files:
         self.rows = None if part is None else np.flatnonzero(part.holds(conditions_of(path, part.condition)))
         self.n = total if self.rows is None else len(self.rows)
         self.passed: dict[str, Any] = {}
+        self.seen: dict[tuple[Any, ...], ImageObservables] = {}
 
     def _stream(self, what: str, rows: np.ndarray | None = None) -> Iterator[Showers]:
         """The sample's showers, or those in `rows` of it."""
@@ -142,6 +154,24 @@ class _Files:
 
     def row_moments(self) -> Callable[[np.ndarray], Mapping[Any, Any]]:
         return partial(middle_row_moments, geometry=self.geometry)
+
+    # ---- images
+    def images(self) -> Callable[[ImageSettings], ImageObservables]:
+        return self._images
+
+    def _images(self, settings: ImageSettings) -> ImageObservables:
+        """Those of one kind of image stay: a reference is compared with many samples."""
+        key = tuple(getattr(settings, k) for k in ImageSettings.model_fields)
+        if key not in self.seen:
+            if not self.geometry.alpha_layers:
+                raise MetricUnavailable(f"no layer of '{self.geometry.name}' is resolved in two dimensions")
+            try:
+                if settings.image_pool is not None:
+                    self.geometry.image(settings.image_pool)
+            except GeometryError as error:
+                raise MetricUnavailable(f"image_pool: {error}") from None
+            self.seen[key] = images_of(self._stream("images"), self.readout, settings)
+        return self.seen[key]
 
     # ---- conditions
     def condition(self) -> Callable[[str], np.ndarray]:

@@ -13,13 +13,14 @@ The scores (:class:`calopipe.records.scores.Score`) are without seed and sample,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from calopipe.config.calomplification import ImageSettings
 from calopipe.errors import MetricUnavailable
 from calopipe.metrics.features import features_high
 
@@ -39,6 +40,20 @@ class BinnedCounts:
     counts: np.ndarray
     total: int
     blocks: np.ndarray | None = None
+
+
+class Images(Protocol):
+    """Observables of N showers as images, see :class:`calopipe.observables.image.ImageObservables`."""
+
+    @property
+    def n(self) -> int:
+        """Number of showers."""
+
+    def values(self, names: Sequence[str]) -> np.ndarray:
+        """(N, D) values of D observables, or (P, 1) for E_pixel, shower after shower."""
+
+    def starts(self, names: Sequence[str]) -> np.ndarray:
+        """(N + 1,) row of :meth:`values` at which each shower starts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +106,14 @@ class Sample:
         See :class:`calopipe.observables.RowMoments`.
         """
         return self._load("row_moments")
+
+    @cached_property
+    def images(self) -> Callable[[ImageSettings], Images]:
+        """Function of what an image is: E_vis, E_peak, E_pixel, CG_x and CG_y of all showers.
+
+        Raises MetricUnavailable where the geometry makes no such images.
+        """
+        return self._load("images")
 
     @cached_property
     def condition(self) -> Callable[[str], np.ndarray]:

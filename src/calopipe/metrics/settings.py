@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from calopipe.config.bounds import DISTINCT, PositiveEnergy, Resamplings, Seed, Showers, Times, Tiny
+from calopipe.config.bounds import DISTINCT, Bins, PositiveEnergy, Resamplings, Seed, Showers, Times, Tiny
+from calopipe.config.calomplification import ImageSettings
 from calopipe.config.parts import Observable
 from calopipe.config.scores import MetricSettings
 from calopipe.config.texts import Condition
-from calopipe.metrics.defaults import FIDELITY, SIX
+from calopipe.metrics.defaults import FIDELITY, IMAGE, SIX
 
 
 class SeparationPowerConfig(MetricSettings):
@@ -66,6 +67,16 @@ class ImageMomentsConfig(MetricSettings):
 
     def score_names(self) -> tuple[str, ...]:
         return ("pixel_energy", "row_mean/*", "row_width/*")
+
+
+class ImageDivergenceConfig(MetricSettings, ImageSettings):
+    """Mean Jensen-Shannon divergence of five observables of showers as images."""
+
+    bins: Bins = Field(100, description="bins between the reference's smallest and largest value")
+    splits: Times = Field(20, description="random halves of the reference for the floor")
+
+    def score_names(self) -> tuple[str, ...]:
+        return ("", *IMAGE)
 
 
 class EnergyResponseConfig(MetricSettings):

@@ -76,7 +76,8 @@ def epoch_tables(data: DatasetData) -> Iterator[Table]:
             ),
             rows=tuple(_epoch_row(name, seed) for name, seed in runs),
             text_columns=3,
-            note="Epochs are judged with n validation showers, the generated showers with test showers. "
+            note="Epochs are judged with validation showers unless it says training showers (n of the smaller sample), the "
+            "generated showers with test showers. "
             "generation.epoch in the evaluation says which epoch the showers are drawn from.",
         )
 
@@ -89,7 +90,8 @@ def _epoch_row(model: str, seed: SeedData) -> tuple[str, ...]:
     n = max((s["n"] for row in seed.epochs["epochs"] for s in row["scores"] if s["name"] == best["score"]), default="")
     chosen = str(best.get("epoch", f"none: {best.get('missing')}"))
     numbers = (Sourced(text, [seed.source("epochs")]) for text in (chosen, others or "none", str(n)))
-    return model, best["score"], used or f"epoch {sampled}", str(seed.run.seed), *numbers
+    by = " (training showers)" if seed.epochs.get("reference") == "training" else ""
+    return model, f"{best['score']}{by}", used or f"epoch {sampled}", str(seed.run.seed), *numbers
 
 
 def _words(dataset: str, name: str) -> tuple[str, str]:

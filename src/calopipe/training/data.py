@@ -21,7 +21,7 @@ from calopipe.io.read import Rows
 from calopipe.io.selection import check_selection, chosen_rows
 from calopipe.io.storage import check_stored
 from calopipe.io.stored import remedy
-from calopipe.training.job import TrainingJob
+from calopipe.training.job import Learned
 
 log = logging.getLogger("calopipe")
 
@@ -45,31 +45,32 @@ class Encoded:
     encoded_by: str
 
 
-def own_block(path: Path, n: int, job: TrainingJob) -> slice:
-    """Of n showers those that a job learns: all, or its own block of ``job.showers``.
+def own_block(path: Path, n: int, learned: Learned) -> slice:
+    """Of n showers those that a training learns: all, or its own block of ``learned.showers``.
 
     Raises:
         ConfigError: there is no block of that number.
     """
-    if job.showers is None:
+    size, block = learned.showers, learned.block
+    if size is None:
         return slice(0, n)
-    first, last = job.seed * job.showers, (job.seed + 1) * job.showers
+    first, last = block * size, (block + 1) * size
     if last > n:
-        which = "" if job.energies is None else " of the chosen energies"
+        which = "" if learned.energies is None else " of the chosen energies"
         raise ConfigError(
-            f"training_showers: {path} has {n} showers{which}, {n // job.showers} blocks of {job.showers}; seed {job.seed} "
-            f"needs block {job.seed} (they count from 0)"
+            f"training_showers: {path} has {n} showers{which}, {n // size} blocks of {size}; seed {block} needs block {block} "
+            "(they count from 0)"
         )
-    log.info("training showers %d to %d of %d: block %d", first, last - 1, n, job.seed)
+    log.info("training showers %d to %d of %d: block %d", first, last - 1, n, block)
     return slice(first, last)
 
 
 def learned_rows(
-    path: Path, job: TrainingJob, n: int, energies: Callable[[], NDArray[np.floating]], *, validation: bool = False
+    path: Path, learned: Learned, n: int, energies: Callable[[], NDArray[np.floating]], *, validation: bool = False
 ) -> Rows:
-    """Rows that a job learns of its training split, or validates with: those of ``job.energies``, or all.
+    """Rows that a training learns of its training split, or validates with: those of ``learned.energies``, or all.
 
-    Of the training split only its own block of ``job.showers`` of these.
+    Of the training split only its own block of ``learned.showers`` of these.
 
     Args:
         n: rows of the file. energies: reads their incident energies (n,) in MeV.
@@ -79,22 +80,22 @@ def learned_rows(
         DataError: no shower of the chosen energies.
     """
     chosen = None
-    if job.energies is not None:
+    if learned.energies is not None:
         found = np.asarray(energies(), dtype=np.float64)
         try:
-            check_selection(found, job.energies, str(path))
+            check_selection(found, learned.energies, str(path))
         except DataError as error:
             raise DataError(f"training_energies_MeV: {error}") from None
-        chosen = chosen_rows(found, job.energies)
+        chosen = chosen_rows(found, learned.energies)
         log.info("%d of the %d showers of %s have the chosen incident energies", len(chosen), n, path)
-    block = slice(0, n) if validation else own_block(path, n if chosen is None else len(chosen), job)
+    block = slice(0, n) if validation else own_block(path, n if chosen is None else len(chosen), learned)
     return block if chosen is None else chosen[block]
 
 
-def shower_rows(path: Path, job: TrainingJob, validation: bool) -> Rows:
+def shower_rows(path: Path, learned: Learned, validation: bool = False) -> Rows:
     """The rows of a file of showers, see :func:`learned_rows`."""
     n = file_info(path).n_showers
-    return learned_rows(path, job, n, lambda: read_incident_energies(path)[:, 0], validation=validation)
+    return learned_rows(path, learned, n, lambda: read_incident_energies(path)[:, 0], validation=validation)
 
 
 def load_showers(
@@ -107,19 +108,19 @@ def load_showers(
     return torch.from_numpy(np.ascontiguousarray(showers.showers)), torch.from_numpy(showers.condition)
 
 
-def load_latents(path: Path, job: TrainingJob | None = None, validation: bool = False) -> Encoded:
-    """Read a file written by the encode stage: all of it, or the rows that a job learns, or validates with.
+def load_latents(path: Path, learned: Learned | None = None, validation: bool = False) -> Encoded:
+    """Read a file written by the encode stage: all of it, or the rows that a training learns, or validates with.
 
     Raises:
         DataError: missing, damaged, incomplete, or no file of latents.
     """
     try:
-        return _read_latents(path, job, validation)
+        return _read_latents(path, learned, validation)
     except DataError as error:
         raise DataError(f"{error}; {remedy(path)}" if remedy(path) else str(error)) from error
 
 
-def _read_latents(path: Path, job: TrainingJob | None, validation: bool) -> Encoded:
+def _read_latents(path: Path, learned: Learned | None, validation: bool) -> Encoded:
     with open_hdf5(path) as file:
         found = {k: dataset(file, path, k) for k in ("mu", "logvar", "extras", "conditions", "layer_energies")}
         n, dim = found["conditions"].shape[:1], found["mu"].shape[1:]
@@ -129,8 +130,8 @@ def _read_latents(path: Path, job: TrainingJob | None, validation: bool) -> Enco
             check_stored(part, path, key)
         with at(path):
             rows: Rows = slice(None)
-            if job is not None:
-                rows = learned_rows(path, job, n[0], lambda: found["conditions"][:, 0], validation=validation)
+            if learned is not None:
+                rows = learned_rows(path, learned, n[0], lambda: found["conditions"][:, 0], validation=validation)
             arrays = {k: torch.from_numpy(np.asarray(part[rows], dtype=np.float32)) for k, part in found.items()}
             encoded_by = file.attrs.get("encoded_by")
     for key, array in arrays.items():

@@ -9,6 +9,21 @@ from calopipe.config.datasets import EnergySelection
 
 
 @dataclass(frozen=True)
+class Learned:
+    """Which showers of the training split a training learns.
+
+    Attributes:
+        block: number of the block that it learns, from 0.
+        showers: size of the blocks; None: all showers.
+        energies: only showers of these incident energies, of which blocks are made; None: all.
+    """
+
+    block: int = 0
+    showers: int | None = None
+    energies: EnergySelection | None = None
+
+
+@dataclass(frozen=True)
 class TrainingJob:
     """One training.
 
@@ -23,7 +38,8 @@ class TrainingJob:
         seed: seed of weights, order and noise.
         threads: CPU threads (0: torch's default).
         threshold_MeV: readout threshold; None takes the geometry's.
-        showers: learn only the block number `seed` (from 0) of so many showers of the training split; None: all of it.
+        showers: learn only a block of so many showers of the training split; None: all of it.
+        block: number of that block, from 0; None: `seed`.
         energies: learn, and validate with, only showers of these incident energies, of which blocks are made; None: all.
         epochs: folder for the checkpoints that ``training.keep_every`` asks for; None: they are not written.
     """
@@ -43,3 +59,9 @@ class TrainingJob:
     epochs: Path | None = None
     showers: int | None = None
     energies: EnergySelection | None = None
+    block: int | None = None
+
+    @property
+    def learned(self) -> Learned:
+        """Which showers of the training split it learns."""
+        return Learned(self.seed if self.block is None else self.block, self.showers, self.energies)

@@ -100,7 +100,7 @@ def _facts(job: TrainingJob) -> DataFacts:
 
 def _columns(job: TrainingJob) -> Material:
     """Columns of numbers and what they depend on."""
-    rows = own_block(job.train, column_rows(job.train, job.columns), job)
+    rows = own_block(job.train, column_rows(job.train, job.columns), job.learned)
     splits = []
     for path, part in ((job.train, rows), (job.val, None)):
         found = read_columns(path, job.columns, job.conditions, rows=part)
@@ -117,7 +117,7 @@ def _material(link: Link, job: TrainingJob, data: DataFacts) -> Material:
     splits: list[tuple[Tensor, Tensor]] = []
     upstream: dict[str, str] = {}
     for i, path in enumerate((job.train, job.val)):
-        part = shower_rows(path, job, validation=i == 1)
+        part = shower_rows(path, job.learned, validation=i == 1)
         x, cond = load_showers(path, geometry, part, job.conditions)
         if link.gets_energies:
             cond = torch.cat([cond, data.layout.energies(x)], dim=1)
@@ -132,7 +132,7 @@ def _material(link: Link, job: TrainingJob, data: DataFacts) -> Material:
 
 
 def _latents(settings: NetworkStage, link: Link, job: TrainingJob) -> Material:
-    train, val = load_latents(job.train, job), load_latents(job.val, job, validation=True)
+    train, val = load_latents(job.train, job.learned), load_latents(job.val, job.learned, validation=True)
     if train.encoded_by != val.encoded_by:
         raise DataError(f"{job.train} and {job.val} hold latents of different autoencoders; encode both anew")
     target = LatentTarget(settings.latents or "mu_sigma", train.mu.shape[1])

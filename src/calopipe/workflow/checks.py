@@ -7,8 +7,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from calopipe.config import ColumnsDataset, Dataset, Source
+from calopipe.config.calomplification import ImageSettings
 from calopipe.devices import gpu_visible
 from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError
 from calopipe.geometry import load_geometry
@@ -37,6 +39,7 @@ class StudyChecks(ChainChecks):
         for run in self.runs:
             self._check_generation(run)
             self._check_slices(run)
+            self._check_images(run)
         for dataset, name in dict.fromkeys((run.dataset, name) for run in self.runs for name in self.regressors(run)):
             self._check_regressor(dataset, name)
 
@@ -63,7 +66,6 @@ class StudyChecks(ChainChecks):
             asked = {
                 "regression.regressors": bool(evaluation.regression.regressors),
                 "calomplification": evaluation.calomplification is not None,
-                "generation.epoch": evaluation.generation.epoch != "final",
             }
             for key in (key for key, found in asked.items() if found):
                 raise ConfigError(f"{where}.{key}: only of showers, but dataset '{dataset}' holds columns")
@@ -270,13 +272,19 @@ class StudyChecks(ChainChecks):
                     f"evaluations.{name}.calomplification: dataset '{dataset}' and model '{model}' have one amplification "
                     f"study for all seeds, and evaluation '{names[0]}' asks for another one"
                 )
-        kernel = asked[0][0].image_pool if asked and asked[0][0] is not None else None
-        if kernel is not None:
-            try:
-                self.geometry(dataset).image(kernel)
-            except GeometryError as error:
-                key = f"evaluations.{names[0]}.calomplification.image_pool"
-                raise ConfigError(f"{key}: not for dataset '{dataset}': {error}") from None
+
+    def _check_images(self, run: RunKey) -> None:
+        """Showers that are judged as images can be made such."""
+        evaluation, where = self.study.evaluations[run.evaluation], f"evaluations.{run.evaluation}"
+        asked: list[tuple[str, Any]] = [("calomplification", evaluation.calomplification)]
+        for key, metrics in (("metrics", evaluation.metrics), ("epochs.metrics", evaluation.epochs.metrics)):
+            asked += [(f"{key}.{i}", metric.settings) for i, metric in enumerate(metrics)]
+        for key, settings in () if self.is_columns(run.dataset) else asked:
+            if isinstance(settings, ImageSettings) and settings.image_pool is not None:
+                try:
+                    self.geometry(run.dataset).image(settings.image_pool)
+                except GeometryError as error:
+                    raise ConfigError(f"{where}.{key}.image_pool: not for dataset '{run.dataset}': {error}") from None
 
 
 def _check_source(where: str, source: Source, role: str) -> None:

@@ -183,6 +183,8 @@ class Epochs(Stage):
         external = study.external(wildcards["model"])
         if external is not None:
             used["samples"] = sorted(external.epochs)
+        if evaluation.epochs.reference == "training":
+            used["learned"] = study.learned_showers(**wildcards)
         conditions = {"conditions": study.conditions(dataset)}
         return {**used, "seed": evaluation.seed, **conditions, **study.judged(dataset)}
 

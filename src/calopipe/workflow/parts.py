@@ -157,6 +157,13 @@ class StudyParts:
         """Names of the conditions of a dataset after the incident energy."""
         return list(self.dataset(dataset).conditions)
 
+    def learned_showers(self, *, model: str, seed: int | str, **_: Any) -> dict[str, Any]:
+        """Which showers of the training split a training learns: fields of :class:`calopipe.training.job.Learned`."""
+        settings = self.model(model)
+        energies = settings.training_energies_MeV
+        chosen = None if energies is None else energies.model_dump(mode="json")
+        return {"block": int(seed), "showers": settings.training_showers, "energies": chosen}
+
     def sampled_epoch(self, **wildcards: Any) -> int | str:
         """Which checkpoint of its last network a run is judged by: ``final``, ``best``, or the number of a kept epoch."""
         return self.evaluation(**wildcards).generation.epoch
