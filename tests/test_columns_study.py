@@ -228,6 +228,7 @@ def test_any_score_of_columns_can_choose_the_epoch(tmp_path, monkeypatch, select
     write_columns(tmp_path / "toys.hdf5", toys(200))
     study = copy.deepcopy(STUDY)
     study["evaluations"]["default"] |= {"epochs": {"select": select}, "generation": {"epoch": "best"}}
+    study["runs"] = study["runs"][:1]  # the other keeps no epochs
     Plan.load(study, ROOT / "presets")
 
 
