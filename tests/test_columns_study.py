@@ -106,6 +106,11 @@ def test_epochs_of_columns_are_scored(finished):
         assert score in names
     assert "wasserstein/residual/mu=4-6" in names
     assert found["best"]["score"] == "wasserstein/residual" and found["best"]["epoch"] in (10, 20)
+    (first, *_) = load_histograms(finished / RUN / "histograms_by_epoch.npz")[0]
+    assert (
+        set(first.counts) == {"reference", "epoch 10", "epoch 20"}
+        and first.totals["epoch 20"] == first.totals["reference"]
+    )
     page = (finished / "results/report/toys/index.html").read_text()
     assert "Scores by epoch" in page and "against the epoch" in page
 
@@ -135,7 +140,7 @@ def test_scores_of_columns_see_a_shift_and_nothing_else(tmp_path):
     for name, shift in (("same", 0.0), ("moved", 0.6)):
         write_columns(tmp_path / f"{name}.hdf5", toys(3000, 2, shift))
         evaluate_columns(
-            tmp_path / "a.hdf5", tmp_path / f"{name}.hdf5", config=HistogramConfig(bins=40, slices={"mu": [(4, 6)]}),
+            tmp_path / "a.hdf5", tmp_path / f"{name}.hdf5", config=HistogramConfig(bins=20, slices={"mu": [(4, 6)]}),
             classifier=None, seed=1, histograms=tmp_path / "h.npz", scores=tmp_path / "s.json",
         )  # fmt: skip
         found[name] = {s.name: s for s in load_scores(tmp_path / "s.json")}

@@ -94,7 +94,7 @@ def test_epochs_in_which_an_image_jumps_are_seen(tmp_path: Path) -> None:
     score_epochs(
         kept, (), base, Readout.of(images),
         config=EpochsConfig(metrics=["image_moments"], select="image_moments/row_mean/eta"), histograms=HistogramConfig(),
-        regression=RegressionConfig(), regressors={}, seed=0, out=tmp_path / "s.json",
+        regression=RegressionConfig(), regressors={}, seed=0, out=tmp_path / "s.json", kept_histograms=tmp_path / "h.npz",
     )  # fmt: skip
     found = read_json(tmp_path / "s.json")
     values = {row["epoch"]: {s["name"]: s for s in row["scores"]} for row in found["epochs"]}
@@ -106,6 +106,17 @@ def test_epochs_in_which_an_image_jumps_are_seen(tmp_path: Path) -> None:
             values[30]["image_moments/pixel_energy"]["value"], abs=0.02
         )
     assert along[30]["value"] < 3 * along[30]["floor"]
+    run = RunArtifacts(
+        "d", "inn", 0, "electron_gun_32", epochs=str(tmp_path / "s.json"), epoch_histograms=str(tmp_path / "h.npz")
+    )
+    tasks = epoch_tasks(load_study_data(StudySummary("s", (run,)))[0])
+    (task,) = (t for t in tasks if t.caption == "d: average showers of inn by epoch")
+    panels = [axes for axes in task.function(*task.args, **task.kwargs).axes if axes.get_title()]
+    assert [axes.get_title() for axes in panels] == ["Geant4", "epoch 10", "epoch 20", "epoch 30"]
+    means = task.args[2]
+    np.testing.assert_allclose(
+        np.roll(means["epoch 30"].reshape(32, 32), 2, axis=images.eta_axis).ravel(), means["epoch 10"], rtol=1e-5
+    )
 
 
 def test_figures_show_every_known_point():

@@ -136,7 +136,12 @@ def test_every_stage_leaves_its_files(finished):
             names += [f"classifiers/reconstructed/{name}.json"] if run == "vae_inn" else []
         names += ["regression/net.json", "regression/net.npz"]
         if run == "inn":
-            names += ["scores_by_epoch.json", "flow/epochs/epoch-00004.pt", "flow/epochs/epoch-00008.pt"]
+            names += [
+                "scores_by_epoch.json",
+                "histograms_by_epoch.npz",
+                "flow/epochs/epoch-00004.pt",
+                "flow/epochs/epoch-00008.pt",
+            ]
         if run == "vae_inn":
             names += ["autoencoder/model.pt", "autoencoder/history.csv", "autoencoder/latents/train.hdf5"]
             names += ["reconstructed.hdf5"]

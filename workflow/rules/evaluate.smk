@@ -294,6 +294,7 @@ rule epochs:
         raw=raw("epochs"),
     output:
         scores=at("epochs"),
+        histograms=at("epoch_histograms"),
     log:
         f"{LOGS}/epochs.log",
     benchmark:

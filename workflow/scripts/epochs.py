@@ -24,6 +24,7 @@ with stage(snakemake):
         "histograms": HistogramConfig(**settings["histograms"]),
         "seed": settings["seed"],
         "out": Path(snakemake.output.scores),
+        "kept_histograms": Path(snakemake.output.histograms),
         "learned": learned,
     }
     if settings["geometry"] is None:

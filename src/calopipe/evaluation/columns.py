@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,8 @@ def evaluate_columns(
     """
     base = read_columns(reference)
     sample = read_columns(generated, list(base.values), list(base.conditions))
-    edges = _edges(base, config)
     draws = draws_of(column_attributes(generated))
-    save_histograms(histograms, list(_histograms(base, sample, edges, draws)), [])
+    save_histograms(histograms, list(column_histograms(base, {GENERATED: sample}, config, draws)))
     found = compare_columns(base, sample, config, seed)
     if classifier is not None:
         found.append(_test(base, sample, classifier, seed))
@@ -91,21 +90,37 @@ def _edges(base: Columns, config: HistogramConfig) -> Edges:
     return column_edges(base.values, config.bins, base.conditions, slices)
 
 
-def _histograms(base: Columns, sample: Columns, edges: Edges, draws: int) -> Iterator[Histogram]:
-    """Of every column, overall and in slices; with the counts of each draw of a network's weights where there are several."""
-    which = draw_of(np.arange(len(sample)), draws)
-    by_draw = [sample.select(np.flatnonzero(which == k)) for k in range(draws)] if draws > 1 else []
-    each = zip(*(summarise_columns(c.values, c.conditions, edges) for c in (base, sample, *by_draw)), strict=True)
-    for one, other, *parts in each:
-        counts = {REFERENCE: one.counts, GENERATED: other.counts}
-        totals = {REFERENCE: one.moments.n, GENERATED: other.moments.n}
+def column_histograms(
+    base: Columns, samples: Mapping[str, Columns], config: HistogramConfig, draws: int = 1
+) -> Iterator[Histogram]:
+    """Of every column, overall and in slices, of the reference and of samples by name; with the counts of each draw of a network's
+    weights where there are several, of all samples alike.
+    """
+    edges = _edges(base, config)
+    by_draw = {name: _by_draw(sample, draws) for name, sample in samples.items()}
+    every = {REFERENCE: base, **samples}
+    parts = [c for columns in by_draw.values() for c in columns]
+    each = zip(*(summarise_columns(c.values, c.conditions, edges) for c in (*every.values(), *parts)), strict=True)
+    for found in each:
+        whole = dict(zip(every, found, strict=False))
+        counts, totals = {k: v.counts for k, v in whole.items()}, {k: v.moments.n for k, v in whole.items()}
+        of_draws, entered = {}, {}
+        if draws > 1:
+            for k, name in enumerate(samples):
+                mine = found[len(every) + k * draws : len(every) + (k + 1) * draws]
+                of_draws[name] = np.stack([part.counts for part in mine])
+                entered[name] = np.array([part.moments.n for part in mine])
+        one = found[0]
         label = one.column.replace("_", " ")
-        counted, entries = [part.counts for part in parts], [part.moments.n for part in parts]
-        of_draws = {GENERATED: np.stack(counted)} if parts else {}
-        entered = {GENERATED: np.array(entries)} if parts else {}
         yield Histogram(
             one.column, GROUP, label, one.edges, counts, totals, part=one.part, draws=of_draws, draw_totals=entered
         )
+
+
+def _by_draw(sample: Columns, draws: int) -> list[Columns]:
+    """The rows of each draw of the weights; none where there is one draw only."""
+    which = draw_of(np.arange(len(sample)), draws)
+    return [sample.select(np.flatnonzero(which == k)) for k in range(draws)] if draws > 1 else []
 
 
 def _scores(

@@ -24,7 +24,7 @@ import torch
 
 from calopipe.config.evaluation import EpochsConfig, HistogramConfig, RegressionConfig
 from calopipe.errors import DataError
-from calopipe.evaluation.columns import compare_columns
+from calopipe.evaluation.columns import column_histograms, compare_columns
 from calopipe.evaluation.inputs import Readout
 from calopipe.evaluation.metrics import evaluate_metrics
 from calopipe.evaluation.observables import evaluate_observables
@@ -32,6 +32,7 @@ from calopipe.evaluation.regression import evaluate_regression
 from calopipe.io import Columns, file_info, read_columns, read_showers, write_showers
 from calopipe.io.temporary import scratch
 from calopipe.records.files import write_json
+from calopipe.records.histograms import load_cross_sections, load_histograms, save_histograms
 from calopipe.records.scores import load_scores, parsed_score
 from calopipe.sampling.generator import Generator
 from calopipe.sampling.stages import conditions_of, sample_to_file
@@ -56,6 +57,7 @@ def score_epochs(
     out: Path,
     conditions: Sequence[str] = (),
     learned: Learned | None = None,
+    kept_histograms: Path | None = None,
 ) -> None:
     """Generate from every kept epoch, score the samples, and write ``scores_by_epoch.json``.
 
@@ -71,6 +73,7 @@ def score_epochs(
         conditions: names of further conditions of the showers.
         learned: which showers of `reference` the training learned, where they are compared with those; None: with all.
         seed: seed of the choice of showers, of the generation and of bootstraps.
+        kept_histograms: file to write: histograms, average showers and cross sections of all epochs, as samples ``epoch <number>``.
 
     Raises:
         DataError: the folder holds no checkpoints, or `reference` no showers.
@@ -106,6 +109,10 @@ def score_epochs(
                 curves=folder / f"{name}.npz",
             )
         scores = [score for file in files for score in load_scores(file)]
+        if kept_histograms is not None:
+            filled, averages = load_histograms(table)
+            averages = [average for average in averages if average.part is None]
+            save_histograms(kept_histograms, filled, averages, load_cross_sections(table))
     found = [
         {"epoch": epoch, "scores": [asdict(s) for s in scores if s.sample == name]}
         for epoch, name in zip(kept, samples, strict=True)
@@ -124,6 +131,7 @@ def score_epochs_of_columns(
     seed: int,
     out: Path,
     learned: Learned | None = None,
+    kept_histograms: Path | None = None,
 ) -> None:
     """The same of data that are no showers: each kept epoch makes one row for the conditions of each validation row, and the
     scores of :func:`~calopipe.evaluation.columns.compare_columns` judge it: distances, moments and widths of each column.
@@ -144,19 +152,21 @@ def score_epochs_of_columns(
         block = own_block(reference, len(base), learned)
         base = base.select(np.arange(block.start, block.stop))
     rows = generator(seed, "epochs", "rows").choice(len(base), min(config.showers, len(base)), replace=False)
-    base, scored = base.select(np.sort(rows)), []
+    base, scored, samples = base.select(np.sort(rows)), [], {}
     asked = base.select(np.repeat(np.arange(len(base)), config.factor))
     for epoch, path in kept.items():
         drawn = Generator.load([*networks, path], device)
         torch.manual_seed(derive(seed, "epochs", epoch))
         x = drawn.sample(asked.condition)
         sample = Columns(dict(zip(base.values, x.T, strict=True)), asked.conditions, f"epoch {epoch}")
-        scores = compare_columns(base, sample, histograms, seed)
+        scores, samples[sample.name] = compare_columns(base, sample, histograms, seed), sample
         scored.append({"epoch": epoch, "scores": [{**asdict(s.finite()), "sample": sample.name} for s in scores]})
         log.info("epoch %d of %d judged", epoch, max(kept))
     default = config.select == EpochsConfig().select
     select = f"wasserstein/{next(iter(base.values))}" if default else config.select
     out.parent.mkdir(parents=True, exist_ok=True)
+    if kept_histograms is not None:
+        save_histograms(kept_histograms, list(column_histograms(base, samples, histograms)))
     _write(out, scored, config, select)
 
 

@@ -57,6 +57,18 @@ def average_figure(
 
 
 @styled
+def averages_figure(
+    geometry: Geometry,
+    reference: Array,
+    samples: Mapping[str, Array],
+    title: str = "",
+    layers: Sequence[int] | None = None,
+) -> Figure:
+    """Average showers of the reference and of samples alone, as :func:`average_figure` has them: of the epochs of a training."""
+    return _rows_of_layers(geometry, {REFERENCE_LABEL: reference, **samples}, None, title, layers)
+
+
+@styled
 def difference_figure(
     geometry: Geometry,
     reference: Array,
@@ -104,16 +116,17 @@ class _Beside:
 
 
 def _rows_of_layers(
-    geometry: Geometry, showers: Mapping[str, Array], beside: _Beside, title: str, layers: Sequence[int] | None
+    geometry: Geometry, showers: Mapping[str, Array], beside: _Beside | None, title: str, layers: Sequence[int] | None
 ) -> Figure:
     """One row for each layer: average showers with one energy scale, and what stands beside them with another."""
     layers = pick_layers(geometry) if layers is None else list(layers)
-    heads = [textwrap.fill(text, 20) for text in (*showers, *beside.pictures)]
-    n_energy, n_beside = len(showers), len(beside.pictures)
+    others = {} if beside is None else beside.pictures
+    heads = [textwrap.fill(text, 20) for text in (*showers, *others)]
+    n_energy, n_beside = len(showers), len(others)
     cell, head = 1.75, (0.42 if title else 0.2) + 0.15 * (1 + max(text.count("\n") for text in heads))
     foot = 0.75 if has_log_radius(geometry) else 0.5
     height = cell * len(layers) + head + foot
-    widths = [1.0] * n_energy + [0.06, 0.2] + [1.0] * n_beside + [0.06]
+    widths = [1.0] * n_energy + [0.06] + ([0.2] + [1.0] * n_beside + [0.06] if others else [])
     width = 1.72 * (sum(widths) + 0.14 * len(widths)) + 1.0
     figure = new_figure(width, height)
     grid = figure.add_gridspec(
@@ -124,15 +137,16 @@ def _rows_of_layers(
     for row, layer in enumerate(layers):
         part = geometry.layer_slices[layer]
         norm = energy_norm(*(m[part] for m in showers.values()))
-        other = beside.norm(*(m[part] for m in beside.pictures.values()))
         pictures: list[tuple[Array, Normalize, str]] = [(m, norm, ENERGY_CMAP) for m in showers.values()]
-        pictures += [(m, other, RATIO_CMAP) for m in beside.pictures.values()]
+        if beside is not None:
+            other = beside.norm(*(m[part] for m in others.values()))
+            pictures += [(m, other, RATIO_CMAP) for m in others.values()]
         for k, (column, (values, scale, cmap)) in enumerate(zip(columns, pictures, strict=True)):
             axes = figure.add_subplot(grid[row, column])
             draw_layer(axes, geometry, layer, values, scale, cmap)
             _frame(axes, geometry, row == len(layers) - 1, k == 0, heads[k] if row == 0 else "", layer)
         _bar(figure.add_subplot(grid[row, n_energy]), norm, ENERGY_CMAP, r"$\langle E\rangle$ [MeV]")
-        if n_beside:
+        if beside is not None and others:
             _bar(figure.add_subplot(grid[row, -1]), other, RATIO_CMAP, beside.label, extend=beside.extend)
     _heading(figure, title)
     return figure

@@ -55,6 +55,7 @@ FILES: dict[str, File] = {
     "regression": File(RUN, "regression/{regressor}.json", "regression"),
     "regression_curves": File(RUN, "regression/{regressor}.npz", "regression"),
     "epochs": File(RUN, "scores_by_epoch.json", "epochs", "scores by epoch"),
+    "epoch_histograms": File(RUN, "histograms_by_epoch.npz", "epochs", "histograms by epoch"),
     "latent_space": File(RUN, "latent_space.npz", "latent_space", "latent distributions"),
     "weight_spread": File(RUN, "weight_spread.npz", "weight_spread", "variances of weights"),
     "timing": File(RUN, "timing.json", "timing", "timing"),

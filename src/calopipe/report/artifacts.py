@@ -30,6 +30,7 @@ class RunArtifacts:
         regression: name of the energy regressor -> ``{"scores": JSON list of scores, "curves": NPZ of
             :func:`calopipe.evaluation.regression.evaluate_regression`, "loss": CSV log, "checkpoint": the regressor}``.
         epochs: JSON of :func:`calopipe.evaluation.epochs.score_epochs`.
+        epoch_histograms: its NPZ, see :func:`calopipe.records.histograms.save_histograms`; samples are ``epoch <number>``.
         sampled_epoch: where the generated showers come from: ``final`` checkpoint, ``best`` kept epoch, or its number.
         latent_space: NPZ of :func:`calopipe.records.latent_space.save_space`.
         weight_spread: NPZ of :func:`calopipe.records.weight_spread.save_spread`.
@@ -57,6 +58,7 @@ class RunArtifacts:
     bands: str | None = None
     regression: dict[str, dict[str, str]] = field(default_factory=dict)
     epochs: str | None = None
+    epoch_histograms: str | None = None
     sampled_epoch: str | int = "final"
     timing: str | None = None
     latent_space: str | None = None
@@ -87,6 +89,7 @@ class RunArtifacts:
             "multi-class test: confusion matrix": self.confusion,
             "bands of Bayesian networks and ensembles": self.bands,
             "scores by epoch": self.epochs,
+            "histograms by epoch": self.epoch_histograms,
             "timing": self.timing,
             "latent distributions": self.latent_space,
             "variances of weights": self.weight_spread,

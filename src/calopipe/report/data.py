@@ -58,6 +58,7 @@ class SeedData:
     confusion: dict[str, np.ndarray] = field(default_factory=dict)
     regression: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     epochs: dict[str, Any] | None = None
+    epoch_average: AverageShowers | None = None
     timing: dict[str, Any] | None = None
     latent_space: Space = field(default_factory=dict)
     weight_spread: dict[str, Spread] = field(default_factory=dict)
@@ -170,6 +171,8 @@ def _load_seed(run: RunArtifacts, config: Mapping[str, Any], notes: list[str]) -
     data.scores = run_scores(run, lambda path: _scores(path, None if path == run.comparison else run.seed, notes))
     _load_tests(data, notes)
     data.epochs = _try(read_json, _path(run.epochs), notes)
+    by_epoch = _try(load_histograms, _path(run.epoch_histograms), notes)
+    data.epoch_average = next(iter(by_epoch[1]), None) if by_epoch else None
     data.timing = _try(read_json, _path(run.timing), notes)
     data.latent_space = _try(load_space, _path(run.latent_space), notes) or {}
     data.weight_spread = _try(load_spread, _path(run.weight_spread), notes) or {}

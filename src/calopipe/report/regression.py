@@ -7,14 +7,19 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from calopipe.plots.epochs import EpochScores, epochs_figure
+from calopipe.plots.layers import pick_layers
 from calopipe.plots.regression import linearity_figure, resolution_figure
 from calopipe.plots.scores import Dot
+from calopipe.plots.showers import averages_figure
 from calopipe.plots.style import REFERENCE_LABEL, LineStyle, sample_style
+from calopipe.records.samples import REFERENCE
 from calopipe.report.data import DatasetData, SeedData
 from calopipe.report.drawing import Task, file_name
 from calopipe.report.sources import Sourced, files
 from calopipe.report.tables import Table
 
+#: epochs, and layers, whose average showers are drawn, at most
+EPOCHS, LAYERS = 7, 3
 #: scores of each column (data that are no showers) that are drawn against the epoch; those of slices are not
 _OF_COLUMNS = ("wasserstein", "kl", "mean_difference", "fwhm_difference", "kurtosis_difference")
 
@@ -58,6 +63,26 @@ def epoch_tasks(data: DatasetData) -> Iterator[Task]:
             arguments = ([curve for _, curve in found], *_words(data.name, name))
             sources = files(seed.run.epochs for seed, _ in found)
             yield Task("epochs", file, caption, epochs_figure, arguments, sources=sources)
+    yield from epoch_average_tasks(data)
+
+
+def epoch_average_tasks(data: DatasetData) -> Iterator[Task]:
+    """Of every model that kept epochs (its first seed) the average showers of some of them, the first and the last among them."""
+    for model in data.models:
+        seed = model.seeds[0]
+        if seed.epoch_average is None or data.geometry is None:
+            continue
+        means = seed.epoch_average.mean
+        epochs = sorted(int(name.removeprefix("epoch ")) for name in means if name != REFERENCE)
+        shown = [
+            epochs[i] for i in np.unique(np.linspace(0, len(epochs) - 1, min(EPOCHS, len(epochs))).round().astype(int))
+        ]
+        showers = {f"epoch {epoch}": means[f"epoch {epoch}"] for epoch in shown}
+        title = f"{data.name}: average showers of {model.name} by epoch"
+        layers = pick_layers(data.geometry, LAYERS)
+        arguments = (data.geometry, means[REFERENCE], showers, title, layers)
+        name, sources = file_name(data.name, "epochs_average", model.name), files([seed.run.epoch_histograms])
+        yield Task("epochs", name, title, averages_figure, arguments, wide=True, sources=sources)
 
 
 def epoch_tables(data: DatasetData) -> Iterator[Table]:

@@ -30,7 +30,7 @@ def artifacts(study: StudyParts, run: RunKey) -> dict[str, Any]:
         "timing": None if model.external is not None else path("timing"),
         "classifiers": {},
         "regression": {},
-        "epochs": path("epochs") if study.keeps_epochs(run.model) else None,
+        **{name: path(name) if study.keeps_epochs(run.model) else None for name in ("epochs", "epoch_histograms")},
         "sampled_epoch": evaluation.generation.epoch,
         **{sample: path(sample) for sample in study.samples(run.model)},
         **_scan(study, run),
@@ -83,6 +83,6 @@ def artifact_files(run: dict[str, Any]) -> list[str]:
     kinds = ("classifiers", "regression")
     found = [path for kind in kinds for files in run[kind].values() for path in files.values()]
     found += [network[name] for network in run["networks"] for name in ("checkpoint", "history")]
-    single = ("histograms", "health", "metrics", "epochs", "timing", "latent_space", "weight_spread", "reference", "generated", "reconstructed",
+    single = ("histograms", "health", "metrics", "epochs", "epoch_histograms", "timing", "latent_space", "weight_spread", "reference", "generated", "reconstructed",
               "comparison", "confusion", "bands", "calomplification", "divergences")  # fmt: skip
     return found + [run[name] for name in single if run.get(name)]
