@@ -136,8 +136,8 @@ def test_autoregressive_layers_are_triangular_and_their_order_reverses() -> None
     diagonal = matrices.diagonal(dim1=1, dim2=2)
     torch.testing.assert_close(layer(x, cond)[1], diagonal.log().sum(1), rtol=1e-8, atol=1e-8)
     layers = list(flow("autoregressive_rqs", layers=3).flow.layers)
-    assert [type(part) for part in layers] == [Autoregressive, Permutation] * 2 + [Autoregressive]
-    assert all(part.order.tolist() == [4, 3, 2, 1, 0] for part in layers[1::2])
+    assert [type(part) for part in layers] == [Autoregressive, Permutation] * 2 + [Autoregressive, LULinear]
+    assert all(part.order.tolist() == [4, 3, 2, 1, 0] for part in layers[1:5:2])
     two = flow("autoregressive_rqs", layers=2, shaken=0.5, bounds=4.0)
     assert (jacobian(two.flow, x, cond).abs().amax(0) > 0).all()
 
@@ -192,7 +192,7 @@ def test_sizes_are_those_of_the_published_networks() -> None:
     lu = 20 * 19 + 40
     assert count("coupling_rqs", 20, 1, width=256) == 4 * (residual(10, 1, 10 * 23, 256) + lu)
     first = residual(7, 1, 7 * 23, 128) + 128  # the condition has a layer of its own
-    assert count("autoregressive_rqs", 7, 1) == 8 * first
+    assert count("autoregressive_rqs", 7, 1) == 8 * first + 7 * 6 + 2 * 7
 
 
 def test_settings_fit_their_columns() -> None:
@@ -201,7 +201,26 @@ def test_settings_fit_their_columns() -> None:
         validate(MODELS.config_class("coupling_rqs"), {}, "m").takes(one)
     validate(MODELS.config_class("autoregressive_rqs"), {}, "m").takes(one)
     model = flow("autoregressive_rqs", dim=1, cond_dim=1)
-    line = torch.linspace(-100, 100, 20001).double()[:, None]
+    line = torch.linspace(-100, 100, 200_001).double()[:, None]
     with torch.no_grad():
-        total = model.log_prob(line, torch.ones(len(line), 1).double()).exp().sum() * 0.01
+        total = model.log_prob(line, torch.ones(len(line), 1).double()).exp().sum() * 0.001
     assert total.item() == pytest.approx(1, abs=1e-3) and math.isfinite(total)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_data_scaled_to_the_bounds_are_learned(name: str) -> None:
+    """Normal data: drawn ones have their width, and none lie far outside of what was learned."""
+    torch.manual_seed(0)
+    model = flow(name, dim=2, cond_dim=1, shaken=0.0, layers=2, width=32, residual_blocks=1, bins=16).float()
+    x, cond = 3 * torch.randn(4000, 2), torch.ones(4000, 1)
+    model.fit_input(x, cond)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(600):
+        rows = torch.randint(4000, (256,))
+        optimizer.zero_grad()
+        model.loss(x[rows], cond[rows])["loss"].backward()
+        optimizer.step()
+    with torch.no_grad():
+        drawn = model.sample(cond)
+    torch.testing.assert_close(drawn.std(0) / x.std(0), torch.ones(2), rtol=0, atol=0.15)
+    assert (drawn.abs().amax(0) < 2 * x.abs().amax(0)).all()

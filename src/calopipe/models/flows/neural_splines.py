@@ -56,7 +56,7 @@ class CouplingRQS(ResidualSplineFlow):
 
 @MODELS.register("autoregressive_rqs", config=AutoregressiveRQSConfig)
 class AutoregressiveRQS(ResidualSplineFlow):
-    """Autoregressive layers with the columns in reverse order between them. Drawing takes a pass for each column and layer."""
+    """Autoregressive layers with the columns in reverse order between them, and a linear map at the end. Drawing takes a pass for each column and layer."""
 
     likelihood: ClassVar[bool] = True
 
@@ -69,4 +69,6 @@ class AutoregressiveRQS(ResidualSplineFlow):
             layers.append(
                 Autoregressive(dim, inputs.cond_dim, config.width, config.residual_blocks, config.bins, config.bounds)
             )
+        if config.linear:
+            layers.append(LULinear(dim))
         self.flow = Composition(dim, layers, (3 * config.bins - 1) * dim)

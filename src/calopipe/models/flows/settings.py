@@ -83,3 +83,7 @@ class AutoregressiveRQSConfig(ResidualSplineSettings):
     """Settings of ``autoregressive_rqs``."""
 
     layers: Annotated[int, Field(ge=1, le=256)] = Field(8, description="spline layers")
+    linear: bool = Field(
+        True,
+        description="an LU linear map behind the last layer: without one, data within the bounds cannot become normal, of which a third is outside",
+    )
