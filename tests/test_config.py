@@ -198,6 +198,7 @@ def affected(study, base=TINY) -> set[str]:
     [
         (("datasets", "eplus", "threshold_MeV"), 0.02, {"prepare", "train autoencoder", "train flow", "classify", "observables", "metrics", "train_regressor", "regression", "epochs", "calomplification"}),
         (("datasets", "eplus", "evaluation_threshold_MeV"), 0.02, {"classify", "observables", "metrics", "regression", "epochs", "calomplification"}),
+        (("datasets", "eplus", "geant4_ms"), 791, {"timing"}),
         (("datasets", "eplus", "split"), {"seed": 1}, {"prepare"}),
         (("models", "vae_inn", "networks", "autoencoder", "training", "lr"), 0.5, {"train autoencoder"}),
         (("models", "vae_inn", "networks", "flow", "training", "lr"), 0.5, {"train flow"}),
@@ -219,6 +220,27 @@ def affected(study, base=TINY) -> set[str]:
 )  # fmt: skip
 def test_settings_of_a_stage_hold_what_it_depends_on(keys, value, expected):
     assert affected(changed(*keys, value=value)) == expected
+
+
+@pytest.mark.parametrize(
+    ("times", "complaint"),
+    [
+        ({"geant4_ms": 791, "geant4_ms_per_GeV": 10}, "geant4_ms: expected one time of Geant4, found geant4_ms_per_GeV too"),
+        ({"geant4_source": "a paper"}, "geant4_source: expected with geant4_ms or geant4_ms_per_GeV, found neither"),
+    ],
+)  # fmt: skip
+def test_the_time_of_geant4_is_one(times, complaint):
+    study = changed("datasets", "eplus", "geant4_ms_per_GeV", value=None)
+    study["datasets"]["eplus"] |= times
+    with pytest.raises(ConfigError, match=complaint):
+        load_study(study, PRESETS)
+
+
+def test_images_of_the_electron_gun_have_the_published_times():
+    study = load_study({"study": "s", "presets": ["electron_images"]}, PRESETS)
+    times = {name: (d.geant4_ms, bool(d.geant4_source)) for name, d in study.datasets.items()}
+    assert times["electrons_32"] == times["electrons_800"] == (791, True) and times["electrons_64"] == (798, True)
+    assert times["electrons_all"] == times["electrons_all_32"] == (None, False)  # the time is that of 800 MeV
 
 
 def test_settings_are_plain_data():

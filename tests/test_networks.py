@@ -120,6 +120,17 @@ def test_the_time_of_each_network_is_told(files, caloman, tmp_path):
     time_generation(networks, files["test"], config=config, out=tmp_path / "timing.json")
     parts = json.loads((tmp_path / "timing.json").read_text())["results"][0]["networks_ms"]
     assert set(parts) == {"energies", "autoencoder", "flow"} and min(parts.values()) > 0
+    test = files["test"]
+    for geant4, wanted in (
+        ({"geant4_ms": 791.0, "geant4_source": "a paper"}, (791.0, "a paper")),
+        (
+            {"geant4_ms_per_GeV": 10.0},
+            (pytest.approx(read_showers(test).incident_energies.mean() / 100, rel=1e-5), None),
+        ),
+    ):
+        time_generation(networks, test, config=config, out=tmp_path / "timing.json", **geant4)
+        record = json.loads((tmp_path / "timing.json").read_text())
+        assert (record["geant4_ms"], record["geant4_source"]) == wanted
     prior = tmp_path / "prior.json"
     time_generation(networks[:2], files["test"], config=config, out=prior)
     assert set(json.loads(prior.read_text())["results"][0]["networks_ms"]) == {"energies", "autoencoder"}

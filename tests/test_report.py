@@ -8,6 +8,8 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -30,6 +32,7 @@ from calopipe.report.histograms import series_of
 from calopipe.report.numbers import format_bytes, format_measurement, format_value
 from calopipe.report.pictures import cross_section_tasks, reconstruction_tasks
 from calopipe.report.published import published_table
+from calopipe.report.sources import Source
 from calopipe.report.standing import standing_tables, standing_tasks
 from calopipe.report.strongest import in_words
 from calopipe.report.summary import verdicts
@@ -41,7 +44,7 @@ from calopipe.report.tables import (
     score_groups,
     small_sample_note,
 )
-from calopipe.report.timing import timing_rows
+from calopipe.report.timing import timing_rows, timing_tables
 
 REASON = "needs at least 10 000 showers per sample, found 500"
 
@@ -513,6 +516,27 @@ def test_timing_rows_give_the_ratio_to_geant4() -> None:
     )
     assert [r.networks for r in rows] == ["", "flow 1.2, vae 0.50"]
     assert [r.ratio for r in rows] == ["50", ""] and rows[0].time == "2.00"
+
+
+def test_the_table_of_times_has_a_row_of_geant4() -> None:
+    result = {"batch_size": 1, "median_ms": 2.0, "low_ms": 1.0, "high_ms": 3.0, "n_repeats": 5}
+
+    def table(**known: Any) -> Table:
+        record = {"results": [result], "device": "AMD", "threads": 2, **known}
+        seed = SimpleNamespace(timing=record, source=Source)
+        model = SimpleNamespace(name="inn", timed=seed)
+        wording = SimpleNamespace(one="shower")
+        (found,) = timing_tables(cast(Any, SimpleNamespace(models=[model], geometry=object(), wording=wording)))
+        assert {len(row) for row in found.rows} == {len(found.columns)}
+        return found
+
+    found = table(geant4_ms=791.0, geant4_source="a paper, table 6.1")
+    at = [found.columns.index(name) for name in ("Model", "Device", "ms per shower", "Geant4 / model")]
+    assert [[row[k] for k in at] for row in found.rows] == [
+        ["inn", "AMD, 2 threads", "2.00", "396"], ["Geant4", "a paper, table 6.1", "791", ""],
+    ]  # fmt: skip
+    assert "a paper, table 6.1" in found.note
+    assert len(table().rows) == 1 and "not known" in table().note
 
 
 def test_precision_is_best_at_what_two_reference_samples_give() -> None:

@@ -6,6 +6,7 @@ from calopipe.scripting import stage
 
 with stage(snakemake):
     from calopipe.config import TimingConfig
+    from calopipe.config.datasets import GEANT4_TIME
     from calopipe.evaluation.generation_time import time_generation
 
     time_generation(
@@ -13,5 +14,5 @@ with stage(snakemake):
         Path(snakemake.input.energies),
         config=TimingConfig(**snakemake.params.settings["timing"]),
         out=Path(snakemake.output.times),
-        geant4_ms_per_GeV=snakemake.params.settings["geant4_ms_per_GeV"],
+        **{key: snakemake.params.settings[key] for key in GEANT4_TIME},
     )

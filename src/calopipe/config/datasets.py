@@ -24,6 +24,9 @@ from calopipe.config.recipes import Recipe
 from calopipe.config.texts import Checksum, ColumnName, Condition, FilePath, Name, Url
 from calopipe.errors import nearest
 
+#: settings of a dataset that say how long Geant4 takes for one of its showers
+GEANT4_TIME = ("geant4_ms_per_GeV", "geant4_ms", "geant4_source")
+
 
 class Source(Section):
     """Where a dataset's files come from."""
@@ -179,6 +182,15 @@ class Dataset(_AnyKind):
     geant4_ms_per_GeV: PositiveEnergy | None = Field(
         None, description="Geant4's time in ms per GeV of incident energy, where known, to compare timings with"
     )
+    geant4_ms: PositiveEnergy | None = Field(
+        None, description="the same in ms per shower, of data that have one incident energy"
+    )
+    geant4_source: str | None = Field(
+        None,
+        min_length=1,
+        max_length=500,
+        description="where Geant4's time is from: machine or publication, for the report",
+    )
     layers: Annotated[list[LayerNumber], Field(min_length=1)] | None = Field(
         None,
         description="keep these layers only, by their numbers from 0, e.g. [2] or [0, 1], before all that follows; E_tot is "
@@ -205,6 +217,14 @@ class Dataset(_AnyKind):
     def _not_made(self) -> Dataset:
         for key, recipe in self.made_sources():
             raise ValueError(f"{key}: recipe {recipe.recipe} makes columns; expected a dataset of kind: columns")
+        return self
+
+    @model_validator(mode="after")
+    def _one_time(self) -> Dataset:
+        if self.geant4_ms is not None and self.geant4_ms_per_GeV is not None:
+            raise ValueError("geant4_ms: expected one time of Geant4, found geant4_ms_per_GeV too")
+        if self.geant4_source is not None and self.geant4_ms is None and self.geant4_ms_per_GeV is None:
+            raise ValueError("geant4_source: expected with geant4_ms or geant4_ms_per_GeV, found neither")
         return self
 
     @field_validator("layout", mode="before", json_schema_input_type=Layout | str | None)

@@ -49,7 +49,7 @@ def measure_timing(
         device: ``cpu`` or ``cuda``: what the sampler computes on; None: what ``config.device`` means on this machine.
         most: rows that the sampler passes at once, at most; None: any number.
         parts: the same, but gives the seconds spent in each network; called once more per batch size, after its repeats.
-        known: further entries of the record: ``geant4_ms``, Geant4's time per shower for comparison (or None);
+        known: further entries of the record: ``geant4_ms``, Geant4's time per shower for comparison, and ``geant4_source``, where that is from (or None);
             ``parameters``, name of each network -> how many it has.
 
     Returns:

@@ -75,12 +75,14 @@ def timing_tables(data: DatasetData) -> Iterator[Table]:
     timed = [(m.name, seed, seed.timing) for m in data.models if (seed := m.timed) is not None and seed.timing]
     if not timed:
         return
-    geant4 = next((t["geant4_ms"] for _, _, t in timed if t.get("geant4_ms")), None)
-    known = (
-        f" Geant4: {geant4:.3g} ms per shower (one core)." if geant4 else " Geant4: time not known for this dataset."
-    )
-    if data.geometry is None:
-        known = ""
+    rows = [_cells(row, s.source("timing")) for name, s, record in timed for row in timing_rows([(name, record)])]
+    geant4 = next((s for _, s, record in timed if record.get("geant4_ms")), None)
+    known = " Geant4: time not known for this dataset." if data.geometry is not None else ""
+    if geant4 is not None and geant4.timing is not None:
+        time = Sourced(format_value(geant4.timing["geant4_ms"]), [geant4.source("timing")])
+        from_where = geant4.timing.get("geant4_source") or "one core"
+        rows.append(("Geant4", from_where, "", time, *[""] * 5))
+        known = f" Geant4, {from_where}: not timed here; the factor compares with that time."
     yield Table(
         columns=(
             "Model",
@@ -93,9 +95,7 @@ def timing_tables(data: DatasetData) -> Iterator[Table]:
             "Geant4 / model",
             "peak MiB",
         ),
-        rows=tuple(
-            _cells(row, seed.source("timing")) for name, seed, record in timed for row in timing_rows([(name, record)])
-        ),
+        rows=tuple(rows),
         text_columns=2,
         note=f"Median over repeats after a warm-up; range: 16 to 84 % of the repeats; in each network: one more call.{known}",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from calopipe.config.datasets import GEANT4_TIME
 from calopipe.errors import ConfigError
 from calopipe.workflow.making import Sampling
 from calopipe.workflow.parts import StudyParts
@@ -226,10 +227,8 @@ class Timing(Sampling):
 
     def settings(self, study: StudyParts, *, dataset: str, **wildcards: Any) -> dict[str, Any]:
         timing = study.evaluation(dataset=dataset, **wildcards).timing
-        return {
-            "timing": plain(timing),
-            "geant4_ms_per_GeV": getattr(study.dataset(dataset), "geant4_ms_per_GeV", None),
-        }
+        settings = study.dataset(dataset)
+        return {"timing": plain(timing), **{key: getattr(settings, key, None) for key in GEANT4_TIME}}
 
     def device(self, study: StudyParts, **wildcards: Any) -> str:
         return study.evaluation(**wildcards).timing.device

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from calopipe.config import Dataset
+from calopipe.config.datasets import GEANT4_TIME
 from calopipe.workflow.parts import StudyParts
 from calopipe.workflow.stage import Stage, networks_of, plain, regressors_of
 
@@ -32,7 +33,7 @@ class Prepare(Stage):
 
     modules = ("calopipe.io.prepare", "calopipe.io.prepare_columns")
     #: settings of a dataset that are of no concern to its preparation
-    other = frozenset({"source", "reference", "geant4_ms_per_GeV", "evaluation_threshold_MeV"})
+    other = frozenset({"source", "reference", "evaluation_threshold_MeV", *GEANT4_TIME})
 
     def settings(self, study: StudyParts, *, dataset: str, **_: Any) -> dict[str, Any]:
         used = {k: v for k, v in plain(study.dataset(dataset)).items() if k not in self.other}
