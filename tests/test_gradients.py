@@ -41,6 +41,7 @@ def test_the_largest_element_may_be_negative_and_in_any_tensor() -> None:
     assert largest_element(gradients).item() == 7.0
     assert largest_element([-g for g in gradients]).item() == 7.0
     assert largest_element(gradients[:1]).item() == 1.0
+    assert largest_element([torch.empty(0), *gradients]).item() == 7.0  # a triangle of one column is empty
 
 
 def test_history_holds_what_the_optimiser_was_given(files, tmp_path, monkeypatch) -> None:  # noqa: F811

@@ -40,5 +40,5 @@ def largest_element(gradients: Sequence[Tensor]) -> Tensor:
     """
     if gradients[0].is_cuda:
         return torch.nn.utils.get_total_norm(gradients, math.inf)
-    ends = [gradient.aminmax() for gradient in gradients]
+    ends = [gradient.aminmax() for gradient in gradients if gradient.numel()]  # a triangle of one column has no element
     return torch.maximum(-torch.stack([low for low, _ in ends]).min(), torch.stack([high for _, high in ends]).max())
