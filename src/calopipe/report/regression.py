@@ -19,7 +19,7 @@ from calopipe.report.sources import Sourced, files
 from calopipe.report.tables import Table
 
 #: epochs, and layers, whose average showers are drawn, at most
-EPOCHS, LAYERS = 7, 3
+EPOCHS, LAYERS = 5, 3
 #: scores of each column (data that are no showers) that are drawn against the epoch; those of slices are not
 _OF_COLUMNS = ("wasserstein", "kl", "mean_difference", "fwhm_difference", "kurtosis_difference")
 
