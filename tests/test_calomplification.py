@@ -29,8 +29,10 @@ from calopipe.plots.style import LineStyle
 from calopipe.records.divergences import load_divergences
 from calopipe.records.scores import load_scores
 from calopipe.report import RunArtifacts, StudySummary
+from calopipe.report.calomplification_tables import amplification_tables
 from calopipe.report.data import load_study_data
 from calopipe.report.figures import dataset_tasks
+from calopipe.report.numbers import format_measurement
 
 GEOMETRY = load_geometry("electron_gun_32")
 
@@ -408,6 +410,30 @@ def test_report_shows_the_study_and_the_generators_scores(study):
     assert [t.name for t in tasks] == ["electrons_divergence", "electrons_amplification"]
     assert [label for _, style in tasks[0].args[1] if (label := style.label)][:2] == ["inn, 200", "wide, 200"]
     assert all(len(t.function(*t.args).axes) == 3 for t in tasks)
+
+
+def test_tables_of_estimators_and_of_divergences(study):
+    folder = study[0]
+    files = {"calomplification": str(folder / "scores.json"), "divergences": str(folder / "curves.npz")}
+    (data,) = load_study_data(StudySummary("toy", (RunArtifacts("electrons", "inn", 0, "electron_gun_32", **files),)))
+    chosen, divergences = amplification_tables(data)
+    assert chosen.columns[1:] == ("kernel density, 200: bandwidth", "histogram estimator, 200: bins")
+    assert [row[0] for row in chosen.rows] == ["E_vis", "E_vis, CG_y"]  # none of E_pixel
+    scores = {(s.sample, s.name): s for s in load_scores(folder / "scores.json")}
+    fits = scores["histogram_200", "calomplification/E_vis+CG_y/16/jsd"].extra["fits"]
+    each = np.array([f["bins"] for f in fits], dtype=float)
+    wanted = zip(each.mean(0), each.std(0, ddof=1), strict=True)
+    assert chosen.rows[1][2] == " × ".join(format_measurement(m, s) for m, s in wanted)
+    heads = ["Observables", "Quantiles", "Geant4, 200", "Geant4, 400", "Geant4, 1k", "inn, 200", "wide, 200"]
+    assert list(divergences.columns) == [*heads, "kernel density, 200", "histogram estimator, 200"]
+    row = dict(zip(divergences.columns, divergences.rows[0], strict=True))
+    wide = scores["wide", "calomplification/E_vis/16/jsd"]
+    factor = scores["wide", "calomplification/E_vis/16/amplification"]
+    assert row["Observables"] == "E_vis" and row["Quantiles"] == "16"
+    texts = [format_measurement(s.value, s.error) for s in (wide, factor)]
+    assert row["wide, 200"] == f"{texts[0]}\nfactor {texts[1]} (extrapolated)"
+    assert row["Geant4, 200"] and "factor" not in row["Geant4, 200"]  # the measure itself
+    assert {row[1] for row in divergences.rows} == {"16"}, "nothing reaches 512 quantiles"
 
 
 def test_stage_says_what_it_cannot_judge(study, tmp_path):

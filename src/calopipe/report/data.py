@@ -81,6 +81,7 @@ class ModelData:
     style: LineStyle
     seeds: list[SeedData]
     amplification: list[Score] = field(default_factory=list)
+    estimators: list[Score] = field(default_factory=list)
     divergences: list[DivergenceCurve] = field(default_factory=list)
     n_truth: int = 0
 
@@ -159,6 +160,7 @@ def _load_model(
     studied = data.studied
     if studied is not None:
         data.amplification = amplification_scores(runs, lambda path: _scores(path, None, notes))
+        data.estimators = [s for s in _scores(studied.calomplification or "", None, []) if s.extra.get("fits")]
         data.divergences, data.n_truth = _try(load_divergences, _path(studied.divergences), notes) or ([], 0)
     return data
 
@@ -214,7 +216,7 @@ def run_scores(run: RunArtifacts, read: Callable[[str], list[Score]]) -> list[Sc
 
 
 def amplification_scores(runs: Sequence[RunArtifacts], read: Callable[[str], list[Score]]) -> list[Score]:
-    """Scores of the amplification study of a model, one for all its runs; those of the estimators are in the figures."""
+    """Scores of the amplification study of a model, one for all its runs; those of the estimators are in a table of their own."""
     path = next((run.calomplification for run in runs if run.calomplification), None)
     return [] if path is None else [s for s in read(path) if s.sample == GENERATED]
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from calopipe.report.bands import band_tables
 from calopipe.report.calomplification import amplification_tasks
+from calopipe.report.calomplification_tables import amplification_tables
 from calopipe.report.classifiers import classifier_tasks
 from calopipe.report.data import DatasetData
 from calopipe.report.deposits import deposit_tasks
@@ -78,7 +79,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("classifiers", "Classifier tests", classifier_tasks),
     Section("regression", "Energy regression", regression_tasks),
     Section("epochs", "Scores by epoch", epoch_tasks, epoch_tables),
-    Section("amplification", "Amplification", amplification_tasks),
+    Section("amplification", "Amplification", amplification_tasks, amplification_tables),
     Section("timing", "Generation time", timing_tasks, timing_tables),
 )
 
