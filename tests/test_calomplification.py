@@ -417,7 +417,7 @@ def test_tables_of_estimators_and_of_divergences(study):
     files = {"calomplification": str(folder / "scores.json"), "divergences": str(folder / "curves.npz")}
     (data,) = load_study_data(StudySummary("toy", (RunArtifacts("electrons", "inn", 0, "electron_gun_32", **files),)))
     chosen, divergences = amplification_tables(data)
-    assert chosen.columns[1:] == ("kernel density, 200: bandwidth", "histogram estimator, 200: bins")
+    assert chosen.columns[1:] == ("KDE bandwidth, 200", "histogram bins, 200")
     assert [row[0] for row in chosen.rows] == ["E_vis", "E_vis, CG_y"]  # none of E_pixel
     scores = {(s.sample, s.name): s for s in load_scores(folder / "scores.json")}
     fits = scores["histogram_200", "calomplification/E_vis+CG_y/16/jsd"].extra["fits"]

@@ -16,6 +16,7 @@ from calopipe.report.tables import Table
 
 #: settings of an estimator that its cross-validation chooses
 _CHOSEN = {"kde": "bandwidth", "histogram": "bins"}
+_HEADS = {"kde": "KDE bandwidth", "histogram": "histogram bins"}
 
 
 def amplification_tables(data: DatasetData) -> Iterator[Table]:
@@ -34,7 +35,7 @@ def _settings_table(scores: Sequence[Score]) -> Table:
     known = {(_observables(s), s.sample): s for s in scores}
     samples = sorted({s.sample for s in scores}, key=lambda s: (list(_CHOSEN).index(_kind(s)[0]), _kind(s)[1]))
     names = dict.fromkeys(_observables(s) for s in scores)
-    heads = [f"{ESTIMATORS[kind][0]}, {count(n)}: {_CHOSEN[kind]}" for kind, n in map(_kind, samples)]
+    heads = [f"{_HEADS[kind]}, {count(n)}" for kind, n in map(_kind, samples)]
     rows = [(_label(name), *(_chosen(known.get((name, sample))) for sample in samples)) for name in names]
     fits = sorted({len(s.extra["fits"]) for s in scores})
     return Table(
