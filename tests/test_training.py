@@ -220,7 +220,7 @@ def test_generation_from_a_kept_epoch(files, tmp_path: Path) -> None:
         if best is not None:
             scores.write_text(json.dumps({"epochs": [], "best": {"score": "fidelity", **best}}))
         out = tmp_path / "g.hdf5"
-        generate([flow], files["test"], out, _generation(epoch=epoch), 1, None if best is None else scores)
+        generate([flow], files["test"], out, _generation(epoch=epoch), 1, [] if best is None else [scores])
         with h5py.File(out) as file:
             return file["showers"][:], file.attrs["source"]
 

@@ -77,13 +77,17 @@ def run(options: argparse.Namespace) -> None:
     incident = incident_energies(options.energies, options.number, options.seed)
     from calopipe.config.parts import use_extensions
     from calopipe.sampling.generator import Generator
+    from calopipe.sampling.mixture import Mixture
     from calopipe.sampling.stages import sample_to_file
 
     use_extensions(options.extensions)
     folder = len(options.networks) == 1 and options.networks[0].is_dir()
     generator = Generator.load(options.networks[0] if folder else options.networks, options.device)
+    further = sorted(options.networks[0].glob("training*")) if folder else []
+    parts = [generator, *(Generator.load(path, options.device) for path in further)]
     table = np.hstack([incident, *_further(generator, options, len(incident))])
-    sample_to_file(generator, table, options.out, options.batch_size, options.seed)
+    mixture = Mixture.of(parts, [str(path) for path in (options.networks[0], *further)]) if further else generator
+    sample_to_file(mixture, table, options.out, options.batch_size, options.seed)
 
 
 def incident_energies(text: str, number: int | None, seed: int) -> NDArray[np.float32]:

@@ -286,7 +286,7 @@ def run(
     return counts, wrong
 
 
-def small_flow(folder: Path) -> Path:
+def small_flow(folder: Path, seed: int = 0) -> Path:
     """A checkpoint of a small flow of voxels, trained for one epoch on showers made here."""
     from calopipe.config import Model, validate
     from calopipe.io import Showers, write_showers
@@ -307,7 +307,9 @@ def small_flow(folder: Path) -> Path:
     files = (folder / "showers.hdf5", folder / "showers.hdf5")
     outputs = (folder / "flow.pt", folder / "flow.csv", folder / "rolling")
     model = validate(Model, {"networks": {"flow": flow}}, "model")
-    train_network(model.networks["flow"], model.chain["flow"], TrainingJob(*files, "calogan", *outputs, threads=1))
+    train_network(
+        model.networks["flow"], model.chain["flow"], TrainingJob(*files, "calogan", *outputs, seed, threads=1)
+    )
     return folder / "flow.pt"
 
 

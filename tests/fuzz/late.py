@@ -147,6 +147,7 @@ def _judge(
     readout = judge.Readout.of(*(plan.where(run.dataset)[k] for k in ("geometry", "threshold_MeV")))
     compared = (data["test"], {"generated": out}, readout)
     generation = {**plan.settings("generate", **keys), "epoch": "final"}
+    generation.pop("mix", None)
     generate(
         networks, data["test"], out, Generation(**{**generation, "factor": min(2, generation["factor"])}), run.seed
     )

@@ -12,6 +12,7 @@ sys.path.insert(0, str(HOME / "src"))
 
 from calopipe.config.load import read_yaml
 from calopipe.errors import CalopipeError
+from calopipe.seeds import Training
 from calopipe.workflow import Plan, conda_environment, jobs_run_here, scripts_use
 
 scripts_use(HOME / "src")
@@ -116,13 +117,14 @@ def checkpoints(wildcards):
 
 
 def sampled(wildcards):
-    """What the showers of a run are drawn from, in the order of the chain: final networks, or the last one's kept epochs."""
-    return list(PLAN.sampled(**wildcards).values())
+    """What the showers of a run are drawn from, training by training: final networks, or the last one's kept epochs."""
+    return PLAN.sampled(**wildcards)
 
 
 def scored(wildcards):
-    """How the kept epochs scored, where the best of them is sampled."""
-    return {"scores": at("epochs")} if PLAN.sampled_epoch(**wildcards) == "best" else {}
+    """How the kept epochs of each training scored, where the best of them is sampled."""
+    found = PLAN.scored(**wildcards)
+    return {"scores": found} if found else {}
 
 
 def autoencoder(wildcards):

@@ -301,6 +301,7 @@ rule epochs:
         f"{TIMES}/epochs.tsv"
     # Never by test showers, so that a choice of the epoch does not flatter their scores.
     wildcard_constraints:
+        seed=Training.PATTERN,
         model=PLAN.pattern("generators"),
     conda:
         ENVIRONMENT

@@ -14,6 +14,8 @@ rule train:
         f"{LOGS}/train_{{network}}.log",
     benchmark:
         f"{TIMES}/train_{{network}}.tsv"
+    wildcard_constraints:
+        seed=Training.PATTERN,
     conda:
         ENVIRONMENT
     threads: growing(4)
@@ -41,6 +43,8 @@ rule encode:
         f"{LOGS}/encode_{{network}}_{{split}}.log",
     benchmark:
         f"{TIMES}/encode_{{network}}_{{split}}.tsv"
+    wildcard_constraints:
+        seed=Training.PATTERN,
     conda:
         ENVIRONMENT
     threads: 2
@@ -66,6 +70,8 @@ rule remake:
         f"{LOGS}/remake_{{network}}_{{split}}.log",
     benchmark:
         f"{TIMES}/remake_{{network}}_{{split}}.tsv"
+    wildcard_constraints:
+        seed=Training.PATTERN,
     conda:
         ENVIRONMENT
     threads: 2

@@ -8,12 +8,14 @@ with stage(snakemake):
     from calopipe.config import Generation
     from calopipe.sampling import generate
 
-    scores = snakemake.input.get("scores")
+    settings = dict(snakemake.params.settings)
+    mix = settings.pop("mix", 1)
     generate(
         [Path(path) for path in snakemake.input.networks],
         Path(snakemake.input.energies),
         Path(snakemake.output.showers),
-        Generation(**snakemake.params.settings),
+        Generation(**settings),
         int(snakemake.wildcards.seed),
-        Path(scores) if scores else None,
+        [Path(path) for path in snakemake.input.get("scores", [])],
+        trainings=mix,
     )

@@ -6,10 +6,11 @@ from calopipe.scripting import stage
 
 with stage(snakemake):
     from calopipe.sampling import remake
+    from calopipe.seeds import Training
 
     remake(
         [Path(path) for path in snakemake.input.networks],
         Path(snakemake.input.showers),
         Path(snakemake.output.showers),
-        int(snakemake.wildcards.seed),
+        Training.of(snakemake.wildcards.seed).seed,
     )

@@ -7,11 +7,11 @@ from calopipe.scripting import stage
 with stage(snakemake):
     from calopipe.sampling.external import chosen_file, take_over
 
-    settings, scores = snakemake.params.settings, snakemake.input.get("scores")
+    settings, scores = snakemake.params.settings, snakemake.input.get("scores", [])
     files, source = [Path(path) for path in snakemake.input.raw], "external sample"
     if settings["epoch"] != "final":
         epochs = {int(number): Path(path) for number, path in snakemake.params.epochs.items()}
-        chosen, source = chosen_file(epochs, settings["epoch"], Path(scores) if scores else None)
+        chosen, source = chosen_file(epochs, settings["epoch"], Path(scores[0]) if scores else None)
         files = [chosen]
     take_over(
         files,

@@ -163,6 +163,11 @@ class Model(Section):
         description="incident energies of the showers that each training and its validation learn, of which training_showers "
         "counts: a list, [8192], or a range {low: 6000, high: 10000}, or all but it with outside: true; test showers stay all",
     )
+    mix: Annotated[int, Field(ge=1, le=100)] = Field(
+        1,
+        description="trainings for each seed of a run, of the same showers with other seeds of weights and order: each has its own "
+        "kept epochs and its own best one, and the generated showers are drawn from them in equal parts (Bieringer 2022: 3)",
+    )
     scan: dict[str, ScanValues] = Field(
         default_factory=dict,
         max_length=MAX_SETTINGS,
@@ -196,18 +201,18 @@ class Model(Section):
             found = "both" if self.networks else "neither"
             raise ValueError(f"networks: a model has networks, or is external; found {found}")
         if self.external is not None:
-            if self.training_energies_MeV is not None:
-                raise ValueError(
-                    "training_energies_MeV: of a model that is trained here; expected null, found it beside external"
-                )
-            if self.scan or self.point is not None:
-                raise ValueError("scan: of a model that is trained here; expected none, found it beside external")
+            self._check_external()
             return self
         try:
             chain = self.chain
         except ValueError as error:
             text = str(error)
             raise ValueError(f"networks{text}" if text.startswith(":") else f"networks.{text}") from None
+        taken = next((name for name in self.networks if self.mix > 1 and re.fullmatch(r"training\d+", name)), None)
+        if taken is not None:
+            raise ValueError(
+                f"networks.{taken}: this name is that of a folder of a training (mix: {self.mix}); choose another"
+            )
         for link in chain.links:
             if self.networks[link.name].latents is not None and not link.learns_latents:
                 raise ValueError(
@@ -218,6 +223,17 @@ class Model(Section):
         check_scan(self.scan, list(self.networks), NetworkStage.model_fields)
         self._check_point()
         return self
+
+    def _check_external(self) -> None:
+        """Files of another generator are not trained."""
+        if self.training_energies_MeV is not None:
+            raise ValueError(
+                "training_energies_MeV: of a model that is trained here; expected null, found it beside external"
+            )
+        if self.mix > 1:
+            raise ValueError(f"mix: of a model that is trained here; expected 1, found {self.mix} beside external")
+        if self.scan or self.point is not None:
+            raise ValueError("scan: of a model that is trained here; expected none, found it beside external")
 
     def _check_point(self) -> None:
         """What the model says of its place in a scan is what its networks are: written into them, it changes nothing."""

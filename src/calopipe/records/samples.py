@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calopipe.seeds import generator
+
 #: what the others are compared with: the test showers
 REFERENCE = "reference"
 #: what a generator made
@@ -16,6 +18,8 @@ GENERATED = "generated"
 RECONSTRUCTED = "reconstructed"
 #: attribute of a sample's file: by how many draws of a network's weights its showers are; it is left out for one
 DRAWS = "draws"
+#: attribute of a sample's file: the trainings that its showers are drawn from in equal parts, a line each; it is left out for one
+TRAININGS = "trainings"
 
 
 def draws_of(attributes: Mapping[str, Any]) -> int:
@@ -26,3 +30,8 @@ def draws_of(attributes: Mapping[str, Any]) -> int:
 def draw_of(rows: NDArray[np.int64], draws: int) -> NDArray[np.int64]:
     """Which of so many draws made the showers in these rows of a file: they take turns."""
     return rows % draws
+
+
+def training_of(n: int, trainings: int, seed: int) -> NDArray[np.int64]:
+    """Which of so many trainings (from 0) makes each of n showers: equal parts, to one shower, in an order that `seed` fixes."""
+    return generator(seed, "mixture").permutation(np.arange(n) % trainings)

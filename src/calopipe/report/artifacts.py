@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from calopipe.errors import ConfigError, nearest
@@ -39,6 +39,7 @@ class RunArtifacts:
         divergences: its NPZ, see :func:`calopipe.records.divergences.save_divergences`.
         networks: the chain, one mapping per network: name, learns, given, role, model (its registered name),
             "checkpoint": trained network, "history": CSV log of losses, rates and gradients.
+        trainings: further trainings that the generated showers are drawn from, ``{"networks": as above, "epochs": as above}`` each.
         scan: of a point of a scan, ``{"scan": name, "settings": values by the keys of the scan, "by": name of the score}``.
         generated, reconstructed, reference: shower files; linked, never opened.
     """
@@ -66,6 +67,7 @@ class RunArtifacts:
     calomplification: str | None = None
     divergences: str | None = None
     networks: list[dict[str, Any]] = field(default_factory=list)
+    trainings: list[dict[str, Any]] = field(default_factory=list)
     scan: dict[str, Any] | None = None
     generated: str | None = None
     reconstructed: str | None = None
@@ -75,6 +77,12 @@ class RunArtifacts:
     def name(self) -> str:
         """``dataset/model/seed``."""
         return f"{self.dataset}/{self.model}/{self.seed}"
+
+    @property
+    def further(self) -> list[RunArtifacts]:
+        """The further trainings, with what each has of its own."""
+        alone = RunArtifacts(self.dataset, self.model, self.seed, self.geometry, sampled_epoch=self.sampled_epoch)
+        return [replace(alone, networks=t["networks"], epochs=t["epochs"]) for t in self.trainings]
 
     def files(self) -> dict[str, str]:
         """Every file of the run: what it is -> path."""
@@ -98,6 +106,8 @@ class RunArtifacts:
         }
         for network in self.networks:
             named |= {network["name"]: network["checkpoint"], f"{network['name']} losses": network["history"]}
+        for i, training in enumerate(self.further, 2):
+            named |= {f"training {i}: {what}": path for what, path in training.files().items()}
         for name, paths in self.classifiers.items():
             named |= {f"classifier {name}: {kind}": path for kind, path in paths.items()}
         for name, paths in self.regression.items():

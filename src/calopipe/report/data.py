@@ -63,6 +63,13 @@ class SeedData:
     latent_space: Space = field(default_factory=dict)
     weight_spread: dict[str, Spread] = field(default_factory=dict)
     histories: dict[str, History] = field(default_factory=dict)
+    further: list[SeedData] = field(default_factory=list)
+
+    @property
+    def trainings(self) -> dict[str, SeedData]:
+        """What it was drawn from, by name: itself, and the further trainings of a mixture."""
+        names = {f"{self.run.seed}, training {i}": training for i, training in enumerate(self.further, 2)}
+        return {f"{self.run.seed}, training 1" if names else str(self.run.seed): self, **names}
 
     def log(self, stage: str) -> str | None:
         """Path of the history of a network, or of ``regressor <name>``."""
@@ -182,6 +189,7 @@ def _load_seed(run: RunArtifacts, config: Mapping[str, Any], notes: list[str]) -
         history = _try(partial(read_history, rows=_epochs(config, run.model, stage)), _path(path), notes)
         if history is not None and len(history):
             data.histories[stage] = history
+    data.further = [_load_seed(training, config, notes) for training in run.further]
     return data
 
 

@@ -87,7 +87,7 @@ def epoch_average_tasks(data: DatasetData) -> Iterator[Task]:
 
 def epoch_tables(data: DatasetData) -> Iterator[Table]:
     """The best epoch of every run that kept epochs, and where its showers come from."""
-    runs = [(m.name, s) for m in data.models for s in m.seeds if s.epochs]
+    runs = [(m.name, key, t) for m in data.models for s in m.seeds for key, t in s.trainings.items() if t.epochs]
     if runs:
         yield Table(
             columns=(
@@ -99,7 +99,7 @@ def epoch_tables(data: DatasetData) -> Iterator[Table]:
                 "As good within errors",
                 "n",
             ),
-            rows=tuple(_epoch_row(name, seed) for name, seed in runs),
+            rows=tuple(_epoch_row(*run) for run in runs),
             text_columns=3,
             note="Epochs are judged with validation showers unless it says training showers (n of the smaller sample), the "
             "generated showers with test showers. "
@@ -107,7 +107,7 @@ def epoch_tables(data: DatasetData) -> Iterator[Table]:
         )
 
 
-def _epoch_row(model: str, seed: SeedData) -> tuple[str, ...]:
+def _epoch_row(model: str, training: str, seed: SeedData) -> tuple[str, ...]:
     assert seed.epochs is not None
     best, sampled = seed.epochs["best"], seed.run.sampled_epoch
     used = {"final": "final checkpoint", "best": f"epoch {best.get('epoch')}, the best"}.get(str(sampled))
@@ -116,7 +116,7 @@ def _epoch_row(model: str, seed: SeedData) -> tuple[str, ...]:
     chosen = str(best.get("epoch", f"none: {best.get('missing')}"))
     numbers = (Sourced(text, [seed.source("epochs")]) for text in (chosen, others or "none", str(n)))
     by = " (training showers)" if seed.epochs.get("reference") == "training" else ""
-    return model, f"{best['score']}{by}", used or f"epoch {sampled}", str(seed.run.seed), *numbers
+    return model, f"{best['score']}{by}", used or f"epoch {sampled}", training, *numbers
 
 
 def _words(dataset: str, name: str) -> tuple[str, str]:

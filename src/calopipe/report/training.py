@@ -94,12 +94,13 @@ def training_tasks(data: DatasetData) -> Iterator[Task]:
     for model in data.models:
         for network in in_order(_networks(model)):
             name = network.name
-            seeds = {f"seed {s.run.seed}": s.histories[name] for s in model.seeds if name in s.histories}
+            trainings = {key: t for s in model.seeds for key, t in s.trainings.items() if name in t.histories}
+            seeds = {f"seed {key}": training.histories[name] for key, training in trainings.items()}
             if seeds:
                 title = f"{model.name}: {name}"
                 file = file_name(data.name, model.name, name, "training")
                 caption = f"{data.name}: training of {title}"
-                sources = files(s.log(name) for s in model.seeds if name in s.histories)
+                sources = files(training.log(name) for training in trainings.values())
                 yield Task("training", file, caption, training_figure, (seeds, model.style, title), sources=sources)
     for name in _regressors(data):  # all runs share it
         seed = next(s for m in data.models for s in m.seeds if name in s.histories)

@@ -20,8 +20,9 @@ from calopipe.errors import DataError, GeometryError
 from calopipe.io import Columns, ShowerWriter, file_info, iter_showers, read_columns, read_conditions, write_columns
 from calopipe.io.output import check_target, hdf5_output
 from calopipe.io.stored import read_json, reading
-from calopipe.records.samples import DRAWS, draw_of
+from calopipe.records.samples import DRAWS, TRAININGS, draw_of, training_of
 from calopipe.sampling.generator import Generator, decode, draw, encode_batch, given_to, refine
+from calopipe.sampling.mixture import Mixture
 from calopipe.training.checkpoint import Network, load_network
 from calopipe.training.facts import DataFacts
 
@@ -110,26 +111,34 @@ def generate(
     out: Path,
     config: Generation,
     seed: int,
-    scores: Path | None = None,
+    scores: Sequence[Path] = (),
+    *,
+    trainings: int = 1,
 ) -> None:
     """Draw `config.factor` showers for every shower of a file: for its conditions and, where asked for, layer energies.
 
     Args:
         checkpoints: of all networks of the chain, in order; the last is the folder of the epochs that were kept where
-            `config.epoch` is not ``final``.
+            `config.epoch` is not ``final``. Of several trainings: of one after the other.
         energies: shower file with the conditions.
         out: file to write; its attribute `source` says which epoch it was drawn from.
-        scores: scores by epoch, which name the best one; needed where `config.epoch` is ``best``.
+        scores: scores by epoch of each training, which name its best one; needed where `config.epoch` is ``best``.
+        trainings: how many trainings the showers are drawn from, in equal parts.
 
     Raises:
         DataError: no epoch is the best, or the asked one was not kept.
+        CheckpointError: the trainings are not of the same data, or two are the same.
     """
-    files, source = list(checkpoints), "generated"
-    if config.epoch != "final":
-        files[-1], source = kept_epoch(files[-1], config.epoch, scores)
-        log.info("%s", source)
-    check_target(out, [*files, energies])
-    generator = Generator.load(files, config.device, energies_known=config.layer_energies == "true")
+    size = len(checkpoints) // trainings
+    parts = [
+        _chosen(checkpoints[i * size : (i + 1) * size], config, scores[i] if scores else None) for i in range(trainings)
+    ]
+    check_target(out, [*(path for files, _ in parts for path in files), energies])
+    known = config.layer_energies == "true"
+    generators = [Generator.load(files, config.device, energies_known=known) for files, _ in parts]
+    generator, source = generators[0], parts[0][1]
+    names = [f"{', '.join(map(str, files))}: {what}" for files, what in parts]
+    mixture = Mixture.of(generators, names) if trainings > 1 else None
     conditions = np.repeat(conditions_of(energies, generator.data), config.factor, axis=0)
     given = None
     if config.layer_energies == "true":
@@ -138,10 +147,20 @@ def generate(
         )
     if config.draws > len(conditions):
         raise DataError(f"generation.draws: {config.draws}, but {energies} asks for {len(conditions)} showers only")
-    draws = config.draws if generator.has_draws else 1
+    draws = config.draws if generator.has_draws and mixture is None else 1
     sample_to_file(
-        generator, conditions, out, config.batch_size, seed, source=source, layer_energies=given, draws=draws
+        mixture or generator, conditions, out, config.batch_size, seed, source=source, layer_energies=given, draws=draws
     )
+
+
+def _chosen(files: Sequence[Path], config: Generation, scores: Path | None) -> tuple[list[Path], str]:
+    """Checkpoints of one training, of the epoch that is asked for, and what to call their showers."""
+    *others, last = files
+    if config.epoch == "final":
+        return [*others, last], "generated"
+    chosen, source = kept_epoch(last, config.epoch, scores)
+    log.info("%s", source)
+    return [*others, chosen], source
 
 
 def conditions_of(path: Path, data: DataFacts) -> NDArray[np.float32]:
@@ -186,7 +205,7 @@ def best_of(scores: Path | None) -> tuple[int, str]:
 
 
 def sample_to_file(
-    generator: Generator,
+    generator: Generator | Mixture,
     conditions: NDArray[np.float32],
     out: Path,
     batch_size: int | None,
@@ -200,7 +219,8 @@ def sample_to_file(
     columns, into a file of columns.
 
     `batch_size` showers pass the networks at once; None: what is fast on the device. With several `draws` of the weights row i is made by
-    draw i modulo `draws`, and the attribute `draws` says so.
+    draw i modulo `draws`, and the attribute `draws` says so. Each training of a mixture makes an equal part of the rows, in random order
+    (:func:`calopipe.records.samples.training_of`), and the attribute `trainings` names them.
 
     Conditions outside those that the networks were trained on are warned about; the file's attributes hold that range.
     """
@@ -209,52 +229,64 @@ def sample_to_file(
     if complaint is not None:
         log.warning("warning: %s", complaint)
     torch.manual_seed(seeds.derive(seed, "generate"))
+    further: dict[str, Any] = {DRAWS: draws} if draws > 1 else {}
+    which = draw_of(np.arange(len(conditions)), draws) if draws > 1 else None
+    if isinstance(generator, Mixture):
+        which, source = training_of(len(conditions), len(generator.parts), seed), generator.source
+        further[TRAININGS] = "\n".join(generator.names)
     if generator.data.columns:
-        _columns_to_file(generator, conditions, out, batch_size, draws, {"seed": seed, "source": source})
+        _columns_to_file(generator, conditions, which, out, batch_size, {"seed": seed, "source": source, **further})
         return
-    with _writer(out, main, seed, source, {DRAWS: draws} if draws > 1 else None) as writer:
+    with _writer(out, main, seed, source, further) as writer:
         step = batch_size or ROWS
         for start in tqdm(range(0, len(conditions), step), "generate", disable=None, unit="batch"):
             part = slice(start, start + step)
             given = None if layer_energies is None else layer_energies[part]
-            _append(writer, conditions[part], _by_draw(generator, conditions[part], given, batch_size, start, draws))
+            makers = None if which is None else which[part]
+            _append(writer, conditions[part], _by_maker(generator, conditions[part], given, batch_size, makers))
     log.info("generated %d showers into %s", len(conditions), out)
 
 
-def _by_draw(
-    generator: Generator,
+def _by_maker(
+    generator: Generator | Mixture,
     conditions: NDArray[np.float32],
     energies: NDArray[np.float32] | None,
     batch_size: int | None,
-    start: int,
-    draws: int,
+    which: NDArray[np.int64] | None,
 ) -> NDArray[np.float32]:
-    """Showers (n, V), or rows of columns, for rows of a file from `start` on: the draws of the weights take turns."""
-    if draws == 1:
+    """Showers (n, V), or rows of columns, each by the draw of the weights, or the training of the mixture, that `which` (n,) says."""
+    if which is None:
+        assert isinstance(generator, Generator)
         return generator.sample(conditions, energies, batch_size)
-    which = draw_of(np.arange(start, start + len(conditions)), draws)
     out = np.empty((len(conditions), generator.n_columns), dtype=np.float32)
     for number in np.unique(which):
-        rows = which == number
-        generator.use_weights(int(number))
-        out[rows] = generator.sample(conditions[rows], None if energies is None else energies[rows], batch_size)
+        rows, maker = which == number, _maker(generator, int(number))
+        out[rows] = maker.sample(conditions[rows], None if energies is None else energies[rows], batch_size)
     return out
 
 
+def _maker(generator: Generator | Mixture, number: int) -> Generator:
+    """What makes the rows of one draw of the weights, or of one training of a mixture."""
+    if isinstance(generator, Mixture):
+        return generator.parts[number]
+    generator.use_weights(number)
+    return generator
+
+
 def _columns_to_file(
-    generator: Generator,
+    generator: Generator | Mixture,
     conditions: NDArray[np.float32],
+    which: NDArray[np.int64] | None,
     out: Path,
     batch_size: int | None,
-    draws: int,
     facts: Mapping[str, Any],
 ) -> None:
     """Draw one row of columns per row of conditions."""
     data, trained = generator.data, generator.main.trained
-    drawn = _by_draw(generator, conditions, None, batch_size, 0, draws)
+    drawn = _by_maker(generator, conditions, None, batch_size, which)
     values = {name: drawn[:, i] for i, name in enumerate(data.columns)}
     given = {name: conditions[:, i] for i, name in enumerate(data.conditions)}
-    attributes = {**facts, DRAWS: draws if draws > 1 else None, **({} if trained is None else trained.attributes)}
+    attributes = {**facts, **({} if trained is None else trained.attributes)}
     write_columns(out, Columns(values, given, "generated columns"), attributes=attributes)
     log.info("generated %d rows into %s", len(drawn), out)
 

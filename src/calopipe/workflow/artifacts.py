@@ -34,6 +34,7 @@ def artifacts(study: StudyParts, run: RunKey) -> dict[str, Any]:
         "sampled_epoch": evaluation.generation.epoch,
         **{sample: path(sample) for sample in study.samples(run.model)},
         **_scan(study, run),
+        **_trainings(study, run),
     }
     if run in study.banded(run.dataset, run.evaluation)[0]:
         found["bands"] = path("bands")
@@ -65,12 +66,22 @@ def _scan(study: StudyParts, run: RunKey) -> dict[str, Any]:
     return {"scan": {**plain(point), "by": by}}
 
 
-def _networks(study: StudyParts, run: RunKey) -> list[dict[str, Any]]:
-    """The chain of a run's model, a network each, with its files."""
+def _trainings(study: StudyParts, run: RunKey) -> dict[str, Any]:
+    """Further trainings that a run's sample is mixed of; nothing of one that has none, so that its report stays what it is."""
+    further = []
+    for name in study.trainings(**run.wildcards)[1:]:
+        training = {**run.wildcards, "seed": name}
+        epochs = pattern(study.study.results, "epochs", **training) if study.keeps_epochs(run.model) else None
+        further.append({"networks": _networks(study, run, training), "epochs": epochs})
+    return {"trainings": further} if further else {}
+
+
+def _networks(study: StudyParts, run: RunKey, training: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The chain of a run's model, a network each, with its files: those of the first training, or another one's."""
     model, found = study.model(run.model), []
     for link in () if model.external is not None else model.chain.links:
         files = {
-            name: pattern(study.study.results, name, network=link.name, **run.wildcards)
+            name: pattern(study.study.results, name, network=link.name, **(training or run.wildcards))
             for name in ("checkpoint", "history")
         }
         facts = {"name": link.name, "learns": link.learns, "given": list(link.given), "role": link.role}
@@ -82,7 +93,9 @@ def artifact_files(run: dict[str, Any]) -> list[str]:
     """All paths in :func:`artifacts`."""
     kinds = ("classifiers", "regression")
     found = [path for kind in kinds for files in run[kind].values() for path in files.values()]
-    found += [network[name] for network in run["networks"] for name in ("checkpoint", "history")]
+    trainings = [run, *run.get("trainings", ())]
+    found += [n[name] for training in trainings for n in training["networks"] for name in ("checkpoint", "history")]
+    found += [training["epochs"] for training in trainings[1:] if training["epochs"]]
     single = ("histograms", "health", "metrics", "epochs", "epoch_histograms", "timing", "latent_space", "weight_spread", "reference", "generated", "reconstructed",
               "comparison", "confusion", "bands", "calomplification", "divergences")  # fmt: skip
     return found + [run[name] for name in single if run.get(name)]

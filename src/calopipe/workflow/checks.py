@@ -228,7 +228,13 @@ class StudyChecks(ChainChecks):
                 )
 
     def _check_generation(self, run: RunKey) -> None:
-        """True layer energies are asked for only where a network is given them."""
+        """True layer energies are asked for only where a network is given them; draws of weights only of one training."""
+        mix, draws = self.model(run.model).mix, self.study.evaluations[run.evaluation].generation.draws
+        if mix > 1 and draws > 1 and self.has_draws(run.model):
+            raise ConfigError(
+                f"models.{run.model}.mix: expected 1, as its showers are dealt to draws of its weights already "
+                f"(evaluations.{run.evaluation}.generation.draws: {draws}), found {mix}"
+            )
         asked = self.study.evaluations[run.evaluation].generation.layer_energies
         external = self.external(run.model) is not None
         if (

@@ -109,7 +109,8 @@ class Generate(Sampling):
         settings = plain(study.evaluation(model=model, **wildcards).generation)
         if settings["draws"] == 1 or not study.has_draws(model):
             del settings["draws"]
-        return settings
+        mix = len(study.trainings(model=model, **wildcards))
+        return settings if mix == 1 else {**settings, "mix": mix}
 
     def device(self, study: StudyParts, **wildcards: Any) -> str:
         return study.evaluation(**wildcards).generation.device

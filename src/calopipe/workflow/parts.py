@@ -14,6 +14,7 @@ from calopipe.config.networks import External
 from calopipe.config.parts import MODELS
 from calopipe.errors import ConfigError
 from calopipe.geometry import Geometry, load_geometry, prepared_geometry
+from calopipe.seeds import Training
 
 #: names that a dataset cannot have, because the workflow has a folder of that name beside those of the datasets
 RESERVED = ("data", "report", "logs", "benchmarks", "compare")
@@ -91,11 +92,19 @@ class StudyParts:
         return self.study.models[name]
 
     def run(self, dataset: str, model: str, seed: int | str, **_: Any) -> RunKey:
-        """The run of these wildcards. Raises ConfigError when the study has no such run."""
-        key = (dataset, model, int(seed))
-        if key not in self._by_key:
+        """The run of these wildcards, of which `seed` may name a training. Raises ConfigError when the study has no such run."""
+        training = Training.of(seed)
+        key = (dataset, model, training.run)
+        if key not in self._by_key or training.number > self.model(model).mix:
             raise ConfigError(f"runs: no run of dataset '{dataset}' with model '{model}' and seed {seed}")
         return self._by_key[key]
+
+    def trainings(self, *, model: str, seed: int | str, **_: Any) -> list[str]:
+        """Names of the trainings that the sample of a run is drawn from, as values of the wildcard `seed`; of one training: itself."""
+        training, mix = Training.of(seed), self.model(model).mix
+        if training.number > 1:
+            return [training.name]
+        return [Training(training.run, number).name for number in range(1, mix + 1)]
 
     def evaluation(self, dataset: str, model: str, seed: int | str, **_: Any) -> Evaluation:
         """Settings of the evaluation that judges a run."""
@@ -162,7 +171,7 @@ class StudyParts:
         settings = self.model(model)
         energies = settings.training_energies_MeV
         chosen = None if energies is None else energies.model_dump(mode="json")
-        return {"block": int(seed), "showers": settings.training_showers, "energies": chosen}
+        return {"block": Training.of(seed).run, "showers": settings.training_showers, "energies": chosen}
 
     def sampled_epoch(self, **wildcards: Any) -> int | str:
         """Which checkpoint of its last network a run is judged by: ``final``, ``best``, or the number of a kept epoch."""

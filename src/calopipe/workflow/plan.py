@@ -161,13 +161,23 @@ class Plan(StudyChecks):
         links = chain.links if upto is None else [*chain.before(chain[upto]), chain[upto]]
         return {link.name: self.path("checkpoint", model=model, network=link.name, **wildcards) for link in links}
 
-    def sampled(self, **wildcards: Any) -> dict[str, str]:
-        """What the showers of a run are drawn from: the final networks, or the kept epochs of the last of them."""
-        files = self.checkpoints(**wildcards)
-        if self.sampled_epoch(**wildcards) != "final":
-            last = self.model(wildcards["model"]).chain.last.name
-            files[last] = self.path("kept", network=last, **wildcards)
-        return files
+    def sampled(self, **wildcards: Any) -> list[str]:
+        """What the showers of a run are drawn from, training by training: the final networks, or the kept epochs of the last."""
+        last = self.model(wildcards["model"]).chain.last.name
+        found: list[str] = []
+        for name in self.trainings(**wildcards):
+            training = {**wildcards, "seed": name}
+            files = self.checkpoints(**training)
+            if self.sampled_epoch(**wildcards) != "final":
+                files[last] = self.path("kept", network=last, **training)
+            found += files.values()
+        return found
+
+    def scored(self, **wildcards: Any) -> list[str]:
+        """How the kept epochs of each of these trainings scored, where the best of them is sampled."""
+        if self.sampled_epoch(**wildcards) != "best":
+            return []
+        return [self.path("epochs", **{**wildcards, "seed": name}) for name in self.trainings(**wildcards)]
 
     def external_epochs(self, model: str) -> dict[str, str]:
         """Files of the epochs of an external sample, by number as text (as rules hand it on)."""
@@ -184,7 +194,8 @@ class Plan(StudyChecks):
         depends = [self._used("prepare", **wildcards)]
         for link in (*chain.before(chain[network]), chain[network]):
             depends.append(self._used("train", network=link.name, **wildcards))
-        return self._rolling(self.run(**wildcards).folder, network, depends, wildcards["dataset"])
+        folder = "{dataset}/{model}/seed{seed}".format(**wildcards)
+        return self._rolling(folder, network, depends, wildcards["dataset"])
 
     def regressor_rolling(self, *, dataset: str, regressor: str, **_: Any) -> str:
         """The same for an energy regressor of a dataset."""
