@@ -135,7 +135,8 @@ def autoencoder(wildcards):
 
 def regressors(wildcards):
     """Checkpoints of the energy regressors that judge a run."""
-    return {f"regressor_{name}": at("regressor", regressor=name) for name in PLAN.regressors(PLAN.run(**wildcards))}
+    run = PLAN.run(**wildcards)
+    return {f"regressor_{name}": PLAN.regressor_file(regressor=name, **wildcards) for name in PLAN.regressors(run)}
 
 
 def kept(wildcards):

@@ -263,7 +263,7 @@ rule regression:
     input:
         unpack(samples),
         reference=at("reference"),
-        checkpoint=at("regressor"),
+        checkpoint=lambda wildcards: PLAN.regressor_file(**wildcards),
         raw=raw("regression"),
     output:
         scores=at("regression"),

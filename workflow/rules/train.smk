@@ -86,7 +86,7 @@ rule remake:
 
 
 rule train_regressor:
-    # One per dataset: all its generators are judged by the same network.
+    # One per dataset: all its generators are judged by the same network, and those of others that name it.
     input:
         train=at("prepared", split="train"),
         val=at("prepared", split="val"),

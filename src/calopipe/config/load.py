@@ -84,13 +84,25 @@ def _merged_presets(
     return {key: value for key, value in base.items() if key != "presets"}
 
 
-def _check_references(study: Study) -> None:
+def _check_regressors(study: Study) -> None:
+    """Raise ConfigError where an evaluation names a regressor, or a regressor a dataset, that the study does not have."""
     for name, evaluation in study.evaluations.items():
         for value in evaluation.regression.regressors:
             if value not in study.regressors:
                 listed = ", ".join(study.regressors) or "none"
                 where = f"evaluations.{name}.regression.regressors"
                 raise ConfigError(f"{where}: no regressor '{value}'{nearest(value, study.regressors)}; known: {listed}")
+    for name, regressor in study.regressors.items():
+        learned = regressor.dataset
+        if learned is not None and learned not in study.datasets:
+            listed = ", ".join(study.datasets)
+            raise ConfigError(
+                f"regressors.{name}.dataset: no dataset '{learned}'{nearest(learned, study.datasets)}; known: {listed}"
+            )
+
+
+def _check_references(study: Study) -> None:
+    _check_regressors(study)
     seen: set[tuple[str, str, int]] = set()
     for i, run in enumerate(study.runs):
         named: tuple[tuple[str, str, Mapping[str, Any]], ...] = (

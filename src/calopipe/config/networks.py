@@ -272,6 +272,11 @@ class RegressorStage(Section):
     """A network that reads the incident energy off a shower, trained on a dataset's showers (L1 loss), and its training."""
 
     description: str = Field("", description="one line for reports")
+    dataset: Name | None = Field(
+        None,
+        description="a key of datasets: the showers that it learns, also where it judges runs of other datasets in the same cells; "
+        "null: those of the dataset of the run that it judges",
+    )
     model: RegressorModel = Field(description="{name: regressor or regressor_plus, **its settings}")
     training: Training = Field(description="how it is trained")
     seed: Seed = Field(0, description="seed of weights and order; one regressor serves all seeds of the generators")

@@ -120,7 +120,10 @@ class ModelData:
 
 @dataclass
 class DatasetData:
-    """All models of one dataset; `conditions` are the names of those besides the incident energy."""
+    """All models of one dataset; `conditions` are the names of those besides the incident energy.
+
+    `learned`: of energy regressors that have learned a dataset of their own, its name.
+    """
 
     name: str
     geometry: Geometry | None
@@ -128,6 +131,7 @@ class DatasetData:
     notes: list[str]
     conditions: tuple[str, ...] = ()
     wording: Wording = SHOWERS
+    learned: Mapping[str, str] = field(default_factory=dict)
 
     def score_columns(self) -> dict[Column, list[list[Score]]]:
         """Columns of the score table: (model, sample) -> scores of each seed."""
@@ -148,8 +152,15 @@ def load_study_data(summary: StudySummary) -> list[DatasetData]:
             seeds = sorted((run for run in runs if run.model == model), key=lambda run: run.seed)
             models.append(_load_model(model, styles[model], seeds, summary.config, notes))
         wording = COLUMNS if name is None else SHOWERS
-        found.append(DatasetData(dataset, geometry, models, notes, _conditions(summary.config, dataset), wording))
+        facts = _conditions(summary.config, dataset), wording, _learned(summary.config)
+        found.append(DatasetData(dataset, geometry, models, notes, *facts))
     return found
+
+
+def _learned(config: Mapping[str, Any]) -> dict[str, str]:
+    """The datasets that energy regressors have learned, by their names, as far as the study's settings name them."""
+    found = {name: settings.get("dataset") for name, settings in config.get("regressors", {}).items()}
+    return {name: dataset for name, dataset in found.items() if dataset is not None}
 
 
 def _conditions(config: Mapping[str, Any], dataset: str) -> tuple[str, ...]:

@@ -40,7 +40,8 @@ def regression_tasks(data: DatasetData) -> Iterator[Task]:
         if reference is None:
             continue
         for what, function in (("linearity", linearity_figure), ("resolution", resolution_figure)):
-            caption = f"{data.name}: {what} of the regressor {name} (first seed of each model)"
+            learned = f", trained on {data.learned[name]}" if name in data.learned else ""
+            caption = f"{data.name}: {what} of the regressor {name}{learned} (first seed of each model)"
             file, arguments = file_name(data.name, name, what), (reference, samples, f"{data.name}: energy by {name}")
             sources = files(seed.run.regression[name]["curves"] for _, seed in seeds)
             yield Task("regression", file, caption, function, arguments, sources=sources)

@@ -104,7 +104,9 @@ def training_tasks(data: DatasetData) -> Iterator[Task]:
                 yield Task("training", file, caption, training_figure, (seeds, model.style, title), sources=sources)
     for name in _regressors(data):  # all runs share it
         seed = next(s for m in data.models for s in m.seeds if name in s.histories)
-        caption, file = f"{data.name}: training of the {name}", file_name(data.name, name, "training")
+        learned = data.learned.get(name.removeprefix(_REGRESSOR))
+        caption = f"{data.name}: training of the {name}{f' on {learned}' if learned else ''}"
+        file = file_name(data.name, name, "training")
         style = LineStyle(name, REFERENCE_LINE)
         arguments = ({name: seed.histories[name]}, style, name)
         yield Task("training", file, caption, training_figure, arguments, sources=files([seed.log(name)]))

@@ -15,7 +15,7 @@ def artifacts(study: StudyParts, run: RunKey) -> dict[str, Any]:
     model, evaluation = study.model(run.model), study.study.evaluations[run.evaluation]
 
     def path(name: str, **further: Any) -> str:
-        return pattern(study.study.results, name, **run.wildcards, **further)
+        return pattern(study.study.results, name, **{**run.wildcards, **further})
 
     found: dict[str, Any] = {
         "dataset": run.dataset,
@@ -46,9 +46,10 @@ def artifacts(study: StudyParts, run: RunKey) -> dict[str, Any]:
             kinds["reconstructed"] = "classifier_reconstructed"
         found["classifiers"][name] = {kind: path(file, classifier=name) for kind, file in kinds.items()}
     for name in study.regressors(run):
-        kinds = {"scores": "regression", "curves": "regression_curves", "loss": "regressor_history"}
-        kinds["checkpoint"] = "regressor"
+        kinds = {"scores": "regression", "curves": "regression_curves"}
         found["regression"][name] = {kind: path(file, regressor=name) for kind, file in kinds.items()}
+        kinds, learned = {"loss": "regressor_history", "checkpoint": "regressor"}, study.trained_on(name, run.dataset)
+        found["regression"][name] |= {k: path(file, regressor=name, dataset=learned) for k, file in kinds.items()}
     if evaluation.calomplification is not None:  # one study for all seeds of the model
         found |= {name: path(name) for name in ("calomplification", "divergences")}
     for sample, other in study.compared(run.dataset, run.evaluation).items():

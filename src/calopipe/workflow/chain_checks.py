@@ -62,8 +62,19 @@ class ChainChecks(StudyParts):
                 raise ConfigError(f"models.{model}.networks.{error} (on dataset '{dataset}')") from None
 
     def _check_regressor(self, dataset: str, regressor: str) -> None:
-        """A regressor can take the dataset's showers."""
-        geometry = self.geometry(dataset)
+        """A regressor can take the dataset's showers, and has learned showers in the same cells."""
+        geometry, learned = self.geometry(dataset), self.trained_on(regressor, dataset)
+        if self.is_columns(learned):
+            raise ConfigError(
+                f"regressors.{regressor}.dataset: expected a dataset of showers, found the columns of '{learned}'"
+            )
+        other = self.geometry(learned)
+        if other.hash != geometry.hash:
+            raise ConfigError(
+                f"regressors.{regressor}.dataset: expected showers in the cells of dataset '{dataset}', which it judges "
+                f"({geometry.n_voxels} voxels, geometry '{geometry.name}'), found '{learned}' ({other.n_voxels} voxels, "
+                f"geometry '{other.name}')"
+            )
         try:
             settings = self.regressor(regressor).model.settings
             if isinstance(settings, ModelSettings):

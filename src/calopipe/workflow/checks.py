@@ -25,7 +25,7 @@ class StudyChecks(ChainChecks):
         """All checks of what the study's runs use."""
         if files:
             self._check_results()
-        for dataset in dict.fromkeys(run.dataset for run in self.runs):
+        for dataset in self.datasets():
             self._check_geometry(dataset)
             for role in self.sources(dataset):
                 _check_source(f"datasets.{dataset}.{role}", getattr(self.dataset(dataset), role), role)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from calopipe.config.datasets import GEANT4_TIME
@@ -152,6 +152,12 @@ class Calomplification(Stage):
         return study.subjects(**wildcards)
 
 
+def _elsewhere(study: StudyParts, regressors: Sequence[str], dataset: str) -> dict[str, Any]:
+    """Which regressors have learned showers of another dataset; nothing where none has."""
+    found = study.trained_elsewhere(regressors, dataset)
+    return {"trained_on": found} if found else {}
+
+
 class Regression(Stage):
     """Energy regression of a run's samples."""
 
@@ -163,7 +169,8 @@ class Regression(Stage):
         if regressor not in config.regressors:
             raise ConfigError(f"the evaluation of this run has no regressor '{regressor}'")
         settings = {**plain(config), "regressors": [regressor]}  # another regressor is no concern of this one
-        return {"regression": settings, "seed": evaluation.seed, **study.judged(dataset)}
+        elsewhere = _elsewhere(study, [regressor], dataset)
+        return {"regression": settings, "seed": evaluation.seed, **elsewhere, **study.judged(dataset)}
 
     def parts(self, study: StudyParts, *, regressor: str, **_: Any) -> Iterable[str]:
         return regressors_of(study, [regressor])
@@ -186,6 +193,7 @@ class Epochs(Stage):
             used["samples"] = sorted(external.epochs)
         if evaluation.epochs.reference == "training":
             used["learned"] = study.learned_showers(**wildcards)
+        used |= _elsewhere(study, evaluation.regression.regressors, dataset)
         conditions = {"conditions": study.conditions(dataset)}
         return {**used, "seed": evaluation.seed, **conditions, **study.judged(dataset)}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from calopipe.config import Dataset
 from calopipe.config.datasets import GEANT4_TIME
+from calopipe.errors import ConfigError
 from calopipe.workflow.parts import StudyParts
 from calopipe.workflow.stage import Stage, networks_of, plain, regressors_of
 
@@ -68,7 +69,9 @@ class TrainRegressor(Stage):
     modules = ("calopipe.training.stages",)
 
     def settings(self, study: StudyParts, *, dataset: str, regressor: str, **_: Any) -> dict[str, Any]:
-        settings = plain(study.regressor(regressor))
+        settings, learned = plain(study.regressor(regressor)), study.trained_on(regressor, dataset)
+        if learned != dataset:
+            raise ConfigError(f"regressors.{regressor}.dataset: it learns showers of '{learned}', not of '{dataset}'")
         kept = ("model", "training", "seed")
         return {"name": regressor, "regressor": {k: settings[k] for k in kept}, **study.where(dataset)}
 

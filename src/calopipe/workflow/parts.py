@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -133,6 +134,20 @@ class StudyParts:
     def regressors(self, run: RunKey) -> list[str]:
         """Names of the energy regressors that judge a run."""
         return self.study.evaluations[run.evaluation].regression.regressors
+
+    def trained_on(self, regressor: str, dataset: str) -> str:
+        """The dataset whose showers an energy regressor has learned that judges showers of `dataset`."""
+        return self.regressor(regressor).dataset or dataset
+
+    def trained_elsewhere(self, regressors: Sequence[str], dataset: str) -> dict[str, str]:
+        """The same by name, of those that have not learned showers of `dataset` itself."""
+        found = {name: self.trained_on(name, dataset) for name in regressors}
+        return {name: learned for name, learned in found.items() if learned != dataset}
+
+    def datasets(self) -> list[str]:
+        """Names of the datasets of all runs, and of those that the regressors of these learn."""
+        learned = (self.trained_on(name, run.dataset) for run in self.runs for name in self.regressors(run))
+        return list(dict.fromkeys([*(run.dataset for run in self.runs), *learned]))
 
     def keeps_epochs(self, model: str) -> bool:
         """Whether epochs of a model's training are kept (or there as files), which are then scored."""

@@ -203,6 +203,10 @@ class Plan(StudyChecks):
         depends = [self._used(stage, **wildcards) for stage in ("prepare", "train_regressor")]
         return self._rolling(f"data/{dataset}/{regressor}", "regressor", depends, dataset)
 
+    def regressor_file(self, *, dataset: str, regressor: str, **_: Any) -> str:
+        """Checkpoint of an energy regressor that judges showers of `dataset`, whatever it has learned."""
+        return self.path("regressor", dataset=self.trained_on(regressor, dataset), regressor=regressor)
+
     def _used(self, stage: str, **wildcards: Any) -> list[Any]:
         return [self.settings(stage, **wildcards), self.code(stage, **wildcards)]
 
