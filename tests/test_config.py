@@ -407,13 +407,49 @@ def test_crop_and_pool_make_the_geometry():
     assert (settings["sum_layers"], settings["pool"], settings["pool_by"]) == (True, [[2, 1], [1, 3], [2, 1]], "sum")
     study["datasets"]["eplus"] |= {"sum_layers": False, "pool": [2, 3], "pool_by": "mean"}
     study["datasets"]["eplus"]["crop"] = [29, 30]
-    with pytest.raises(GeometryError, match="30 x 30 cells: a window of 29 x 30"):
+    with pytest.raises(GeometryError, match=r"datasets.eplus.crop: .* 30 x 30 cells: a window of 29 x 30"):
         Plan.load(study, PRESETS)
     study["datasets"]["eplus"] |= {"crop": None, "pool": None}
     study["evaluations"]["default"]["calomplification"]["image_pool"] = [3, 4]
     with pytest.raises(
         ConfigError, match=r"default.calomplification.image_pool: not for dataset 'eplus'.*pooled by 3 x 4"
     ):
+        Plan.load(study, PRESETS)
+
+
+def test_a_window_may_have_a_centre():
+    """Which is in the settings of what is prepared, and in the name of the geometry; without one settings stay as they were."""
+    study = changed("datasets", "eplus", "geometry", value="ild")
+    study["datasets"]["eplus"]["source"] = {"kind": "local", "paths": ["showers.hdf5"]}
+    study["regressors"]["net"]["model"]["grid"] = None
+    found = {}
+    for crop in ([28, 28], {"window": [28, 28]}, {"window": [15, 15], "centre": [15, 15]}):
+        study["datasets"]["eplus"]["crop"] = crop
+        plan = Plan.load(study, PRESETS)
+        found[plan.where("eplus")["geometry"]] = plan.settings("prepare", **INN)["crop"]
+        assert Plan.load(plan.configuration(), PRESETS).configuration() == plan.configuration()
+    assert found == {"ild_crop28x28": [28, 28], "ild_crop15x15at15x15": {"window": [15, 15], "centre": [15, 15]}}
+    assert plan.geometry("eplus").grid == (30, 15, 15)
+
+
+@pytest.mark.parametrize(
+    ("crop", "message"),
+    [
+        ([15, 15], r"datasets.eplus.crop: .* a window of 15 x 15 cells cannot be in their centre .*, or the centre of the window"),
+        ({"window": [15, 15], "centre": [3, 15]}, r"datasets.eplus.crop: .* around cell 3 reaches .* expected a centre from 7 to 22"),
+        ({"window": [31, 15], "centre": [15, 15]}, r"datasets.eplus.crop: .* too large along the first index"),
+        ({"window": [0, 15]}, r"datasets.eplus.crop.window.0: .* greater than or equal to 1"),
+        ({"window": [15, 15], "centre": [15]}, r"datasets.eplus.crop.centre"),
+        ({"window": [15, 15], "center": [15, 15]}, r"datasets.eplus.crop.center: unknown key \(did you mean 'centre'\?\)"),
+        ({"centre": [15, 15]}, r"datasets.eplus.crop.window"),
+        ("15x15", r"datasets.eplus.crop: .*found '15x15'"),
+    ],
+)  # fmt: skip
+def test_windows_that_do_not_fit_name_their_key(crop, message):
+    study = changed("datasets", "eplus", "geometry", value="ild")
+    study["datasets"]["eplus"] |= {"source": {"kind": "local", "paths": ["showers.hdf5"]}, "crop": crop}
+    study["regressors"]["net"]["model"]["grid"] = None
+    with pytest.raises((ConfigError, GeometryError), match=message):
         Plan.load(study, PRESETS)
 
 

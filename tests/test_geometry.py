@@ -282,7 +282,7 @@ def test_cropped() -> None:
     [
         ("electron_gun_32", (31, 30), "32 x 32 cells: a window of 31 x 30 .* in their centre along the first index"),
         ("electron_gun_32", (30, 34), "window of 30 x 34 cells is too large along the second index"),
-        ("electron_gun_32", (0, 30), "window must be two integers"),
+        ("electron_gun_32", (0, 30), "window must be two integers >= 1"),
         ("calogan", (2, 2), "no regular grid"),
         ("calochallenge2", (2, 2), "cropping needs a cartesian geometry"),
     ],
@@ -290,6 +290,65 @@ def test_cropped() -> None:
 def test_windows_that_do_not_fit(name: str, window: tuple[int, int], message: str) -> None:
     with pytest.raises(GeometryError, match=message):
         load_geometry(name).cropped(window)
+
+
+def test_the_core_of_ild_showers_is_around_the_beam() -> None:
+    """15 x 15 of 30 x 30 cells around cell (15, 15), which the beam hits: half a cell off the middle of the layer."""
+    ild = load_geometry("ild")
+    core = ild.cropped((15, 15), centre=(15, 15))
+    assert core.name == "ild_crop15x15at15x15" and load_geometry(core.name) == core
+    assert core.grid == (30, 15, 15)
+    for edges in core.edges(29):
+        assert edges.tolist() == np.arange(-37.5, 40, 5).tolist()  # as much on both sides of the beam
+    cube = prepared_geometry(ild, layers=range(15), crop=(15, 15), centre=(15, 15), pool=[(3, 5)])
+    assert cube.name == "ild_layers0-14_crop15x15at15x15_pool3x5" and load_geometry(cube.name) == cube
+    assert cube.grid == (15, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("window", "centre", "first"),
+    [
+        ((2, 4), None, (1, 1)),
+        ((2, 4), (2, 3), (1, 1)),  # the middle of four cells is before cell 2, that of six before cell 3
+        ((1, 3), (2, 3), (2, 2)),
+        ((1, 3), (0, 1), (0, 0)),
+        ((3, 5), (2, 3), (1, 1)),
+        ((4, 6), (2, 3), (0, 0)),
+    ],
+)
+def test_where_a_window_begins(window: tuple[int, int], centre: tuple[int, int] | None, first: tuple[int, int]) -> None:
+    """Of 4 x 6 cells of 1 mm, whose edges are the numbers of the cells behind them."""
+    grid = Geometry("grid", "cartesian", (Layer(0, range(5), range(7)),))
+    made = grid.cropped(window, centre)
+    for edges, start, kept in zip(made.edges(0), first, window, strict=True):
+        assert edges.tolist() == list(range(start, start + kept + 1))
+    central = all(2 * start == n - kept for start, kept, n in zip(first, window, (4, 6), strict=True))
+    assert ("at" in made.name) == (not central)
+
+
+@pytest.mark.parametrize(
+    ("window", "centre", "message"),
+    [
+        (
+            (15, 15),
+            (6, 15),
+            r"15 x 15 cells around cell 6 reaches over .* the first index; expected a centre from 7 to 22",
+        ),
+        ((15, 14), (15, 24), r"around cell 24 reaches over .* the second index; expected a centre from 7 to 23"),
+        ((15, 31), (15, 15), r"too large along the second index; expected at most 30 cells"),
+        ((15, 15), (-1, 15), r"centre must be two integers >= 0, found \(-1, 15\)"),
+        ((15, 15), None, r"expected 30 cells less an even number, or the centre of the window"),
+    ],
+)
+def test_centres_that_do_not_fit(window: tuple[int, int], centre: tuple[int, int] | None, message: str) -> None:
+    with pytest.raises(GeometryError, match=message):
+        load_geometry("ild").cropped(window, centre)
+
+
+@pytest.mark.parametrize("name", ["ild_pool2x2at1x1", "ild_crop15x15at15", "ild_crop15x15at", "ild_at15x15"])
+def test_names_of_windows_that_are_none(name: str) -> None:
+    with pytest.raises(GeometryError, match="unknown geometry"):
+        load_geometry(name)
 
 
 def test_image_of_all_layers() -> None:

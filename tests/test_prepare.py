@@ -167,6 +167,35 @@ def test_crop_showers_by_hand() -> None:
     assert kept.tolist() == [[6, 7, 8, 21, 22, 23], [36, 37, 38, 51, 52, 53]]
     centre = geometry.cropped((1, 3))
     assert geometry.eta[6] == centre.eta[0] and geometry.phi[8] == centre.phi[2]
+    assert crop_showers(showers, geometry, (2, 2), (1, 4)).tolist() == [
+        [3, 4, 8, 9, 18, 19, 23, 24],
+        [33, 34, 38, 39, 48, 49, 53, 54],
+    ]
+    corner = geometry.cropped((2, 2), (1, 4))
+    for i, voxel in enumerate((3, 4, 8, 9, 18, 19, 23, 24)):
+        assert (geometry.eta[voxel], geometry.phi[voxel]) == (corner.eta[i], corner.phi[i])
+
+
+def test_the_core_is_around_the_beam(tmp_path: Path) -> None:
+    """Photons of the ILD in 30 x 30 x 30 cells: 15 x 15 cells of the first 15 layers, the energy of cell (15, 15) in their middle."""
+    cells = np.zeros((1, 30, 30, 30), dtype=np.float32)
+    cells[0, 3, 15, 15], cells[0, 3, 8, 22], cells[0, 3, 7, 15], cells[0, 3, 15, 23], cells[0, 20, 15, 15] = (
+        1,
+        2,
+        4,
+        8,
+        16,
+    )
+    write_showers(tmp_path / "raw.hdf5", Showers(np.array([[500.0]]), cells.reshape(1, -1)), "ild")
+    window = {"window": [15, 15], "centre": [15, 15]}
+    given = {"fractions": (1, 0, 0), "layers": list(range(15)), "crop": window}
+    summary = prepare(tmp_path / "raw.hdf5", outputs(tmp_path), "ild", **given)
+    core = load_geometry("ild_layers0-14_crop15x15at15x15")
+    assert summary["crop"] == window and (summary["geometry"], summary["geometry_hash"]) == (core.name, core.hash)
+    found = read_showers(tmp_path / "train.hdf5", geometry=core).showers.reshape(15, 15, 15)
+    expected = np.zeros((15, 15, 15))
+    expected[3, 7, 7], expected[3, 0, 14] = 1, 2  # what is one cell further out is lost
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_layers_are_selected_by_hand() -> None:

@@ -113,5 +113,9 @@ LogVariances = Annotated[
     AfterValidator(increasing),
 ]
 CellPair = Annotated[tuple[Cells, Cells], Field(strict=False)]
+#: numbers of a cell along two indices, from 0
+CellNumbers = Annotated[
+    tuple[Annotated[int, Field(ge=0, lt=10**4)], Annotated[int, Field(ge=0, lt=10**4)]], Field(strict=False)
+]
 CellTriple = Annotated[tuple[Cells, Cells, Cells], Field(strict=False)]
 ChannelTriple = Annotated[tuple[Channels, Channels, Channels], Field(strict=False)]

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from calopipe.config.base import Section
 from calopipe.config.bounds import (
     DISTINCT,
+    CellNumbers,
     CellPair,
     Energy,
     Fraction,
@@ -143,6 +153,35 @@ class _AnyKind(Section):
         return [(key, source.made) for key, source in sources.items() if source is not None and source.made is not None]
 
 
+class Crop(Section):
+    """A window of the cells of each layer. A pair of numbers alone is its size, in the middle of the layer."""
+
+    window: CellPair = Field(description="cells that are kept (first, second index)")
+    centre: CellNumbers | None = Field(
+        None,
+        description="number from 0 (first, second index) of the cell in the middle of the window, of an even window the one behind its "
+        "middle: [15, 15] is where the beam hits 30 x 30 cells of the ILD, and the window's middle is then half a cell off "
+        "that of the layer; null: the window is in the middle of the layer",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pair(cls, value: Any) -> Any:
+        """``[30, 30]`` is ``{window: [30, 30]}``."""
+        return {"window": value} if isinstance(value, list | tuple) else value
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> Any:
+        """The short form of a window in the middle."""
+        plain = handler(self)
+        return plain["window"] if self.centre is None else plain
+
+
+def window_and_centre(crop: Crop | None) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+    """Window and centre of a crop, as geometries take them."""
+    return (None, None) if crop is None else (crop.window, crop.centre)
+
+
 class Dataset(_AnyKind):
     """Showers of one particle in one calorimeter."""
 
@@ -196,10 +235,10 @@ class Dataset(_AnyKind):
         description="keep these layers only, by their numbers from 0, e.g. [2] or [0, 1], before all that follows; E_tot is "
         "then theirs; null: all",
     )
-    crop: CellPair | None = Field(
+    crop: Crop | None = Field(
         None,
         description="keep so many cells in the centre of each layer (first, second index) of a regular cartesian grid, e.g. "
-        "[30, 30] of 32 x 32; energy outside is lost",
+        "[30, 30] of 32 x 32, or around a cell, {window: [15, 15], centre: [15, 15]}; energy outside is lost",
     )
     sum_layers: bool = Field(
         False,
@@ -230,6 +269,11 @@ class Dataset(_AnyKind):
     @field_validator("layout", mode="before", json_schema_input_type=Layout | str | None)
     @classmethod
     def _named_layout(cls, value: Any) -> Any:
+        return value
+
+    @field_validator("crop", mode="before", json_schema_input_type=CellPair | Crop | None)
+    @classmethod
+    def _window(cls, value: Any) -> Any:
         return value
 
     @field_validator("pool", mode="before", json_schema_input_type=CellPair | list[CellPair] | None)

@@ -228,16 +228,22 @@ class Geometry:
         """
         return derived.pooled(self, kernel)
 
-    def cropped(self, window: Sequence[int]) -> Geometry:
-        """The geometry of the central `window` = (cells along the first axis, along the second) of every layer.
+    def cropped(self, window: Sequence[int], centre: Sequence[int] | None = None) -> Geometry:
+        """The geometry of a `window` = (cells along the first axis, along the second) of every layer.
 
-        The name gains "_crop30x30", which `load_geometry` understands. What lies outside the window is lost.
+        The name gains "_crop30x30", or "_crop15x15at15x15" where the window is not central, which `load_geometry` understands.
+        What lies outside the window is lost.
+
+        Args:
+            window: numbers of cells.
+            centre: the cell (from 0, along the first axis and the second) in the middle of the window, of an even number of cells the
+                one behind its middle; None: the window is in the middle of the layer.
 
         Raises:
-            GeometryError: not cartesian, layers that are not alike, or a window that is larger than a layer or cannot
-                lie in its centre (an odd number of cells less).
+            GeometryError: not cartesian, layers that are not alike, a window that is larger than a layer or reaches over its edge, or
+                one without a centre that cannot lie in the middle (an odd number of cells less).
         """
-        return derived.cropped(self, window)
+        return derived.cropped(self, window, centre)
 
     def summed(self) -> Geometry:
         """The geometry of one image: all layers summed along the beam. The name gains "_image", which `load_geometry`

@@ -1,6 +1,6 @@
 """Geometries made from others: some of the layers, a window of the cells, one image of all layers, coarser cells.
 
-The names tell how they were made: "_layers0-1+3", "_crop30x30", "_image" and "_pool2x1", in the order of the steps,
+The names tell how they were made: "_layers0-1+3", "_crop30x30" (or "_crop15x15at15x15"), "_image" and "_pool2x1", in the order of the steps,
 which `load_geometry` understands.
 """
 
@@ -58,19 +58,47 @@ def pooled(geometry: Geometry, kernel: Sequence[int]) -> Geometry:
     return replace(geometry, name=f"{geometry.name}_pool{steps[0]}x{steps[1]}", layers=layers)
 
 
-def cropped(geometry: Geometry, window: Sequence[int]) -> Geometry:
+def cropped(geometry: Geometry, window: Sequence[int], centre: Sequence[int] | None = None) -> Geometry:
     """See :meth:`calopipe.geometry.Geometry.cropped`."""
-    first, second = _pair(geometry, window, "window")
+    starts, (first, second) = window_of(geometry, window, centre)
+    layers = tuple(layer.cropped(starts, (first, second)) for layer in geometry.layers)
     _, *cells = geometry.grid
-    for kept, n, axis in zip((first, second), cells, ("first", "second"), strict=True):
-        if kept > n or (n - kept) % 2:
-            raise GeometryError(
-                f"geometry '{geometry.name}' has {cells[0]} x {cells[1]} cells: a window of {first} x {second} cells "
-                f"{'is too large' if kept > n else 'cannot be in their centre'} along the {axis} index; expected "
-                f"{n} cells less an even number"
-            )
-    layers = tuple(layer.cropped((first, second)) for layer in geometry.layers)
-    return replace(geometry, name=f"{geometry.name}_crop{first}x{second}", layers=layers)
+    name = f"{geometry.name}_crop{first}x{second}"
+    if any(2 * start != n - kept for start, kept, n in zip(starts, (first, second), cells, strict=True)):
+        name += f"at{starts[0] + first // 2}x{starts[1] + second // 2}"
+    return replace(geometry, name=name, layers=layers)
+
+
+def window_of(
+    geometry: Geometry, window: Sequence[int], centre: Sequence[int] | None = None
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """First cells of a window along both axes, and its numbers of cells; see :meth:`calopipe.geometry.Geometry.cropped`."""
+    kept = _pair(geometry, window, "window")
+    middle = (None, None) if centre is None else _pair(geometry, centre, "centre", lowest=0)
+    _, *cells = geometry.grid
+    starts = []
+    for axis, k, n, cell in zip(("first", "second"), kept, cells, middle, strict=True):
+        try:
+            starts.append(_start(k, n, cell, axis))
+        except ValueError as error:
+            found = f"{cells[0]} x {cells[1]} cells: a window of {kept[0]} x {kept[1]} cells"
+            raise GeometryError(f"geometry '{geometry.name}' has {found} {error}") from None
+    return (starts[0], starts[1]), kept
+
+
+def _start(kept: int, n: int, middle: int | None, axis: str) -> int:
+    """First of the `kept` cells of a window among `n`, around the cell `middle`; ValueError says what is wrong."""
+    if kept > n:
+        raise ValueError(f"is too large along the {axis} index; expected at most {n} cells")
+    if middle is None:
+        if (n - kept) % 2:
+            expected = f"{n} cells less an even number, or the centre of the window"
+            raise ValueError(f"cannot be in their centre along the {axis} index; expected {expected}")
+        return (n - kept) // 2
+    if not 0 <= middle - kept // 2 <= n - kept:
+        expected = f"a centre from {kept // 2} to {n - kept + kept // 2}"
+        raise ValueError(f"around cell {middle} reaches over the edge along the {axis} index; expected {expected}")
+    return middle - kept // 2
 
 
 def summed(geometry: Geometry) -> Geometry:
@@ -126,23 +154,27 @@ def prepared(
     crop: Sequence[int] | None = None,
     sum_layers: bool = False,
     pool: Sequence[Sequence[int]] | None = None,
+    *,
+    centre: Sequence[int] | None = None,
 ) -> Geometry:
     """The geometry of some layers of showers, which are cropped, then summed, then pooled with one kernel after the other.
+
+    `crop` and `centre` are the window's, see :meth:`calopipe.geometry.Geometry.cropped`.
 
     Raises:
         GeometryError: the geometry has no such layers, or cannot be cropped, summed or pooled so.
     """
     geometry = geometry if layers is None else selected(geometry, layers)
-    geometry = geometry if crop is None else cropped(geometry, crop)
+    geometry = geometry if crop is None else cropped(geometry, crop, centre)
     geometry = summed(geometry) if sum_layers else geometry
     return pooled_in_turn(geometry, pool)[-1][2] if pool else geometry
 
 
-def _pair(geometry: Geometry, value: Sequence[int], what: str) -> tuple[int, int]:
+def _pair(geometry: Geometry, value: Sequence[int], what: str, lowest: int = 1) -> tuple[int, int]:
     _require_cartesian(geometry, "pooling" if what == "pooling kernel" else "cropping")
     numbers = tuple(value)
-    if len(numbers) != 2 or any(not isinstance(k, int | np.integer) or k < 1 for k in numbers):
-        raise GeometryError(f"{what} must be two integers >= 1, found {value!r}")
+    if len(numbers) != 2 or any(not isinstance(k, int | np.integer) or k < lowest for k in numbers):
+        raise GeometryError(f"{what} must be two integers >= {lowest}, found {value!r}")
     return int(numbers[0]), int(numbers[1])
 
 

@@ -95,9 +95,8 @@ class Layer:
         )
         return replace(self, first_edges=first, second_edges=second)
 
-    def cropped(self, window: tuple[int, int]) -> Layer:
-        """The layer's central bins, so many along each axis; see :meth:`calopipe.geometry.Geometry.cropped`."""
-        starts = [(n - kept) // 2 for n, kept in zip(self.shape, window, strict=True)]
+    def cropped(self, starts: tuple[int, int], window: tuple[int, int]) -> Layer:
+        """The bins from `starts` on, so many along each axis; see :meth:`calopipe.geometry.Geometry.cropped`."""
         first, second = (
             edges[start : start + kept + 1]
             for edges, start, kept in zip((self.first_edges, self.second_edges), starts, window, strict=True)

@@ -34,7 +34,8 @@ from calopipe.yamlfile import load_yaml
 _BUILT_IN = Path(__file__).resolve().parent.parent / "geometries"
 #: the last step of a derived geometry's name
 _STEP = re.compile(
-    r"_(?:(pool|crop)(\d{1,5})x(\d{1,5})|(image)|(layers)(\d{1,4}(?:-\d{1,4})?(?:\+\d{1,4}(?:-\d{1,4})?)*))"
+    r"_(?:pool(?P<pool>\d{1,5}x\d{1,5})|crop(?P<crop>\d{1,5}x\d{1,5})(?:at(?P<centre>\d{1,5}x\d{1,5}))?|(?P<image>image)"
+    r"|layers(?P<layers>\d{1,4}(?:-\d{1,4})?(?:\+\d{1,4}(?:-\d{1,4})?)*))"
 )
 MAX_NAME, MAX_STEPS = 1000, 10
 _KEYS = {"name", "kind", "threshold_MeV", "description", "eta_axis", "layers"}
@@ -55,7 +56,7 @@ def load_geometry(name_or_path: str | Path | Geometry, particle: str | None = No
     Args:
         name_or_path: a built-in name; a path ending in .yaml or .yml; a path of a CaloChallenge binning file ending in
             .xml, optionally "file.xml:photon" or "file.xml:22"; any of these with suffixes "_pool2x1" for pooled,
-            "_crop30x30" for cropped and "_image" for summed geometries, "_layers0-1+3" for some of the layers; or a
+            "_crop30x30" (or "_crop15x15at15x15", around a cell) for cropped and "_image" for summed geometries, "_layers0-1+3" for some of the layers; or a
             Geometry, which is returned as it is.
         particle: which particle of an XML file that describes several, by its name or pid.
         files: whether paths may be opened. False for names that come out of a file, which could point anywhere.
@@ -83,12 +84,19 @@ def load_geometry(name_or_path: str | Path | Geometry, particle: str | None = No
 
 def _derived(geometry: Geometry, step: re.Match[str]) -> Geometry:
     """The geometry after one step of a name."""
-    made, first, second, image, layers, numbers = step.groups()
-    if layers:
-        return geometry.selected(derived.listed(numbers))
-    if image:
+    if step["layers"]:
+        return geometry.selected(derived.listed(step["layers"]))
+    if step["image"]:
         return geometry.summed()
-    return (geometry.pooled if made == "pool" else geometry.cropped)((int(first), int(second)))
+    if step["pool"]:
+        return geometry.pooled(_pair(step["pool"]))
+    return geometry.cropped(_pair(step["crop"]), _pair(step["centre"]) if step["centre"] else None)
+
+
+def _pair(text: str) -> tuple[int, int]:
+    """``15x16`` is (15, 16)."""
+    first, second = text.split("x")
+    return int(first), int(second)
 
 
 def _from_file(text: str, particle: str | None) -> Geometry | None:

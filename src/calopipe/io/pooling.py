@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calopipe.geometry import Geometry
+from calopipe.geometry.derived import window_of
 
 
 def select_layers(showers: NDArray[np.floating], geometry: Geometry, numbers: Sequence[int]) -> NDArray[np.floating]:
@@ -65,13 +66,16 @@ def pool_showers(
     return np.concatenate(layers, axis=1)
 
 
-def crop_showers(showers: NDArray[np.floating], geometry: Geometry, window: Sequence[int]) -> NDArray[np.floating]:
-    """Keep the central `window` of every layer; the result lives in ``geometry.cropped(window)``. Energy outside is lost.
+def crop_showers(
+    showers: NDArray[np.floating], geometry: Geometry, window: Sequence[int], centre: Sequence[int] | None = None
+) -> NDArray[np.floating]:
+    """Keep a window of every layer; the result lives in ``geometry.cropped(window, centre)``. Energy outside is lost.
 
     Args:
         showers: (N, V) in MeV.
         geometry: cartesian geometry of the V voxels, with equal layers.
         window: cells kept along the first and the second index.
+        centre: the cell in the middle of the window, see :meth:`calopipe.geometry.Geometry.cropped`; None: that of the layer.
 
     Returns:
         (N, V') in the dtype of `showers`.
@@ -79,11 +83,10 @@ def crop_showers(showers: NDArray[np.floating], geometry: Geometry, window: Sequ
     Raises:
         GeometryError: V does not match, or see :meth:`calopipe.geometry.Geometry.cropped`.
     """
-    rows, columns = geometry.cropped(window).layer_shape(0)
+    (a, b), (rows, columns) = window_of(geometry, window, centre)
     layers = []
     for i in range(geometry.n_layers):
         cells = geometry.reshape_layer(showers, i)
-        a, b = (cells.shape[1] - rows) // 2, (cells.shape[2] - columns) // 2
         layers.append(cells[:, a : a + rows, b : b + columns].reshape(len(cells), rows * columns))
     return np.concatenate(layers, axis=1)
 

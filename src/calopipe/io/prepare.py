@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calopipe.config.base import validate
-from calopipe.config.datasets import EnergySelection
+from calopipe.config.datasets import Crop, EnergySelection
 from calopipe.config.layouts import Layout
 from calopipe.errors import DataError
 from calopipe.geometry import Geometry, load_geometry
@@ -55,7 +55,7 @@ def prepare(
     energy_scale: float = 1.0,
     max_showers: int | None = None,
     layers: Sequence[int] | None = None,
-    crop: Sequence[int] | None = None,
+    crop: Any = None,
     sum_layers: bool = False,
     pool: Sequence[int] | Sequence[Sequence[int]] | None = None,
     pool_by: Literal["mean", "sum"] = "mean",
@@ -79,7 +79,8 @@ def prepare(
         max_showers: use only the first showers of the pooled files (and of the pooled reference files), of those with the
             chosen energies.
         layers: numbers (from 0, increasing) of the layers that are kept, before all that follows; None: all.
-        crop: cells of the central window (first, second index) that are kept, on a cartesian geometry of equal layers.
+        crop: cells of the central window (first, second index) that are kept, on a cartesian geometry of equal layers; or
+            {"window": (15, 15), "centre": (15, 15)}, a :class:`~calopipe.config.datasets.Crop`.
         sum_layers: sum the layers along the beam into one image, after the crop; the threshold then cuts the image.
         pool: pooling kernel (first, second index) on a cartesian geometry, or several in turn, after crop and sum.
         pool_by: what pooling makes of the merged cells.
@@ -100,7 +101,7 @@ def prepare(
     Raises:
         DataError: a file listed twice, unreadable input, values that are not energies, no shower of the chosen energies,
             empty splits, a file that cannot be written.
-        ConfigError: `energies_MeV` is no selection, or `layout` no layout.
+        ConfigError: `energies_MeV` is no selection, `layout` no layout, or `crop` no window.
         GeometryError: the files do not fit the geometry, which has no such layers or cannot be cropped, summed or pooled.
     """
     geometry = load_geometry(geometry)
@@ -110,7 +111,7 @@ def prepare(
         geometry.threshold_MeV if threshold_MeV is None else float(threshold_MeV),
         float(energy_scale),
         None if layers is None else tuple(layers),
-        None if crop is None else (int(crop[0]), int(crop[1])),
+        None if crop is None else validate(Crop, crop, "crop"),
         sum_layers,
         kernels,
         pool_by,

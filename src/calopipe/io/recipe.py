@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from calopipe.config.datasets import Crop, window_and_centre
 from calopipe.errors import DataError
 from calopipe.geometry import Geometry, prepared_geometry
 from calopipe.geometry.derived import pooled_in_turn
@@ -28,7 +29,7 @@ class Recipe:
     threshold_MeV: float
     energy_scale: float
     layers: tuple[int, ...] | None
-    crop: tuple[int, int] | None
+    crop: Crop | None
     sum_layers: bool
     pool: tuple[tuple[int, int], ...]
     pool_by: Literal["mean", "sum"]
@@ -48,7 +49,7 @@ class Recipe:
             "threshold_MeV": self.threshold_MeV,
             "energy_scale": self.energy_scale,
             "layers": None if self.layers is None else list(self.layers),
-            "crop": None if self.crop is None else list(self.crop),
+            "crop": None if self.crop is None else self.crop.model_dump(mode="json"),
             "sum_layers": self.sum_layers,
             "pool": [list(kernel) for kernel in self.pool],
             "pool_by": self.pool_by,
@@ -56,7 +57,8 @@ class Recipe:
 
     @property
     def output_geometry(self) -> Geometry:
-        return prepared_geometry(self.geometry, self.layers, self.crop, self.sum_layers, self.pool)
+        window, centre = window_and_centre(self.crop)
+        return prepared_geometry(self.geometry, self.layers, window, self.sum_layers, self.pool, centre=centre)
 
     def apply(self, showers: Showers) -> Showers:
         """Threshold, choose layers, crop, sum, pool and scale (n, V) showers; the input's array is changed."""
@@ -66,7 +68,8 @@ class Recipe:
         if self.layers is not None:
             voxels, geometry = select_layers(voxels, geometry, self.layers), geometry.selected(self.layers)
         if self.crop is not None:
-            voxels, geometry = crop_showers(voxels, geometry, self.crop), geometry.cropped(self.crop)
+            window, centre = self.crop.window, self.crop.centre
+            voxels, geometry = crop_showers(voxels, geometry, window, centre), geometry.cropped(window, centre)
         if self.sum_layers:
             voxels, geometry = sum_showers(voxels, geometry), geometry.summed()
         for kernel, before, _ in pooled_in_turn(geometry, self.pool):

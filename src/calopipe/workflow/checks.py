@@ -11,9 +11,10 @@ from typing import Any
 
 from calopipe.config import ColumnsDataset, Dataset, Source
 from calopipe.config.calomplification import ImageSettings
+from calopipe.config.datasets import window_and_centre
 from calopipe.devices import gpu_visible
 from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError
-from calopipe.geometry import load_geometry
+from calopipe.geometry import load_geometry, prepared_geometry
 from calopipe.workflow.chain_checks import ChainChecks
 from calopipe.workflow.parts import RunKey
 
@@ -104,11 +105,12 @@ class StudyChecks(ChainChecks):
 
     def _check_geometry(self, dataset: str) -> None:
         """The geometry of showers is there, and has the layers, and can be cropped, summed and pooled, as asked."""
-        if isinstance(self.files_of(dataset), Dataset):
+        files = self.files_of(dataset)
+        if isinstance(files, Dataset):
             try:
                 self.geometry(dataset)
             except GeometryError as error:
-                raise GeometryError(f"datasets.{dataset}.geometry: {error}") from None
+                raise GeometryError(f"datasets.{dataset}.{_wrong(files)}: {error}") from None
             self._check_numbers(dataset)
         if isinstance(self.dataset(dataset), Dataset):
             judged, trained = self.showers(dataset).evaluation_threshold_MeV, self._threshold(dataset)
@@ -291,6 +293,20 @@ class StudyChecks(ChainChecks):
                     self.geometry(run.dataset).image(settings.image_pool)
                 except GeometryError as error:
                     raise ConfigError(f"{where}.{key}.image_pool: not for dataset '{run.dataset}': {error}") from None
+
+
+def _wrong(settings: Dataset) -> str:
+    """What a geometry cannot be made of: the key `crop` where there is no such window, or else `geometry`."""
+    window, centre = window_and_centre(settings.crop)
+    try:
+        geometry = prepared_geometry(load_geometry(settings.geometry), settings.layers)
+    except GeometryError:
+        return "geometry"
+    try:
+        prepared_geometry(geometry, crop=window, centre=centre)
+    except GeometryError:
+        return "crop"
+    return "geometry"
 
 
 def _check_source(where: str, source: Source, role: str) -> None:

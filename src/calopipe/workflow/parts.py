@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from calopipe.config import ColumnsDataset, Dataset, Evaluation, Model, RegressorStage, Study
+from calopipe.config.datasets import window_and_centre
 from calopipe.config.links import Link
 from calopipe.config.networks import External
 from calopipe.config.parts import MODELS
@@ -124,7 +125,8 @@ class StudyParts:
         if not isinstance(settings, Dataset):
             raise ConfigError(f"datasets.{dataset}.geometry: expected that of showers here, found columns")
         raw = _geometry(settings.geometry)
-        made = prepared_geometry(raw, settings.layers, settings.crop, settings.sum_layers, settings.pool)
+        window, centre = window_and_centre(settings.crop)
+        made = prepared_geometry(raw, settings.layers, window, settings.sum_layers, settings.pool, centre=centre)
         return settings.geometry + made.name.removeprefix(raw.name)
 
     def regressor(self, name: str) -> RegressorStage:
