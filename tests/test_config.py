@@ -212,6 +212,7 @@ def affected(study, base=TINY) -> set[str]:
         (("regressors", "net", "training", "lr"), 0.5, {"train_regressor"}),
         (("regressors", "net", "description"), "new", set()),
         (("evaluations", "default", "regression", "bins"), 7, {"regression", "epochs"}),
+        (("evaluations", "default", "regression", "energies_MeV"), [5000], {"regression", "epochs"}),
         (("evaluations", "default", "epochs", "showers"), 70, {"epochs"}),
         (("evaluations", "default", "timing", "repeats"), 3, {"timing"}),
         (("evaluations", "default", "calomplification", "sets"), 3, {"calomplification"}),

@@ -128,10 +128,12 @@ def write_geometry(path: Path, width: float = 12.0) -> Path:
     return path
 
 
-def showers(n: int, seed: int, width: float = 1.5) -> Showers:
-    """Blobs whose visible energy is 2 % of the incident energy, with sampling fluctuations."""
+def showers(n: int, seed: int, width: float = 1.5, energy: float | None = None) -> Showers:
+    """Blobs whose visible energy is 2 % of the incident energy, with sampling fluctuations; of 1 to 10 GeV, or one energy."""
     rng = np.random.default_rng(seed)
     incident = rng.uniform(1e3, 1e4, (n, 1)).astype(np.float32)
+    if energy is not None:
+        incident[:] = energy
     z, x, y = np.meshgrid(*[np.arange(8)] * 3, indexing="ij")
     profile = np.exp(-((x - 3.5) ** 2 + (y - 3.5) ** 2) / (2 * width**2)) * z * np.exp(-0.8 * z)
     profile = profile.ravel() / profile.sum()

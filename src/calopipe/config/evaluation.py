@@ -18,6 +18,7 @@ from calopipe.config.bounds import (
     Epochs,
     Few,
     LearningRate,
+    PositiveEnergy,
     RatioRange,
     Resamplings,
     Scale,
@@ -182,6 +183,11 @@ class RegressionConfig(Section):
         default_factory=list, description="keys of `regressors`; none: nothing is done"
     )
     bins: Times = Field(8, description="equally filled bins of incident energy (discrete energies: one bin each)")
+    energies_MeV: Annotated[list[PositiveEnergy], Field(max_length=20), DISTINCT] | None = Field(
+        None,
+        description="incident energies, within 0.1 %, at which reconstructed energies fill a histogram each in the report, e.g. [20000, "
+        "30000]; null: all of a reference that has at most 20 of them",
+    )
     bootstrap: Resamplings = Field(50, description="resamplings of the showers for all errors")
     splits: Times = Field(10, description="random halves of the reference over which FRD and its floor are averaged")
     untrained: Few = Field(3, description="networks with fresh weights whose FRD is the control; 0: none")

@@ -20,6 +20,7 @@ from calopipe.config.evaluation import RegressionConfig
 from calopipe.devices import pick_device
 from calopipe.errors import CheckpointError, MetricUnavailable, NumericsError
 from calopipe.evaluation.inputs import Readout, check_samples, stream, with_reference
+from calopipe.evaluation.spectra import reference_spectra, with_sample
 from calopipe.geometry import Geometry
 from calopipe.metrics.frechet import FrechetEstimate, frechet_estimate
 from calopipe.metrics.resolution import Response, energy_bins, mean_differences, response
@@ -70,7 +71,8 @@ def evaluate_regression(
 
     Scores are ``energy_regression/<name>/linearity`` and ``/resolution`` (relative differences to the reference, mean
     over the bins), ``frd/<name>`` and ``frd/<name>/untrained``. The NPZ holds ``edges`` (B + 1,) in MeV and
-    ``<sample>/<curve>`` (B,) for the reference and every sample, see :class:`calopipe.metrics.resolution.Response`.
+    ``<sample>/<curve>`` (B,) for the reference and every sample, see :class:`calopipe.metrics.resolution.Response`; and
+    histograms at single incident energies, see :class:`calopipe.records.spectra.Spectra`.
 
     Args:
         reference: shower file of the reference.
@@ -99,9 +101,10 @@ def evaluate_regression(
         reading = read(sample, path)
         found += judge.responses(sample, reading)
         found += judge.distances(sample, reading)
+        judge.spectra = with_sample(judge.spectra, sample, reading.predicted, reading.incident)
         log.info("energy regression of %s by %s: done", sample, name)
     save_scores(scores, found)
-    write_npz(curves, judge.curves)
+    write_npz(curves, {**judge.curves, **(judge.spectra.arrays() if len(judge.spectra.energies) else {})})
 
 
 def load_regressor(checkpoint: Path, geometry: Geometry, device: str = "auto") -> Network:
@@ -162,7 +165,7 @@ def apply_networks(
 
 
 class _Judge:
-    """Judges readings of samples against that of the reference, and collects the curves of all of them.
+    """Judges readings of samples against that of the reference, and collects the curves and histograms of all of them.
 
     Args:
         base: of the reference.
@@ -172,6 +175,7 @@ class _Judge:
     def __init__(self, base: Reading, config: RegressionConfig, seed: int, name: str) -> None:
         self.base, self.config, self.seed, self.name = base, config, seed, name
         self.curves: dict[str, np.ndarray] = {}
+        self.spectra = reference_spectra(base.predicted, base.incident, config.energies_MeV)
         self.reference: Response | MetricUnavailable
         try:
             self.edges = energy_bins(base.incident, config.bins)

@@ -19,6 +19,8 @@ from calopipe.metrics.base import MAX_ENERGIES
 
 #: fewest values from which a core is taken
 MIN_ROWS = 20
+#: histograms of reconstructed energies: bins, and half their range in units of sigma_90 (4.7 sigma of a normal distribution)
+BINS, WIDTHS = 30, 6.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,17 @@ def core(values: np.ndarray, fraction: float = 0.9) -> tuple[np.ndarray, np.ndar
     start = np.argmin(widths, axis=-1)[..., None]
     inside = np.take_along_axis(values, start + np.arange(kept), axis=-1)
     return inside.mean(axis=-1), inside.std(axis=-1)
+
+
+def core_edges(values: np.ndarray) -> np.ndarray:
+    """Edges (BINS + 1,) of a histogram of values (n,), WIDTHS times sigma_90 to both sides of mu_90.
+
+    Raises:
+        MetricUnavailable: fewer than MIN_ROWS values.
+    """
+    mu, sigma = (float(x) for x in core(values))
+    reach = WIDTHS * sigma or max(abs(mu), 1.0)  # of values that are all alike
+    return np.linspace(mu - reach, mu + reach, BINS + 1)
 
 
 def energy_bins(incident: np.ndarray, bins: int) -> np.ndarray:

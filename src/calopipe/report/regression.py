@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from calopipe.plots.epochs import EpochScores, epochs_figure
+from calopipe.plots.histograms import Series, histogram_page
 from calopipe.plots.layers import pick_layers
 from calopipe.plots.regression import linearity_figure, resolution_figure
 from calopipe.plots.scores import Dot
 from calopipe.plots.showers import averages_figure
 from calopipe.plots.style import REFERENCE_LABEL, LineStyle, sample_style
 from calopipe.records.samples import REFERENCE
-from calopipe.report.data import DatasetData, SeedData
+from calopipe.records.spectra import Spectra
+from calopipe.report.data import DatasetData, ModelData, SeedData
 from calopipe.report.drawing import Task, file_name
 from calopipe.report.sources import Sourced, files
 from calopipe.report.tables import Table
@@ -25,7 +27,7 @@ _OF_COLUMNS = ("wasserstein", "kl", "mean_difference", "fwhm_difference", "kurto
 
 
 def regression_tasks(data: DatasetData) -> Iterator[Task]:
-    """Linearity and resolution by every regressor."""
+    """Linearity, resolution and histograms of energies by every regressor."""
     names = dict.fromkeys(name for model in data.models for seed in model.seeds for name in seed.regression)
     for name in names:
         reference, samples = None, []
@@ -40,11 +42,41 @@ def regression_tasks(data: DatasetData) -> Iterator[Task]:
         if reference is None:
             continue
         for what, function in (("linearity", linearity_figure), ("resolution", resolution_figure)):
-            learned = f", trained on {data.learned[name]}" if name in data.learned else ""
-            caption = f"{data.name}: {what} of the regressor {name}{learned} (first seed of each model)"
+            caption = f"{data.name}: {what} of the regressor {name}{_of(data, name)} (first seed of each model)"
             file, arguments = file_name(data.name, name, what), (reference, samples, f"{data.name}: energy by {name}")
             sources = files(seed.run.regression[name]["curves"] for _, seed in seeds)
             yield Task("regression", file, caption, function, arguments, sources=sources)
+        yield from _spectra_tasks(data, name, seeds)
+
+
+def _spectra_tasks(data: DatasetData, name: str, seeds: Sequence[tuple[ModelData, SeedData]]) -> Iterator[Task]:
+    """One page of what a regressor reads off the showers of single incident energies, a panel for each."""
+    panels: dict[float, list[Series]] = {}
+    for model, seed in seeds:
+        spectra = Spectra.of(seed.regression[name])
+        if spectra is None:
+            continue
+        for sample in (s for s in model.samples() if s in spectra.counts):
+            style = sample_style(model.style, sample)
+            for energy, histogram in spectra.histograms(sample).items():
+                panels.setdefault(energy, []).append(Series(style, (histogram,), sample))
+    if not panels:
+        return
+    what = f"reconstructed energies at single incident energies of the regressor {name}{_of(data, name)}"
+    caption, file = f"{data.name}: {what} (first seed of each model)", file_name(data.name, name, "spectra")
+    arguments = ([panels[energy] for energy in sorted(panels)], f"{data.name}: energy by {name}", _columns(len(panels)))
+    sources = files(seed.run.regression[name]["curves"] for _, seed in seeds)
+    yield Task("regression", file, caption, histogram_page, arguments, wide=True, sources=sources)
+
+
+def _columns(panels: int) -> int:
+    """Panels side by side: 8 make two full rows."""
+    return 4 if panels % 4 == 0 or panels > 9 else 3
+
+
+def _of(data: DatasetData, name: str) -> str:
+    """What a regressor has learned, where that is a dataset of its own."""
+    return f", trained on {data.learned[name]}" if name in data.learned else ""
 
 
 def _curves_of(curves: Mapping[str, np.ndarray], sample: str) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from calopipe.config import ColumnsDataset, Dataset, Source
 from calopipe.config.calomplification import ImageSettings
-from calopipe.config.datasets import window_and_centre
+from calopipe.config.datasets import EnergySelection, window_and_centre
 from calopipe.devices import gpu_visible
 from calopipe.errors import CalopipeError, ConfigError, DataError, GeometryError
 from calopipe.geometry import load_geometry, prepared_geometry
@@ -43,6 +43,17 @@ class StudyChecks(ChainChecks):
             self._check_images(run)
         for dataset, name in dict.fromkeys((run.dataset, name) for run in self.runs for name in self.regressors(run)):
             self._check_regressor(dataset, name)
+        if files:
+            self._check_spectra()
+
+    def _check_spectra(self) -> None:
+        """Reconstructed energies are asked for at incident energies that test showers have."""
+        for dataset, name in dict.fromkeys((run.dataset, run.evaluation) for run in self.runs):
+            asked = self.study.evaluations[name].regression
+            if asked.regressors and asked.energies_MeV:
+                selection = EnergySelection(values=asked.energies_MeV)
+                key = f"evaluations.{name}.regression.energies_MeV"
+                self._check_energies(dataset, self.sources(dataset)[-1], selection, key)
 
     def _check_model(self, dataset: str, model: str, files: bool) -> None:
         if self.is_columns(dataset):
@@ -199,11 +210,16 @@ class StudyChecks(ChainChecks):
         selection, key = self.model(model).training_energies_MeV, f"models.{model}.training_energies_MeV"
         if selection is None:
             return
-        settings = self.dataset(dataset)
-        if not isinstance(settings, Dataset):
+        if self.is_columns(dataset):
             raise ConfigError(f"{key}: expected a dataset of showers, found the columns of '{dataset}'")
-        paths = [Path(path) for path in self.local_files(dataset, "source")]
-        if not files or not paths or not all(path.is_file() for path in paths):
+        if files:
+            self._check_energies(dataset, "source", selection, key)
+
+    def _check_energies(self, dataset: str, role: str, selection: EnergySelection, key: str) -> None:
+        """Incident energies are among those of files at hand."""
+        settings = self.showers(dataset)
+        paths = [Path(path) for path in self.local_files(dataset, role)]
+        if not paths or not all(path.is_file() for path in paths):
             return
         from calopipe.io.selection import check_selection, used_energies
 
