@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from test_config import PRESETS, changed
 
 from calopipe.config import RegressionConfig, RegressorStage, validate
 from calopipe.config.parts import MODELS
-from calopipe.errors import CheckpointError, GeometryError, MetricUnavailable
+from calopipe.errors import CheckpointError, ConfigError, GeometryError, MetricUnavailable
 from calopipe.evaluation import evaluate_regression
 from calopipe.evaluation.inputs import Readout
 from calopipe.evaluation.regression import load_regressor, untrained
@@ -21,6 +22,7 @@ from calopipe.io import Showers, write_showers
 from calopipe.metrics.resolution import core, energy_bins, mean_differences, response
 from calopipe.models.base import Inputs
 from calopipe.training import TrainingJob, train_regressor
+from calopipe.workflow import Plan
 
 
 def network(name: str, dim: int, **settings):
@@ -57,6 +59,56 @@ def test_angle_is_periodic():
     model.convolutions.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     model.features(cells.reshape(2, -1))
     assert torch.equal(seen[0][:, 0, :, 17], cells[:, :, 0]) and torch.equal(seen[0][:, 0, :, 0], cells[:, :, 15])
+
+
+def test_the_shower_core_is_all_that_is_seen():
+    """15 x 15 x 15 of 30 x 30 x 30 cells around cell (15, 15): what is outside changes nothing, and has no part in the scale."""
+    core = {"window": [15, 15, 15], "centre": [12, 15, 15]}
+    model = network("regressor", 27000, grid=[30, 30, 30], crop=core)
+    assert [p.numel() for p in model.parameters()][:2] == [432, 7**3]  # (15 - 3) // 2 + 1 cells along each index
+    assert model.hidden.in_features == 16 * 2**3 and model.config.crop.starts((30, 30, 30)) == (5, 8, 8)
+    shower = torch.rand(1, 30, 30, 30)
+    inside = torch.zeros(30, 30, 30, dtype=torch.bool)
+    inside[5:20, 8:23, 8:23] = True
+    outside = torch.where(inside, shower, 10 * shower)
+    assert torch.equal(model.image(shower.reshape(1, -1))[0, 0], shower[0, 5:20, 8:23, 8:23])
+    assert torch.equal(model.features(shower.reshape(1, -1)), model.features(outside.reshape(1, -1)))
+    for corner in ((5, 8, 8), (19, 22, 22)):
+        other = shower.clone()
+        other[(0, *corner)] = 50
+        assert not torch.equal(model.features(shower.reshape(1, -1)), model.features(other.reshape(1, -1)))
+    model.fit_input(torch.where(inside, 2.0, 7.0).reshape(1, -1), torch.ones(1, 1))
+    assert model.voxel_scale == 2
+
+
+@pytest.mark.parametrize(
+    ("crop", "message"),
+    [
+        (
+            [15, 16, 16],
+            r"crop: a window of 15 x 16 x 16 of the 30 x 30 x 30 cells cannot be in their centre along the layer index",
+        ),
+        (
+            {"window": [15, 15, 15], "centre": [11, 3, 15]},
+            r"around cell 3 reaches over .* first index; expected a centre from 7 to 22",
+        ),
+        ([16, 31, 16], r"too large along the first index; expected at most 30 cells"),
+    ],
+)
+def test_a_core_that_is_not_inside_is_refused(crop, message):
+    """When the study is read, with the key; and where a network is built."""
+    study = changed("datasets", "eplus", "geometry", value="ild")
+    study["datasets"]["eplus"]["source"] = {"kind": "local", "paths": ["showers.hdf5"]}
+    study["regressors"]["net"]["model"] |= {"grid": None, "crop": crop}
+    with pytest.raises(ConfigError, match=rf"^regressors.net: not for dataset 'eplus': .*{message}"):
+        Plan.load(study, PRESETS)
+    with pytest.raises(CheckpointError, match=message):
+        network("regressor", 27000, grid=[30, 30, 30], crop=crop)
+
+
+def test_a_core_is_no_whole_angle():
+    with pytest.raises(ConfigError, match="crop: expected null with periodic: true"):
+        network("regressor", 240, grid=[3, 16, 5], periodic=True, crop=[1, 2, 1])
 
 
 def test_grid_that_does_not_fit_is_refused():

@@ -118,4 +118,6 @@ CellNumbers = Annotated[
     tuple[Annotated[int, Field(ge=0, lt=10**4)], Annotated[int, Field(ge=0, lt=10**4)]], Field(strict=False)
 ]
 CellTriple = Annotated[tuple[Cells, Cells, Cells], Field(strict=False)]
+#: the same of a layer, and of a cell along two indices
+LayerCellNumbers = Annotated[tuple[LayerNumber, LayerNumber, LayerNumber], Field(strict=False)]
 ChannelTriple = Annotated[tuple[Channels, Channels, Channels], Field(strict=False)]

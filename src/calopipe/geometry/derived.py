@@ -79,15 +79,19 @@ def window_of(
     starts = []
     for axis, k, n, cell in zip(("first", "second"), kept, cells, middle, strict=True):
         try:
-            starts.append(_start(k, n, cell, axis))
+            starts.append(window_start(k, n, cell, axis))
         except ValueError as error:
             found = f"{cells[0]} x {cells[1]} cells: a window of {kept[0]} x {kept[1]} cells"
             raise GeometryError(f"geometry '{geometry.name}' has {found} {error}") from None
     return (starts[0], starts[1]), kept
 
 
-def _start(kept: int, n: int, middle: int | None, axis: str) -> int:
-    """First of the `kept` cells of a window among `n`, around the cell `middle`; ValueError says what is wrong."""
+def window_start(kept: int, n: int, middle: int | None, axis: str) -> int:
+    """First of the `kept` cells of a window among `n` along an index (`axis`: its name), around the cell `middle`.
+
+    Raises:
+        ValueError: what is wrong with the window, and what was expected.
+    """
     if kept > n:
         raise ValueError(f"is too large along the {axis} index; expected at most {n} cells")
     if middle is None:

@@ -55,7 +55,7 @@ class Regressor(EnergyRegressor):
     absolute error (L1) over the mean incident energy.
 
     Raises:
-        CheckpointError: the grid does not have as many cells as a shower has voxels, or is too small.
+        CheckpointError: the grid does not have as many cells as a shower has voxels, or no such window.
     """
 
     voxel_scale: Tensor
@@ -66,8 +66,9 @@ class Regressor(EnergyRegressor):
         self.grid: Grid = config.grid or inputs.grid
         if math.prod(self.grid) != inputs.dim:
             raise CheckpointError(f"regressor: a grid of {self.grid} cells cannot hold showers of {inputs.dim} voxels")
+        self.window = _window(config, self.grid)
         blocks: list[nn.Module] = []
-        size, width = self.grid, 1
+        size, width = self.grid if config.crop is None else config.crop.window, 1
         if config.periodic:
             size = (size[0], size[1] + 2, size[2])
         for channels in config.channels[:2]:
@@ -85,11 +86,17 @@ class Regressor(EnergyRegressor):
 
     @torch.no_grad()
     def fit_input(self, x: Tensor, cond: Tensor) -> None:
-        self.voxel_scale.copy_(x.sum(dtype=torch.float64) / (x > 0).sum().clamp(min=1))
+        seen = self.image(x)
+        self.voxel_scale.copy_(seen.sum(dtype=torch.float64) / (seen > 0).sum().clamp(min=1))
         self.energy_scale.copy_(cond.double().mean())
 
+    def image(self, x: Tensor) -> Tensor:
+        """The cells that the network sees, (N, 1, layers, first, second), of showers (N, V)."""
+        layers, first, second = self.window
+        return x.reshape(-1, 1, *self.grid)[:, :, layers, first, second]
+
     def features(self, x: Tensor) -> Tensor:
-        image = (x / self.voxel_scale).reshape(-1, 1, *self.grid)
+        image = self.image(x) / self.voxel_scale
         if self.config.periodic:
             image = wrap(image, -2)
         hidden = self.hidden(self.convolutions(image).flatten(1))
@@ -106,6 +113,18 @@ class Regressor(EnergyRegressor):
 @MODELS.register("regressor_plus", config=RegressorPlusConfig)
 class RegressorPlus(Regressor):
     """The Regressor with more convolutions and batch normalisation."""
+
+
+def _window(config: RegressorConfig, grid: Grid) -> tuple[slice, slice, slice]:
+    """The cells that the network sees, along each index."""
+    if config.crop is None:
+        return slice(None), slice(None), slice(None)
+    try:
+        starts = config.crop.starts(grid)
+    except ValueError as error:
+        raise CheckpointError(f"regressor: {error}") from None
+    a, b, c = (slice(start, start + kept) for start, kept in zip(starts, config.crop.window, strict=True))
+    return a, b, c
 
 
 def _kernel(size: Grid, width: int) -> Grid:
