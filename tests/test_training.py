@@ -22,7 +22,6 @@ from calopipe.sampling import Generator, encode, generate, reconstruct
 from calopipe.sampling.stages import sample_to_file
 from calopipe.training import TrainingJob, train_network
 from calopipe.training import fit as fit_module
-from calopipe.training.data import Batches, reflections
 from calopipe.training.module import make_schedule
 
 TRAINING = {"epochs": 4, "batch_size": 32, "optimizer": "adamw", "lr": 1e-3, "schedule": "cosine", "warmup": 0.1}
@@ -99,7 +98,7 @@ def test_seeds_learn_blocks_of_their_own_in_all_networks(files, tmp_path, latent
     seen = []
 
     def kept(link, settings, data, job, material):
-        seen.append((link.role, material.train[-1][:, 0], material.val[-1][:, 0], len(material.train[0])))
+        seen.append((link.role, material.train.conditions[:, 0], material.val.conditions[:, 0], len(material.train)))
 
     settings = model({**LATENT, "flow": {**LATENT["flow"], "latents": latents}})
     jobs = [replace(job(files["train"], files["val"], tmp_path, seed), showers=50) for seed in (0, 2)]
@@ -167,6 +166,26 @@ def test_interrupted_training_ends_at_the_same_model(files, whole, tmp_path: Pat
     assert not list(tmp_path.glob("roll/*"))
     with (tmp_path / "m.csv").open() as stream:
         assert [int(row["epoch"]) for row in csv.DictReader(stream)] == [0, 1, 2, 3]
+
+
+def test_training_from_disk_interrupted_in_an_epoch_ends_at_the_same_model(files, tmp_path: Path, monkeypatch) -> None:
+    """Windows of 50 of 160 showers; training stops in the third step of the second epoch."""
+    flow = DIRECT["flow"]
+    settings = {"flow": {**flow, "training": {**flow["training"], "window_MB": 0.1}}}
+
+    class Stop(fit_module.History):
+        def on_train_batch_start(self, trainer, module, batch, batch_idx) -> None:
+            if (trainer.current_epoch, batch_idx) == (1, 2):
+                raise KeyboardInterrupt
+
+    straight = run_flow(files, tmp_path / "straight", settings=settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module, "History", Stop)
+        with pytest.raises((TrainingError, KeyboardInterrupt, SystemExit)):
+            run_flow(files, tmp_path / "stopped", settings=settings)
+    assert_same(straight, run_flow(files, tmp_path / "stopped", settings=settings))
+    whole = run_flow(files, tmp_path / "whole")
+    assert any(not torch.allclose(whole[k], v) for k, v in straight.items() if v.is_floating_point())
 
 
 @pytest.mark.parametrize("stop_at", [1, 3])
@@ -338,24 +357,6 @@ def test_learnable_step_of_a_flow_is_trained(files, tmp_path: Path) -> None:
     assert content["chain"]["steps.3.log_scale"].std() > 0
     losses = [row["val_loss"] for row in content["history"]]
     assert losses[-1] < losses[0]
-
-
-def test_batches_cover_everything_once_in_seeded_order() -> None:
-    x = torch.arange(10)
-    first = torch.cat([b[0] for b in Batches((x,), 3, seed=1)])
-    assert len(first) == 9 and len(set(first.tolist())) == 9
-    assert torch.equal(first, torch.cat([b[0] for b in Batches((x,), 3, seed=1)]))
-    assert torch.equal(torch.cat([b[0] for b in Batches((x,), 3)]), x)
-
-
-def test_reflections_are_permutations_that_mirror_the_grid() -> None:
-    geometry = load_geometry("calogan")
-    perms = reflections(geometry)
-    assert perms.shape == (4, 504) and all(set(p.tolist()) == set(range(504)) for p in perms)
-    x = torch.arange(504.0)
-    assert x[perms[2]][0] == 95 and x[perms[1]][0] == 2 * 96 and torch.equal(x[perms[3]][perms[3]], x)
-    with pytest.raises(ConfigError, match="cartesian"):
-        reflections(load_geometry("calochallenge2"))
 
 
 @pytest.mark.parametrize("schedule", ["constant", "one_cycle", "cosine"])

@@ -56,7 +56,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, torch.Tensor, t
     found = []
 
     def kept(link, settings, data, job, material):
-        found.append((link.role, material.train[-1][:, 0], material.val[-1][:, 0], len(material.train[0])))
+        found.append((link.role, material.train.conditions[:, 0], material.val.conditions[:, 0], len(material.train)))
 
     monkeypatch.setattr(stages, "_train", kept)
     return found

@@ -72,10 +72,19 @@ class Training(Section):
         "(scores_by_epoch.json)",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
+    window_MB: Scale = Field(
+        512.0,
+        description="training showers (and validation showers) in memory at once, in 1e6 bytes; more are read from disk in windows of "
+        "this size, which are shuffled inside and made of other blocks of the file in every epoch",
+    )
     reflections: bool = Field(
         False,
-        description="apply random reflections of the cartesian cell grid to training showers (only where the detector "
-        "and the beam are symmetric)",
+        description="reflect training showers at random: along both indices of cartesian cells, or in alpha (only where detector and beam "
+        "are symmetric)",
+    )
+    rotations: bool = Field(
+        False,
+        description="rotate training showers at random about the beam axis: by quarter turns of square cells, or by whole cells in alpha",
     )
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from calopipe.geometry.derived import window_start
 from calopipe.geometry.layer import Layer
 from calopipe.geometry.load import available_geometries, load_geometry
 from calopipe.geometry.neighbours import Neighbours
+from calopipe.geometry.symmetries import symmetries
 
 __all__ = [
     "Geometry",
@@ -14,5 +15,6 @@ __all__ = [
     "available_geometries",
     "load_geometry",
     "prepared_geometry",
+    "symmetries",
     "window_start",
 ]

@@ -1,9 +1,9 @@
-"""Training data in memory and reproducible batches of it."""
+"""What networks learn: showers of prepared files, and latents."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,21 +12,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calopipe import seeds
+from calopipe.config.links import LAYER_ENERGIES, Link
 from calopipe.errors import ConfigError, DataError
 from calopipe.geometry import Geometry
-from calopipe.io import file_info, read_incident_energies, read_showers
+from calopipe.io import file_info, read_conditions, read_incident_energies, read_showers
 from calopipe.io.hdf5 import at, dataset, open_hdf5
-from calopipe.io.read import Rows
 from calopipe.io.selection import check_selection, chosen_rows
 from calopipe.io.storage import check_stored
 from calopipe.io.stored import remedy
-from calopipe.training.job import Learned
+from calopipe.training.facts import DataFacts
+from calopipe.training.job import Learned, TrainingJob
+from calopipe.training.rows import Rows, rows_of
 
 log = logging.getLogger("calopipe")
 
-#: rows that preprocessing and input standardisation are fitted on, at most
-FIT_ROWS = 50_000
+#: rows of a file
+Numbers = slice | NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def own_block(path: Path, n: int, learned: Learned) -> slice:
 
 def learned_rows(
     path: Path, learned: Learned, n: int, energies: Callable[[], NDArray[np.floating]], *, validation: bool = False
-) -> Rows:
+) -> Numbers:
     """Rows that a training learns of its training split, or validates with: those of ``learned.energies``, or all.
 
     Of the training split only its own block of ``learned.showers`` of these.
@@ -92,20 +93,71 @@ def learned_rows(
     return block if chosen is None else chosen[block]
 
 
-def shower_rows(path: Path, learned: Learned, validation: bool = False) -> Rows:
+def shower_rows(path: Path, learned: Learned, validation: bool = False) -> Numbers:
     """The rows of a file of showers, see :func:`learned_rows`."""
     n = file_info(path).n_showers
     return learned_rows(path, learned, n, lambda: read_incident_energies(path)[:, 0], validation=validation)
 
 
 def load_showers(
-    path: Path, geometry: Geometry, rows: Rows = None, conditions: Sequence[str] = ()
+    path: Path, geometry: Geometry, rows: Numbers | None = None, conditions: Sequence[str] = ()
 ) -> tuple[Tensor, Tensor]:
     """Voxel energies (N, V) and conditions (N, 1 + C), incident energies in MeV first; DataError when there are none."""
     showers = read_showers(path, rows=rows, geometry=geometry, conditions=conditions)
     if len(showers.showers) == 0:
         raise DataError(f"{path}: no showers to train on")
     return torch.from_numpy(np.ascontiguousarray(showers.showers)), torch.from_numpy(showers.condition)
+
+
+@dataclass(frozen=True)
+class ShowerPart:
+    """What a network learns of a prepared file: some of its showers, or their layer energies, and what it is given.
+
+    Attributes:
+        numbers: rows of the file. conditions: names of further ones, after the incident energy.
+        made: file of the same showers as the chain before a refiner made them.
+    """
+
+    path: Path
+    numbers: Numbers
+    conditions: tuple[str, ...]
+    link: Link
+    data: DataFacts
+    made: Path | None = None
+
+    @classmethod
+    def of(
+        cls, path: Path, job: TrainingJob, link: Link, data: DataFacts, made: Path | None, validation: bool
+    ) -> ShowerPart:
+        """Of one of the splits of a training. Raises DataError: there are no showers; ConfigError like :func:`own_block`."""
+        return cls(path, shower_rows(path, job.learned, validation), job.conditions, link, data, made)
+
+    def rows(self, window_MB: float) -> Rows:
+        """x (N, V or L), of a refiner followed by what it refines (N, V), and conditions (N, C); in windows of so many MB."""
+        conditions = torch.from_numpy(read_conditions(self.path, self.conditions)[self.numbers])
+        if not len(conditions):
+            raise DataError(f"{self.path}: no showers to train on")
+        x, cond = self.read(slice(0, 1))
+        return rows_of(conditions, 4 * (x.shape[1] + cond.shape[1]), window_MB, self.read)
+
+    def read(self, part: slice) -> tuple[Tensor, Tensor]:
+        """x and conditions of some of the rows."""
+        numbers, geometry = _part_of(self.numbers, part), self.data.shape
+        assert geometry is not None
+        x, cond = load_showers(self.path, geometry, numbers, self.conditions)
+        if self.link.gets_energies:
+            cond = torch.cat([cond, self.data.layout.energies(x)], dim=1)
+        if self.link.learns == LAYER_ENERGIES:
+            x = self.data.layout.energies(x)
+        elif self.made is not None:
+            x = torch.cat([x, load_showers(self.made, geometry, numbers, self.conditions)[0]], dim=1)
+        return x, cond
+
+
+def _part_of(numbers: Numbers, part: slice) -> Numbers:
+    if isinstance(numbers, slice):
+        return slice(numbers.start + part.start, min(numbers.start + part.stop, numbers.stop))
+    return numbers[part]
 
 
 def load_latents(path: Path, learned: Learned | None = None, validation: bool = False) -> Encoded:
@@ -129,7 +181,7 @@ def _read_latents(path: Path, learned: Learned | None, validation: bool) -> Enco
                 raise DataError(f"{path}: not a file of latents: '{key}' has shape {part.shape}")
             check_stored(part, path, key)
         with at(path):
-            rows: Rows = slice(None)
+            rows: Numbers = slice(None)
             if learned is not None:
                 rows = learned_rows(path, learned, n[0], lambda: found["conditions"][:, 0], validation=validation)
             arrays = {k: torch.from_numpy(np.asarray(part[rows], dtype=np.float32)) for k, part in found.items()}
@@ -140,59 +192,6 @@ def _read_latents(path: Path, learned: Learned | None, validation: bool) -> Enco
     if not isinstance(encoded_by, str):
         raise DataError(f"{path}: does not say which autoencoder its latents are of")
     return Encoded(**arrays, encoded_by=encoded_by)
-
-
-def fit_rows(n: int, seed: int) -> Tensor:
-    """Rows to fit preprocessing on: all, or a seeded random choice of FIT_ROWS."""
-    if n <= FIT_ROWS:
-        return torch.arange(n)
-    return torch.from_numpy(np.sort(seeds.generator(seed, "fit rows").choice(n, FIT_ROWS, replace=False)))
-
-
-def reflections(geometry: Geometry) -> Tensor:
-    """Voxel permutations (4, V): identity, and the reflections of the first, the second and both cell indices."""
-    if geometry.kind != "cartesian":
-        raise ConfigError(f"reflections need a cartesian geometry, '{geometry.name}' is {geometry.kind}")
-    rows = []
-    for axes in ((), (0,), (1,), (0, 1)):
-        parts = []
-        for layer, part in enumerate(geometry.layer_slices):
-            grid = np.arange(part.start, part.stop).reshape(geometry.layer_shape(layer))
-            parts.append(np.flip(grid, axes).ravel() if axes else grid.ravel())
-        rows.append(np.concatenate(parts))
-    return torch.from_numpy(np.stack(rows))
-
-
-class Batches:
-    """Batches of rows of several tensors, in an order fixed by `seed`; the last, incomplete training batch is dropped.
-
-    Args:
-        tensors: tensors with the same number of rows.
-        batch_size: rows per batch.
-        seed: seed of the order, or None for file order and no dropped rows.
-        permutations: (P, V) column permutations, one drawn per row for the first tensor; None for none.
-    """
-
-    def __init__(
-        self, tensors: tuple[Tensor, ...], batch_size: int, seed: int | None = None, permutations: Tensor | None = None
-    ) -> None:
-        self.tensors, self.seed, self.permutations = tensors, seed, permutations
-        self.n = tensors[0].shape[0]
-        self.batch_size = min(batch_size, self.n)
-
-    def __len__(self) -> int:
-        return self.n // self.batch_size if self.seed is not None else -(-self.n // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        generator = None if self.seed is None else torch.Generator().manual_seed(self.seed)
-        order = torch.arange(self.n) if generator is None else torch.randperm(self.n, generator=generator)
-        for i in range(len(self)):
-            rows = order[i * self.batch_size : (i + 1) * self.batch_size]
-            first, *rest = (t[rows] for t in self.tensors)
-            if self.permutations is not None and generator is not None:
-                choice = torch.randint(len(self.permutations), (len(rows),), generator=generator)
-                first = first.gather(1, self.permutations[choice])
-            yield (first, *rest)
 
 
 def refined_by(path: Path, name: str) -> dict[str, str]:

@@ -20,8 +20,8 @@ from calopipe.convolutions import check_gradients
 from calopipe.errors import ConfigError, TrainingError
 from calopipe.models.base import Now
 from calopipe.training.checkpoint import Network
-from calopipe.training.data import Batches
 from calopipe.training.gradients import Gradients, largest_element
+from calopipe.training.rows import Batches, Rows
 
 #: maps a batch's tensors to (x, cond) of the chain (a refiner's x holds the showers to refine behind the true ones), drawing
 #: random numbers where the network needs them
@@ -59,7 +59,7 @@ class TrainingModule(pl.LightningModule):
 
     def on_train_start(self) -> None:
         data: Data = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
-        batch = [tensor[:2].to(self.device) for tensor in data.train]
+        batch = [tensor.to(self.device) for tensor in data.train.read(slice(0, 2))]
         check_gradients(self.model, lambda: self.model.validate(*self._batch(tuple(batch))[:2]))
 
     def on_train_epoch_start(self) -> None:
@@ -208,8 +208,8 @@ class Data(pl.LightningDataModule):
 
     def __init__(
         self,
-        train: tuple[Tensor, ...],
-        val: tuple[Tensor, ...],
+        train: Rows,
+        val: Rows,
         batch_size: int,
         seed: int,
         permutations: Tensor | None,

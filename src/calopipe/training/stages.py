@@ -17,27 +17,19 @@ from calopipe.config.networks import NetworkSettings, NetworkStage, RegressorSta
 from calopipe.config.training import Training
 from calopipe.devices import pick_device
 from calopipe.errors import DataError
-from calopipe.geometry import load_geometry
+from calopipe.geometry import load_geometry, symmetries
 from calopipe.io import read_columns
 from calopipe.io.columns import column_rows
 from calopipe.io.conditions import TrainedRange
 from calopipe.models.latent_target import LatentTarget
 from calopipe.training.checkpoint import Network, build_network, save_network
-from calopipe.training.data import (
-    Encoded,
-    fit_rows,
-    load_latents,
-    load_showers,
-    own_block,
-    refined_by,
-    reflections,
-    shower_rows,
-)
+from calopipe.training.data import Encoded, ShowerPart, load_latents, own_block, refined_by
 from calopipe.training.facts import DataFacts
 from calopipe.training.fit import export_kept, fit
 from calopipe.training.job import TrainingJob
 from calopipe.training.module import Assemble, Data
 from calopipe.training.rolling import clear
+from calopipe.training.rows import InMemory, Rows, fit_rows
 
 log = logging.getLogger("calopipe")
 
@@ -51,12 +43,12 @@ class Material:
     """What a network learns from.
 
     Attributes:
-        train, val: tensors of the two splits, rows alike; `assemble` makes x and the condition of them.
+        train, val: rows of the two splits; `assemble` makes x and the condition of their tensors.
         upstream: digests of the networks that made them, by name. latent_dim: of latents.
     """
 
-    train: tuple[Tensor, ...]
-    val: tuple[Tensor, ...]
+    train: Rows
+    val: Rows
     assemble: Assemble = _as_read
     upstream: dict[str, str] = field(default_factory=dict)
     latent_dim: int | None = None
@@ -75,7 +67,7 @@ def train_network(settings: NetworkStage, link: Link, job: TrainingJob) -> None:
     elif data.columns:
         material = _columns(job)
     else:
-        material = _material(link, job, data)
+        material = _material(link, job, data, settings.network)
     _train(link, settings.network, data, job, material)
 
 
@@ -89,7 +81,7 @@ def train_regressor(settings: RegressorStage, name: str, job: TrainingJob) -> No
     job = replace(job, seed=settings.seed)
     link = Link(name, INCIDENT_ENERGY, contract="EnergyRegressor")
     data = DataFacts.of(load_geometry(str(job.geometry)), job.threshold_MeV)
-    _train(link, settings.network, data, job, _material(link, job, data))
+    _train(link, settings.network, data, job, _material(link, job, data, settings.network))
 
 
 def _facts(job: TrainingJob) -> DataFacts:
@@ -106,29 +98,18 @@ def _columns(job: TrainingJob) -> Material:
         found = read_columns(path, job.columns, job.conditions, rows=part)
         if not len(found):
             raise DataError(f"{path}: no rows to train on")
-        splits.append((torch.from_numpy(found.x), torch.from_numpy(found.condition)))
+        splits.append(InMemory((torch.from_numpy(found.x), torch.from_numpy(found.condition))))
     return Material(splits[0], splits[1])
 
 
-def _material(link: Link, job: TrainingJob, data: DataFacts) -> Material:
+def _material(link: Link, job: TrainingJob, data: DataFacts, settings: NetworkSettings) -> Material:
     """Showers, their layer energies, or showers beside what the chain made of them; layer energies given as they are."""
-    geometry = data.shape
-    assert geometry is not None
-    splits: list[tuple[Tensor, Tensor]] = []
-    upstream: dict[str, str] = {}
-    for i, path in enumerate((job.train, job.val)):
-        part = shower_rows(path, job.learned, validation=i == 1)
-        x, cond = load_showers(path, geometry, part, job.conditions)
-        if link.gets_energies:
-            cond = torch.cat([cond, data.layout.energies(x)], dim=1)
-        if link.learns == LAYER_ENERGIES:
-            x = data.layout.energies(x)
-        elif job.refined is not None:
-            made, _ = load_showers(job.refined[i], geometry, part, job.conditions)
-            upstream = refined_by(job.refined[i], str(link.refined))
-            x = torch.cat([x, made], dim=1)
-        splits.append((x, cond))
-    return Material(splits[0], splits[1], upstream=upstream)
+    assert settings.training is not None
+    made, paths = job.refined or (None, None), (job.train, job.val)
+    parts = [ShowerPart.of(paths[i], job, link, data, made[i], validation=i == 1) for i in range(2)]
+    upstream = {} if made[0] is None else refined_by(made[0], str(link.refined))
+    train, val = (part.rows(settings.training.window_MB) for part in parts)
+    return Material(train, val, upstream=upstream)
 
 
 def _latents(settings: NetworkStage, link: Link, job: TrainingJob) -> Material:
@@ -143,13 +124,13 @@ def _latents(settings: NetworkStage, link: Link, job: TrainingJob) -> Material:
 
     if target.mode == "once":
         torch.manual_seed(seeds.derive(job.seed, "latents drawn once"))
-        drawn = [(target.assemble(e.mu, e.logvar, e.extras), cond(e)) for e in (train, val)]
+        drawn = [InMemory((target.assemble(e.mu, e.logvar, e.extras), cond(e))) for e in (train, val)]
         return Material(drawn[0], drawn[1], **facts)
 
     def assemble(mu: Tensor, logvar: Tensor, extras: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         return target.assemble(mu, logvar, extras), cond
 
-    encoded = [(e.mu, e.logvar, e.extras, cond(e)) for e in (train, val)]
+    encoded = [InMemory((e.mu, e.logvar, e.extras, cond(e))) for e in (train, val)]
     return Material(encoded[0], encoded[1], assemble, **facts)
 
 
@@ -161,21 +142,21 @@ def _train(link: Link, settings: NetworkSettings, data: DataFacts, job: Training
     assert training is not None
     pick_device(training.device)  # one that is not there is said before anything is fitted
     torch.manual_seed(seeds.derive(seed, link.role, "weights"))
-    x, cond = material.assemble(*(t[fit_rows(len(t), seed)] for t in train))
+    x, cond = material.assemble(*fit_rows(train, seed))
     dim = x.shape[1] // 2 if link.contract == "Refiner" else x.shape[1]
-    network = build_network(link, settings, data, dim=dim, seed=seed, n_train=len(train[0]),
+    network = build_network(link, settings, data, dim=dim, seed=seed, n_train=len(train),
                             latent_dim=material.latent_dim)  # fmt: skip
     network.upstream = material.upstream
-    network.trained = _trained(train[-1], data)
+    network.trained = _trained(train.conditions, data)
     _fit_inputs(network, x, cond)
     batches = Data(train, material.val, training.batch_size, seed, _permutations(link, training, data))
     parameters = sum(p.numel() for p in network.model.parameters())
     log.info("%s '%s': %d parameters, %d steps of %d showers", link.name, settings.model.name, parameters,
              training.epochs * batches.steps_per_epoch(), training.batch_size)  # fmt: skip
-    if training.batch_size > len(train[0]):
+    if training.batch_size > len(train):
         log.warning("warning: batch_size %d, but there are %d showers to learn: every step takes them all",
-                    training.batch_size, len(train[0]))  # fmt: skip
-    learned = [len(train[0]), *([] if job.energies is None else [job.energies.model_dump(mode="json")])]
+                    training.batch_size, len(train))  # fmt: skip
+    learned = [len(train), *([] if job.energies is None else [job.energies.model_dump(mode="json")])]
     rolling = job.rolling / _key([asdict(link), settings.model_dump(mode="json"), seed, *learned, network.upstream])
     rows = fit(network, training, batches, material.assemble, rolling, job.history)
     if job.epochs is not None:
@@ -192,10 +173,11 @@ def _trained(cond: Tensor, data: DataFacts) -> TrainedRange | None:
 
 
 def _permutations(link: Link, training: Training, data: DataFacts) -> Tensor | None:
-    """Reflections of the columns of x, where they are asked for and x are voxels."""
-    if not training.reflections or data.shape is None or link.learns_latents or link.learns == LAYER_ENERGIES:
+    """Reflections and rotations of the columns of x, where they are asked for and x are voxels."""
+    asked = {"reflections": training.reflections, "rotations": training.rotations}
+    if not any(asked.values()) or data.shape is None or link.learns_latents or link.learns == LAYER_ENERGIES:
         return None
-    found = reflections(data.shape)
+    found = torch.from_numpy(symmetries(data.shape, **asked))
     return torch.cat([found, found + found.shape[1]], dim=1) if link.contract == "Refiner" else found
 
 

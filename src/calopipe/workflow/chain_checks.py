@@ -1,4 +1,4 @@
-"""Whether the networks of a model can learn what a dataset holds, told by settings alone: steps, conditions, grids, reflections."""
+"""Whether the networks of a model can learn what a dataset holds, told by settings alone: steps, conditions, grids, rotations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from calopipe.config.chains import Columns, ModelSettings, latents, layer_energies, shower_numbers, showers, walk
 from calopipe.config.datasets import ColumnsDataset
 from calopipe.config.links import COLUMNS, LAYER_ENERGIES
-from calopipe.errors import ConfigError
+from calopipe.errors import ConfigError, GeometryError
+from calopipe.geometry import symmetries
 from calopipe.workflow.parts import StudyParts
 
 
@@ -82,15 +83,15 @@ class ChainChecks(StudyParts):
         except ValueError as error:
             raise ConfigError(f"regressors.{regressor}: not for dataset '{dataset}': {error}") from None
 
-    def _check_reflections(self, dataset: str, model: str) -> None:
-        """A network of voxels is trained on reflections only where the geometry has them."""
-        geometry = self.geometry(dataset)
+    def _check_symmetries(self, dataset: str, model: str) -> None:
+        """A network of voxels is trained on rotations only where the geometry has them."""
         for name, network in self.model(model).networks.items():
-            if network.training.reflections and geometry.kind != "cartesian":
+            try:
+                symmetries(self.geometry(dataset), reflections=False, rotations=network.training.rotations)
+            except GeometryError as error:
                 raise ConfigError(
-                    f"models.{model}.networks.{name}.training.reflections: need a cartesian geometry, but '{geometry.name}' of "
-                    f"dataset '{dataset}' is {geometry.kind}; expected false"
-                )
+                    f"models.{model}.networks.{name}.training.rotations: {error} (dataset '{dataset}'); expected false"
+                ) from None
 
 
 def _through(stage: Any, given: Columns, name: str) -> Columns:

@@ -64,7 +64,7 @@ class StudyChecks(ChainChecks):
             self._check_chain(dataset, model)
         elif files:
             self._check_external(dataset, model)
-        self._check_reflections(dataset, model)
+        self._check_symmetries(dataset, model)
         self._check_amplification(dataset, model)
 
     def _check_columns_runs(self, dataset: str, model: str) -> None:
