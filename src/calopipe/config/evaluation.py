@@ -33,6 +33,7 @@ from calopipe.config.calomplification import CalomplificationConfig
 from calopipe.config.classifiers import ALWAYS, PRESETS
 from calopipe.config.datasets import Split
 from calopipe.config.parts import METRICS, MetricPart, Part, metrics, part
+from calopipe.config.scores import MetricSettings
 from calopipe.config.texts import Condition, Name
 from calopipe.errors import nearest, shown
 
@@ -293,10 +294,13 @@ class Evaluation(Section):
 
     @model_validator(mode="after")
     def _has_slices(self) -> Evaluation:
-        """A metric that is sliced has slices."""
+        """A metric that is sliced has slices, where it needs them named."""
         histograms = self.histograms
         for i, metric in enumerate(self.metrics):
-            if getattr(metric.settings, "sliced", False) and not (histograms.energy_slices or histograms.slices):
+            needed = (
+                isinstance(metric.settings, MetricSettings) and metric.settings.sliced and metric.settings.needs_slices
+            )
+            if needed and not (histograms.energy_slices or histograms.slices):
                 raise ValueError(
                     f"metrics.{i}.sliced: expected slices under histograms (energy_slices or slices), found none"
                 )

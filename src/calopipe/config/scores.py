@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -21,7 +22,12 @@ CLASSIFIER_SCORES = ("auc", "accuracy", "jsd")
 
 
 class MetricSettings(Section):
-    """Base of the settings of metrics."""
+    """Base of the settings of metrics.
+
+    `needs_slices`: whether an evaluation must name slices where the metric is sliced.
+    """
+
+    needs_slices: ClassVar[bool] = True
 
     sliced: bool = Field(
         False, description="also in every slice of the evaluation's histograms (`energy_slices`, `slices`)"

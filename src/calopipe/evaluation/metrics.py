@@ -80,8 +80,10 @@ def parsed(metrics: Sequence[Any]) -> list[Part]:
 
 
 def _slices(histograms: Path) -> list[Slice]:
-    """The slices that were configured: those with average showers, unlike single beam energies."""
-    return [average.part for average in load_histograms(histograms)[1] if average.part is not None]
+    """The slices that were configured: those with average showers. Where there are none, single incident energies with histograms."""
+    pages, averages = load_histograms(histograms)
+    configured = [average.part for average in averages if average.part is not None]
+    return configured or list(dict.fromkeys(h.part for h in pages if h.part is not None))
 
 
 def measure_metrics(

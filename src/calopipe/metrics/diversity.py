@@ -18,6 +18,8 @@ from calopipe.metrics.prdc import shower_logarithms, squared_distances
 from calopipe.metrics.settings import DiversityConfig
 from calopipe.records.scores import Score
 
+#: groups that are enough for the scatter between them to be an error
+LEAST_GROUPS = 10
 #: resamplings of the showers whose median is the error of a median
 _RESAMPLINGS = 100
 
@@ -28,8 +30,9 @@ def diversity(reference: Sample, generated: Sample, rng: np.random.Generator, co
     over the reference's, less 1. The floor is 0.
     """
     n = min(reference.n, generated.n, config.max_showers)
-    if n < 2 * config.group:
-        raise MetricUnavailable(f"needs {2 * config.group} showers (two groups of {config.group}), found {n}")
+    least = LEAST_GROUPS * config.group
+    if n < least:
+        raise MetricUnavailable(f"needs {least} showers ({LEAST_GROUPS} groups of {config.group}), found {n}")
     points = [_points(sample, rng.permutation(sample.n)[:n], config.zero_MeV) for sample in (reference, generated)]
     pairs = [pair_distances(x, config.group) for x in points]
     near = [nearest_distances(x) for x in points]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -156,6 +156,13 @@ class PrdcConfig(MetricSettings):
 class DiversityConfig(MetricSettings):
     """Distances between showers of one sample."""
 
+    needs_slices: ClassVar[bool] = False
+
+    sliced: bool = Field(
+        True,
+        description="also in every slice of the evaluation's histograms, or, where there are none, at each of a few incident energies: "
+        "modes may collapse in one alone",
+    )
     group: Annotated[Times, Field(ge=2, le=1000)] = Field(
         20, description="showers of neighbouring incident energies whose pairs are taken"
     )

@@ -16,6 +16,7 @@ import numpy as np
 from calopipe.evaluation.outside import outside_warnings
 from calopipe.evaluation.variety import collapse_warnings
 from calopipe.plots.histograms import histogram_figure
+from calopipe.plots.style import slice_label
 from calopipe.records.histograms import Histogram
 from calopipe.records.samples import GENERATED, REFERENCE
 from calopipe.records.scores import Score
@@ -199,7 +200,7 @@ def _warnings(model: ModelData, wording: Wording) -> Iterator[str]:
     found: dict[str, list[SeedData]] = {}
     for seed in model.seeds:
         scores = [s for s in seed.scores if s.sample == GENERATED]
-        for line in dict.fromkeys((*seed.health, *outside_warnings(scores), *collapse_warnings(scores))):
+        for line in dict.fromkeys((*seed.health, *outside_warnings(scores), *collapse_warnings(scores, slice_label))):
             found.setdefault(line, []).append(seed)
     for line, seeds in found.items():
         which = "" if len(seeds) == len(model.seeds) else f"seed {', '.join(str(s.run.seed) for s in seeds)}: "
