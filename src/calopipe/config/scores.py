@@ -16,6 +16,7 @@ COLUMN_SCORES = (
     "wasserstein",
     "kl",
     *(f"{what}_difference" for what in ("mean", "std", "skewness", "kurtosis", "fwhm")),
+    *(f"diversity/{what}" for what in ("spread", "nearest", "lost")),
 )
 #: scores of each classifier test, by the last part of their names
 CLASSIFIER_SCORES = ("auc", "accuracy", "jsd")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from calopipe.evaluation.observables import slices_of
 from calopipe.io import Columns, column_attributes, read_columns
 from calopipe.metrics.classifier import classifier_test
 from calopipe.metrics.column_distortions import COLUMN_DISTORTIONS
+from calopipe.metrics.column_diversity import NAMES, condition_groups, diversity_scores
 from calopipe.metrics.columns import difference_score, distance_score, kl_score, separation_score
 from calopipe.observables.columns import Edges, column_edges, fwhm, moments, summarise_columns
 from calopipe.records.histograms import Histogram, save_histograms
@@ -48,7 +50,7 @@ def evaluate_columns(
     """Compare columns, overall and in slices of the conditions; write histograms and scores.
 
     Scores, each with error: separation power of the histograms, Wasserstein distance and KL divergence (with floors), differences of mean,
-    standard deviation, skewness, excess kurtosis and FWHM, and the AUC of a classifier that sees columns and conditions.
+    standard deviation, skewness, excess kurtosis and FWHM, how much values differ at equal conditions, and the AUC of a classifier that sees columns and conditions.
 
     Args:
         reference, generated: files of columns, with the same columns and conditions.
@@ -81,7 +83,9 @@ def evaluate_columns(
 def compare_columns(base: Columns, sample: Columns, config: HistogramConfig, seed: int) -> list[Score]:
     """All scores of :func:`evaluate_columns` but that of the classifier, overall and in slices of the conditions."""
     edges = _edges(base, config)
-    return [score for (name, part), bins in edges.items() for score in _scores(base, sample, name, bins, part, seed)]
+    found = [score for (name, part), bins in edges.items() for score in _scores(base, sample, name, bins, part, seed)]
+    parts = dict.fromkeys(part for _, part in edges)
+    return found + [score for part in parts for score in _diversity(base, sample, part, seed)]
 
 
 def _edges(base: Columns, config: HistogramConfig) -> Edges:
@@ -140,6 +144,24 @@ def _scores(
         yield difference_score(f"{moment}_difference/{name}{end}", statistic, few[0], few[1], rng)
     width = partial(_width, edges)
     yield difference_score(f"fwhm_difference/{name}{end}", width, few[0], few[1], rng)
+
+
+def _diversity(base: Columns, sample: Columns, part: Slice | None, seed: int) -> Iterator[Score]:
+    """How much the values of each column differ at equal conditions (:mod:`calopipe.metrics.column_diversity`)."""
+    rng = generator(seed, "diversity", str(part))
+    rows = [np.flatnonzero(_rows(columns, part)) for columns in (base, sample)]
+    rows = [r if len(r) <= MAX_ROWS else rng.choice(r, MAX_ROWS, replace=False) for r in rows]
+    end, facts = ("", {}) if part is None else (f"/{part}", {"slice": asdict(part)})
+    try:
+        groups = condition_groups(base.condition[rows[0]], sample.condition[rows[1]], rng)
+    except MetricUnavailable as error:
+        n = min(map(len, rows))
+        yield from (Score.absent(f"diversity/{k}/{c}{end}", n, error, extra=facts) for c in base.values for k in NAMES)
+        return
+    for name in base.values:
+        values = [columns.values[name][r] for columns, r in zip((base, sample), rows, strict=True)]
+        for score in diversity_scores(name, values[0], values[1], groups, rng):
+            yield replace(score, name=f"{score.name}{end}", extra={**score.extra, **facts})
 
 
 def _rows(columns: Columns, part: Slice | None) -> np.ndarray:
