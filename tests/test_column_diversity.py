@@ -120,9 +120,18 @@ def test_groups_are_of_nearly_equal_conditions_of_both_samples() -> None:
 def test_other_data_and_what_is_merely_wrong_are_silent(samples) -> None:
     reference, other = samples
     rng, x, middle = np.random.default_rng(3), other.x[:, 0].astype(np.float64), centres(other)
-    wrong = [x, 1.1 * x, x + x.std(), middle + 0.85 * (x - middle), middle + 1.5 * (x - middle), rng.permutation(x)]
+    wrong = [x, 1.1 * x, x + x.std(), middle + 0.85 * (x - middle), middle + 1.5 * (x - middle)]
     for values in (*wrong, rng.normal(x, 0.2 * x.std())):
         assert collapse_warnings(scores(reference, changed(other, values))) == []
+
+
+def test_values_that_ignore_a_condition_vary_too_little_where_the_data_vary_most(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    reference, other = response(1), response(2)
+    assert collapse_warnings(scores(reference, changed(other, rng.permutation(other.x[:, 0])))) == []
+    reference, other = smearing(1, tmp_path), smearing(2, tmp_path)
+    (line,) = collapse_warnings(scores(reference, changed(other, rng.permutation(other.x[:, 0]))))
+    assert "pt_residual: hardly varies at" in line
 
 
 def test_a_loss_of_variety_is_found(samples) -> None:
