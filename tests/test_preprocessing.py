@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from calopipe.config.chains import Columns
+from calopipe.config.chains import showers as showers_of
 from calopipe.config.parts import STEPS
 from calopipe.errors import CheckpointError, ConfigError
 from calopipe.extra_dimensions import energies_of, ratios_of
 from calopipe.preprocessing import Chain, Layout, build_chain
-from calopipe.preprocessing.settings import DivideByConditionConfig
+from calopipe.preprocessing.settings import DivideByConditionConfig, IncidentFractionsConfig
 
 LAYOUT = Layout(((2, 3), (2, 2), (1, 3)), 0.01)
 CHAINS = {
@@ -53,6 +54,7 @@ CHAINS = {
     "ratios_given": [{"step": "energy_ratios", "of": "condition", "ratio_scale": 0.9}, "standardise", "log_condition"],
     "normalise_given": [{"step": "layer_normalise", "extras": "given", "ratio_scale": 0.9}, "log_condition"],
     "caloscore": [{"step": "incident_fractions", "factor": 3.1}, "min_max_condition"],
+    "above_threshold": [{"step": "incident_fractions", "above_threshold": True}],
     "residuals": [{"step": "divide_by_condition"}, {"step": "log_conditions"}],
     "images": [
         {"step": "min_max", "of": "all", "to": [-1.0, 1.0]},
@@ -385,6 +387,21 @@ def test_caloscore_chain_is_the_published_one() -> None:
     torch.testing.assert_close(y[0], torch.full((13,), 3.1e-3))
     torch.testing.assert_close(c, torch.tensor([[0.0], [1.0]]))
     assert (electrons.inverse(torch.full((2, 13), -1.0), c)[0] == 0).all()
+
+
+def test_every_fraction_above_the_threshold_is_a_hit() -> None:
+    layout = Layout(((1, 3),), 0.01)
+    chain = build_chain([{"step": "incident_fractions", "factor": 0.5, "above_threshold": True}], layout, 3, 1)
+    x, cond = torch.tensor([[0.01, 5.01, 0.0]]), torch.full((1, 1), 100.0)
+    y, c, logdet = chain(x, cond)
+    torch.testing.assert_close(y, torch.tensor([[1e-10, 0.1, 0.0]]), rtol=1e-6, atol=1e-12)
+    assert float(logdet) == pytest.approx(-3 * math.log(50))
+    back = chain.inverse(torch.tensor([[1e-12, 0.1, -0.2]]), c)[0]
+    torch.testing.assert_close(back, torch.tensor([[0.01, 5.01, 0.0]]))
+    assert (layout.cut(back) > 0).tolist() == [[True, True, False]]
+    given = showers_of(((1, 3),), 0.0)
+    with pytest.raises(ValueError, match="needs a readout threshold above 0"):
+        IncidentFractionsConfig(above_threshold=True).after(given)
 
 
 def test_caloflow_chains_are_the_published_ones() -> None:

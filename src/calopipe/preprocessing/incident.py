@@ -9,28 +9,39 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from calopipe.config.parts import STEPS
+from calopipe.extra_dimensions import TINY
 from calopipe.preprocessing.base import Layout, Step, require_width
 from calopipe.preprocessing.settings import IncidentFractionsConfig, LogLayerEnergiesConfig
 
 
 @STEPS.register("incident_fractions", config=IncidentFractionsConfig)
 class IncidentFractions(Step):
-    """x = E / (f E_inc) of voxel energies (N, V) in MeV. The inverse moves x outside [0, 1] to the nearer end."""
+    """x = E / (f E_inc) of voxel energies (N, V) in MeV. The inverse moves x outside [0, 1] to the nearer end.
+
+    With ``above_threshold`` x are fractions of what hits have above the readout threshold, 0 where there is no hit, so that every x above 0 is a hit
+    whatever a network makes of the energies near the threshold.
+    """
 
     def __init__(self, config: IncidentFractionsConfig, layout: Layout, dim: int, cond_dim: int) -> None:
         super().__init__(config, layout, dim, cond_dim)
         require_width("incident_fractions", dim, layout.n_voxels)
+        self.cut = float(np.float32(layout.threshold_MeV))  # files are thresholded in float32
 
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         unit = self.config.factor * cond[:, :1]
-        return x / unit, cond, -self.dim * unit[:, 0].log()
+        y = x / unit
+        if self.config.above_threshold:
+            y = torch.where(x >= self.cut, (x - self.cut) / unit + TINY, torch.zeros_like(x))
+        return y, cond, -self.dim * unit[:, 0].log()
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
-        return x.clamp(0, 1) * self.config.factor * cond[:, :1], cond
+        y = x.clamp(0, 1) * self.config.factor * cond[:, :1]
+        return (torch.where(x > 0, y + self.cut, y) if self.config.above_threshold else y), cond
 
 
 @STEPS.register("log_layer_energies", config=LogLayerEnergiesConfig)

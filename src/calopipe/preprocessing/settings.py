@@ -185,10 +185,17 @@ class IncidentFractionsConfig(StepSettings):
         description="f of E / (f E_inc), so large that no voxel exceeds 1: 3.1 for photons and 7 for pions of CaloChallenge 1, 2 for "
         "electrons (CaloMan)",
     )
+    above_threshold: bool = Field(
+        False,
+        description="fractions of the energy that hits have above the readout threshold, which the inverse adds: no hit that a network "
+        "draws is lost to the threshold",
+    )
 
     def after(self, given: Columns) -> Columns:
         if not given.energies or given.dim != given.n_voxels:
             raise ValueError("needs voxel energies in MeV, found columns that other steps made of them, or latents")
+        if self.above_threshold and given.threshold_MeV <= 0:
+            raise ValueError("with above_threshold needs a readout threshold above 0, found 0")
         if not given.raw_energy:
             raise ValueError(
                 "needs the incident energy in MeV, found another scale; expected its own step after this one"
