@@ -6,20 +6,25 @@ TORCH ?= cpu
 export VENV TORCH
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint reference install
+.PHONY: demo test lint types style reference install
 
 demo: install
 	$(BIN)/snakemake --profile profiles/default
 
 test:
 	@bash install.sh test
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint:
 	@bash install.sh test
+	$(MAKE) --no-print-directory -j 2 types style
+
+types:
+	$(BIN)/mypy
+
+style:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint
 
