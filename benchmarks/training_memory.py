@@ -2,8 +2,8 @@
 
 Writes files of showers: of CaloChallenge 3's grid (40 500 voxels, about 10 % filled) for the memory, of set 2's (6480 voxels) for
 the time. Their blocks of 200 showers are alike, so that a file of 16 GB takes seconds to write; it is as long to read as any. Then
-trains a hurdle VAE on each in a fresh process, one epoch for the memory (ru_maxrss) and several for the time: the median over
-the epochs but the first, of both ways in turn. All files are deleted afterwards.
+trains a network on each in a fresh process, one epoch for the memory (ru_maxrss; --model: a plain autoencoder, or a hurdle VAE, whose steps take longer
+and need more themselves) and several for the time (a hurdle VAE): the median over the epochs but the first, of both ways. All files are deleted afterwards.
 
     python benchmarks/training_memory.py [--showers 25000 50000 100000] [--timed 100000] [--threads 1] [--out FOLDER] [--json FILE]
 """
@@ -54,14 +54,20 @@ def write(path: Path, geometry: str, n: int, filled: float, seed: int = 0) -> No
         energies[:] = np.resize(incident, (len(data), 1))
 
 
-def train(folder: Path, geometry: str, window_MB: float, epochs: int, threads: int) -> dict[str, Any]:
+MODELS = {
+    "ae": {"name": "ae", "hidden": [64], "latent": 16},
+    "hurdle_vae": {"name": "hurdle_vae", "hidden": [64, 64], "latent": 16},
+}
+
+
+def train(folder: Path, geometry: str, window_MB: float, epochs: int, threads: int, model: str) -> dict[str, Any]:
     """Train on ``train.hdf5`` of a folder in this process; what it took."""
     torch.set_num_threads(threads)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     settings = {
         "learns": "showers",
         "preprocessing": [{"step": "layer_normalise", "extras": "condition", "ratio_scale": 0.1}, "log_condition"],
-        "model": {"name": "hurdle_vae", "hidden": [64, 64], "latent": 16},
+        "model": MODELS[model],
         "training": {"epochs": epochs, "batch_size": 128, "lr": 1e-4, "weights": "last", "window_MB": window_MB},
     }
     own = (folder / "model.pt", folder / "history.csv", folder / "rolling")
@@ -95,12 +101,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=None, help="folder for the temporary files (default: the system's)")
     parser.add_argument("--json", type=Path, default=None, help="also write the result to this file")
-    parser.add_argument("--train", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--model", choices=MODELS, default="ae")
+    parser.add_argument("--train", nargs=6, help=argparse.SUPPRESS)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if args.train:
-        folder, geometry, window, epochs, threads = args.train
-        print(json.dumps(train(Path(folder), geometry, float(window), int(epochs), int(threads))))
+        folder, geometry, window, epochs, threads, model = args.train
+        print(json.dumps(train(Path(folder), geometry, float(window), int(epochs), int(threads), model)))
         return
     found: dict[str, Any] = {"memory": [], "time": {}}
     with tempfile.TemporaryDirectory(dir=args.out) as name:
@@ -109,14 +116,14 @@ def main() -> None:
         for n in args.showers:
             write(folder / "train.hdf5", "calochallenge3", n, 0.1)
             size = 4e-9 * n * load_geometry("calochallenge3").n_voxels
-            found["memory"].append({"showers": n, "GB": size} | apart(folder, "calochallenge3", 512, 1, args.threads))
+            found["memory"].append({"showers": n, "GB": size} | apart(folder, "calochallenge3", 512, 1, args.threads, args.model))
             print(found["memory"][-1], flush=True)
         if args.timed:
             write(folder / "val.hdf5", "calochallenge2", 400, 0.05)
             write(folder / "train.hdf5", "calochallenge2", args.timed, 0.05)
             ways = {"disk": 512, "memory": 1e6}
             for way, window in ways.items():
-                made = apart(folder, "calochallenge2", window, 4, args.threads)
+                made = apart(folder, "calochallenge2", window, 4, args.threads, "hurdle_vae")
                 made["step_ms"] = 1e3 * float(np.median(made["epochs_s"][1:])) / made["steps"]
                 found["time"][way] = made
                 print(way, made, flush=True)
