@@ -144,7 +144,7 @@ def trained(plan: Plan, model: str, dataset: str) -> tuple[float, float]:
     total = 0.0
     for name, network in networks.items():
         raw = torch.cat([cond, energies], dim=1) if network.link.gets_energies else cond
-        total += _steps(network, learned[network.link.learns], raw, learned)
+        total += steps(network, learned[network.link.learns], raw, learned)
         if isinstance(network.model, Autoencoder):
             with torch.no_grad():
                 x, c, _ = network.chain(showers, raw)
@@ -159,7 +159,7 @@ def trained(plan: Plan, model: str, dataset: str) -> tuple[float, float]:
     return 1e3 * total, 1e3 * statistics.median(times) / SHOWERS
 
 
-def _steps(network: Network, x: Tensor, raw: Tensor, learned: dict[str, Tensor]) -> float:
+def steps(network: Network, x: Tensor, raw: Tensor, learned: dict[str, Tensor]) -> float:
     """Fit what has to be fitted, make STEPS steps of every objective; median seconds of those after the first."""
     model, batch = network.model, network.settings.training
     if network.latent_dim is not None:

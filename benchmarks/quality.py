@@ -133,6 +133,7 @@ MODELS = {
     "wgan": ("calogan_wgan_cpu", "wgan", "full"),
     "kvae_inn_cpu": ("calochallenge2_kvae_cpu", "kvae_inn_cpu", "set2"),
     "vae_inn_cpu": ("calochallenge2_kvae_cpu", "vae_inn_cpu", "set2"),
+    "ring_cascade_cpu": ("calochallenge2_cascade_cpu", "ring_cascade_cpu", "set2"),
     "image_vae_cpu": ("electron_images_cpu", "image_vae_cpu", "images"),
     "image_latent_gan_dp_cpu": ("electron_images_cpu", "image_latent_gan_dp_cpu", "images"),
     "image_gan_dp_cpu": ("electron_images_gan_cpu", "image_gan_dp_cpu", "images"),

@@ -161,9 +161,12 @@ class GenerativeModel(Learner):
         noise_dim: columns of the noise that samples are made of; `dim` unless a subclass sets another.
         weight_draws: its weights are distributions: evaluation uses one draw of them, which :meth:`use_weights` chooses. A mark:
             to be said in the class body of each network that has them.
+        rows_at_once: rows that :meth:`sample` should be asked for at once on a CPU; None: what fits its cache. A mark, for networks of
+            many small steps.
     """
 
     weight_draws: ClassVar[bool] = False
+    rows_at_once: ClassVar[int | None] = None
 
     def __init__(self, config: Any, inputs: Inputs) -> None:
         super().__init__(config, inputs)

@@ -152,8 +152,10 @@ class Generator:
 
     def _rows(self) -> int:
         """Rows drawn at once: what one piece holds stays in a CPU's cache, or in a small part of a GPU's memory."""
+        models = (network.model for network in self.networks.values())
+        wanted = [m.rows_at_once for m in models if isinstance(m, GenerativeModel) and m.rows_at_once is not None]
         values = 2**19 if self.device.type == "cpu" else 2**25
-        return max(16, values // self.n_columns)
+        return max(16, values // self.n_columns, *wanted)
 
     def _sample(self, cond: Tensor, energies: Tensor | None) -> NDArray[np.float32]:
         chain = self.chain
