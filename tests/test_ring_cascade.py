@@ -8,10 +8,12 @@ import math
 import pytest
 import torch
 
+from calopipe.models.base import Inputs
 from calopipe.models.cascades.cells import Drawn, RingCells, Rings
 from calopipe.models.cascades.layers import LayerTotals
 from calopipe.models.cascades.ring_cascade import RingCascade
 from calopipe.models.cascades.scales import Grid
+from calopipe.models.cascades.settings import RingCascadeConfig
 from calopipe.models.cascades.sums import (
     dirichlet_log_prob,
     draw_hits,
@@ -19,8 +21,6 @@ from calopipe.models.cascades.sums import (
     log_prob_of_hits,
 )
 from calopipe.models.cascades.totals import RingTotals
-from calopipe.models.cascades.settings import RingCascadeConfig
-from calopipe.models.base import Inputs
 
 GRID = Grid(layers=5, rings=3, angles=6, periodic=True, threshold=0.02)
 
@@ -86,9 +86,7 @@ def test_density_of_shares_integrates_to_one_over_the_hit_cells() -> None:
     s = (torch.arange(200_000).double() + 0.5) / 200_000
     shares = torch.stack([s, 0 * s, 1 - s], dim=1)
     n = len(s)
-    density = dirichlet_log_prob(
-        log_alpha.expand(n, -1, -1), weights.expand(n, -1), shares, hit.expand(n, -1)
-    ).exp()
+    density = dirichlet_log_prob(log_alpha.expand(n, -1, -1), weights.expand(n, -1), shares, hit.expand(n, -1)).exp()
     assert density.mean() == pytest.approx(1, abs=2e-3)
     drawn = draw_shares(log_alpha.expand(n, -1, -1).float(), weights.expand(n, -1).float(), hit.expand(n, -1) > 0)
     torch.testing.assert_close(drawn.sum(1), torch.ones(n))
@@ -213,7 +211,9 @@ def test_layers_have_the_energy_of_the_shower() -> None:
     model, incident = layers(), torch.full((4000,), 50.0)
     with torch.no_grad():
         model.total[-1].weight.zero_()
-        model.total[-1].bias.copy_(torch.tensor([-1.0, *[0.0] * 3, 0.1, 0.0, -0.1, *[-4.0] * 3]))  # a mixture around E_inc
+        model.total[-1].bias.copy_(
+            torch.tensor([-1.0, *[0.0] * 3, 0.1, 0.0, -0.1, *[-4.0] * 3])
+        )  # a mixture around E_inc
         n, energy = model.draw(torch.zeros(4000), incident)
     total = energy.sum(1)
     assert ((n > 0) == (energy > 0)).all() and (n == n.round()).all() and (n <= GRID.rings * GRID.angles).all()
@@ -233,7 +233,8 @@ def test_probabilities_of_one_layer_add_up_to_one() -> None:
     found = -math.inf
     for n in range(1, 5):
         p = [
-            model.log_prob(torch.zeros(1), torch.ones(1), torch.full((1, 1), float(n)), e.exp().view(1, 1)) for e in logs
+            model.log_prob(torch.zeros(1), torch.ones(1), torch.full((1, 1), float(n)), e.exp().view(1, 1))
+            for e in logs
         ]
         found = float(torch.logsumexp(torch.stack([torch.tensor(found), *p]), 0))
     empty = model.log_prob(torch.zeros(1), torch.ones(1), torch.zeros(1, 1), torch.zeros(1, 1)).exp()

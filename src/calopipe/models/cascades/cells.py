@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from calopipe.models.building import mlp, wrap
 from calopipe.models.cascades.scales import Grid
 from calopipe.models.cascades.sums import (
     dirichlet_log_prob,
@@ -14,7 +15,6 @@ from calopipe.models.cascades.sums import (
     draw_shares,
     log_prob_of_hits,
 )
-from calopipe.models.building import mlp, wrap
 
 #: what is remembered of a cell from one layer to the next
 DECAY = 0.7

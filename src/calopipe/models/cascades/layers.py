@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from calopipe.models.cascades.scales import Grid, shifted
 from calopipe.models.building import draw_mixture, mlp
+from calopipe.models.cascades.scales import Grid, shifted
 from calopipe.models.losses import mixture_log_likelihood
 
 #: layers before that are seen one by one, and how much of all of them is remembered
@@ -30,7 +30,12 @@ class LayerTotals(nn.Module):
         self.layer = nn.Embedding(grid.layers, _EMBEDDED)
         inputs = 4 * _BACK + 4 * len(_DECAYS) + 5 + _EMBEDDED
         self.hidden = nn.Sequential(
-            nn.Linear(inputs, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, width), nn.SiLU(), nn.Dropout(dropout)
+            nn.Linear(inputs, width),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Dropout(dropout),
         )
         self.counts = nn.Linear(width, grid.rings * grid.angles + 1)
         self.energies = mlp([width + 4, width // 2, 3 * components + 1], nn.SiLU)
@@ -44,7 +49,9 @@ class LayerTotals(nn.Module):
 
     def _own(self, incident: Tensor, ratio: Tensor, total: Tensor, left: Tensor) -> Tensor:
         rest = left / total.clamp(min=1e-12)
-        return torch.stack(torch.broadcast_tensors(incident, ratio, rest, (rest + 1e-4).log() / 4, self.grid.log(left)), dim=-1)
+        return torch.stack(
+            torch.broadcast_tensors(incident, ratio, rest, (rest + 1e-4).log() / 4, self.grid.log(left)), dim=-1
+        )
 
     def _total(self, incident: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """Logit (N,) of an empty shower; log weights, means and log variances (N, K, 1) of ln(E_tot / E_inc)."""
@@ -114,7 +121,9 @@ class LayerTotals(nn.Module):
         grid, rows = self.grid, len(scaled)
         empty, mixture = self._total(scaled)
         ratio = draw_mixture(*mixture)[:, 0]
-        total = torch.where(torch.rand_like(empty) < torch.sigmoid(empty), torch.zeros_like(ratio), incident * ratio.exp())
+        total = torch.where(
+            torch.rand_like(empty) < torch.sigmoid(empty), torch.zeros_like(ratio), incident * ratio.exp()
+        )
         n, energy = (total.new_zeros(rows, grid.layers) for _ in range(2))
         left = total.clone()
         before = [total.new_zeros(rows, 4) for _ in range(_BACK)]

@@ -21,12 +21,17 @@ class RingCascadeConfig(ModelSettings):
     )
     dropout: Dropout = Field(0.1, description="fraction of the hidden neurons of layers that is dropped in training")
     part: float = Field(
-        0.25, gt=0, le=1, description="part of a batch's layers and rings, drawn at random, that a training step learns from"
+        0.25,
+        gt=0,
+        le=1,
+        description="part of a batch's layers and rings, drawn at random, that a training step learns from",
     )
 
     def takes(self, given: Columns) -> None:
         if not (given.energies and given.raw_energy and given.cond_dim == 1):
-            raise ValueError("needs voxels and the incident energy in MeV, alone (no preprocessing), found other columns")
+            raise ValueError(
+                "needs voxels and the incident energy in MeV, alone (no preprocessing), found other columns"
+            )
         if given.threshold_MeV <= 0:
             raise ValueError("needs a readout threshold above 0, which tells hits, found 0")
         if given.grid[1] % 2:

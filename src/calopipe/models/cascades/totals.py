@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-
 import torch
 from torch import Tensor, nn
 
-from calopipe.models.cascades.scales import Grid, shifted
 from calopipe.models.building import draw_mixture, mlp
+from calopipe.models.cascades.scales import Grid, shifted
 from calopipe.models.losses import mixture_log_likelihood
 
 #: how much of a layer's rings later layers remember, from one to the next
@@ -44,7 +43,9 @@ class RingTotals(nn.Module):
         each = self.grid.log(energy / n.clamp(min=1))
         done = energy.cumsum(1) / energy.sum(1, keepdim=True).clamp(min=1e-12)
         beside = [shifted(v, k) for v in (logs, part) for k in (-2, -1, 1, 2)]
-        return torch.stack([logs, part, each, done, shifted(done, 1), incident[:, None].expand_as(done), *beside], dim=2)
+        return torch.stack(
+            [logs, part, each, done, shifted(done, 1), incident[:, None].expand_as(done), *beside], dim=2
+        )
 
     def context(self, layer: Tensor, told: list[Tensor], own: Tensor) -> Tensor:
         return self.before(torch.cat([*told, own, self.layer(layer)], dim=-1))
@@ -57,9 +58,9 @@ class RingTotals(nn.Module):
         remembered = [shifted(told, 1), shifted(told, 2)]
         for decay in DECAYS:
             state, states = torch.zeros_like(told[:, 0]), []
-            for layer in range(self.grid.layers):
+            for i in range(self.grid.layers):
                 states.append(state)
-                state = decay * state + (1 - decay) * told[:, layer]
+                state = decay * state + (1 - decay) * told[:, i]
             remembered.append(torch.stack(states, dim=1))
         own = self.of_layers(incident, layers_n, layers_energy)
         chosen = layers_n > 0
@@ -75,7 +76,9 @@ class RingTotals(nn.Module):
         left_n = n.sum(1, keepdim=True) - n @ before.T
         left_energy = (energy.sum(1, keepdim=True) - energy @ before.T).clamp(min=0)
         ring = torch.arange(rings, device=n.device)
-        h = self._hidden(context[:, None].expand(-1, rings, -1), told[:, None] * before.repeat(1, 3), left_n, left_energy, ring)
+        h = self._hidden(
+            context[:, None].expand(-1, rings, -1), told[:, None] * before.repeat(1, 3), left_n, left_energy, ring
+        )
         some = left_n > 0
         logits = self._logits(h, left_n, ring)
         found = logits.gather(2, n.long()[..., None])[..., 0][some].sum()
@@ -90,7 +93,12 @@ class RingTotals(nn.Module):
     def _hidden(self, context: Tensor, inner: Tensor, left_n: Tensor, left_energy: Tensor, ring: Tensor) -> Tensor:
         grid = self.grid
         room = (grid.rings - ring) * grid.angles
-        numbers = [left_n / grid.angles, left_n / room, grid.log(left_energy), grid.log(left_energy / left_n.clamp(min=1))]
+        numbers = [
+            left_n / grid.angles,
+            left_n / room,
+            grid.log(left_energy),
+            grid.log(left_energy / left_n.clamp(min=1)),
+        ]
         known = torch.stack(torch.broadcast_tensors(*numbers), dim=-1)
         return self.hidden(torch.cat([context, inner, known, self.ring(ring).expand(*known.shape[:-1], -1)], dim=-1))
 
