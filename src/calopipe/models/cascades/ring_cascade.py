@@ -2,7 +2,7 @@
 
 Every step is a density of few numbers that knows what was drawn before it, and is learned by its likelihood: there is no latent space, and nothing
 that training sees is missing in sampling. Weights are shared by all layers, rings and angles, so that some thousand showers are enough. Numbers of
-hits come first at every level, as in CaloClouds3 (Buss 2025) and AllShowers (2026), and are met exactly, as energies are.
+hits come first at every level, as in CaloClouds3 (Buss 2025) and AllShowers (Buss 2026), and are met exactly, as energies are.
 """
 
 from __future__ import annotations

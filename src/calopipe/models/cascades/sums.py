@@ -1,6 +1,6 @@
 """Distributions that keep a sum: so many of a few cells are hit, and shares that add up to 1.
 
-The conditional Bernoulli distribution is that of independent hits given their number (Chen & Liu 1997).
+The conditional Bernoulli distribution is that of independent hits given their number (Chen 1997).
 """
 
 from __future__ import annotations
