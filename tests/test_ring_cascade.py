@@ -14,12 +14,6 @@ from calopipe.models.cascades.layers import LayerTotals
 from calopipe.models.cascades.ring_cascade import RingCascade
 from calopipe.models.cascades.scales import Grid
 from calopipe.models.cascades.settings import RingCascadeConfig
-from calopipe.models.cascades.sums import (
-    dirichlet_log_prob,
-    draw_hits,
-    draw_shares,
-    log_prob_of_hits,
-)
 from calopipe.models.cascades.totals import RingTotals
 
 GRID = Grid(layers=5, rings=3, angles=6, periodic=True, threshold=0.02)
@@ -42,57 +36,6 @@ def randomised(module: torch.nn.Module) -> torch.nn.Module:
     for p in module.parameters():
         torch.nn.init.normal_(p, std=0.3)
     return module.eval()
-
-
-# ---- distributions with a given sum --------------------------------------------------------------------------------------
-def subsets(cells: int, number: int) -> torch.Tensor:
-    found = torch.zeros(math.comb(cells, number), cells, dtype=torch.float64)
-    for row, chosen in zip(found, itertools.combinations(range(cells), number), strict=True):
-        row[list(chosen)] = 1
-    return found
-
-
-def test_hits_given_their_number_are_independent_hits_given_their_number() -> None:
-    logits = torch.randn(6, dtype=torch.float64) * 2
-    p = torch.sigmoid(logits)
-    for number in range(7):
-        hit = subsets(6, number)
-        free = torch.where(hit > 0, p, 1 - p).prod(1)
-        found = log_prob_of_hits(logits.expand_as(hit), hit).exp()
-        torch.testing.assert_close(found, free / free.sum())
-
-
-def test_drawn_hits_have_their_number_and_their_frequencies() -> None:
-    logits = torch.tensor([2.0, -1.0, 0.0, 0.5, -3.0]).expand(40_000, 5)
-    number = torch.arange(40_000) % 6
-    hit = draw_hits(logits, number)
-    assert (hit.sum(1) == number).all()
-    for k in range(1, 5):
-        every = subsets(5, k).float()
-        p = log_prob_of_hits(logits[: len(every)], every).exp()
-        found = hit[number == k].float().mean(0)
-        torch.testing.assert_close(found, (p[:, None] * every).sum(0), atol=0.02, rtol=0)
-
-
-def test_gradients_of_no_and_all_hits_are_zero_and_finite() -> None:
-    logits = torch.randn(2, 4, requires_grad=True)
-    log_prob_of_hits(logits, torch.tensor([[0.0] * 4, [1.0] * 4])).sum().backward()
-    torch.testing.assert_close(logits.grad, torch.zeros(2, 4), atol=1e-6, rtol=0)
-
-
-def test_density_of_shares_integrates_to_one_over_the_hit_cells() -> None:
-    log_alpha, hit = torch.randn(1, 2, 3).double() * 0.5 + 0.7, torch.tensor([[1.0, 0.0, 1.0]]).double()
-    weights = torch.tensor([[0.3, 0.7]]).double().log()
-    s = (torch.arange(200_000).double() + 0.5) / 200_000
-    shares = torch.stack([s, 0 * s, 1 - s], dim=1)
-    n = len(s)
-    density = dirichlet_log_prob(log_alpha.expand(n, -1, -1), weights.expand(n, -1), shares, hit.expand(n, -1)).exp()
-    assert density.mean() == pytest.approx(1, abs=2e-3)
-    drawn = draw_shares(log_alpha.expand(n, -1, -1).float(), weights.expand(n, -1).float(), hit.expand(n, -1) > 0)
-    torch.testing.assert_close(drawn.sum(1), torch.ones(n))
-    assert (drawn[:, 1] == 0).all()
-    for power in (1, 2):
-        assert (drawn[:, 0] ** power).mean() == pytest.approx(float((density * s**power).mean()), abs=4e-3)
 
 
 # ---- rings -----------------------------------------------------------------------------------------------------------------
@@ -187,12 +130,46 @@ def test_the_remembered_layers_are_an_average_of_those_before() -> None:
     assert (drawn.before[:, 2] == 0).all() and (drawn.now[:, :2] == 0).all()
 
 
-@pytest.mark.parametrize("turn", [2, 4])
-def test_showers_turned_by_two_cells_are_as_probable(turn: int) -> None:
-    model, cells, incident = randomised(RingCells(GRID, 16, 3)), some_cells(20), torch.randn(20)
-    before, after = (model.log_prob(incident, x, 1.0) for x in (cells, cells.roll(turn, 3)))
-    for a, b in zip(before, after, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-2)
+def test_probabilities_of_the_hits_of_a_ring_add_up_to_one() -> None:
+    """Of every way to put hits into the cells of one ring, behind others that are as they are."""
+    grid = Grid(2, 1, 8, periodic=True, threshold=0.02)
+    model = randomised(RingCells(grid, 16, 3)).requires_grad_(False)
+    for number in (1, 3, 7, 8):
+        found = []
+        for chosen in itertools.combinations(range(8), number):
+            energy = torch.zeros(1, 2, 1, 8)
+            energy[0, 1, 0, list(chosen)] = 1.0
+            found.append(model.log_prob(torch.zeros(1), energy, 1.0)[0])
+        assert float(torch.stack(found).exp().sum()) == pytest.approx(1, abs=1e-3), number
+
+
+def test_a_sweep_knows_what_it_has_passed_and_nothing_else() -> None:
+    model, ring = RingCells(Grid(2, 1, 8, True, 0.02), 16, 3), torch.arange(1.0, 9).view(1, 8)
+    passed = model._passed(ring)
+    assert passed[0, 5].tolist() == [
+        2,
+        3,
+        4,
+        5,
+        0,
+        0,
+        1,
+        0,
+    ]  # four cells back, two ahead; all four are there, none ahead
+    assert passed[0, 0].tolist() == [0, 0, 0, 0, 0, 0, 0, 0]
+    assert passed[0, 6].tolist() == [3, 4, 5, 6, 0, 1, 1, 0.5]
+    assert passed[0, 7].tolist() == [4, 5, 6, 7, 1, 2, 1, 1]  # behind the last cell comes the first
+    for angle in range(8):
+        seen = torch.where(torch.arange(8) < angle, ring, torch.zeros(()))
+        torch.testing.assert_close(model._passed(seen, angle), passed[:, angle])
+
+
+def test_showers_that_are_turned_see_the_same_layers_before() -> None:
+    """What is known of a cell turns with the shower; only where the sweep begins does not."""
+    model, cells = randomised(RingCells(GRID, 16, 3)), some_cells(20)
+    at, numbers = Rings(*torch.ones(20, 5, 3).nonzero().unbind(1)), torch.randn(300, 13)
+    before, after = (model._hidden(Drawn.of(x, GRID), at, numbers) for x in (cells, cells.roll(1, 3)))
+    torch.testing.assert_close(before.roll(1, 1), after, rtol=1e-4, atol=1e-4)
 
 
 def test_rings_without_an_angle_do_not_close() -> None:

@@ -7,14 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from calopipe.models.building import mlp, wrap
+from calopipe.models.building import draw_mixture, wrap
 from calopipe.models.cascades.scales import Grid
-from calopipe.models.cascades.sums import (
-    dirichlet_log_prob,
-    draw_hits,
-    draw_shares,
-    log_prob_of_hits,
-)
+from calopipe.models.losses import mixture_log_likelihood
 
 #: what is remembered of a cell from one layer to the next
 DECAY = 0.7
@@ -23,8 +18,12 @@ _REACH = 2
 #: hit and energy of cells in the layer before (three rings), remembered (three), two layers before, and of the two rings inside
 _CHANNELS = 2 * (3 + 3 + 1 + 2)
 _NUMBERS = 13
-#: bounds of ln of a Dirichlet distribution's numbers
-_ALPHA = (-3.0, 8.0)
+#: cells of a ring that a sweep remembers, and those at its beginning that the last ones see again
+_BACK, _AHEAD = 4, 2
+#: logit of what is certain
+_CERTAIN = 30.0
+#: shares of the energy that is left are kept so far from 0 and 1
+_EDGE = 1e-6
 
 
 @dataclass
@@ -78,9 +77,8 @@ class Rings:
 class RingCells(nn.Module):
     """p(cells of a ring | totals of all rings, cells of rings before).
 
-    First how many of the hits are in even cells; which even cells these are; then, given those, which odd ones; then the energies. Of cells
-    whose number of hits is known the hits are conditional Bernoulli variables; shares of the energy above the thresholds are drawn from a mixture of
-    Dirichlet distributions. So every ring has its number of hits and its energy.
+    Two sweeps along the angle, each knowing the cells of the ring that it has passed: which cells are hit, so that the ring has its number of hits; then
+    which share of the energy that is left above the thresholds a hit has, so that the ring has its energy.
     """
 
     def __init__(self, grid: Grid, width: int, components: int) -> None:
@@ -90,11 +88,13 @@ class RingCells(nn.Module):
         self.numbers = nn.Linear(_NUMBERS, width)
         self.near = nn.Linear(_CHANNELS * (2 * _REACH + 1), width)
         self.mixed, self.common = nn.Linear(width, width), nn.Linear(width, width, bias=False)
-        self.even = nn.Linear(width, 1)
-        self.odd = mlp([width + 2, width // 2, 1], nn.SiLU)
-        self.number_even = mlp([2 * width + 1, width, grid.angles // 2 + 1], nn.SiLU)
-        self.alpha = mlp([width + 5, width, components], nn.SiLU)
-        self.weights = nn.Linear(width, components)
+        self.hit_cell, self.hit_swept = (
+            nn.Linear(width, width // 2),
+            nn.Linear(_BACK + _AHEAD + 6, width // 2, bias=False),
+        )
+        self.hit = nn.Linear(width // 2, 1)
+        self.energy_cell, self.energy_swept = nn.Linear(width, width), nn.Linear(_BACK + _AHEAD + 7, width, bias=False)
+        self.energy = nn.Linear(width, 3 * components)
 
     # ---- what is known ---------------------------------------------------------------------------------------------------
     def of_rings(self, incident: Tensor, n: Tensor, energy: Tensor) -> Tensor:
@@ -128,28 +128,45 @@ class RingCells(nn.Module):
         h = nn.functional.silu(self.near(self._seen(drawn, at)) + whole[:, None])
         return h + nn.functional.silu(self.mixed(h) + self.common(h.mean(1))[:, None])
 
-    def _numbers_even(self, h: Tensor, n: Tensor) -> Tensor:
-        """Log probabilities (M, A / 2 + 1) of numbers of hits in even cells."""
-        half = self.grid.angles // 2
-        known = [h[:, 0::2].mean(1), h[:, 1::2].mean(1), (n / self.grid.angles)[:, None]]
-        number = torch.arange(half + 1, device=h.device)
-        allowed = (number >= n[:, None] - half) & (number <= n[:, None])
-        return self.number_even(torch.cat(known, dim=1)).masked_fill(~allowed, -1e9).log_softmax(1)
+    def _passed(self, values: Tensor, angle: int | None = None) -> Tensor:
+        """(M, A, ...) or, of one angle, (M, ...) of the cells (M, A) of a ring that a sweep has passed: those just before each cell, and, where
+        the ring closes, those at its beginning that follow the last ones. Behind them: which of them there are.
+        """
+        angles, close = self.grid.angles, self.grid.periodic and self.grid.angles > _BACK + _AHEAD
+        padded = nn.functional.pad(values, (_BACK, _AHEAD))
+        if close:
+            padded[:, -_AHEAD:] = values[:, :_AHEAD]
+        windows = padded.unfold(1, _BACK + _AHEAD + 1, 1)
+        index = torch.arange(angles, device=values.device)
+        ahead = (index[:, None] + torch.arange(1, _AHEAD + 1, device=values.device) >= angles).to(values.dtype) * close
+        back = index.clamp(max=_BACK).to(values.dtype)[:, None] / _BACK
+        if angle is not None:
+            windows, ahead, back = windows[:, angle], ahead[angle], back[angle]
+        seen = torch.cat([windows[..., :_BACK], windows[..., _BACK + 1 :] * ahead], dim=-1)
+        there = torch.cat([back, ahead.sum(-1, keepdim=True) / _AHEAD], dim=-1).expand(*seen.shape[:-1], 2)
+        return torch.cat([seen, there], dim=-1)
 
-    def _odd_logits(self, h: Tensor, even: Tensor) -> Tensor:
-        """Logits (M, A / 2) of the odd cells, given the hits in even ones (M, A / 2)."""
-        right = even.roll(-1, 1)
-        if not self.grid.periodic:
-            right = nn.functional.pad(even[:, 1:], (0, 1))
-        return self.odd(torch.cat([h[:, 1::2], torch.stack([even, right], dim=2)], dim=2))[..., 0]
+    def _hit_logits(self, cell: Tensor, passed: Tensor, left: Tensor, room: Tensor) -> Tensor:
+        """Logits (...) of a hit, where `left` hits go into the last `room` cells of the ring; certain where there is no choice."""
+        rate = (left / room).clamp(1e-3, 1 - 1e-3)
+        known = [left / self.grid.angles, room / self.grid.angles, rate, torch.logit(rate)]
+        known = torch.cat([passed, torch.stack(torch.broadcast_tensors(*known), dim=-1)], dim=-1)
+        logits = self.hit(nn.functional.silu(cell + self.hit_swept(known)))[..., 0] + torch.logit(rate)
+        return torch.where(left >= room, _CERTAIN, torch.where(left <= 0, -_CERTAIN, logits))
 
-    def _shares(self, h: Tensor, hit: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Log numbers (M, K, A) of Dirichlet distributions, and their log weights (M, K)."""
-        padded = wrap(hit, 1) if self.grid.periodic else nn.functional.pad(hit, (1, 1))
-        known = [hit, padded[:, :-2], padded[:, 2:], *(numbers[:, i, None].expand_as(hit) for i in (0, 2))]
-        log_alpha = self.alpha(torch.cat([h, torch.stack(known, dim=2)], dim=2)).clamp(*_ALPHA)
-        pooled = (h * hit[..., None]).sum(1) / hit.sum(1, keepdim=True).clamp(min=1)
-        return log_alpha.transpose(1, 2), self.weights(pooled).log_softmax(1)
+    def _mixture(self, cell: Tensor, passed: Tensor, left: Tensor, energy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log weights, means and log variances (M, K, 1) of the logit of a hit's share, where `left` hits have so much energy."""
+        known = [
+            left / self.grid.angles,
+            1 / left,
+            self.grid.log(energy),
+            self.grid.log(energy / left),
+            self.grid.log(self.grid.free(energy, left)),
+        ]
+        swept = self.energy_swept(torch.cat([passed, torch.stack(known, dim=-1)], dim=-1))
+        weights, mean, log_var = self.energy(nn.functional.silu(cell + swept)).chunk(3, dim=-1)
+        mean = mean - (left - 1).log()[:, None]
+        return weights.log_softmax(-1)[..., None], mean[..., None], log_var.clamp(-9, 6)[..., None]
 
     # ---- likelihood ------------------------------------------------------------------------------------------------------
     def log_prob(self, incident: Tensor, energy: Tensor, part: float) -> tuple[Tensor, Tensor]:
@@ -162,16 +179,18 @@ class RingCells(nn.Module):
         at = Rings(*chosen.nonzero().unbind(1))
         numbers = self.of_rings(incident, n, total)[chosen]
         h = self._hidden(Drawn.of(energy, self.grid), at, numbers)
-        hit, n = hits[chosen], n[chosen]
-        even, odd = hit[:, 0::2], hit[:, 1::2]
-        found = self._numbers_even(h, n).gather(1, even.sum(1).long()[:, None]).sum()
-        found = found + log_prob_of_hits(self.even(h[:, 0::2])[..., 0], even).sum()
-        found = found + log_prob_of_hits(self._odd_logits(h, even), odd).sum()
-        several = n > 1
-        hit, n, total, energy = hit[several], n[several], total[chosen][several], energy[chosen][several]
-        log_alpha, weights = self._shares(h[several], hit, numbers[several])
-        shares = (energy - self.grid.threshold).clamp(min=0) * hit / self.grid.free(total, n)[:, None]
-        return found / part, dirichlet_log_prob(log_alpha, weights, shares, hit).sum() / part
+        hit, energy = hits[chosen], energy[chosen]
+        left = hit.flip(1).cumsum(1).flip(1)
+        room = torch.arange(self.grid.angles, 0, -1, device=hit.device).to(hit.dtype)
+        logits = self._hit_logits(self.hit_cell(h), self._passed(hit), left, room)
+        found = -nn.functional.binary_cross_entropy_with_logits(logits, hit, reduction="sum")
+        open_end = (hit > 0) & (left > 1)
+        rest = energy.flip(1).cumsum(1).flip(1)[open_end]
+        passed = self._passed(self.grid.log(energy))[open_end]
+        mixture = self._mixture(self.energy_cell(h[open_end]), passed, left[open_end], rest)
+        free = (energy[open_end] - self.grid.threshold).clamp(min=0) / self.grid.free(rest, left[open_end])
+        y = torch.logit(free.clamp(_EDGE, 1 - _EDGE))
+        return found / part, mixture_log_likelihood(y[:, None], *mixture).sum() / part
 
     # ---- sampling --------------------------------------------------------------------------------------------------------
     def draw(self, incident: Tensor, n: Tensor, total: Tensor) -> Tensor:
@@ -191,20 +210,36 @@ class RingCells(nn.Module):
             at = Rings(*((n > 0) & now).nonzero().unbind(1))
             if len(at.shower):
                 where = (at.shower, at.layer, at.ring)
-                found = self._draw(drawn, at, n[where], total[where], numbers[where])
-                energy[where] = found
+                h = self._hidden(drawn, at, numbers[where])
+                hit = self._draw_hits(h, n[where])
+                energy[where] = found = self._draw_energies(h, hit, total[where])
                 drawn.set(at, found, grid)
             drawn.remember(layer[now], ring[now])
         return energy
 
-    def _draw(self, drawn: Drawn, at: Rings, n: Tensor, total: Tensor, numbers: Tensor) -> Tensor:
-        h = self._hidden(drawn, at, numbers)
-        logits = self._numbers_even(h, n)
-        gumbel = -torch.empty_like(logits).exponential_().log()
-        n_even = (logits + gumbel).argmax(1)
-        even = draw_hits(self.even(h[:, 0::2])[..., 0], n_even).to(h.dtype)
-        odd = draw_hits(self._odd_logits(h, even), n - n_even).to(h.dtype)
-        hit = torch.stack([even, odd], dim=2).flatten(1)
-        log_alpha, weights = self._shares(h, hit, numbers)
-        shares = draw_shares(log_alpha, weights, hit > 0)
-        return hit * self.grid.threshold + shares * self.grid.free(total, n)[:, None]
+    def _draw_hits(self, h: Tensor, n: Tensor) -> Tensor:
+        """Hits (M, A) of 0 and 1 of rings with so many (M,)."""
+        cell, hit, left = self.hit_cell(h), h.new_zeros(h.shape[:2]), n.clone()
+        uniform = torch.logit(torch.rand_like(hit), eps=1e-7)
+        for angle in range(self.grid.angles):
+            room = left.new_tensor(float(self.grid.angles - angle))
+            logits = self._hit_logits(cell[:, angle], self._passed(hit, angle), left, room)
+            hit[:, angle] = (logits > uniform[:, angle]).to(hit.dtype)
+            left = left - hit[:, angle]
+        return hit
+
+    def _draw_energies(self, h: Tensor, hit: Tensor, total: Tensor) -> Tensor:
+        """Energies (M, A) of the hits (M, A) of rings with so much energy (M,)."""
+        grid, rest, logs = self.grid, total.clone(), torch.zeros_like(hit)
+        energy, left = torch.zeros_like(hit), hit.flip(1).cumsum(1).flip(1)
+        for angle in range(grid.angles):
+            found = torch.where((hit[:, angle] > 0) & (left[:, angle] == 1), rest, torch.zeros_like(rest))
+            rows = ((hit[:, angle] > 0) & (left[:, angle] > 1)).nonzero()[:, 0]
+            if len(rows):
+                here, many = rest[rows], left[rows, angle]
+                mixture = self._mixture(self.energy_cell(h[rows, angle]), self._passed(logs[rows], angle), many, here)
+                share = torch.sigmoid(draw_mixture(*mixture)[:, 0])
+                found[rows] = grid.threshold + share * grid.free(here, many)
+            energy[:, angle], logs[:, angle] = found, grid.log(found)
+            rest = (rest - found).clamp(min=0)
+        return energy
