@@ -1,4 +1,4 @@
-"""Speed, memory and exactness of the coupling flow beside other libraries, on this machine's CPU.
+"""Speed, memory and exactness of the coupling flow beside other libraries, on this machine's CPU or GPU.
 
 What is compared: 12 one-sided rational-quadratic-spline couplings, 256-256 ReLU sub-networks, 10 bins, bound 10,
 condition of 1, last layers as nn.Linear starts them; dimensions 50 and 368, float32.
@@ -7,10 +7,11 @@ backward) on 256 rows; "sample" is the inverse map of 5000 rows without gradient
 alone (Linear and ReLU, forward, and backward for train), at the full batch; "products, chunked" runs them on as many
 rows at a time as our sampling does. Subjects take turns, and the medians of the turns are reported; ratios are to the
 products of the same run. On a busy machine use one thread and the processor's own clock: --threads 1 --clock cpu.
-Memory is the growth of the peak resident size of a fresh process, over model and input. Exactness is the largest
-|inverse(forward(x)) - x| in float32, with all weight matrices multiplied as stated.
+Memory is the growth of the peak resident size of a fresh process (on a GPU: of what torch has allocated there), over model and input. Exactness is the largest
+|inverse(forward(x)) - x| in float32, with all weight matrices multiplied as stated; "bf16 products" multiplies matrices in bfloat16 (autocast)
+and computes splines in float32.
 
-Run: python benchmarks/flow_speed.py [--out results/benchmarks] [--repeats 5] [--dims 50 368] [--skip memory exact]
+Run: python benchmarks/flow_speed.py [--out results/benchmarks] [--repeats 5] [--dims 50 368] [--skip memory exact] [--device cuda]
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from calopipe.devices import synchronise
 from calopipe.models.flows.coupling import make_flow, subnet
 from calopipe.models.flows.masks import choose_columns
 
+DEVICE = torch.device("cpu")
 BLOCKS, HIDDEN, BINS, BOUND, TRAIN, SAMPLE = 12, (256, 256), 10, 10.0, 256, 5000
 
 
@@ -41,6 +44,10 @@ class Subject:
     """One library: `forward` (x, cond) -> (z, logdet) and `inverse` (z, cond) -> x."""
 
     module: nn.Module
+
+    def to(self, device: torch.device) -> Subject:
+        self.module.to(device)
+        return self
 
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
@@ -78,11 +85,15 @@ class Products(Subject):
         self.rows, self.width = rows, dim - half + 1
         self.given = torch.randn(SAMPLE, self.width)
 
+    def to(self, device):
+        self.given = self.given.to(device)
+        return super().to(device)
+
     def train(self, x, cond):
         self.module.zero_grad()
         given = self.given[: len(x)].clone().requires_grad_()
         outs = [net(given) for net in self.module]
-        torch.autograd.backward(outs, [torch.ones_like(out) for out in outs[:1]] * BLOCKS)
+        torch.autograd.backward(outs, [torch.ones_like(outs[0])] * BLOCKS)
 
     def sample(self, z, cond):
         rows = self.rows or len(z)
@@ -172,7 +183,7 @@ def build(name: str, dim: int) -> Subject | None:
     """The subject with weights of seed 0, or None (said on stderr) when its library is not installed."""
     torch.manual_seed(0)
     try:
-        return SUBJECTS[name](dim)
+        return SUBJECTS[name](dim).to(DEVICE)
     except ImportError as reason:
         print(f"{name}: skipped ({reason})", file=sys.stderr)
         return None
@@ -180,7 +191,8 @@ def build(name: str, dim: int) -> Subject | None:
 
 def rows(dim: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
-    return torch.randn(SAMPLE, dim, generator=generator), torch.rand(SAMPLE, 1, generator=generator)
+    made = torch.randn(SAMPLE, dim, generator=generator), torch.rand(SAMPLE, 1, generator=generator)
+    return made[0].to(DEVICE), made[1].to(DEVICE)
 
 
 def measure_time(dim: int, repeats: int, clock: Callable[[], float]) -> dict[str, dict[str, float]]:
@@ -193,8 +205,10 @@ def measure_time(dim: int, repeats: int, clock: Callable[[], float]) -> dict[str
             sizes = {"train": TRAIN, "sample": SAMPLE if turn else TRAIN}
             for step, n in sizes.items():
                 for _ in range(5 if step == "train" and turn else 1):
+                    synchronise(DEVICE.type)
                     start = clock()
                     getattr(subject, step)(x[:n], cond[:n])
+                    synchronise(DEVICE.type)
                     if turn:
                         taken[name][step].append(clock() - start)
     return {name: {step: statistics.median(times) for step, times in steps.items()} for name, steps in taken.items()}
@@ -202,7 +216,7 @@ def measure_time(dim: int, repeats: int, clock: Callable[[], float]) -> dict[str
 
 def measure_memory(name: str, dim: int, step: str) -> float | None:
     """Growth of the peak resident size (MiB) over three training steps, or one sampling, in a fresh process."""
-    command = [sys.executable, __file__, "--child", name, str(dim), step]
+    command = [sys.executable, __file__, "--device", DEVICE.type, "--child", name, str(dim), step]
     done = subprocess.run(command, capture_output=True, text=True)
     return float(done.stdout.split()[-1]) if done.returncode == 0 and done.stdout.strip() else None
 
@@ -212,7 +226,7 @@ def child(name: str, dim: int, step: str) -> None:
     (x, cond), subject, small = rows(dim), build(name, dim), build(name, 6)
     if subject is None or small is None:
         return
-    getattr(small, step)(torch.randn(64, 6), torch.rand(64, 1))
+    getattr(small, step)(torch.randn(64, 6, device=DEVICE), torch.rand(64, 1, device=DEVICE))
     n = TRAIN if step == "train" else SAMPLE
     before = _resident(reset=True)
     for _ in range(3 if step == "train" else 1):
@@ -221,7 +235,13 @@ def child(name: str, dim: int, step: str) -> None:
 
 
 def _resident(reset: bool = False) -> float:
-    """Peak resident size in KiB; ``reset`` forgets earlier peaks (of imports and compilers) where the system can."""
+    """Peak resident size in KiB, or peak of what is allocated on the GPU; ``reset`` forgets earlier peaks (of imports and compilers)
+    where the system can.
+    """
+    if DEVICE.type == "cuda":
+        if reset:
+            torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.max_memory_allocated() / 1024
     try:
         if reset:
             Path("/proc/self/clear_refs").write_text("5")
@@ -236,6 +256,7 @@ def measure_exactness(dim: int, count: int = 500) -> list[dict[str, object]]:
     x, cond = (part[:count] for part in rows(dim))
     subjects = {
         "calopipe": lambda: Ours(dim),
+        "calopipe, bf16 products": lambda: Ours(dim),
         "calopipe, float64 rows": lambda: Ours(dim),
         "calopipe, heat 1": lambda: Ours(dim, heat=1.0),
         "calopipe, heat 1, float64 rows": lambda: Ours(dim, heat=1.0),
@@ -247,13 +268,14 @@ def measure_exactness(dim: int, count: int = 500) -> list[dict[str, object]]:
             torch.manual_seed(0)
             if (subject := make()) is None:
                 break
+            subject.to(DEVICE)
             found.append({"subject": name, "dim": dim, "scale": scale, **_exactness(subject, x, cond, scale, name)})
     return found
 
 
 def _exactness(subject: Subject, x: Tensor, cond: Tensor, scale: float, name: str) -> dict[str, object]:
     given = x.double() if "float64" in name else x
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(DEVICE.type, dtype=torch.bfloat16, enabled="bf16" in name):
         for p in subject.module.parameters():
             p.mul_(scale if p.ndim == 2 else 1.0)
         try:
@@ -273,7 +295,7 @@ def table(result: dict) -> str:
     lines = [
         __doc__.split("\n\nRun:")[0],
         "",
-        f"torch {torch.__version__}, {result['threads']} threads, {result['clock']} clock",
+        f"torch {torch.__version__}, {result['device']}, {result['threads']} threads, {result['clock']} clock",
         "",
     ]
     for dim, times in result["time"].items():
@@ -303,6 +325,7 @@ def table(result: dict) -> str:
 
 
 def main() -> None:
+    global DEVICE, SAMPLE
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     parser.add_argument("--repeats", type=int, default=5)
@@ -310,14 +333,18 @@ def main() -> None:
     parser.add_argument("--skip", nargs="*", choices=["time", "memory", "exact"], default=[])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--sample", type=int, default=SAMPLE, help="rows that are sampled")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    DEVICE, SAMPLE = torch.device(args.device), args.sample
     if args.child:
         child(args.child[0], int(args.child[1]), args.child[2])
         return
     torch.set_num_threads(args.threads)
     clock = time.perf_counter if args.clock == "wall" else time.process_time
     result: dict = {
+        "device": torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu",
         "threads": args.threads,
         "clock": args.clock,
         "torch": torch.__version__,
