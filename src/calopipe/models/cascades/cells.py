@@ -81,6 +81,9 @@ class RingCells(nn.Module):
     which share of the energy that is left above the thresholds a hit has, so that the ring has its energy.
     """
 
+    follow: Tensor
+    there: Tensor
+
     def __init__(self, grid: Grid, width: int, components: int) -> None:
         super().__init__()
         self.grid, self.width, self.components = grid, width, components
@@ -95,6 +98,12 @@ class RingCells(nn.Module):
         self.hit = nn.Linear(width // 2, 1)
         self.energy_cell, self.energy_swept = nn.Linear(width, width), nn.Linear(_BACK + _AHEAD + 7, width, bias=False)
         self.energy = nn.Linear(width, 3 * components)
+        self.closes = grid.periodic and grid.angles > _BACK + _AHEAD
+        index = torch.arange(grid.angles)[:, None]
+        follow = (index + torch.arange(1, _AHEAD + 1) >= grid.angles).float() * self.closes
+        there = torch.cat([index.clamp(max=_BACK) / _BACK, follow.sum(1, keepdim=True) / _AHEAD], dim=1)
+        self.register_buffer("follow", follow, persistent=False)
+        self.register_buffer("there", there, persistent=False)
 
     # ---- what is known ---------------------------------------------------------------------------------------------------
     def of_rings(self, incident: Tensor, n: Tensor, energy: Tensor) -> Tensor:
@@ -128,23 +137,31 @@ class RingCells(nn.Module):
         h = nn.functional.silu(self.near(self._seen(drawn, at)) + whole[:, None])
         return h + nn.functional.silu(self.mixed(h) + self.common(h.mean(1))[:, None])
 
-    def _passed(self, values: Tensor, angle: int | None = None) -> Tensor:
-        """(M, A, ...) or, of one angle, (M, ...) of the cells (M, A) of a ring that a sweep has passed: those just before each cell, and, where
-        the ring closes, those at its beginning that follow the last ones. Behind them: which of them there are.
+    def _passed(self, values: Tensor) -> Tensor:
+        """(M, A, back + ahead + 2) of the cells (M, A) of a ring that a sweep has passed: those just before each cell, and, where the ring closes,
+        those at its beginning that follow the last ones. Behind them: which of them there are.
         """
-        angles, close = self.grid.angles, self.grid.periodic and self.grid.angles > _BACK + _AHEAD
         padded = nn.functional.pad(values, (_BACK, _AHEAD))
-        if close:
+        if self.closes:
             padded[:, -_AHEAD:] = values[:, :_AHEAD]
         windows = padded.unfold(1, _BACK + _AHEAD + 1, 1)
-        index = torch.arange(angles, device=values.device)
-        ahead = (index[:, None] + torch.arange(1, _AHEAD + 1, device=values.device) >= angles).to(values.dtype) * close
-        back = index.clamp(max=_BACK).to(values.dtype)[:, None] / _BACK
-        if angle is not None:
-            windows, ahead, back = windows[:, angle], ahead[angle], back[angle]
-        seen = torch.cat([windows[..., :_BACK], windows[..., _BACK + 1 :] * ahead], dim=-1)
-        there = torch.cat([back, ahead.sum(-1, keepdim=True) / _AHEAD], dim=-1).expand(*seen.shape[:-1], 2)
-        return torch.cat([seen, there], dim=-1)
+        seen = [windows[..., :_BACK], windows[..., _BACK + 1 :] * self.follow]
+        return torch.cat([*seen, self.there.expand(len(values), -1, -1)], dim=-1)
+
+    def _begin(self, rows: Tensor) -> Tensor:
+        """What a sweep over rings has passed before it begins, with room for it: what :meth:`_passed` makes of `rows` (M, A) of nothing."""
+        return rows.new_zeros(len(rows), _BACK + self.grid.angles + _AHEAD)
+
+    def _at(self, sweep: Tensor, angle: int) -> Tensor:
+        """(M, back + ahead + 2) as :meth:`_passed` has them of one cell, of a sweep that has come to it."""
+        there = self.there[angle].expand(len(sweep), -1)
+        return torch.cat([sweep[:, angle : angle + _BACK], sweep[:, angle + _BACK + 1 :][:, :_AHEAD], there], dim=1)
+
+    def _pass(self, sweep: Tensor, angle: int, values: Tensor) -> None:
+        """Take a cell (M,) into a sweep."""
+        sweep[:, _BACK + angle] = values
+        if self.closes and angle < _AHEAD:
+            sweep[:, _BACK + self.grid.angles + angle] = values
 
     def _hit_logits(self, cell: Tensor, passed: Tensor, left: Tensor, room: Tensor) -> Tensor:
         """Logits (...) of a hit, where `left` hits go into the last `room` cells of the ring; certain where there is no choice."""
@@ -220,26 +237,28 @@ class RingCells(nn.Module):
     def _draw_hits(self, h: Tensor, n: Tensor) -> Tensor:
         """Hits (M, A) of 0 and 1 of rings with so many (M,)."""
         cell, hit, left = self.hit_cell(h), h.new_zeros(h.shape[:2]), n.clone()
-        uniform = torch.logit(torch.rand_like(hit), eps=1e-7)
+        sweep, uniform = self._begin(hit), torch.logit(torch.rand_like(hit), eps=1e-7)
         for angle in range(self.grid.angles):
             room = left.new_tensor(float(self.grid.angles - angle))
-            logits = self._hit_logits(cell[:, angle], self._passed(hit, angle), left, room)
-            hit[:, angle] = (logits > uniform[:, angle]).to(hit.dtype)
-            left = left - hit[:, angle]
+            logits = self._hit_logits(cell[:, angle], self._at(sweep, angle), left, room)
+            hit[:, angle] = drawn = (logits > uniform[:, angle]).to(hit.dtype)
+            self._pass(sweep, angle, drawn)
+            left = left - drawn
         return hit
 
     def _draw_energies(self, h: Tensor, hit: Tensor, total: Tensor) -> Tensor:
         """Energies (M, A) of the hits (M, A) of rings with so much energy (M,)."""
-        grid, rest, logs = self.grid, total.clone(), torch.zeros_like(hit)
+        grid, rest, sweep = self.grid, total.clone(), self._begin(hit)
         energy, left = torch.zeros_like(hit), hit.flip(1).cumsum(1).flip(1)
         for angle in range(grid.angles):
             found = torch.where((hit[:, angle] > 0) & (left[:, angle] == 1), rest, torch.zeros_like(rest))
             rows = ((hit[:, angle] > 0) & (left[:, angle] > 1)).nonzero()[:, 0]
             if len(rows):
                 here, many = rest[rows], left[rows, angle]
-                mixture = self._mixture(self.energy_cell(h[rows, angle]), self._passed(logs[rows], angle), many, here)
+                mixture = self._mixture(self.energy_cell(h[rows, angle]), self._at(sweep, angle)[rows], many, here)
                 share = torch.sigmoid(draw_mixture(*mixture)[:, 0])
                 found[rows] = grid.threshold + share * grid.free(here, many)
-            energy[:, angle], logs[:, angle] = found, grid.log(found)
+            energy[:, angle] = found
+            self._pass(sweep, angle, grid.log(found))
             rest = (rest - found).clamp(min=0)
         return energy
