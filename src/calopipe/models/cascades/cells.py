@@ -145,8 +145,8 @@ class RingCells(nn.Module):
         if self.closes:
             padded[:, -_AHEAD:] = values[:, :_AHEAD]
         windows = padded.unfold(1, _BACK + _AHEAD + 1, 1)
-        seen = [windows[..., :_BACK], windows[..., _BACK + 1 :] * self.follow]
-        return torch.cat([*seen, self.there.expand(len(values), -1, -1)], dim=-1)
+        ahead = windows[..., _BACK + 1 :] * self.follow
+        return torch.cat([windows[..., :_BACK], ahead, self.there.expand(len(values), -1, -1)], dim=-1)
 
     def _begin(self, rows: Tensor) -> Tensor:
         """What a sweep over rings has passed before it begins, with room for it: what :meth:`_passed` makes of `rows` (M, A) of nothing."""
@@ -166,8 +166,8 @@ class RingCells(nn.Module):
     def _hit_logits(self, cell: Tensor, passed: Tensor, left: Tensor, room: Tensor) -> Tensor:
         """Logits (...) of a hit, where `left` hits go into the last `room` cells of the ring; certain where there is no choice."""
         rate = (left / room).clamp(1e-3, 1 - 1e-3)
-        known = [left / self.grid.angles, room / self.grid.angles, rate, torch.logit(rate)]
-        known = torch.cat([passed, torch.stack(torch.broadcast_tensors(*known), dim=-1)], dim=-1)
+        numbers = [left / self.grid.angles, room / self.grid.angles, rate, torch.logit(rate)]
+        known = torch.cat([passed, torch.stack(torch.broadcast_tensors(*numbers), dim=-1)], dim=-1)
         logits = self.hit(nn.functional.silu(cell + self.hit_swept(known)))[..., 0] + torch.logit(rate)
         return torch.where(left >= room, _CERTAIN, torch.where(left <= 0, -_CERTAIN, logits))
 
