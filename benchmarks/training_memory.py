@@ -116,7 +116,9 @@ def main() -> None:
         for n in args.showers:
             write(folder / "train.hdf5", "calochallenge3", n, 0.1)
             size = 4e-9 * n * load_geometry("calochallenge3").n_voxels
-            found["memory"].append({"showers": n, "GB": size} | apart(folder, "calochallenge3", 512, 1, args.threads, args.model))
+            found["memory"].append(
+                {"showers": n, "GB": size} | apart(folder, "calochallenge3", 512, 1, args.threads, args.model)
+            )
             print(found["memory"][-1], flush=True)
         if args.timed:
             write(folder / "val.hdf5", "calochallenge2", 400, 0.05)
