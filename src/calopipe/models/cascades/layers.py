@@ -25,12 +25,9 @@ class LayerTotals(nn.Module):
     and if not, which share of what is left above their thresholds. The sum is met exactly.
     """
 
-    per_hit: Tensor
-
     def __init__(self, grid: Grid, width: int, components: int, dropout: float) -> None:
         super().__init__()
         self.grid, self.components = grid, components
-        self.register_buffer("per_hit", torch.tensor(1.0))  # mean energy of a hit above the threshold, in MeV
         self.total = mlp([1, width // 2, 3 * components + 1], nn.SiLU)
         nn.init.constant_(self.total[-1].bias[:1], _SELDOM)
         self.layer = nn.Embedding(grid.layers, _EMBEDDED)
@@ -45,11 +42,6 @@ class LayerTotals(nn.Module):
         )
         self.counts = nn.Linear(width, grid.rings * grid.angles + 1)
         self.energies = mlp([width + 4, width // 2, 3 * components + 1], nn.SiLU)
-
-    def fit(self, n: Tensor, energy: Tensor) -> None:
-        """Take what a hit has on average from hits and energies (N, L) of layers."""
-        hits = n.double().sum().clamp(min=1)
-        self.per_hit.copy_(((energy.double().sum() - hits * self.grid.threshold) / hits).clamp(min=1e-6))
 
     def _told(self, n: Tensor, energy: Tensor, left: Tensor) -> Tensor:
         """(..., 4) of what layers (...) with so much energy `left` in front of them tell those behind."""
@@ -84,9 +76,7 @@ class LayerTotals(nn.Module):
         grid = self.grid
         known = [n / (grid.rings * grid.angles), (n + 1).log() / 4, grid.log(left / n), grid.log(left)]
         out = self.energies(torch.cat([h, torch.stack(known, dim=-1)], dim=-1))
-        weights, mean, log_var = self._mixture(out[..., 1:])
-        expected = (n * self.per_hit / grid.free(left, n)).clamp(1e-5, 0.9)
-        return out[..., 0], (weights, mean + torch.logit(expected)[..., None, None], log_var)
+        return out[..., 0], self._mixture(out[..., 1:])
 
     # ---- likelihood ------------------------------------------------------------------------------------------------------
     def log_prob(self, scaled: Tensor, incident: Tensor, n: Tensor, energy: Tensor) -> Tensor:

@@ -46,8 +46,6 @@ class RingCascade(GenerativeModel):
     def fit_input(self, x: Tensor, cond: Tensor) -> None:
         logs = cond[:, 0].double().log()
         self.incident.copy_(torch.stack([logs.mean(), logs.std(correction=0).clamp(min=0.1)]))
-        hit = self.grid.cells(x) >= self.cut
-        self.layers.fit(hit.sum((2, 3)), (self.grid.cells(x) * hit).sum((2, 3)))
 
     def loss(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
         part = self.config.part if self.training else 1.0
