@@ -29,7 +29,9 @@ class LayerTotals(nn.Module):
         super().__init__()
         self.grid, self.components = grid, components
         self.total = mlp([1, width // 2, 3 * components + 1], nn.SiLU)
-        nn.init.constant_(self.total[-1].bias[:1], _SELDOM)
+        head = self.total[-1]
+        assert isinstance(head, nn.Linear)
+        nn.init.constant_(head.bias[:1], _SELDOM)
         self.layer = nn.Embedding(grid.layers, _EMBEDDED)
         inputs = 4 * _BACK + 4 * len(_DECAYS) + 5 + _EMBEDDED
         self.hidden = nn.Sequential(
