@@ -161,11 +161,14 @@ class GenerativeModel(Learner):
         noise_dim: columns of the noise that samples are made of; `dim` unless a subclass sets another.
         weight_draws: its weights are distributions: evaluation uses one draw of them, which :meth:`use_weights` chooses. A mark:
             to be said in the class body of each network that has them.
+        maps_noise: samples are what :meth:`draw` makes of noise. A network that draws step by step says False, and MUST give
+            :meth:`sample` instead.
         rows_at_once: rows that :meth:`sample` should be asked for at once on a CPU; None: what fits its cache. A mark, for networks of
             many small steps.
     """
 
     weight_draws: ClassVar[bool] = False
+    maps_noise: ClassVar[bool] = True
     rows_at_once: ClassVar[int | None] = None
 
     def __init__(self, config: Any, inputs: Inputs) -> None:
@@ -181,7 +184,9 @@ class GenerativeModel(Learner):
         return None
 
     def draw(self, noise: Tensor, cond: Tensor) -> Tensor:
-        """MUST map standard normal noise (N, noise_dim) to x (N, dim), row by row in order and free of randomness."""
+        """MUST, unless :attr:`maps_noise` is False, map standard normal noise (N, noise_dim) to x (N, dim), row by row in order and free
+        of randomness.
+        """
         raise NotImplementedError
 
     def use_weights(self, number: int | None) -> None:

@@ -29,6 +29,7 @@ class RingCascade(GenerativeModel):
     The loss is -ln p of a shower in nats; its energies count in units that differ from one ring to the next, so that its value means little.
     """
 
+    maps_noise: ClassVar[bool] = False
     rows_at_once: ClassVar[int | None] = 1000
     incident: Tensor
 

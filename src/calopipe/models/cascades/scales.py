@@ -38,7 +38,7 @@ class Grid:
 
     def voxels(self, cells: Tensor) -> Tensor:
         """The inverse of :meth:`cells`."""
-        return cells.transpose(2, 3).reshape(len(cells), -1)
+        return cells.transpose(2, 3).reshape(len(cells), self.layers * self.rings * self.angles)
 
 
 def shifted(x: Tensor, by: int) -> Tensor:
