@@ -103,6 +103,14 @@ def test_cells_have_the_hits_and_the_energy_of_their_ring() -> None:
     torch.testing.assert_close(found.sum(3), energy, rtol=1e-4, atol=1e-5)
 
 
+def test_rings_of_an_odd_number_of_cells_keep_their_sums() -> None:
+    grid = Grid(2, 2, 5, periodic=True, threshold=0.02)
+    model, cells = randomised(RingCells(grid, 16, 3)), some_cells(100)[:, :2, :2, :5]
+    found = model.draw(torch.randn(100), (cells > 0).float().sum(3), cells.sum(3))
+    assert ((found > 0).sum(3) == (cells > 0).sum(3)).all()
+    torch.testing.assert_close(found.sum(3), cells.sum(3), rtol=1e-4, atol=1e-5)
+
+
 def test_sampling_of_cells_knows_what_training_knew(monkeypatch: pytest.MonkeyPatch) -> None:
     model, cells, incident = randomised(RingCells(GRID, 16, 3)), some_cells(30), torch.randn(30)
     seen: list[tuple[Rings, torch.Tensor]] = []

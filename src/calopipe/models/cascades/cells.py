@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from calopipe.models.building import draw_mixture, wrap
-from calopipe.models.cascades.scales import Grid
+from calopipe.models.cascades.scales import Grid, mixture, share_logit
 from calopipe.models.losses import mixture_log_likelihood
 
 #: what is remembered of a cell from one layer to the next
@@ -22,8 +22,6 @@ _NUMBERS = 13
 _BACK, _AHEAD = 4, 2
 #: logit of what is certain
 _CERTAIN = 30.0
-#: shares of the energy that is left are kept so far from 0 and 1
-_EDGE = 1e-6
 
 
 @dataclass
@@ -86,7 +84,7 @@ class RingCells(nn.Module):
 
     def __init__(self, grid: Grid, width: int, components: int) -> None:
         super().__init__()
-        self.grid, self.width, self.components = grid, width, components
+        self.grid = grid
         self.layer, self.ring = nn.Embedding(grid.layers, width), nn.Embedding(grid.rings, width)
         self.numbers = nn.Linear(_NUMBERS, width)
         self.near = nn.Linear(_CHANNELS * (2 * _REACH + 1), width)
@@ -181,9 +179,8 @@ class RingCells(nn.Module):
             self.grid.log(self.grid.free(energy, left)),
         ]
         swept = self.energy_swept(torch.cat([passed, torch.stack(known, dim=-1)], dim=-1))
-        weights, mean, log_var = self.energy(nn.functional.silu(cell + swept)).chunk(3, dim=-1)
-        mean = mean - (left - 1).log()[:, None]
-        return weights.log_softmax(-1)[..., None], mean[..., None], log_var.clamp(-9, 6)[..., None]
+        weights, mean, log_var = mixture(self.energy(nn.functional.silu(cell + swept)), least=-9)
+        return weights, mean - (left - 1).log()[:, None, None], log_var
 
     # ---- likelihood ------------------------------------------------------------------------------------------------------
     def log_prob(self, incident: Tensor, energy: Tensor, part: float) -> tuple[Tensor, Tensor]:
@@ -204,10 +201,9 @@ class RingCells(nn.Module):
         open_end = (hit > 0) & (left > 1)
         rest = energy.flip(1).cumsum(1).flip(1)[open_end]
         passed = self._passed(self.grid.log(energy))[open_end]
-        mixture = self._mixture(self.energy_cell(h[open_end]), passed, left[open_end], rest)
-        free = (energy[open_end] - self.grid.threshold).clamp(min=0) / self.grid.free(rest, left[open_end])
-        y = torch.logit(free.clamp(_EDGE, 1 - _EDGE))
-        return found / part, mixture_log_likelihood(y[:, None], *mixture).sum() / part
+        density = self._mixture(self.energy_cell(h[open_end]), passed, left[open_end], rest)
+        free = (energy[open_end] - self.grid.threshold).clamp(min=0), self.grid.free(rest, left[open_end])
+        return found / part, mixture_log_likelihood(share_logit(*free), *density).sum() / part
 
     # ---- sampling --------------------------------------------------------------------------------------------------------
     def draw(self, incident: Tensor, n: Tensor, total: Tensor) -> Tensor:
@@ -255,8 +251,8 @@ class RingCells(nn.Module):
             rows = ((hit[:, angle] > 0) & (left[:, angle] > 1)).nonzero()[:, 0]
             if len(rows):
                 here, many = rest[rows], left[rows, angle]
-                mixture = self._mixture(self.energy_cell(h[rows, angle]), self._at(sweep, angle)[rows], many, here)
-                share = torch.sigmoid(draw_mixture(*mixture)[:, 0])
+                density = self._mixture(self.energy_cell(h[rows, angle]), self._at(sweep, angle)[rows], many, here)
+                share = torch.sigmoid(draw_mixture(*density)[:, 0])
                 found[rows] = grid.threshold + share * grid.free(here, many)
             energy[:, angle] = found
             self._pass(sweep, angle, grid.log(found))

@@ -6,14 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from calopipe.models.building import draw_mixture, mlp
-from calopipe.models.cascades.scales import Grid, shifted
+from calopipe.models.cascades.scales import Grid, draw_number, mixture, remembered, share_logit, shifted
 from calopipe.models.losses import mixture_log_likelihood
 
 #: layers before that are seen one by one, and how much of all of them is remembered
 _BACK, _DECAYS = 4, (0.6, 0.9)
 _EMBEDDED = 16
-#: shares of the energy that is left are kept so far from 0 and 1
-_EDGE = 1e-6
 #: logit of an empty shower before anything is learned
 _SELDOM = -8.0
 
@@ -27,7 +25,7 @@ class LayerTotals(nn.Module):
 
     def __init__(self, grid: Grid, width: int, components: int, dropout: float) -> None:
         super().__init__()
-        self.grid, self.components = grid, components
+        self.grid = grid
         self.total = mlp([1, width // 2, 3 * components + 1], nn.SiLU)
         head = self.total[-1]
         assert isinstance(head, nn.Linear)
@@ -61,11 +59,7 @@ class LayerTotals(nn.Module):
     def _total(self, incident: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """Logit (N,) of an empty shower; log weights, means and log variances (N, K, 1) of ln(E_tot / E_inc)."""
         out = self.total(incident[:, None])
-        return out[:, 0], self._mixture(out[:, 1:])
-
-    def _mixture(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        weights, mean, log_var = out.chunk(3, dim=-1)
-        return weights.log_softmax(-1)[..., None], mean[..., None], log_var.clamp(-12, 6)[..., None]
+        return out[:, 0], mixture(out[:, 1:], least=-12)
 
     def _counts(self, h: Tensor, last: Tensor) -> Tensor:
         """Log probabilities (..., V + 1) of numbers of hits; the last layer of all that could have the energy has some."""
@@ -78,29 +72,24 @@ class LayerTotals(nn.Module):
         grid = self.grid
         known = [n / (grid.rings * grid.angles), (n + 1).log() / 4, grid.log(left / n), grid.log(left)]
         out = self.energies(torch.cat([h, torch.stack(known, dim=-1)], dim=-1))
-        return out[..., 0], self._mixture(out[..., 1:])
+        return out[..., 0], mixture(out[..., 1:], least=-12)
 
     # ---- likelihood ------------------------------------------------------------------------------------------------------
     def log_prob(self, scaled: Tensor, incident: Tensor, n: Tensor, energy: Tensor) -> Tensor:
         """Sum over showers of ln p of hits and energies (N, L). scaled: the incident energies (N,) as a number of order one."""
         grid, total = self.grid, energy.sum(1)
         some = total > 0
-        empty, mixture = self._total(scaled)
+        empty, density = self._total(scaled)
         found = -nn.functional.binary_cross_entropy_with_logits(empty, (~some).to(empty.dtype), reduction="sum")
         if not some.any():
             return found
         ratio = (total[some] / incident[some]).log()
-        found = found + mixture_log_likelihood(ratio[:, None], *(part[some] for part in mixture)).sum()
+        found = found + mixture_log_likelihood(ratio[:, None], *(part[some] for part in density)).sum()
         n, energy, total = n[some], energy[some], total[some]
         left = energy.flip(1).cumsum(1).flip(1)
         told = self._told(n, energy, left)
         seen = [shifted(told, k) for k in range(1, _BACK + 1)]
-        for decay in _DECAYS:
-            state, states = torch.zeros_like(told[:, 0]), []
-            for layer in range(grid.layers):
-                states.append(state)
-                state = decay * state + (1 - decay) * told[:, layer]
-            seen.append(torch.stack(states, dim=1))
+        seen += [remembered(told, decay) for decay in _DECAYS]
         own = self._own(scaled[some][:, None], ratio[:, None], total[:, None], left)
         number = torch.arange(grid.layers, device=n.device)
         layer = self.layer(number).expand(len(n), -1, -1)
@@ -112,20 +101,18 @@ class LayerTotals(nn.Module):
         behind = left - energy > 1e-6 * left
         behind[:, :-1] &= (n.flip(1).cumsum(1).flip(1) - n)[:, :-1] > 0
         open_end = hit & (number < grid.layers - 1)
-        last, (weights, mean, log_var) = self._split(h[open_end], n[open_end], left[open_end])
+        last, density = self._split(h[open_end], n[open_end], left[open_end])
         goes_on = behind[open_end]
         found = found - nn.functional.binary_cross_entropy_with_logits(last, (~goes_on).to(last.dtype), reduction="sum")
-        free = grid.free(energy[open_end], n[open_end]) / grid.free(left[open_end], n[open_end])
-        y = torch.logit(free[goes_on].clamp(_EDGE, 1 - _EDGE))
-        parts = (part[goes_on] for part in (weights, mean, log_var))
-        return found + mixture_log_likelihood(y[:, None], *parts).sum()
+        y = share_logit(grid.free(energy[open_end], n[open_end]), grid.free(left[open_end], n[open_end]))
+        return found + mixture_log_likelihood(y[goes_on], *(part[goes_on] for part in density)).sum()
 
     # ---- sampling --------------------------------------------------------------------------------------------------------
     def draw(self, scaled: Tensor, incident: Tensor) -> tuple[Tensor, Tensor]:
         """Hits and energies (N, L) of layers."""
         grid, rows = self.grid, len(scaled)
-        empty, mixture = self._total(scaled)
-        ratio = draw_mixture(*mixture)[:, 0]
+        empty, density = self._total(scaled)
+        ratio = draw_mixture(*density)[:, 0]
         total = torch.where(
             torch.rand_like(empty) < torch.sigmoid(empty), torch.zeros_like(ratio), incident * ratio.exp()
         )
@@ -139,14 +126,14 @@ class LayerTotals(nn.Module):
             h = self.hidden(torch.cat([*before, *states, own, layer], dim=-1))
             end = torch.full((rows,), i == grid.layers - 1, device=total.device)
             logits = self._counts(h, end)
-            gumbel = -torch.empty_like(logits).exponential_().log()
+            number = draw_number(logits).to(left.dtype)
             most = (left / grid.threshold).floor() if grid.threshold > 0 else torch.full_like(left, torch.inf)
-            count = torch.minimum((logits + gumbel).argmax(-1).to(left.dtype), most) * (left > 0)
+            count = torch.minimum(number, most) * (left > 0)
             some = count > 0
             here = torch.zeros_like(left)
             if some.any():
-                last, (weights, mean, log_var) = self._split(h[some], count[some], left[some])
-                share = torch.sigmoid(draw_mixture(weights, mean, log_var)[:, 0])
+                last, density = self._split(h[some], count[some], left[some])
+                share = torch.sigmoid(draw_mixture(*density)[:, 0])
                 whole = end[some] | (torch.rand_like(last) < torch.sigmoid(last))
                 drawn = count[some] * grid.threshold + share * grid.free(left[some], count[some])
                 drawn = torch.minimum(drawn, left[some])

@@ -1,4 +1,4 @@
-"""Cells and energy scales that the parts of a cascade share."""
+"""What the parts of a cascade share: cells, energy scales, what layers remember, and the densities that they draw from."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+#: shares of the energy that is left are kept so far from 0 and 1
+_EDGE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -49,3 +52,28 @@ def shifted(x: Tensor, by: int) -> Tensor:
     else:
         moved[:, :by] = x[:, -by:]
     return moved
+
+
+def remembered(told: Tensor, decay: float) -> Tensor:
+    """(N, L, F) averages of what the layers before each layer have told (N, L, F), older ones with less weight; 0 for the first."""
+    state, states = torch.zeros_like(told[:, 0]), []
+    for i in range(told.shape[1]):
+        states.append(state)
+        state = decay * state + (1 - decay) * told[:, i]
+    return torch.stack(states, dim=1)
+
+
+def mixture(out: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Log weights, means and log variances (..., K, 1), these between `least` and 6, of what a network says (..., 3 K)."""
+    weights, mean, log_var = out.chunk(3, dim=-1)
+    return weights.log_softmax(-1)[..., None], mean[..., None], log_var.clamp(least, 6)[..., None]
+
+
+def share_logit(part: Tensor, whole: Tensor) -> Tensor:
+    """Logit (M, 1) of the share of an energy (M,), away from its ends: what the mixtures of shares are densities of."""
+    return torch.logit((part / whole).clamp(_EDGE, 1 - _EDGE))[:, None]
+
+
+def draw_number(log_p: Tensor) -> Tensor:
+    """A number (N,) for each row of log probabilities (N, K) of 0 to K - 1."""
+    return (log_p - torch.empty_like(log_p).exponential_().log()).argmax(-1)

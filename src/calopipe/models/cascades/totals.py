@@ -6,13 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from calopipe.models.building import draw_mixture, mlp
-from calopipe.models.cascades.scales import Grid, shifted
+from calopipe.models.cascades.scales import Grid, draw_number, mixture, remembered, share_logit, shifted
 from calopipe.models.losses import mixture_log_likelihood
 
 #: how much of a layer's rings later layers remember, from one to the next
 DECAYS = (0.5, 0.85)
-#: shares of the energy that is left are kept so far from 0 and 1
-_EDGE = 1e-6
 _EMBEDDED = 16
 
 
@@ -23,7 +21,7 @@ class RingTotals(nn.Module):
 
     def __init__(self, grid: Grid, width: int, components: int) -> None:
         super().__init__()
-        self.grid, self.components = grid, components
+        self.grid = grid
         rings = grid.rings
         self.layer, self.ring = nn.Embedding(grid.layers, _EMBEDDED), nn.Embedding(rings, _EMBEDDED)
         self.before = mlp([3 * rings * (2 + len(DECAYS)) + 14 + _EMBEDDED, width, width], nn.SiLU)
@@ -55,19 +53,13 @@ class RingTotals(nn.Module):
         """Sum over all layers of ln p of the rings' hits and energies (N, L, R), estimated with a part of the layers."""
         layers_n, layers_energy = n.sum(2), energy.sum(2)
         told = self.of_layer(n, energy, layers_energy)
-        remembered = [shifted(told, 1), shifted(told, 2)]
-        for decay in DECAYS:
-            state, states = torch.zeros_like(told[:, 0]), []
-            for i in range(self.grid.layers):
-                states.append(state)
-                state = decay * state + (1 - decay) * told[:, i]
-            remembered.append(torch.stack(states, dim=1))
+        seen = [shifted(told, 1), shifted(told, 2), *(remembered(told, decay) for decay in DECAYS)]
         own = self.of_layers(incident, layers_n, layers_energy)
         chosen = layers_n > 0
         if part < 1:
             chosen = chosen & (torch.rand_like(layers_n) < part)
         layer = torch.arange(self.grid.layers, device=n.device).expand_as(chosen)[chosen]
-        context = self.context(layer, [v[chosen] for v in remembered], own[chosen])
+        context = self.context(layer, [v[chosen] for v in seen], own[chosen])
         return self._of_rings(context, told[chosen], n[chosen], energy[chosen]) / part
 
     def _of_rings(self, context: Tensor, told: Tensor, n: Tensor, energy: Tensor) -> Tensor:
@@ -84,10 +76,9 @@ class RingTotals(nn.Module):
         found = logits.gather(2, n.long()[..., None])[..., 0][some].sum()
         split = some & (n > 0) & (n < left_n)
         if split.any():
-            weights, mean, log_var = self._mixture(h[split], n[split], left_n[split], left_energy[split])
-            free = self.grid.free(energy[split], n[split]) / self.grid.free(left_energy[split], left_n[split])
-            y = torch.logit(free.clamp(_EDGE, 1 - _EDGE))
-            found = found + mixture_log_likelihood(y[:, None], weights, mean, log_var).sum()
+            density = self._mixture(h[split], n[split], left_n[split], left_energy[split])
+            free = self.grid.free(energy[split], n[split]), self.grid.free(left_energy[split], left_n[split])
+            found = found + mixture_log_likelihood(share_logit(*free), *density).sum()
         return found
 
     def _hidden(self, context: Tensor, inner: Tensor, left_n: Tensor, left_energy: Tensor, ring: Tensor) -> Tensor:
@@ -114,9 +105,9 @@ class RingTotals(nn.Module):
         """Log weights, means and log variances (M, K, 1) of the logit of the share of the energy that is free."""
         part = n / left_n
         known = [n / self.grid.angles, part, self.grid.log(left_energy), self.grid.log(left_energy / left_n)]
-        weights, mean, log_var = self.energies(torch.cat([h, torch.stack(known, dim=-1)], dim=-1)).chunk(3, dim=-1)
-        mean = mean + torch.logit(part)[..., None]
-        return weights.log_softmax(-1)[..., None], mean[..., None], log_var.clamp(-9, 6)[..., None]
+        out = self.energies(torch.cat([h, torch.stack(known, dim=-1)], dim=-1))
+        weights, mean, log_var = mixture(out, least=-9)
+        return weights, mean + torch.logit(part)[..., None, None], log_var
 
     # ---- sampling --------------------------------------------------------------------------------------------------------
     def draw(self, incident: Tensor, layers_n: Tensor, layers_energy: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,14 +135,13 @@ class RingTotals(nn.Module):
             inner = torch.cat([n / grid.angles, logs, shares], dim=1)
             h = self._hidden(context, inner, left_n, left_energy, ring)
             logits = self._logits(h, left_n, ring)
-            gumbel = -torch.empty_like(logits).exponential_().log()
-            n[:, r] = (logits + gumbel).argmax(1)
+            n[:, r] = draw_number(logits)
             part = torch.minimum(n[:, r], left_n)
             split = (part > 0) & (part < left_n)
             here = torch.where((part > 0) & ~split, left_energy, torch.zeros_like(left_energy))
             if split.any():
-                weights, mean, log_var = self._mixture(h[split], part[split], left_n[split], left_energy[split])
-                share = torch.sigmoid(draw_mixture(weights, mean, log_var)[:, 0])
+                density = self._mixture(h[split], part[split], left_n[split], left_energy[split])
+                share = torch.sigmoid(draw_mixture(*density)[:, 0])
                 free = self.grid.free(left_energy[split], left_n[split])
                 here[split] = part[split] * grid.threshold + share * free
             energy[:, r] = here
