@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -148,3 +149,34 @@ def test_whole_library_is_parsed_once_by_the_standard_library_alone() -> None:
     assert codedigest._parse.cache_info().misses == parsed
     code = "import sys, calopipe.codedigest; sys.exit(any(m in sys.modules for m in ('numpy', 'torch', 'pydantic', 'yaml')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def import_statements(text: bytes) -> list[str]:
+    """What a full reading finds."""
+    found = codedigest.statements(ast.parse(text).body)
+    return [ast.dump(node) for node in found if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def test_imports_found_by_their_words_are_those_of_a_full_reading() -> None:
+    quick = {path: codedigest._only_imports(path.read_bytes()) for path in codedigest._ROOT.rglob("*.py")}
+    assert sum(tree is not None for tree in quick.values()) > 0.9 * len(quick) > 100
+    for path, tree in quick.items():
+        if tree is not None:
+            assert [ast.dump(node) for node in tree.body] == import_statements(path.read_bytes()), path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"import a; import b\n",
+        b"if x: import a\n",
+        b"from a import b, \\\n    c\n",
+        b"try: from a import b\nexcept ImportError: b = None\n",
+        b"'''\nimport a\n'''\nimport b  # import c\nif TYPE_CHECKING:\n    import d\n\n    import e\nelse:\n    import f\n",
+        b'def f():\n    from . import (\n        a,  # one\n        b as c,\n    )\n    return "import d"\n',
+    ],
+)
+def test_imports_of_unusual_form_are_found_too(tmp_path: Path, text: bytes) -> None:
+    """By their words or, where these are not certain, by a full reading."""
+    quick = codedigest._only_imports(text)
+    assert quick is None or [ast.dump(node) for node in quick.body] == import_statements(text)

@@ -44,6 +44,12 @@ _STRING_OR_COMMENT = re.compile(
     rb'''("""(?:\\.|[^\\])*?"""|\'\'\'(?:\\.|[^\\])*?\'\'\'|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|#[^\n]*)''',
     re.DOTALL,
 )
+#: an import statement that begins a line, in brackets or in one line; the word; what only checkers of types run
+_IMPORT = re.compile(
+    rb"^[ \t]*(?:from[ \t]+[\w.]+[ \t]+import[ \t]*(?:\([^()]*\)|[^()\n;]+)|import[ \t][^()\n;]+)$", re.MULTILINE
+)
+_IMPORT_WORD = re.compile(rb"\bimport\b")
+_TYPE_CHECKING = re.compile(rb"^([ \t]*)if (?:typing\.)?TYPE_CHECKING:[ \t]*\n(?:(?:\1[ \t]+[^\n]*)?\n)*", re.MULTILINE)
 _EMPTY = re.compile(rb"[ \t]*\n(?:[ \t]*\n)*")
 
 #: dotted name of a module -> arguments of :func:`_parse`
@@ -204,11 +210,13 @@ def _is_package(path: str) -> bool:
 def _parse(packages: tuple[str, ...], name: str, path: str, mtime_ns: int, size: int) -> _Source:
     """Parse one file; the modification time and size in the key make an edited file be read again."""
     text = Path(path).read_bytes()
-    tree = ast.parse(text, filename=path)
     is_package = _is_package(path)
+    tree = None if is_package or b"import_module(" in text else _only_imports(text)
+    if tree is None:
+        tree = ast.parse(text, filename=path)
     imports: list[_Import] = []
     others: set[str] = set()
-    for node in _statements(tree.body):
+    for node in statements(tree.body):
         imports += _imports(node, packages, name, is_package)
         others |= _packages(node)
     if b"import_module(" in text:
@@ -220,6 +228,22 @@ def _parse(packages: tuple[str, ...], name: str, path: str, mtime_ns: int, size:
     )
 
 
+def _only_imports(text: bytes) -> ast.Module | None:
+    """The import statements of a file, found by their first words: six times as fast as to parse all of it.
+
+    None where that is not certain to find all of them, and no others.
+    """
+    bare = _STRING_OR_COMMENT.sub(lambda found: b"" if found[0].startswith(b"#") else b'""', text)
+    bare = _TYPE_CHECKING.sub(b"", bare)
+    found = [match[0].strip() for match in _IMPORT.finditer(bare)]
+    if len(found) != len(_IMPORT_WORD.findall(bare)):
+        return None
+    try:
+        return ast.parse(b"\n".join(found))
+    except SyntaxError:
+        return None
+
+
 def _code(text: bytes) -> bytes:
     """The text without comments, trailing blanks and empty lines; strings keep all of theirs."""
     bare = _STRING_OR_COMMENT.sub(lambda found: b"" if found[0].startswith(b"#") else found[0], text)
@@ -227,7 +251,7 @@ def _code(text: bytes) -> bytes:
     return b"".join(piece if i % 2 else _EMPTY.sub(b"\n", piece) for i, piece in enumerate(pieces)).strip(b"\n")
 
 
-def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+def statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
     """All statements at any depth, without descending into expressions (much faster than ``ast.walk``)."""
     for node in body:
         yield node
@@ -235,12 +259,12 @@ def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
             getattr(node.test, "id", ""),
             getattr(node.test, "attr", ""),
         ):
-            yield from _statements(node.orelse)
+            yield from statements(node.orelse)
             continue
         for block in ("body", "orelse", "finalbody"):
-            yield from _statements(getattr(node, block, ()))
+            yield from statements(getattr(node, block, ()))
         for part in [*getattr(node, "handlers", ()), *getattr(node, "cases", ())]:
-            yield from _statements(part.body)
+            yield from statements(part.body)
 
 
 def _imports(node: ast.stmt, packages: tuple[str, ...], name: str, is_package: bool) -> Iterator[_Import]:

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from calopipe import extensions
+from calopipe.codedigest import statements
 from calopipe.errors import ConfigError, nearest, shown
 
 if TYPE_CHECKING:
@@ -74,15 +75,15 @@ class Registry(Generic[T]):
 
     def is_a(self, name: str, contract: str) -> bool:
         """Whether the class of `name` derives from the class called `contract`, found without importing it."""
-        part, sources = self._part(name), _sources(self.package, tuple(extensions.folders().items()))
+        part, files = self._part(name), _all_files(self.package, tuple(extensions.folders().items()))
         todo, seen = [_Name(part.module, part.item)], set()
         while todo:
             at = todo.pop()
             if at.name == contract and at.module == f"{self.package}.base":
                 return True
-            if at not in seen and at.module in sources:
+            if at not in seen and at.module in files:
                 seen.add(at)
-                todo += sources[at.module].get(at.name, ())
+                todo += _sources(at.module, files[at.module]).get(at.name, ())
         return False
 
     def get(self, name: str) -> T:
@@ -208,18 +209,19 @@ def _all_parts(package: str, symbol: str, folders: Folders) -> dict[str, _Part]:
 
 
 @functools.cache
-def _sources(package: str, folders: Folders) -> dict[str, dict[str, tuple[_Name, ...]]]:
-    """For each module, what its names stand for: of an imported name where it is from, of a class its bases."""
-    found: dict[str, dict[str, tuple[_Name, ...]]] = {}
-    for name, folder in ((package, _folder(package)), *folders):
-        for module, path in _files(name, folder):
-            tree = _parse(path)
-            imported = _imported(tree, module, path.name == "__init__.py")
-            found[module] = {own: (source,) for own, source in imported.items()}
-            for node in ast.walk(tree):
-                if isinstance(node, ast.ClassDef):
-                    found[module][node.name] = tuple(_base(base, module, imported) for base in node.bases)
-    return found
+def _all_files(package: str, folders: Folders) -> dict[str, Path]:
+    """Paths of the modules of a package and of folders of extensions, by their dotted names."""
+    return {module: path for name, at in ((package, _folder(package)), *folders) for module, path in _files(name, at)}
+
+
+@functools.cache
+def _sources(module: str, path: Path) -> dict[str, tuple[_Name, ...]]:
+    """What the names of a module stand for: of an imported name where it is from, of a class its bases."""
+    tree = _parse(path)
+    imported = _imported(tree, module, path.name == "__init__.py")
+    found = {own: (source,) for own, source in imported.items()}
+    classes = [node for node in statements(tree.body) if isinstance(node, ast.ClassDef)]
+    return found | {node.name: tuple(_base(base, module, imported) for base in node.bases) for node in classes}
 
 
 def _base(node: ast.expr, module: str, imported: dict[str, _Name]) -> _Name:
@@ -235,7 +237,10 @@ def _base(node: ast.expr, module: str, imported: dict[str, _Name]) -> _Name:
 def _scan(package: str, folder: Path, symbol: str) -> dict[str, _Part]:
     """Each name that `package` registers with the registry called `symbol`, by reading the source files."""
     found: dict[str, _Part] = {}
+    own = package.partition(".")[0] == __name__.partition(".")[0]
     for module, path in _files(package, folder):
+        if own and b".register(" not in path.read_bytes():
+            continue  # most files of the library register nothing; each file of an extension is read, and its syntax checked
         for name, part in _registered(_parse(path), module, path.name == "__init__.py", symbol):
             if name in found:
                 raise ConfigError(f"'{name}' is registered twice: by {found[name].module} and {module}")
@@ -245,7 +250,9 @@ def _scan(package: str, folder: Path, symbol: str) -> dict[str, _Part]:
 
 def _registered(tree: ast.Module, module: str, is_package: bool, symbol: str) -> Iterator[tuple[str, _Part]]:
     """Names and parts that one file registers with the registry called `symbol`."""
-    decorated = [(node, d) for node in ast.walk(tree) if isinstance(node, _DECORATED) for d in node.decorator_list]
+    decorated = [
+        (node, d) for node in statements(tree.body) if isinstance(node, _DECORATED) for d in node.decorator_list
+    ]
     entries = [(node, entry) for node, d in decorated if (entry := _registration(d)) is not None]
     imported = _imported(tree, module, is_package) if entries else {}
     for node, (name, registry, config) in entries:

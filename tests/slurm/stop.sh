@@ -1,5 +1,6 @@
 #!/bin/bash
-# Stop the daemons of start.sh, each by its own pid file. Run as root.
+# Stop the daemons of start.sh, each by its own pid file, and remove its configuration: where one names a controller that does
+# not run, Snakemake's SLURM plugin waits nine seconds for it at every start. Run as root.
 for file in /run/slurmd.pid /run/slurmctld.pid /run/munge/munged.pid; do
   [ -s "$file" ] || continue
   pid=$(cat "$file")
@@ -9,3 +10,5 @@ for file in /run/slurmd.pid /run/slurmctld.pid /run/munge/munged.pid; do
     sleep 0.1
   done
 done
+grep -qs '^ClusterName=calopipe' /etc/slurm/slurm.conf && rm -f /etc/slurm/slurm.conf /etc/slurm/gres.conf
+exit 0
