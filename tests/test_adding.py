@@ -19,6 +19,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RESULTS = Path("results/photons")
+#: half of the time would go into drawing at the resolution of papers
+QUICK = "\nplots: {dpi: 60, pdf: false}\n"
 
 
 def blocks() -> list[tuple[str, str]]:
@@ -41,7 +43,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         elif first.startswith("# ") and Path(first[2:]).suffix in (".py", ".yaml"):
             path = folder / first[2:]
             path.parent.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_text(text + QUICK * (path.name == "my_study.yaml"), encoding="utf-8")
     for command in commands:
         program, *arguments = command.split()
         assert program.startswith(".venv/bin/"), command
