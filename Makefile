@@ -1,4 +1,5 @@
-# `make demo` runs the demo study, `make test` the tests; each sets up what it needs first (see install.sh).
+# `make demo` runs the demo study, `make test` the tests, `make trials` long variants of some; each sets up what it needs first (see
+# install.sh).
 # TORCH=cuda installs PyTorch for NVIDIA GPUs; VENV, PYTHON and TORCH_INDEX are passed on to install.sh.
 SHELL := /bin/bash
 VENV ?= .venv
@@ -6,7 +7,7 @@ TORCH ?= cpu
 export VENV TORCH
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types style reference install
+.PHONY: demo test trials lint types style reference install
 
 demo: install
 	$(BIN)/snakemake --profile profiles/default
@@ -14,6 +15,10 @@ demo: install
 test:
 	@bash install.sh test
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+trials:
+	@bash install.sh test
+	$(BIN)/python -m pytest -m trial
 
 lint:
 	@bash install.sh test

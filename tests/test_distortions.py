@@ -82,8 +82,8 @@ def test_calogan_showers_get_what_the_text_says(showers):
 
 @pytest.mark.parametrize(("name", "key", "strengths"), [
     ("trees", "energy", (0.0, 0.0005, 0.002)),
-    ("trees", "hits", (0.0, 0.3, 1.0)),
-    ("trees", "widths", (0.0, 0.05, 0.2)),
+    pytest.param("trees", "hits", (0.0, 0.3, 1.0), marks=pytest.mark.trial),
+    pytest.param("trees", "widths", (0.0, 0.05, 0.2), marks=pytest.mark.trial),
     ("low_log", "hits", (0.0, 0.3, 1.0)),
     ("low_log", "widths", (0.0, 0.1, 0.4)),
 ])  # fmt: skip

@@ -34,6 +34,7 @@ MIXED["models"]["flow"]["networks"]["flow"]["training"] |= {"epochs": 4, "keep_e
 MIXED["evaluations"]["default"] |= {
     "generation": {"epoch": "best"},
     "epochs": {"reference": "training", "showers": 200, "factor": 2, "select_from": 3},
+    "classifiers": {"trees": None},
 }
 MIXED["runs"] = [{"dataset": "toys", "model": "flow", "seeds": [1]}]
 RUN = "results/toys/flow/seed1"

@@ -182,6 +182,7 @@ def test_separation_powers_follow_the_script_in_the_type_of_the_file(shared, tmp
     assert found == pytest.approx(wanted, abs=1e-9)
 
 
+@pytest.mark.parametrize("golden", ["ds1like", pytest.param("ds2like", marks=pytest.mark.trial)], indirect=True)
 def test_physics_distances(golden):
     """Of the large set only two keys, and FPD only as it is: the time of the test."""
     settings = {k: dict(v) for k, v in golden.settings.items()}

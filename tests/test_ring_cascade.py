@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from calopipe.models.base import Inputs
+from calopipe.models.cascades import ring_cascade
 from calopipe.models.cascades.cells import Drawn, RingCells, Rings
+from calopipe.models.cascades.compiled import compiled, log_prob
 from calopipe.models.cascades.layers import LayerTotals
 from calopipe.models.cascades.ring_cascade import RingCascade
 from calopipe.models.cascades.scales import Grid
@@ -292,3 +295,83 @@ def test_empty_showers_are_learned_and_drawn() -> None:
     with torch.no_grad():
         model.layers.total[-1].bias[0] = 50.0
     assert (model.eval().sample(cond) == 0).all()
+
+
+# ---- compiled sampling -------------------------------------------------------------------------------------------------------
+def cascade_of(grid: Grid) -> RingCascade:
+    """A cascade with weights that say something."""
+    shapes = ((grid.angles, grid.rings),) * grid.layers
+    dim = grid.layers * grid.rings * grid.angles
+    inputs = Inputs(dim=dim, layer_shapes=shapes, periodic=(grid.periodic,) * grid.layers, threshold_MeV=grid.threshold)
+    settings = RingCascadeConfig(layers_width=16, rings_width=24, cells_width=16, components=3, part=1.0)
+    model = RingCascade(settings, inputs)
+    randomised(model)
+    with torch.no_grad():
+        model.layers.total[-1].bias[0] = -2.0  # empty showers are seldom
+    return model
+
+
+def compiled_code() -> Callable[..., None]:
+    run = compiled()
+    assert run is not None, "numba compiles on every machine that has tests"
+    return run
+
+
+@pytest.mark.parametrize("angles, periodic", [(6, True), (8, True), (8, False)])
+def test_compiled_sampling_walks_the_way_that_training_learned(angles: int, periodic: bool) -> None:
+    """ln p of given showers, added up by the code that draws, is the loss."""
+    grid = Grid(layers=5, rings=3, angles=angles, periodic=periodic, threshold=0.02)
+    model, rows = cascade_of(grid), 40
+    energy = grid.threshold + torch.empty(rows, 5, 3, angles).exponential_()
+    cells = energy * (torch.rand_like(energy) < torch.rand(rows, 5, 1, 1))
+    cells[:3] = 0
+    cells[3:20] *= torch.rand(17, 5, 1, 1) < 0.5  # layers without hits
+    cond = 20 + 50 * torch.rand(rows, 1)
+    model.fit_input(grid.voxels(cells), cond)
+    with torch.no_grad():
+        losses = model.loss(grid.voxels(cells), cond)
+    found = log_prob(compiled_code(), model, model._scaled(cond), cond[:, 0], cells).mean(0)
+    for name, value in zip(("layers", "rings", "hits", "energies"), found, strict=True):
+        assert float(-value) == pytest.approx(float(losses[name]), rel=1e-4), name
+
+
+def test_compiled_and_torch_showers_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = Grid(layers=4, rings=3, angles=8, periodic=True, threshold=0.02)
+    model, cond = cascade_of(grid), torch.full((6000, 1), 20.0)
+    a = grid.cells(model.sample(cond))
+    monkeypatch.setattr(ring_cascade, "compiled", lambda: None)
+    b = grid.cells(model.sample(cond))
+    assert not torch.equal(a, b) and 0.02 < (a > 0).float().mean() < 0.98
+
+    def differ(x: torch.Tensor, y: torch.Tensor) -> float:
+        """The largest difference of means over rows in standard errors."""
+        error = ((x.var(0) + y.var(0)) / len(x)).sqrt()
+        return float(((x.mean(0) - y.mean(0)).abs() / error.clamp(min=1e-9)).max())
+
+    for of in (lambda v: (v > 0).float(), grid.log, lambda v: grid.log(v.sum((2, 3))), lambda v: grid.log(v) ** 2):
+        assert differ(of(a), of(b)) < 5  # of some hundred numbers
+    hits_a, hits_b = ((v > 0).float() for v in (a, b))
+    assert differ(hits_a * hits_a.roll(1, 3), hits_b * hits_b.roll(1, 3)) < 5
+    assert differ(hits_a[:, 1:] * hits_a[:, :-1], hits_b[:, 1:] * hits_b[:, :-1]) < 5
+
+
+def test_compiled_showers_have_their_energy_and_no_soft_hits() -> None:
+    grid = Grid(layers=4, rings=3, angles=8, periodic=True, threshold=0.02)
+    cells = grid.cells(cascade_of(grid).sample(torch.full((500, 1), 20.0)))
+    assert cells[cells > 0].min() >= 0.999 * grid.threshold
+    assert torch.isfinite(cells).all()
+
+
+def test_compiled_showers_depend_on_the_seed_and_not_on_threads_or_other_showers() -> None:
+    grid, threads = Grid(layers=4, rings=3, angles=8, periodic=True, threshold=0.02), torch.get_num_threads()
+    model, cond = cascade_of(grid), torch.full((100, 1), 20.0)
+    found = []
+    try:
+        for n, rows in ((1, 100), (3, 100), (1, 20)):
+            torch.set_num_threads(n)
+            torch.manual_seed(5)
+            found.append(model.sample(cond[:rows]))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0][:20], found[2])
+    assert len(found[0].unique(dim=0)) > 80

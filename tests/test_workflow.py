@@ -650,7 +650,11 @@ def heed_ctrl_c():
 
 @pytest.mark.parametrize(
     ("interrupt", "number"),
-    [(interrupt_all, signal.SIGKILL), (interrupt_all, signal.SIGINT), (interrupt_training, signal.SIGTERM)],
+    [
+        (interrupt_all, signal.SIGKILL),
+        pytest.param(interrupt_all, signal.SIGINT, marks=pytest.mark.trial),
+        (interrupt_training, signal.SIGTERM),
+    ],
     ids=["kill -9", "Ctrl-C", "SIGTERM"],
 )
 def test_interrupted_training_continues(finished, second, interrupt, number):

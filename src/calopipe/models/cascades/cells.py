@@ -14,12 +14,12 @@ from calopipe.models.losses import mixture_log_likelihood
 #: what is remembered of a cell from one layer to the next
 DECAY = 0.7
 #: cells that are seen on either side
-_REACH = 2
+REACH = 2
 #: hit and energy of cells in the layer before (three rings), remembered (three), two layers before, and of the two rings inside
-_CHANNELS = 2 * (3 + 3 + 1 + 2)
-_NUMBERS = 13
+CHANNELS = 2 * (3 + 3 + 1 + 2)
+NUMBERS = 13
 #: cells of a ring that a sweep remembers, and those at its beginning that the last ones see again
-_BACK, _AHEAD = 4, 2
+BACK, AHEAD = 4, 2
 #: logit of what is certain
 _CERTAIN = 30.0
 
@@ -86,20 +86,20 @@ class RingCells(nn.Module):
         super().__init__()
         self.grid = grid
         self.layer, self.ring = nn.Embedding(grid.layers, width), nn.Embedding(grid.rings, width)
-        self.numbers = nn.Linear(_NUMBERS, width)
-        self.near = nn.Linear(_CHANNELS * (2 * _REACH + 1), width)
+        self.numbers = nn.Linear(NUMBERS, width)
+        self.near = nn.Linear(CHANNELS * (2 * REACH + 1), width)
         self.mixed, self.common = nn.Linear(width, width), nn.Linear(width, width, bias=False)
         self.hit_cell, self.hit_swept = (
             nn.Linear(width, width // 2),
-            nn.Linear(_BACK + _AHEAD + 6, width // 2, bias=False),
+            nn.Linear(BACK + AHEAD + 6, width // 2, bias=False),
         )
         self.hit = nn.Linear(width // 2, 1)
-        self.energy_cell, self.energy_swept = nn.Linear(width, width), nn.Linear(_BACK + _AHEAD + 7, width, bias=False)
+        self.energy_cell, self.energy_swept = nn.Linear(width, width), nn.Linear(BACK + AHEAD + 7, width, bias=False)
         self.energy = nn.Linear(width, 3 * components)
-        self.closes = grid.periodic and grid.angles > _BACK + _AHEAD
+        self.closes = grid.periodic and grid.angles > BACK + AHEAD
         index = torch.arange(grid.angles)[:, None]
-        follow = (index + torch.arange(1, _AHEAD + 1) >= grid.angles).float() * self.closes
-        there = torch.cat([index.clamp(max=_BACK) / _BACK, follow.sum(1, keepdim=True) / _AHEAD], dim=1)
+        follow = (index + torch.arange(1, AHEAD + 1) >= grid.angles).float() * self.closes
+        there = torch.cat([index.clamp(max=BACK) / BACK, follow.sum(1, keepdim=True) / AHEAD], dim=1)
         self.register_buffer("follow", follow, persistent=False)
         self.register_buffer("there", there, persistent=False)
 
@@ -126,8 +126,8 @@ class RingCells(nn.Module):
         seen = [now[previous + k] for k in (-1, 0, 1)] + [before[flat + k] for k in (-1, 0, 1)]
         seen += [now[previous - rings], now[flat - 1], now[flat - 2]]
         x = torch.cat(seen, dim=2)
-        x = wrap(x, 1, _REACH) if self.grid.periodic else nn.functional.pad(x, (0, 0, _REACH, _REACH))
-        return x.unfold(1, 2 * _REACH + 1, 1).flatten(2)
+        x = wrap(x, 1, REACH) if self.grid.periodic else nn.functional.pad(x, (0, 0, REACH, REACH))
+        return x.unfold(1, 2 * REACH + 1, 1).flatten(2)
 
     def _hidden(self, drawn: Drawn, at: Rings, numbers: Tensor) -> Tensor:
         """(M, A, width) of some rings with numbers (M, 13)."""
@@ -139,27 +139,27 @@ class RingCells(nn.Module):
         """(M, A, back + ahead + 2) of the cells (M, A) of a ring that a sweep has passed: those just before each cell, and, where the ring closes,
         those at its beginning that follow the last ones. Behind them: which of them there are.
         """
-        padded = nn.functional.pad(values, (_BACK, _AHEAD))
+        padded = nn.functional.pad(values, (BACK, AHEAD))
         if self.closes:
-            padded[:, -_AHEAD:] = values[:, :_AHEAD]
-        windows = padded.unfold(1, _BACK + _AHEAD + 1, 1)
-        ahead = windows[..., _BACK + 1 :] * self.follow
-        return torch.cat([windows[..., :_BACK], ahead, self.there.expand(len(values), -1, -1)], dim=-1)
+            padded[:, -AHEAD:] = values[:, :AHEAD]
+        windows = padded.unfold(1, BACK + AHEAD + 1, 1)
+        ahead = windows[..., BACK + 1 :] * self.follow
+        return torch.cat([windows[..., :BACK], ahead, self.there.expand(len(values), -1, -1)], dim=-1)
 
     def _begin(self, rows: Tensor) -> Tensor:
         """What a sweep over rings has passed before it begins, with room for it: what :meth:`_passed` makes of `rows` (M, A) of nothing."""
-        return rows.new_zeros(len(rows), _BACK + self.grid.angles + _AHEAD)
+        return rows.new_zeros(len(rows), BACK + self.grid.angles + AHEAD)
 
     def _at(self, sweep: Tensor, angle: int) -> Tensor:
         """(M, back + ahead + 2) as :meth:`_passed` has them of one cell, of a sweep that has come to it."""
         there = self.there[angle].expand(len(sweep), -1)
-        return torch.cat([sweep[:, angle : angle + _BACK], sweep[:, angle + _BACK + 1 :][:, :_AHEAD], there], dim=1)
+        return torch.cat([sweep[:, angle : angle + BACK], sweep[:, angle + BACK + 1 :][:, :AHEAD], there], dim=1)
 
     def _pass(self, sweep: Tensor, angle: int, values: Tensor) -> None:
         """Take a cell (M,) into a sweep."""
-        sweep[:, _BACK + angle] = values
-        if self.closes and angle < _AHEAD:
-            sweep[:, _BACK + self.grid.angles + angle] = values
+        sweep[:, BACK + angle] = values
+        if self.closes and angle < AHEAD:
+            sweep[:, BACK + self.grid.angles + angle] = values
 
     def _hit_logits(self, cell: Tensor, passed: Tensor, left: Tensor, room: Tensor) -> Tensor:
         """Logits (...) of a hit, where `left` hits go into the last `room` cells of the ring; certain where there is no choice."""

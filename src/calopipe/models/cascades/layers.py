@@ -10,7 +10,7 @@ from calopipe.models.cascades.scales import Grid, draw_number, mixture, remember
 from calopipe.models.losses import mixture_log_likelihood
 
 #: layers before that are seen one by one, and how much of all of them is remembered
-_BACK, _DECAYS = 4, (0.6, 0.9)
+BACK, DECAYS = 4, (0.6, 0.9)
 _EMBEDDED = 16
 #: logit of an empty shower before anything is learned
 _SELDOM = -8.0
@@ -31,7 +31,7 @@ class LayerTotals(nn.Module):
         assert isinstance(head, nn.Linear)
         nn.init.constant_(head.bias[:1], _SELDOM)
         self.layer = nn.Embedding(grid.layers, _EMBEDDED)
-        inputs = 4 * _BACK + 4 * len(_DECAYS) + 5 + _EMBEDDED
+        inputs = 4 * BACK + 4 * len(DECAYS) + 5 + _EMBEDDED
         self.hidden = nn.Sequential(
             nn.Linear(inputs, width),
             nn.SiLU(),
@@ -88,8 +88,8 @@ class LayerTotals(nn.Module):
         n, energy, total = n[some], energy[some], total[some]
         left = energy.flip(1).cumsum(1).flip(1)
         told = self._told(n, energy, left)
-        seen = [shifted(told, k) for k in range(1, _BACK + 1)]
-        seen += [remembered(told, decay) for decay in _DECAYS]
+        seen = [shifted(told, k) for k in range(1, BACK + 1)]
+        seen += [remembered(told, decay) for decay in DECAYS]
         own = self._own(scaled[some][:, None], ratio[:, None], total[:, None], left)
         number = torch.arange(grid.layers, device=n.device)
         layer = self.layer(number).expand(len(n), -1, -1)
@@ -118,8 +118,8 @@ class LayerTotals(nn.Module):
         )
         n, energy = (total.new_zeros(rows, grid.layers) for _ in range(2))
         left = total.clone()
-        before = [total.new_zeros(rows, 4) for _ in range(_BACK)]
-        states = [total.new_zeros(rows, 4) for _ in _DECAYS]
+        before = [total.new_zeros(rows, 4) for _ in range(BACK)]
+        states = [total.new_zeros(rows, 4) for _ in DECAYS]
         for i in range(grid.layers):
             layer = self.layer(torch.full((rows,), i, device=total.device))
             own = self._own(scaled, ratio, total, left)
@@ -141,6 +141,6 @@ class LayerTotals(nn.Module):
             n[:, i], energy[:, i] = count, here
             told = self._told(count, here, left)
             before = [told, *before[:-1]]
-            states = [d * s + (1 - d) * told for d, s in zip(_DECAYS, states, strict=True)]
+            states = [d * s + (1 - d) * told for d, s in zip(DECAYS, states, strict=True)]
             left = torch.where(here >= left, torch.zeros_like(left), left - here)
         return n, energy

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 #: shares of the energy that is left are kept so far from 0 and 1
-_EDGE = 1e-6
+EDGE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def mixture(out: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
 
 def share_logit(part: Tensor, whole: Tensor) -> Tensor:
     """Logit (M, 1) of the share of an energy (M,), away from its ends: what the mixtures of shares are densities of."""
-    return torch.logit((part / whole).clamp(_EDGE, 1 - _EDGE))[:, None]
+    return torch.logit((part / whole).clamp(EDGE, 1 - EDGE))[:, None]
 
 
 def draw_number(log_p: Tensor) -> Tensor:

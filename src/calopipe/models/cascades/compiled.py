@@ -1,0 +1,133 @@
+"""The compiled sampler of a ring cascade for tensors of the CPU: weights as it takes them, and the threads that run it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from calopipe.models.cascades import cells, layers, totals
+from calopipe.models.cascades.cells import CHANNELS, REACH
+
+if TYPE_CHECKING:
+    from calopipe.models.cascades.ring_cascade import RingCascade
+
+log = logging.getLogger(__name__)
+#: showers that a thread takes at a time
+_SHOWERS = 16
+
+
+@cache
+def compiled() -> Callable[..., None] | None:
+    """The function that draws showers, or None (logged once) where numba does not work on this machine."""
+    try:
+        from calopipe.models.cascades import kernels
+        from calopipe.models.splines import lanes
+
+        sources = b"".join(
+            Path(str(module.__file__)).read_bytes() for module in (kernels, cells, layers, totals, lanes)
+        )
+        return kernels.entry(hashlib.sha256(sources).hexdigest())
+    except Exception as reason:  # numba missing, unsupported processor
+        log.warning("compiled cascades are not available (%s: %s); using PyTorch", type(reason).__name__, reason)
+        return None
+
+
+def draw_showers(run: Callable[..., None], model: RingCascade, scaled: Tensor, incident: Tensor) -> Tensor:
+    """Energies (N, L, R, A) of cells in MeV for incident energies (N,), of :func:`compiled` code, in torch's number of threads."""
+    grid, rows = model.grid, len(incident)
+    showers = np.zeros((rows, grid.layers, grid.rings, grid.angles), np.float32)
+    seeds = torch.randint(-(2**63), 2**63 - 1, (rows,)).numpy().view(np.uint64)
+    _run(run, model, scaled, incident, seeds, showers, np.zeros((rows, 4)), follows=False)
+    return torch.from_numpy(showers)
+
+
+def log_prob(run: Callable[..., None], model: RingCascade, scaled: Tensor, incident: Tensor, cells: Tensor) -> Tensor:
+    """ln p (N, 4) of layers, rings, hits and energies of cells (N, L, R, A) in MeV, along the way on which they are drawn."""
+    found, seeds = np.zeros((len(cells), 4)), np.zeros(len(cells), np.uint64)
+    showers = np.array(cells.detach().contiguous().numpy(), np.float32)
+    _run(run, model, scaled, incident, seeds, showers, found, follows=True)
+    return torch.from_numpy(found)
+
+
+def _run(
+    run: Callable[..., None],
+    model: RingCascade,
+    scaled: Tensor,
+    incident: Tensor,
+    seeds: np.ndarray,
+    showers: np.ndarray,
+    found: np.ndarray,
+    *,
+    follows: bool,
+) -> None:
+    networks = _weights(model)
+    rows = [v.detach().double().contiguous().numpy() for v in (scaled, incident)] + [seeds]
+
+    def part(first: int) -> None:
+        here = slice(first, first + _SHOWERS)
+        run(*networks, *(v[here] for v in rows), follows, showers[here], found[here])
+
+    starts, threads = range(0, len(showers), _SHOWERS), torch.get_num_threads()
+    if threads == 1 or len(starts) == 1:
+        for first in starts:
+            part(first)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(part, starts))
+
+
+def _weights(model: RingCascade) -> Sequence[Any]:
+    """Shape of the detector, and the weights of the three networks as :mod:`calopipe.models.cascades.kernels` has them."""
+    from calopipe.models.cascades import kernels
+
+    def affine(layer: nn.Module) -> Any:
+        assert isinstance(layer, nn.Linear)
+        bias = layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
+        return kernels.Affine(_array(layer.weight.T), _array(bias))
+
+    def affines(*networks: nn.Module) -> list[Any]:
+        return [affine(layer) for network in networks for layer in network.modules() if isinstance(layer, nn.Linear)]
+
+    grid, layers, totals, cells = model.grid, model.layers, model.totals, model.cells
+    near = affine(cells.near)
+    by_cell = near.weight.reshape(CHANNELS, 2 * REACH + 1, -1).swapaxes(0, 1).reshape(near.weight.shape)
+    return (
+        kernels.Shape(
+            grid.layers,
+            grid.rings,
+            grid.angles,
+            grid.periodic,
+            cells.closes,
+            float(grid.threshold),
+            max(grid.threshold, 1e-3),
+        ),
+        kernels.Layers(
+            _array(layers.layer.weight), *affines(layers.total, layers.hidden, layers.counts, layers.energies)
+        ),
+        kernels.Totals(
+            _array(totals.layer.weight),
+            _array(totals.ring.weight),
+            *affines(totals.before, totals.hidden, totals.counts, totals.energies),
+        ),
+        kernels.Cells(
+            _array(cells.layer.weight),
+            _array(cells.ring.weight),
+            affine(cells.numbers),
+            kernels.Affine(np.ascontiguousarray(by_cell), near.bias),
+            *affines(cells.mixed, cells.common, cells.hit_cell, cells.hit_swept, cells.hit),
+            *affines(cells.energy_cell, cells.energy_swept, cells.energy),
+        ),
+    )
+
+
+def _array(weights: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(weights.detach().numpy())
