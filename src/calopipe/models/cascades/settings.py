@@ -13,13 +13,13 @@ from calopipe.config.chains import Columns, ModelSettings
 class RingCascadeConfig(ModelSettings):
     """Settings of ``ring_cascade``."""
 
-    layers_width: Width = Field(128, description="width of the networks of layers")
+    layers_width: Width = Field(256, description="width of the networks of layers")
     rings_width: Width = Field(128, description="width of the networks of rings")
     cells_width: Width = Field(64, description="width of the networks of cells")
     components: Annotated[int, Field(gt=0, le=64)] = Field(
         6, description="parts of the mixtures that energies are drawn from"
     )
-    dropout: Dropout = Field(0.1, description="fraction of the hidden neurons of layers that is dropped in training")
+    dropout: Dropout = Field(0.0, description="fraction of the hidden neurons of layers that is dropped in training")
     part: float = Field(
         0.25,
         gt=0,
