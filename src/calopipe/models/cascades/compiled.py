@@ -70,6 +70,8 @@ def _run(
     follows: bool,
 ) -> None:
     networks = _weights(model)
+    if not getattr(run, "signatures", True):
+        log.info("the compiled sampler is loaded, or compiled where it is not cached (half a minute)")
     rows = [v.detach().double().contiguous().numpy() for v in (scaled, incident)] + [seeds]
 
     def part(first: int) -> None:
