@@ -252,6 +252,37 @@ def test_power_of_the_test_of_columns_is_stated(tmp_path):
     assert set(power["distortions"]) == {"shift", "width", "conditions"}
 
 
+def test_power_where_the_reference_has_conditions_of_its_own(tmp_path):
+    """Other data at other conditions are told apart whatever is done to them: only halves of the reference say something."""
+    there = toys(9000, 1)
+    at_five = there.select(np.flatnonzero(there.conditions["mu"] == 5))
+    for name, columns in (("reference", at_five), ("generated", at_five), ("others", toys(1500, 3))):
+        write_columns(tmp_path / f"{name}.hdf5", columns)
+    found = {}
+    for halved in (False, True):
+        evaluate_columns(
+            tmp_path / "reference.hdf5", tmp_path / "generated.hdf5", config=HistogramConfig(bins=20),
+            classifier=ClassifierConfig(preset="trees", repeats=1, folds=3, epochs=20), others=tmp_path / "others.hdf5",
+            halved=halved, seed=1, histograms=tmp_path / "h.npz", scores=tmp_path / "s.json",
+        )  # fmt: skip
+        score = next(s for s in load_scores(tmp_path / "s.json") if s.name == "classifier/trees/auc")
+        found[halved] = score.extra["power"]
+    assert found[False]["floor"]["auc"] > 0.7, found
+    assert not found[True]["floor"]["seen"], found
+    assert found[True]["n_reference"] == found[True]["n_distorted"] == len(at_five) // 2
+
+
+def test_a_reference_of_its_own_is_halved_for_the_power():
+    def halved(**more):
+        study = copy.deepcopy(STUDY)
+        study["datasets"]["toys"] |= more
+        plan = Plan.load(study, ROOT / "presets", files=False)
+        return plan.settings("judge_columns", dataset="toys", model="flow", seed="0").get("halved")
+
+    assert halved() is None
+    assert halved(reference={"kind": "local", "paths": ["others.hdf5"]}, split={"train": 0.8, "val": 0.2, "test": 0})
+
+
 def test_distortions_of_columns_are_as_large_as_they_say():
     rng = np.random.default_rng(0)
     values = rng.normal([1.0, -2.0], [1.0, 3.0], (50_000, 2))

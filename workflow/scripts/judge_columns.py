@@ -16,6 +16,7 @@ with stage(snakemake):
         config=HistogramConfig(**settings["histograms"]),
         classifier=None if trees is None else ClassifierConfig(**trees),
         others=Path(snakemake.input.others),
+        halved=settings.get("halved", False),
         seed=settings["seed"],
         histograms=Path(snakemake.output.histograms),
         scores=Path(snakemake.output.scores),

@@ -11,7 +11,7 @@ with stage(snakemake):
     settings = snakemake.params.settings
     evaluate_power(
         Path(snakemake.input.reference),
-        Path(snakemake.input.others),
+        None if settings.get("halved") else Path(snakemake.input.others),
         Readout.of(settings["geometry"], settings["threshold_MeV"]),
         config=ClassifierConfig(**settings["classifier"]),
         seed=settings["seed"],

@@ -43,6 +43,7 @@ def evaluate_columns(
     config: HistogramConfig,
     classifier: ClassifierConfig | None,
     others: Path | None = None,
+    halved: bool = False,
     seed: int,
     histograms: Path,
     scores: Path,
@@ -57,6 +58,7 @@ def evaluate_columns(
         config: number of bins, and slices.
         classifier: boosted trees; None: no test.
         others: further data of the reference's kind, on which the power of the test is measured; None: it is not.
+        halved: the power is measured with halves of the reference instead: where no other data have its conditions.
         seed: of resampling and trainings.
         histograms, scores: files to write.
 
@@ -70,10 +72,12 @@ def evaluate_columns(
     found = compare_columns(base, sample, config, seed)
     if classifier is not None:
         found.append(_test(base, sample, classifier, seed))
-        if others is not None and found[-1].value is not None:
-            more = read_columns(others, list(base.values), list(base.conditions))
+        pair = _halves(base, seed) if halved else None
+        if pair is None and others is not None:
+            pair = base, read_columns(others, list(base.values), list(base.conditions))
+        if pair is not None and found[-1].value is not None:
             try:
-                found[-1].extra["power"] = _power(base, more, len(sample), classifier, seed)
+                found[-1].extra["power"] = _power(*pair, len(sample), classifier, seed)
             except MetricUnavailable as error:
                 found[-1].extra["power"] = {"missing": str(error)}
     save_scores(scores, [score.finite() for score in found])
@@ -190,6 +194,13 @@ def _test(base: Columns, sample: Columns, config: ClassifierConfig, seed: int) -
 
 def _table(columns: Columns) -> np.ndarray:
     return np.hstack([columns.x, columns.condition])
+
+
+def _halves(columns: Columns, seed: int) -> tuple[Columns, Columns]:
+    """Two random halves of the rows."""
+    rows = generator(seed, "halves").permutation(len(columns))
+    half = len(rows) // 2
+    return columns.select(np.sort(rows[:half])), columns.select(np.sort(rows[half : 2 * half]))
 
 
 def _power(base: Columns, others: Columns, n: int, config: ClassifierConfig, seed: int) -> dict[str, Any]:

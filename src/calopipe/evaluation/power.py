@@ -2,7 +2,8 @@
 
 A score of 0.5 of a test that does not see 10 % more hits either is no praise. So the same classifier is trained to tell
 reference showers from other reference showers that were distorted (:mod:`calopipe.metrics.distortions`), and from others as
-they are: that is its floor. Showers of the training split serve as the others; where there are none the reference is halved.
+they are: that is its floor. Showers of the training split serve as the others; where there are none, or where the reference is
+from a source of its own (which may have other incident energies), the reference is halved.
 """
 
 from __future__ import annotations

@@ -29,6 +29,11 @@ class Classify(Stage):
         return self.settings(study, **wildcards)["classifier"]["device"]
 
 
+def _halved(study: StudyParts, dataset: str) -> dict[str, Any]:
+    """Whether the power of tests is measured with halves of the reference: one from a source of its own may have other conditions than what is learned."""
+    return {"halved": True} if study.dataset(dataset).reference is not None else {}
+
+
 class Power(Classify):
     """What a classifier test finds in distorted Geant4 showers."""
 
@@ -41,7 +46,7 @@ class Power(Classify):
         settings = study.study.evaluations[evaluation]
         config = {**plain(settings.tests[classifier]), "repeats": 1}  # more make it no more precise
         used = {"classifier": config, "seed": settings.seed, "factor": settings.generation.factor}
-        return {**used, **study.judged(dataset)}
+        return {**used, **study.judged(dataset), **_halved(study, dataset)}
 
 
 class Compare(Classify):
@@ -251,7 +256,8 @@ class JudgeColumns(Stage):
         """Histograms, and the classifier test of trees."""
         evaluation = study.evaluation(**wildcards)
         trees = plain(evaluation.tests.get("trees"))
-        return {"histograms": plain(evaluation.histograms), "classifier": trees, "seed": evaluation.seed}
+        used = {"histograms": plain(evaluation.histograms), "classifier": trees, "seed": evaluation.seed}
+        return {**used, **_halved(study, wildcards["dataset"])}
 
 
 class Report(Stage):
