@@ -85,7 +85,7 @@ def test_calogan_showers_get_what_the_text_says(showers):
     pytest.param("trees", "hits", (0.0, 0.3, 1.0), marks=pytest.mark.trial),
     pytest.param("trees", "widths", (0.0, 0.05, 0.2), marks=pytest.mark.trial),
     ("low_log", "hits", (0.0, 0.3, 1.0)),
-    ("low_log", "widths", (0.0, 0.1, 0.4)),
+    pytest.param("low_log", "widths", (0.0, 0.1, 0.4), marks=pytest.mark.trial),
 ])  # fmt: skip
 def test_default_tests_rise_with_each_distortion(showers, name, key, strengths):
     x, incident = showers

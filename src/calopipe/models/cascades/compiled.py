@@ -69,14 +69,15 @@ def _run(
     *,
     follows: bool,
 ) -> None:
-    networks = _weights(model)
+    shape, *weights = _weights(model)
+    networks = tuple(weights)
     if not getattr(run, "signatures", True):
         log.info("the compiled sampler is loaded, or compiled where it is not cached (half a minute)")
     rows = [v.detach().double().contiguous().numpy() for v in (scaled, incident)] + [seeds]
 
     def part(first: int) -> None:
         here = slice(first, first + _SHOWERS)
-        run(*networks, *(v[here] for v in rows), follows, showers[here], found[here])
+        run(shape, networks, tuple(v[here] for v in rows), follows, showers[here], found[here])
 
     starts, threads = range(0, len(showers), _SHOWERS), torch.get_num_threads()
     if threads == 1 or len(starts) == 1:

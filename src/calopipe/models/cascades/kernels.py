@@ -554,11 +554,12 @@ def draw_cells(shape, net, scaled, n, energy, follows, out, state, found):
 def entry(digest: str) -> Callable[..., None]:
     """The compiled function that draws showers. Its cache, where there is one, belongs to this `digest` of the sources.
 
-    It takes the shape, the weights, incident energies as a number of order one and in MeV (N,), seeds (N,) (uint64, one for each shower), whether
+    It takes the shape, the weights of the three networks, of each shower its incident energy as a number of order one and in MeV (N,), seeds (N,) (uint64, one for each shower), whether
     it follows the showers (N, L, R, A) in MeV or draws into them, and where ln p (N, 4) of layers, rings, hits and energies goes if it follows.
     """
 
-    def draw(shape, layers, totals, cells, scaled, incident, seeds, follows, showers, found):
+    def draw(shape, networks, rows, follows, showers, found):
+        (layers, totals, cells), (scaled, incident, seeds) = networks, rows
         layers_n, layers_energy = np.zeros(shape.layers, np.int64), np.zeros(shape.layers)
         n, energy = np.zeros((shape.layers, shape.rings), np.int64), np.zeros((shape.layers, shape.rings))
         state = np.empty(1, np.uint64)
