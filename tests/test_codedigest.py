@@ -176,7 +176,7 @@ def test_imports_found_by_their_words_are_those_of_a_full_reading() -> None:
         b'def f():\n    from . import (\n        a,  # one\n        b as c,\n    )\n    return "import d"\n',
     ],
 )
-def test_imports_of_unusual_form_are_found_too(tmp_path: Path, text: bytes) -> None:
+def test_imports_of_unusual_form_are_found_too(text: bytes) -> None:
     """By their words or, where these are not certain, by a full reading."""
     quick = codedigest._only_imports(text)
     assert quick is None or [ast.dump(node) for node in quick.body] == import_statements(text)

@@ -22,6 +22,8 @@ NUMBERS = 13
 BACK, AHEAD = 4, 2
 #: logit of what is certain
 _CERTAIN = 30.0
+#: smallest log variance of a part of a mixture of shares
+LEAST = -9.0
 
 
 @dataclass
@@ -179,7 +181,7 @@ class RingCells(nn.Module):
             self.grid.log(self.grid.free(energy, left)),
         ]
         swept = self.energy_swept(torch.cat([passed, torch.stack(known, dim=-1)], dim=-1))
-        weights, mean, log_var = mixture(self.energy(nn.functional.silu(cell + swept)), least=-9)
+        weights, mean, log_var = mixture(self.energy(nn.functional.silu(cell + swept)), least=LEAST)
         return weights, mean - (left - 1).log()[:, None, None], log_var
 
     # ---- likelihood ------------------------------------------------------------------------------------------------------

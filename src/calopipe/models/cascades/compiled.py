@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from calopipe.models.cascades import cells, layers, totals
 from calopipe.models.cascades.cells import CHANNELS, REACH
 
 if TYPE_CHECKING:
@@ -29,13 +28,12 @@ _SHOWERS = 16
 def compiled() -> Callable[..., None] | None:
     """The function that draws showers, or None (logged once) where numba does not work on this machine."""
     try:
-        from calopipe.models.cascades import kernels
+        from calopipe.models.cascades.kernels import entry
         from calopipe.models.splines import lanes
 
-        sources = b"".join(
-            Path(str(module.__file__)).read_bytes() for module in (kernels, cells, layers, totals, lanes)
-        )
-        return kernels.entry(hashlib.sha256(sources).hexdigest())
+        # cached code follows all sources that constants and functions are taken from
+        files = [*sorted(Path(__file__).parent.glob("*.py")), Path(str(lanes.__file__))]
+        return entry(hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest())
     except Exception as reason:  # numba missing, unsupported processor
         log.warning("compiled cascades are not available (%s: %s); using PyTorch", type(reason).__name__, reason)
         return None
@@ -90,12 +88,12 @@ def _run(
 
 def _weights(model: RingCascade) -> Sequence[Any]:
     """Shape of the detector, and the weights of the three networks as :mod:`calopipe.models.cascades.kernels` has them."""
-    from calopipe.models.cascades import kernels
+    from calopipe.models.cascades import arithmetic_kernels, cell_kernels, layer_kernels, ring_kernels
 
     def affine(layer: nn.Module) -> Any:
         assert isinstance(layer, nn.Linear)
         bias = layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
-        return kernels.Affine(_array(layer.weight.T), _array(bias))
+        return arithmetic_kernels.Affine(_array(layer.weight.T), _array(bias))
 
     def affines(*networks: nn.Module) -> list[Any]:
         return [affine(layer) for network in networks for layer in network.modules() if isinstance(layer, nn.Linear)]
@@ -104,7 +102,7 @@ def _weights(model: RingCascade) -> Sequence[Any]:
     near = affine(cells.near)
     by_cell = near.weight.reshape(CHANNELS, 2 * REACH + 1, -1).swapaxes(0, 1).reshape(near.weight.shape)
     return (
-        kernels.Shape(
+        arithmetic_kernels.Shape(
             grid.layers,
             grid.rings,
             grid.angles,
@@ -113,19 +111,19 @@ def _weights(model: RingCascade) -> Sequence[Any]:
             float(grid.threshold),
             max(grid.threshold, 1e-3),
         ),
-        kernels.Layers(
+        layer_kernels.Layers(
             _array(layers.layer.weight), *affines(layers.total, layers.hidden, layers.counts, layers.energies)
         ),
-        kernels.Totals(
+        ring_kernels.Totals(
             _array(totals.layer.weight),
             _array(totals.ring.weight),
             *affines(totals.before, totals.hidden, totals.counts, totals.energies),
         ),
-        kernels.Cells(
+        cell_kernels.Cells(
             _array(cells.layer.weight),
             _array(cells.ring.weight),
             affine(cells.numbers),
-            kernels.Affine(np.ascontiguousarray(by_cell), near.bias),
+            arithmetic_kernels.Affine(np.ascontiguousarray(by_cell), near.bias),
             *affines(cells.mixed, cells.common, cells.hit_cell, cells.hit_swept, cells.hit),
             *affines(cells.energy_cell, cells.energy_swept, cells.energy),
         ),

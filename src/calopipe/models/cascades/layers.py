@@ -14,6 +14,8 @@ BACK, DECAYS = 4, (0.6, 0.9)
 _EMBEDDED = 16
 #: logit of an empty shower before anything is learned
 _SELDOM = -8.0
+#: smallest log variance of a part of a mixture of shares
+LEAST = -12.0
 
 
 class LayerTotals(nn.Module):
@@ -59,7 +61,7 @@ class LayerTotals(nn.Module):
     def _total(self, incident: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """Logit (N,) of an empty shower; log weights, means and log variances (N, K, 1) of ln(E_tot / E_inc)."""
         out = self.total(incident[:, None])
-        return out[:, 0], mixture(out[:, 1:], least=-12)
+        return out[:, 0], mixture(out[:, 1:], least=LEAST)
 
     def _counts(self, h: Tensor, last: Tensor) -> Tensor:
         """Log probabilities (..., V + 1) of numbers of hits; the last layer of all that could have the energy has some."""
@@ -72,7 +74,7 @@ class LayerTotals(nn.Module):
         grid = self.grid
         known = [n / (grid.rings * grid.angles), (n + 1).log() / 4, grid.log(left / n), grid.log(left)]
         out = self.energies(torch.cat([h, torch.stack(known, dim=-1)], dim=-1))
-        return out[..., 0], mixture(out[..., 1:], least=-12)
+        return out[..., 0], mixture(out[..., 1:], least=LEAST)
 
     # ---- likelihood ------------------------------------------------------------------------------------------------------
     def log_prob(self, scaled: Tensor, incident: Tensor, n: Tensor, energy: Tensor) -> Tensor:

@@ -9,6 +9,12 @@ from torch import Tensor
 
 #: shares of the energy that is left are kept so far from 0 and 1
 EDGE = 1e-6
+#: numbers of order one are this times the logarithm of energies in units of the threshold
+SCALE = 0.2
+#: what hits have above their thresholds at least: so much of their energy, and in MeV
+SMALLEST = (1e-5, 1e-9)
+#: largest log variance of a part of a mixture
+LARGEST = 6.0
 
 
 @dataclass(frozen=True)
@@ -29,11 +35,11 @@ class Grid:
 
     def log(self, energy: Tensor) -> Tensor:
         """Energies in MeV as numbers of order one, 0 for none."""
-        return 0.2 * torch.log1p(energy / max(self.threshold, 1e-3))
+        return SCALE * torch.log1p(energy / max(self.threshold, 1e-3))
 
     def free(self, energy: Tensor, n: Tensor) -> Tensor:
         """What n hits of this energy have above their thresholds; never nothing."""
-        return torch.maximum(energy - n * self.threshold, 1e-5 * energy + 1e-9)
+        return torch.maximum(energy - n * self.threshold, SMALLEST[0] * energy + SMALLEST[1])
 
     def cells(self, x: Tensor) -> Tensor:
         """(N, L, R, A) of voxels (N, L A R), of which the ring runs fastest."""
@@ -64,9 +70,9 @@ def remembered(told: Tensor, decay: float) -> Tensor:
 
 
 def mixture(out: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Log weights, means and log variances (..., K, 1), these between `least` and 6, of what a network says (..., 3 K)."""
+    """Log weights, means and log variances (..., K, 1), these between `least` and `LARGEST`, of what a network says (..., 3 K)."""
     weights, mean, log_var = out.chunk(3, dim=-1)
-    return weights.log_softmax(-1)[..., None], mean[..., None], log_var.clamp(least, 6)[..., None]
+    return weights.log_softmax(-1)[..., None], mean[..., None], log_var.clamp(least, LARGEST)[..., None]
 
 
 def share_logit(part: Tensor, whole: Tensor) -> Tensor:

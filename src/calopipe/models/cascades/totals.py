@@ -12,6 +12,8 @@ from calopipe.models.losses import mixture_log_likelihood
 #: how much of a layer's rings later layers remember, from one to the next
 DECAYS = (0.5, 0.85)
 _EMBEDDED = 16
+#: smallest log variance of a part of a mixture of shares
+LEAST = -9.0
 
 
 class RingTotals(nn.Module):
@@ -106,7 +108,7 @@ class RingTotals(nn.Module):
         part = n / left_n
         known = [n / self.grid.angles, part, self.grid.log(left_energy), self.grid.log(left_energy / left_n)]
         out = self.energies(torch.cat([h, torch.stack(known, dim=-1)], dim=-1))
-        weights, mean, log_var = mixture(out, least=-9)
+        weights, mean, log_var = mixture(out, least=LEAST)
         return weights, mean + torch.logit(part)[..., None, None], log_var
 
     # ---- sampling --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,196 @@
+"""Hits and energies of the cells of a shower by compiled code: as :class:`calopipe.models.cascades.cells.RingCells`."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from calopipe.models.cascades.arithmetic_kernels import (
+    FAST,
+    Affine,
+    add,
+    apply,
+    copy,
+    fill,
+    free_energy,
+    log_energy,
+    logit_of,
+    mix,
+    sigmoid,
+    silu,
+    uniform,
+)
+from calopipe.models.cascades.cells import AHEAD, BACK, CHANNELS, DECAY, LEAST, NUMBERS, REACH
+
+
+class Cells(NamedTuple):
+    """Weights of :class:`calopipe.models.cascades.cells.RingCells`; the rows of `near` run over cells, then channels."""
+
+    embedded: np.ndarray
+    ring: np.ndarray
+    numbers: Affine
+    near: Affine
+    mixed: Affine
+    common: Affine
+    hit_cell: Affine
+    hit_swept: Affine
+    hit: Affine
+    energy_cell: Affine
+    energy_swept: Affine
+    energy: Affine
+
+
+@njit(**FAST)
+def _of_rings(shape, scaled, n, energy, layer, ring, layer_n, layer_energy, numbers):
+    """What is known of a ring before its cells are: as ``RingCells.of_rings``."""
+    layers, rings, angles = n.shape[0], n.shape[1], shape.angles
+    numbers[0], numbers[1] = n[layer, ring] / angles, log_energy(shape, energy[layer, ring])
+    numbers[2] = log_energy(shape, energy[layer, ring] / max(n[layer, ring], 1))
+    numbers[3], numbers[4], numbers[5] = math.sqrt(layer_n / (rings * angles)), log_energy(shape, layer_energy), scaled
+    fill(numbers[6:], np.float32(0))
+    if ring + 1 < rings:
+        numbers[6], numbers[9] = n[layer, ring + 1] / angles, log_energy(shape, energy[layer, ring + 1])
+    if layer + 1 < layers:
+        numbers[7], numbers[10] = n[layer + 1, ring] / angles, log_energy(shape, energy[layer + 1, ring])
+    if layer > 0:
+        numbers[8], numbers[11] = n[layer - 1, ring] / angles, log_energy(shape, energy[layer - 1, ring])
+        numbers[12] = log_energy(shape, energy[layer - 1, ring] / max(n[layer - 1, ring], 1))
+
+
+@njit(**FAST)
+def _passed(shape, values, angle, known):
+    """What a sweep has passed when it comes to a cell, as ``RingCells._passed``: values (A,), of which the later ones are not looked at."""
+    for k in range(BACK):
+        at = angle - BACK + k
+        known[k] = values[at] if at >= 0 else 0
+    follow = 0
+    for k in range(AHEAD):
+        at = angle + 1 + k - shape.angles
+        there = shape.closes and at >= 0
+        known[BACK + k] = values[at] if there else 0
+        follow += there
+    known[BACK + AHEAD] = min(angle, BACK) / BACK
+    known[BACK + AHEAD + 1] = follow / AHEAD
+
+
+@njit(**FAST)
+def _see(shape, cells, before, layer, ring, seen):
+    """Cells around those of a ring into `seen` (A + 2 reach, channels), with those at its ends again on the other side."""
+    angles, this, r = shape.angles, layer + 2, ring + 2
+    for a in range(-REACH, angles + REACH):
+        at = a % angles
+        for c in range(2):
+            row = seen[a + REACH]
+            if a == at or shape.periodic:
+                for k in range(3):
+                    row[2 * k + c] = cells[this - 1, r - 1 + k, at, c]
+                    row[6 + 2 * k + c] = before[r - 1 + k, at, c]
+                row[12 + c] = cells[this - 2, r, at, c]
+                row[14 + c], row[16 + c] = cells[this, r - 1, at, c], cells[this, r - 2, at, c]
+            else:
+                for k in range(9):
+                    row[2 * k + c] = 0
+
+
+@njit(**FAST)
+def draw_cells(shape, net, scaled, n, energy, follows, out, state, found):
+    """Energies (L, R, A) of cells into `out`, from hits and energies (L, R) of rings. `found`: ln p of hits, of energies."""
+    layers, rings, angles = shape.layers, shape.rings, shape.angles
+    width = len(net.near.bias)
+    cells = np.zeros((layers + 2, rings + 3, angles, 2), np.float32)
+    before = np.zeros((rings + 3, angles, 2), np.float32)
+    numbers, whole = np.empty(NUMBERS, np.float32), np.empty(width, np.float32)
+    seen = np.empty((angles + 2 * REACH, CHANNELS), np.float32)
+    flat, window = seen.ravel(), CHANNELS * (2 * REACH + 1)
+    h, mean, common = np.empty((angles, width), np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    mixed, hit_cell = np.empty(width, np.float32), np.empty(len(net.hit_cell.bias), np.float32)
+    energy_cell, density = np.empty(len(net.energy_cell.bias), np.float32), np.empty(len(net.energy.bias), np.float32)
+    swept = BACK + AHEAD + 2
+    known, hits, logs = np.empty(swept + 5, np.float32), np.empty(angles, np.float32), np.empty(angles, np.float32)
+    for layer in range(layers):
+        layer_n, layer_energy = 0, 0.0
+        for ring in range(rings):
+            layer_n, layer_energy = layer_n + n[layer, ring], layer_energy + energy[layer, ring]
+        for ring in range(rings):
+            if n[layer, ring] == 0:
+                if not follows:
+                    fill(out[layer, ring], np.float32(0))
+                continue
+            _of_rings(shape, scaled, n, energy, layer, ring, layer_n, layer_energy, numbers)
+            apply(numbers, NUMBERS, net.numbers, whole)
+            for j in range(width):
+                whole[j] += net.embedded[layer, j] + net.ring[ring, j] + net.near.bias[j]
+            _see(shape, cells, before, layer, ring, seen)
+            fill(mean, np.float32(0))
+            for a in range(angles):
+                copy(whole, h[a])
+                add(flat[a * CHANNELS :], window, net.near.weight, 0, h[a])
+                silu(h[a])
+                for j in range(width):
+                    mean[j] += h[a, j] / angles
+            apply(mean, width, net.common, common)
+            for a in range(angles):
+                for j in range(width):
+                    mixed[j] = common[j] + net.mixed.bias[j]
+                add(h[a], width, net.mixed.weight, 0, mixed)
+                silu(mixed)
+                for j in range(width):
+                    h[a, j] += mixed[j]
+            # hits, so that the ring has its number
+            left = n[layer, ring]
+            for a in range(angles):
+                room = angles - a
+                if left >= room:
+                    hit = 1
+                elif left <= 0:
+                    hit = 0
+                else:
+                    rate = min(max(left / room, 1e-3), 1 - 1e-3)
+                    prior = math.log(rate / (1 - rate))
+                    _passed(shape, hits, a, known)
+                    known[swept], known[swept + 1] = left / angles, room / angles
+                    known[swept + 2], known[swept + 3] = rate, prior
+                    apply(h[a], width, net.hit_cell, hit_cell)
+                    add(known, swept + 4, net.hit_swept.weight, 0, hit_cell)
+                    silu(hit_cell)
+                    logit = prior + net.hit.bias[0]
+                    for j in range(len(hit_cell)):
+                        logit += hit_cell[j] * net.hit.weight[j, 0]
+                    if follows:
+                        hit = 1 if out[layer, ring, a] > 0 else 0
+                        found[0] -= math.log1p(math.exp(-logit if hit else logit))
+                    else:
+                        hit = 1 if uniform(state) < sigmoid(logit) else 0
+                hits[a] = hit
+                left -= hit
+            # energies, so that the ring has its energy
+            left, rest = n[layer, ring], energy[layer, ring]
+            for a in range(angles):
+                here = 0.0
+                if hits[a] > 0 and left == 1:
+                    here = rest
+                elif hits[a] > 0:
+                    free = free_energy(shape, rest, left)
+                    _passed(shape, logs, a, known)
+                    known[swept], known[swept + 1] = left / angles, 1.0 / left
+                    known[swept + 2], known[swept + 3] = log_energy(shape, rest), log_energy(shape, rest / left)
+                    known[swept + 4] = log_energy(shape, free)
+                    apply(h[a], width, net.energy_cell, energy_cell)
+                    add(known, swept + 5, net.energy_swept.weight, 0, energy_cell)
+                    silu(energy_cell)
+                    apply(energy_cell, len(energy_cell), net.energy, density)
+                    y = logit_of(max(out[layer, ring, a] - shape.threshold, 0.0), free) if follows else 0.0
+                    y = mix(density, 0, -math.log(left - 1.0), LEAST, y, follows, state, found[1:])
+                    here = out[layer, ring, a] if follows else shape.threshold + sigmoid(y) * free
+                left -= int(hits[a])
+                out[layer, ring, a] = here
+                logs[a] = log_energy(shape, here)
+                rest = max(rest - here, 0.0)
+                cells[layer + 2, ring + 2, a, 0], cells[layer + 2, ring + 2, a, 1] = hits[a], logs[a]
+        for r in range(rings + 3):
+            for a in range(angles):
+                for c in range(2):
+                    before[r, a, c] = DECAY * before[r, a, c] + (1 - DECAY) * cells[layer + 2, r, a, c]
