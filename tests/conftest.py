@@ -14,6 +14,11 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process more than processors: some tests wait, for a cluster, Snakemake or a process they have stopped."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The file that takes longest begins first, so that no process waits for it in the end (with --no-loadscope-reorder)."""
     items.sort(key=lambda item: item.path.name != "test_workflow.py")

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
-from test_workflow import ROOT, TINY, VAE, copy_tree
+from test_columns_study import RUN, STUDY, toys
+from test_workflow import ROOT, TINY, VAE, copy_tree, write_config
+
+from calopipe.io import write_columns
 
 HERE = ROOT / "tests" / "slurm"
 
@@ -33,22 +35,31 @@ def slurm():
     subprocess.run([HERE / "stop.sh"])
 
 
+def columns(folder: Path) -> dict:
+    """One flow of columns: a job of each kind of resources, and few of them (SLURM and Snakemake need 20 s for each)."""
+    write_columns(folder / "toys.hdf5", toys(2000))
+    study = copy.deepcopy(STUDY)
+    study["runs"] = [{"dataset": "toys", "model": "flow", "seeds": [0]}]
+    study["models"] = {"flow": study["models"]["flow"]}
+    del study["models"]["flow"]["networks"]["flow"]["training"]["keep_every"]
+    del study["evaluations"]["default"]["timing"]
+    return study
+
+
+def showers(_: Path) -> dict:
+    """A latent model, whose study goes through every rule."""
+    return {**TINY, "runs": [{"dataset": "eplus", "model": "vae_inn"}]}
+
+
 @pytest.mark.slurm
 @pytest.mark.slow
-@pytest.mark.parametrize("rules", ["some", pytest.param("all", marks=pytest.mark.trial)])
-def test_latent_study_runs_on_slurm(slurm, tmp_path, rules):
-    """Every rule of the study, or those without which there is no report and one of each kind of resources."""
+@pytest.mark.parametrize(
+    ("content", "generated"), [(columns, RUN), pytest.param(showers, VAE, marks=pytest.mark.trial)]
+)
+def test_study_runs_on_slurm(slurm, tmp_path, content, generated):
     folder = copy_tree(tmp_path / "study")
-    study = copy.deepcopy(TINY)
-    study["runs"] = [{"dataset": "eplus", "model": "vae_inn"}]  # goes through every rule
-    if rules == "some":
-        study["evaluations"]["default"] = {
-            key: value
-            for key, value in study["evaluations"]["default"].items()
-            if key in ("generation", "classifiers", "metrics", "histograms", "timing")
-        }
-        del study["evaluations"]["default"]["classifiers"]["low"]
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    study = content(folder)
+    write_config(folder, study)
     command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "--profile", str(HERE / "profile"), "all"]
     # INT, not TERM: on TERM Snakemake waits for its jobs
     limit = os.environ.get("CALOPIPE_SLURM_TIMEOUT", "2700")
@@ -61,8 +72,8 @@ def test_latent_study_runs_on_slurm(slurm, tmp_path, rules):
     )
     logs = "".join(p.read_text() for p in sorted((folder / "results/logs").rglob("*.log")))
     assert done.returncode == 0, done.stdout[-6000:] + logs[-4000:]
-    assert (folder / "results/report/tiny/index.html").is_file()
-    assert (folder / VAE / "generated.hdf5").is_file()
+    assert (folder / "results/report" / study["study"] / "index.html").is_file()
+    assert (folder / generated / "generated.hdf5").is_file()
     trained = next((folder / ".snakemake/slurm_logs/rule_train").rglob("*.log")).read_text()
     assert "gpu=1" in trained and "cpus_per_task=4" in trained
     jobs = subprocess.run(["scontrol", "show", "job"], stdout=subprocess.PIPE, text=True).stdout
