@@ -5,18 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from test_workflow import ROOT, copy_tree
 
 from calopipe.records.histograms import load_histograms
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RESULTS = Path("results/photons")
 #: half of the time would go into drawing at the resolution of papers
@@ -31,10 +30,7 @@ def blocks() -> list[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tree after all files of the page have been written and all its commands run."""
-    folder = tmp_path_factory.mktemp("tree")
-    for name in ("config.yaml", "presets", "profiles", "workflow", "src", "envs"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        copy(ROOT / name, folder / name)
+    folder = copy_tree(tmp_path_factory.mktemp("tree"))
     commands = []
     for language, text in blocks():
         first = text.partition("\n")[0]
