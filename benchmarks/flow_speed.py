@@ -7,7 +7,8 @@ backward) on 256 rows; "sample" is the inverse map of 5000 rows without gradient
 alone (Linear and ReLU, forward, and backward for train), at the full batch; "products, chunked" runs them on as many
 rows at a time as our sampling does. Subjects take turns, and the medians of the turns are reported; ratios are to the
 products of the same run. On a busy machine use one thread and the processor's own clock: --threads 1 --clock cpu.
-Memory is the growth of the peak resident size of a fresh process (on a GPU: of what torch has allocated there), over model and input. Exactness is the largest
+Memory is the growth of the peak resident size of a fresh process, over model and input (on a GPU: of what torch has allocated there, in
+this process). Exactness is the largest
 |inverse(forward(x)) - x| in float32, with all weight matrices multiplied as stated; "bf16 products" multiplies matrices in bfloat16 (autocast)
 and computes splines in float32.
 
@@ -37,6 +38,7 @@ from calopipe.models.flows.coupling import make_flow, subnet
 from calopipe.models.flows.masks import choose_columns
 
 DEVICE = torch.device("cpu")
+EXACT = 1000  # columns up to which the inverse is checked: with more, starting networks takes longer than all else
 BLOCKS, HIDDEN, BINS, BOUND, TRAIN, SAMPLE = 12, (256, 256), 10, 10.0, 256, 5000
 
 
@@ -170,7 +172,7 @@ class NormFlows(_Composite):
 
 SUBJECTS: dict[str, Callable[[int], Subject]] = {
     "products": Products,
-    "products, chunked": lambda dim: Products(dim, make_flow(dim, 1, 1, hidden=HIDDEN)._rows()),
+    "products, chunked": lambda dim: Products(dim, make_flow(dim, 1, 1, hidden=HIDDEN).rows(DEVICE.type)),
     "calopipe": Ours,
     "calopipe, eager": partial(Ours, backend="eager"),
     "zuko": Zuko,
@@ -215,23 +217,25 @@ def measure_time(dim: int, repeats: int, clock: Callable[[], float]) -> dict[str
 
 
 def measure_memory(name: str, dim: int, step: str) -> float | None:
-    """Growth of the peak resident size (MiB) over three training steps, or one sampling, in a fresh process."""
+    """Growth of the peak resident size (MiB) over three training steps, or one sampling, in a fresh process, but on a GPU."""
+    if DEVICE.type == "cuda":
+        return child(name, dim, step)
     command = [sys.executable, __file__, "--device", DEVICE.type, "--child", name, str(dim), step]
     done = subprocess.run(command, capture_output=True, text=True)
     return float(done.stdout.split()[-1]) if done.returncode == 0 and done.stdout.strip() else None
 
 
-def child(name: str, dim: int, step: str) -> None:
-    """What `measure_memory` runs: a tiny problem first, so that libraries and compiled code are loaded."""
+def child(name: str, dim: int, step: str) -> float | None:
+    """What `measure_memory` runs: MiB. A tiny problem first, so that libraries and compiled code are loaded."""
     (x, cond), subject, small = rows(dim), build(name, dim), build(name, 6)
     if subject is None or small is None:
-        return
+        return None
     getattr(small, step)(torch.randn(64, 6, device=DEVICE), torch.rand(64, 1, device=DEVICE))
     n = TRAIN if step == "train" else SAMPLE
     before = _resident(reset=True)
     for _ in range(3 if step == "train" else 1):
         getattr(subject, step)(x[:n], cond[:n])
-    print((_resident() - before) / 1024)
+    return (_resident() - before) / 1024
 
 
 def _resident(reset: bool = False) -> float:
@@ -339,7 +343,8 @@ def main() -> None:
     args = parser.parse_args()
     DEVICE, SAMPLE = torch.device(args.device), args.sample
     if args.child:
-        child(args.child[0], int(args.child[1]), args.child[2])
+        if (found := child(args.child[0], int(args.child[1]), args.child[2])) is not None:
+            print(found)
         return
     torch.set_num_threads(args.threads)
     clock = time.perf_counter if args.clock == "wall" else time.process_time
@@ -352,19 +357,25 @@ def main() -> None:
         "exact": [],
         "time": {},
     }
-    if "time" not in args.skip:
-        result["time"] = {str(dim): measure_time(dim, args.repeats, clock) for dim in args.dims}
+    if "exact" not in args.skip:
+        result["exact"] = [row for dim in args.dims if dim <= EXACT for row in measure_exactness(dim)]
     if "memory" not in args.skip:
         for name in SUBJECTS:
             found = {step: measure_memory(name, 368, step) for step in ("train", "sample")}
             if None not in found.values():
                 result["memory"][name] = found
-    if "exact" not in args.skip:
-        result["exact"] = [row for dim in args.dims for row in measure_exactness(dim)]
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "flow_speed.json").write_text(json.dumps(result, indent=1))
-    (args.out / "flow_speed.md").write_text(table(result))
+    for dim in args.dims if "time" not in args.skip else []:
+        result["time"][str(dim)] = measure_time(dim, args.repeats, clock)
+        save(result, args.out)
+    save(result, args.out)
     print(table(result))
+
+
+def save(result: dict, folder: Path) -> None:
+    """What is measured by now: a run that is stopped leaves it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "flow_speed.json").write_text(json.dumps(result, indent=1))
+    (folder / "flow_speed.md").write_text(table(result))
 
 
 if __name__ == "__main__":

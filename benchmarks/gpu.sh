@@ -13,7 +13,7 @@ mkdir -p "$out"
 if [ "$device" = cuda ]; then
     "$python" -c 'import torch; print(torch.__version__, torch.cuda.get_device_name())' ||
         { echo "no GPU that torch can use; DEVICE=cpu tries the script on a CPU" >&2; exit 1; }
-    more=() dims=(50 368 504 6480) repeats=5 sample=5000 batches=(1 100 10000) geometries=(calogan calochallenge2 calochallenge3)
+    more=() dims=(50 368 504 6480) repeats=3 sample=5000 batches=(1 100 10000) geometries=(calogan calochallenge2 calochallenge3)
 else
     dims=(50) repeats=1 sample=200 batches=(1 100) geometries=(calogan) more=(--skip memory)
 fi

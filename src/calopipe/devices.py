@@ -33,6 +33,13 @@ def synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
+def flow_rows(numbers: int, device: str) -> int:
+    """Rows that pass a flow at once without gradients, when its widest network gives ``numbers`` numbers for one row: so many
+    that they stay in a CPU's cache (8 MiB of float32), or take a small part of a GPU's memory (256 MiB).
+    """
+    return max(64, (2**21 if device == "cpu" else 2**26) // max(1, numbers))
+
+
 def gpu_visible() -> bool:
     """Whether torch could find a GPU on this machine, as far as its version and the devices of the system tell."""
     try:

@@ -1,4 +1,4 @@
-"""The compiled sampler of a ring cascade for tensors of the CPU: weights as it takes them, and the threads that run it."""
+"""The compiled sampler of a ring cascade, on the CPU: weights as it takes them, and the threads that run it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 #: showers that a thread takes at a time
 _SHOWERS = 16
+#: showers for each thread up to which the CPU is faster than a GPU, whose walk launches the same thousands of small kernels for any number
+#: (an H100 takes some 1 s and 0.2 ms for each shower, a thread 8 ms for each)
+_FEW = 128
+
+
+def on_cpu(cond: Tensor) -> bool:
+    """Whether compiled code draws the showers of cond (N, 1): all that are asked of a CPU, and few that are asked of a GPU."""
+    few = cond.device.type == "cpu" or len(cond) <= _FEW * torch.get_num_threads()
+    return cond.dtype == torch.float32 and len(cond) > 0 and few
 
 
 @cache
@@ -45,7 +54,7 @@ def draw_showers(run: Callable[..., None], model: RingCascade, scaled: Tensor, i
     showers = np.zeros((rows, grid.layers, grid.rings, grid.angles), np.float32)
     seeds = torch.randint(-(2**63), 2**63 - 1, (rows,)).numpy().view(np.uint64)
     _run(run, model, scaled, incident, seeds, showers, np.zeros((rows, 4)), follows=False)
-    return torch.from_numpy(showers)
+    return torch.from_numpy(showers).to(incident.device)
 
 
 def log_prob(run: Callable[..., None], model: RingCascade, scaled: Tensor, incident: Tensor, cells: Tensor) -> Tensor:
@@ -71,7 +80,7 @@ def _run(
     networks = tuple(weights)
     if not getattr(run, "signatures", True):
         log.info("the compiled sampler is loaded, or compiled where it is not cached (half a minute)")
-    rows = [v.detach().double().contiguous().numpy() for v in (scaled, incident)] + [seeds]
+    rows = [v.detach().double().cpu().contiguous().numpy() for v in (scaled, incident)] + [seeds]
 
     def part(first: int) -> None:
         here = slice(first, first + _SHOWERS)
@@ -131,4 +140,4 @@ def _weights(model: RingCascade) -> Sequence[Any]:
 
 
 def _array(weights: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(weights.detach().numpy())
+    return np.ascontiguousarray(weights.detach().cpu().numpy())

@@ -16,7 +16,7 @@ from torch import Tensor
 from calopipe.config.parts import MODELS
 from calopipe.models.base import GenerativeModel, Inputs
 from calopipe.models.cascades.cells import RingCells
-from calopipe.models.cascades.compiled import compiled, draw_showers
+from calopipe.models.cascades.compiled import compiled, draw_showers, on_cpu
 from calopipe.models.cascades.layers import LayerTotals
 from calopipe.models.cascades.scales import Grid
 from calopipe.models.cascades.settings import RingCascadeConfig
@@ -63,7 +63,7 @@ class RingCascade(GenerativeModel):
     @torch.no_grad()
     def sample(self, cond: Tensor) -> Tensor:
         scaled = self._scaled(cond)
-        run = compiled() if cond.device.type == "cpu" and cond.dtype == torch.float32 and len(cond) > 0 else None
+        run = compiled() if on_cpu(cond) else None
         if run is not None:
             return self.grid.voxels(draw_showers(run, self, scaled, cond[:, 0]))
         n, energy = self.totals.draw(scaled, *self.layers.draw(scaled, cond[:, 0]))

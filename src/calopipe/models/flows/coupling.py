@@ -20,6 +20,7 @@ from FrEIA.framework import SequenceINN
 from FrEIA.modules import InvertibleModule
 from torch import Tensor, nn
 
+from calopipe.devices import flow_rows
 from calopipe.models.building import DropoutReLU, mlp
 from calopipe.models.flows.lattice import Lattice, LatticeTerm
 from calopipe.models.flows.masks import blocks_columns
@@ -28,7 +29,6 @@ from calopipe.models.splines.compiled import couple
 from calopipe.models.splines.eager import Spline
 
 _FIT_ROWS = 4096  # rows that ActNorms are started from
-CHUNK_NUMBERS = 2**21  # sub-network outputs alive at once without gradients (8 MiB of float32: they stay in cache)
 
 
 def subnet(
@@ -281,7 +281,7 @@ class CouplingFlow(SequenceINN):
             return super().forward(x, [cond], rev, jac)
         wide = torch.float64 if x.device.type in ("cpu", "cuda") else x.dtype
         out, logdet = torch.empty_like(x), x.new_empty(x.shape[0])
-        rows = self.chunk or self._rows()
+        rows = self.chunk or self.rows(x.device.type)
         for i in range(0, x.shape[0], rows):
             part = None if cond is None else [cond[i : i + rows]]
             z, j = super().forward(x[i : i + rows].to(wide), part, rev, jac)
@@ -316,9 +316,10 @@ class CouplingFlow(SequenceINN):
         z, logdet = self(x, cond)
         return logdet - 0.5 * z.square().sum(1) - 0.5 * self.dim * math.log(2 * math.pi)
 
-    def _rows(self) -> int:
+    def rows(self, device: str) -> int:
+        """Rows at once without gradients, where ``chunk`` is not given."""
         widest = max((block.per_column * len(block.active) for block in self.blocks), default=1)
-        return max(64, CHUNK_NUMBERS // widest)
+        return flow_rows(widest, device)
 
     def _check(self, x: Tensor, cond: Tensor | None) -> None:
         if x.ndim != 2 or x.shape[1] != self.dim:

@@ -15,11 +15,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from calopipe.devices import flow_rows
 from calopipe.models.flows.residual import MaskedResidualNet, ResidualNet
 from calopipe.models.splines.compiled import couple
 from calopipe.models.splines.eager import Spline
 
-CHUNK_NUMBERS = 2**21  # outputs of the sub-networks alive at once without gradients (8 MiB of float32)
 Map = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 LEAST = 1e-3  # smallest number on the diagonal of U
 
@@ -168,7 +168,7 @@ class Composition(nn.Module):
     def __init__(self, dim: int, layers: Sequence[Layer], numbers: int) -> None:
         super().__init__()
         self.dim, self.layers = dim, nn.ModuleList(layers)
-        self.rows = max(64, CHUNK_NUMBERS // max(1, numbers))
+        self.numbers = numbers
         self.register_buffer("scale", torch.ones(()))
 
     def fit_scale(self, x: Tensor) -> None:
@@ -207,7 +207,8 @@ class Composition(nn.Module):
             return function(x, cond)
         wide = torch.float64 if x.device.type in ("cpu", "cuda") else x.dtype
         out, logdet = torch.empty_like(x), x.new_empty(len(x))
-        for i in range(0, len(x), self.rows):
-            piece = slice(i, i + self.rows)
+        rows = flow_rows(self.numbers, x.device.type)
+        for i in range(0, len(x), rows):
+            piece = slice(i, i + rows)
             out[piece], logdet[piece] = function(x[piece].to(wide), cond[piece])
         return out, logdet

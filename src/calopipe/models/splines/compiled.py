@@ -1,9 +1,9 @@
-"""Rational-quadratic splines by compiled code on the CPU, with gradients; eager PyTorch everywhere else.
+"""Rational-quadratic splines by compiled code, with gradients, on CPUs (numba) and GPUs (Triton); eager PyTorch elsewhere.
 
 :func:`couple` is the step of a coupling block, :func:`transform` the same for plain tensors. ``backend`` chooses:
-``"auto"`` compiled code for float32 and float64 CPU tensors, eager for other devices and types, under ``torch.func``,
-forward-mode differentiation, ``torch.compile`` and where numba does not work; ``"eager"`` and ``"compiled"`` force one
-(the latter raises NumericsError where it cannot be had). The environment variable CALOPIPE_RQS_BACKEND overrides
+``"auto"`` compiled code for float32 and float64 tensors, eager for other devices and types, under ``torch.func``,
+forward-mode differentiation, ``torch.compile`` and where the compiler does not work; ``"eager"`` and ``"compiled"`` force
+one (the latter raises NumericsError where it cannot be had). The environment variable CALOPIPE_RQS_BACKEND overrides
 "auto". Second derivatives (``create_graph=True``) of compiled results are taken through the eager code.
 """
 
@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable
 from dataclasses import astuple
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -29,19 +30,22 @@ log = logging.getLogger(__name__)
 BACKENDS = ("auto", "eager", "compiled")
 
 
-@lru_cache(maxsize=1)
-def _runner() -> Callable[..., None] | None:
-    """The function that runs compiled jobs, or None (logged once) where numba does not work on this machine."""
-    try:
-        from calopipe.models.splines.jobs import run_job
+#: what runs compiled jobs on each kind of device
+_JOBS = {"cpu": "calopipe.models.splines.jobs", "cuda": "calopipe.models.splines.gpu_kernels"}
 
-        x, params = torch.zeros(1, 1), torch.zeros(1, 5, 1)
-        active, logdet = torch.zeros(1, dtype=torch.int64), torch.zeros(1).double()
-        run_job(x, params, active, x.clone(), logdet, np.ones(5) * 0.1, inverse=False)
-    except Exception as reason:  # numba missing, no place to compile, unsupported processor
+
+@lru_cache(maxsize=2)
+def _runner(device: str) -> Callable[..., None] | None:
+    """The function that runs compiled jobs on a kind of device, or None (logged once) where that does not work on this machine."""
+    try:
+        run: Callable[..., None] = import_module(_JOBS[device]).run_job
+        x, params = torch.zeros(1, 1, device=device), torch.zeros(1, 5, 1, device=device)
+        active, logdet = x.new_zeros(1, dtype=torch.int64), x.new_zeros(1).double()
+        run(x, params, active, x.clone(), logdet, np.ones(5) * 0.1, inverse=False)
+    except Exception as reason:  # numba or Triton missing, no C compiler, no place to compile, unsupported processor
         log.warning("compiled splines are not available (%s: %s); using eager PyTorch", type(reason).__name__, reason)
         return None
-    return run_job
+    return run
 
 
 def _transformed() -> bool:
@@ -60,17 +64,18 @@ def uses_compiled(x: Tensor, params: Tensor, backend: str = "auto") -> bool:
         return False
     floats = (torch.float32, torch.float64)
     fits = (
-        x.device.type == params.device.type == "cpu"
+        x.device == params.device
+        and x.device.type in _JOBS
         and x.dtype in floats
         and params.dtype in floats
         and x.numel() > 0
         and not _transformed()
     )
-    usable = fits and _runner() is not None
+    usable = fits and _runner(x.device.type) is not None
     if backend == "compiled" and not usable:
         raise NumericsError(
             f"compiled splines were asked for but cannot run here: {x.dtype} on {x.device}, "
-            f"logits {params.dtype} on {params.device}, numba usable: {_runner() is not None}"
+            f"logits {params.dtype} on {params.device}, compiler usable: {fits and usable}"
         )
     return usable
 
@@ -87,8 +92,8 @@ class _Couple(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, params: Tensor, active: Tensor, spline: Spline, inverse: bool
     ) -> tuple[Tensor, Tensor]:
-        z, logdet = torch.empty_like(x), torch.zeros(x.shape[0], dtype=torch.float64)
-        run = _runner()
+        z, logdet = torch.empty_like(x), x.new_zeros(x.shape[0], dtype=torch.float64)
+        run = _runner(x.device.type)
         assert run is not None
         run(x, params, active, z, logdet, _constants(spline), inverse=inverse)
         ctx.spline, ctx.inverse = spline, inverse
@@ -101,7 +106,7 @@ class _Couple(torch.autograd.Function):
         if torch.is_grad_enabled():
             return (*_eager_gradient(x, params, active, ctx.spline, ctx.inverse, gz, glogdet), None, None, None)
         gx, gparams, glogdet = torch.empty_like(x), torch.empty_like(params), glogdet.double().contiguous()
-        run = _runner()
+        run = _runner(x.device.type)
         assert run is not None
         run(
             z[0] if z else x,
@@ -173,6 +178,6 @@ def transform(
     if not uses_compiled(x, params, backend):
         return (eager.inverse if inverse else eager.forward)(x, params, bounds, min_bin, min_derivative, heat)
     flat = params.expand(*x.shape, params.shape[-1]).reshape(x.numel(), -1, 1)
-    active, spline = torch.zeros(1, dtype=torch.int64), Spline(bounds, min_bin, min_derivative, heat)
+    active, spline = x.new_zeros(1, dtype=torch.int64), Spline(bounds, min_bin, min_derivative, heat)
     y, log_slope = couple(x.reshape(-1, 1), flat, active, spline, inverse, backend)
     return y.reshape(x.shape), log_slope.reshape(x.shape)
