@@ -1,9 +1,11 @@
-"""Numbers of hits of a layer as numbers between 0 and 1, and choosing that many of its voxels.
+"""What is done layer by layer; numbers of hits of a layer as numbers between 0 and 1, and choosing that many of its voxels.
 
 Steps of the preprocessing and decoders both need them. Imports torch, so nothing that builds the workflow may use it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -17,6 +19,24 @@ def dequantise(n: Tensor, sizes: Tensor) -> Tensor:
 def count(h: Tensor, sizes: Tensor) -> Tensor:
     """Numbers of hits n (N, L), 0 to V_l, of h (N, L): the inverse of :func:`dequantise` for h in [0, 1]."""
     return torch.minimum((h.clamp(0, 1) * (sizes + 1)).floor(), sizes.to(h.dtype))
+
+
+def by_layer(function: Callable[..., Tensor], sizes: Sequence[int], x: Tensor, *numbers: Tensor) -> Tensor:
+    """``function`` (M, V_l), (M,)... -> (M, V_l) of x (N, V) and numbers (N, L) of each layer, joined again.
+
+    Layers of one size are one call, of N x L rows: a loop over 45 layers costs more than the arithmetic of one shower.
+    """
+    if len(set(sizes)) == 1:
+        return function(x.reshape(-1, sizes[0]), *(of_layer.reshape(-1) for of_layer in numbers)).view(x.shape)
+    parts = zip(x.split(list(sizes), dim=1), *(of_layer.T for of_layer in numbers), strict=True)
+    return torch.cat([function(*part) for part in parts], dim=1)
+
+
+def sums(x: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Sums (N, L) of x (N, V) over the voxels of each layer."""
+    if len(set(sizes)) == 1:
+        return x.reshape(len(x), len(sizes), sizes[0]).sum(2)
+    return torch.stack([part.sum(1) for part in x.split(list(sizes), dim=1)], dim=1)
 
 
 def largest(x: Tensor, n: Tensor) -> Tensor:

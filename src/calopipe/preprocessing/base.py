@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from calopipe import hits
 from calopipe.config.parts import STEPS
 from calopipe.config.parts import steps as parse
 from calopipe.errors import CheckpointError, ConfigError
@@ -59,7 +60,7 @@ class Layout:
 
     def energies(self, showers: Tensor) -> Tensor:
         """Layer energies (N, L) of showers (N, V)."""
-        return torch.stack([part.sum(1) for part in showers.split(self.layer_sizes, dim=1)], dim=1)
+        return hits.sums(showers, self.layer_sizes)
 
     def cut(self, showers: Tensor) -> Tensor:
         """Showers (N, V) in MeV with the voxels below the readout threshold set to 0."""

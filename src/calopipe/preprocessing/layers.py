@@ -7,7 +7,7 @@ Layer energies and numbers of hits beside the normalised voxels: CaloClouds3 (ar
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -71,23 +71,18 @@ class LayerNormalise(Step):
                 self.fill[i] = torch.stack([log.mean(), log.std(correction=0).clamp(min=0.1)])
 
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        parts: Sequence[Tensor] = x.split(self.layout.layer_sizes, dim=1)
         extras: list[Tensor] = []
-        absolute = self.config.voxels == "energies"
-        if absolute:
-            energies = torch.stack([(p * (p >= self.cut)).sum(1) for p in parts], dim=1)
+        if self.config.voxels == "energies":
+            fractions, energies = x, self.layout.energies(x * (x >= self.cut))
         elif self.config.hits:
-            parts, energies, extras = self._with_hits(parts)
+            fractions, energies, extras = self._with_hits(x)
         else:
-            energies = torch.stack([p.sum(1) for p in parts], dim=1)
-        if not (absolute or self.config.hits):
-            norm = self.config.scale / (energies + TINY)
-            parts = [p * n[:, None] for p, n in zip(parts, norm.T, strict=True)]
+            energies = self.layout.energies(x)
+            fractions = self._each(lambda p, e: p * (self.config.scale / (e + TINY))[:, None], x, energies)
         logdet = x.new_zeros(x.shape[0])
         if self.config.given:
-            return torch.cat(list(parts), dim=1), self.condition(cond), logdet
-        u = ratios_of(self._fill(energies), cond[:, :1]) * self.u_scale
-        fractions, u = torch.cat(list(parts), dim=1), torch.cat([u, *extras], dim=1)
+            return fractions, self.condition(cond), logdet
+        u = torch.cat([ratios_of(self._fill(energies), cond[:, :1]) * self.u_scale, *extras], dim=1)
         if self.config.extras == "data":
             return torch.cat([fractions, u], dim=1), cond, logdet
         return fractions, torch.cat([cond, u], dim=1), logdet
@@ -135,17 +130,16 @@ class LayerNormalise(Step):
         kinds, layers = ("u", "hits") if self.config.hits else ("u",), range(len(self.layout.layer_sizes))
         return (*names, *(f"{kind}_{i}" for kind in kinds for i in layers))
 
-    def _with_hits(self, parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor, list[Tensor]]:
-        """Shares of the energy above the threshold, layer by layer, energies of the hits (N, L), [h (N, L)]."""
-        hit = [p >= self.cut for p in parts]
-        energies = torch.stack([(p * h).sum(1) for p, h in zip(parts, hit, strict=True)], dim=1)
-        n = torch.stack([h.sum(1) for h in hit], dim=1).to(energies.dtype)
+    def _each(self, function: Callable[..., Tensor], x: Tensor, *numbers: Tensor) -> Tensor:
+        return hits.by_layer(function, self.layout.layer_sizes, x, *numbers)
+
+    def _with_hits(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Shares (N, V) of the energy above the threshold of each layer, energies of the hits (N, L), [h (N, L)]."""
+        hit = x >= self.cut
+        energies, n = self.layout.energies(x * hit), self.layout.energies(hit.to(x.dtype))
         rest = (energies - n * self.cut).clamp(min=TINY)
-        shares = [
-            torch.where(mask, (p - self.cut) / e[:, None] * self.config.scale + TINY, torch.zeros_like(p))
-            for p, mask, e in zip(parts, hit, rest.T, strict=True)
-        ]
-        return shares, energies, [hits.dequantise(n, self.sizes)]
+        shares = self._each(lambda p, e: (p - self.cut) / e[:, None] * self.config.scale + TINY, x, rest)
+        return torch.where(hit, shares, torch.zeros_like(x)), energies, [hits.dequantise(n, self.sizes)]
 
     def _fill(self, energies: Tensor) -> Tensor:
         if not self.config.fill_layers:
@@ -165,15 +159,12 @@ class LayerNormalise(Step):
         energies = u if self.config.extras == "energies" else energies_of(u[:, :n_layers] / self.u_scale, cond[:, :1])
         if self.config.given:
             cond = torch.cat([cond, energies], dim=1)
-        parts = [p.clamp(min=0) for p in x.split(self.layout.layer_sizes, dim=1)]
+        x = x.clamp(min=0)
         if self.config.voxels == "energies":
-            showers = [self._scale_hits(p, e) for p, e in zip(parts, energies.T, strict=True)]
-        elif self.config.hits:
-            n = hits.count(u[:, n_layers:], self.sizes)
-            showers = [self._keep(p, e, k) for p, e, k in zip(parts, energies.T, n.T, strict=True)]
-        else:
-            showers = [p * (e / (p.sum(1) + TINY))[:, None] for p, e in zip(parts, energies.T, strict=True)]
-        return torch.cat(showers, dim=1), cond
+            return self._each(self._scale_hits, x, energies), cond
+        if self.config.hits:
+            return self._each(self._keep, x, energies, hits.count(u[:, n_layers:], self.sizes)), cond
+        return self._each(lambda p, e: p * (e / (p.sum(1) + TINY))[:, None], x, energies), cond
 
     def condition(self, cond: Tensor) -> Tensor:
         if self.config.extras != "given":

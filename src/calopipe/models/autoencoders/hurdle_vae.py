@@ -52,6 +52,13 @@ class HurdleVAE(Autoencoder):
         sizes = torch.tensor([a * b for a, b in shapes])
         self.register_buffer("sizes", sizes, persistent=False)
         self.register_buffer("layer_of", torch.arange(len(sizes)).repeat_interleave(sizes), persistent=False)
+        self.counts: list[
+            list[int]
+        ] = []  # of each group's voxels, how many lie in each layer; "order_<group>" takes them layer by layer
+        for group, columns in enumerate(self.near.columns):
+            layers = self.layer_of[columns]
+            self.counts.append(torch.bincount(layers, minlength=len(sizes)).tolist())
+            self.register_buffer(f"order_{group}", layers.argsort(stable=True), persistent=False)
 
     def fit_input(self, x: Tensor, cond: Tensor) -> None:
         hit = (x > 0).double()
@@ -120,7 +127,7 @@ class HurdleVAE(Autoencoder):
             rate = self._rate(wanted, left)
             logit, weights, mean, log_var = self._split(self.near(group, base, known, rate))
             left[:, columns] = 0
-            hit = self._draw_hits(logit, columns, wanted, left)
+            hit = self._draw_hits(group, logit, wanted, left)
             y = draw_mixture(weights, mean, log_var)
             logit_x = y * self.voxels.std[columns] + self.voxels.mean[columns]
             share = alpha_sigmoid(logit_x, self.config.alpha).clamp(TINY if wanted is not None else 0, 1)
@@ -144,8 +151,8 @@ class HurdleVAE(Autoencoder):
         """Sums (N, L) of x (N, G) over the columns of each layer."""
         return x.new_zeros(len(x), len(self.sizes)).index_add_(1, self.layer_of[columns], x)
 
-    def _draw_hits(self, logit: Tensor, columns: Tensor, wanted: Tensor | None, left: Tensor) -> Tensor:
-        """Mask (N, G) of a group's hits: independent or, where `wanted` (N, L) hits remain, as many as the rest can take.
+    def _draw_hits(self, group: int, logit: Tensor, wanted: Tensor | None, left: Tensor) -> Tensor:
+        """Mask (N, G) of the hits of a group's voxels: independent or, where `wanted` (N, L) hits remain, as many as the rest can take.
 
         A number of hits is met by Pareto sampling (Rosen 1997): the largest of logits plus logistic noise, of which
         independent hits are those above 0. It comes close to independent hits given their number.
@@ -153,12 +160,9 @@ class HurdleVAE(Autoencoder):
         key = logit + torch.logit(torch.rand_like(logit), eps=1e-6)
         if wanted is None:
             return key > 0
-        n = self._share(logit, key, columns, wanted, left)
-        hit, layers = torch.zeros_like(key, dtype=torch.bool), self.layer_of[columns]
-        for i in range(len(self.sizes)):
-            of_layer = (layers == i).nonzero()[:, 0]
-            if len(of_layer):
-                hit[:, of_layer] = hits.largest(key[:, of_layer], n[:, i])
+        order, hit = getattr(self, f"order_{group}"), torch.zeros_like(key, dtype=torch.bool)
+        n = self._share(logit, key, self.near.columns[group], wanted, left)
+        hit[:, order] = hits.by_layer(hits.largest, self.counts[group], key[:, order], n)
         return hit
 
     def _share(self, logit: Tensor, key: Tensor, columns: Tensor, wanted: Tensor, left: Tensor) -> Tensor:
