@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from calopipe.config import validate
 from calopipe.config.chains import showers
+from calopipe.convolutions import check_gradients
 from calopipe.errors import ConfigError
 from calopipe.models.adversarial.dcgan import DCGAN
 from calopipe.models.adversarial.game import Game, data_penalty, gradient_penalty
@@ -190,6 +192,13 @@ def test_vae_gans_make_images_of_any_size(cells: tuple[int, int]) -> None:
     model, x, cond = vae_gan(cells), torch.rand(4, cells[0] * cells[1]), torch.rand(4, 1)
     assert model.draw(torch.randn(4, 24), cond).shape == x.shape and model.judge(x, cond).shape == (4,)
     assert model.encode(x, cond)[0].shape == (4, 24)
+
+
+def test_gradients_of_spectrally_normalised_convolutions_are_checked() -> None:
+    model, x, cond = vae_gan(), torch.rand(4, 100), torch.rand(4, 1)
+    before = copy.deepcopy(model.state_dict())
+    check_gradients(model, lambda: model.validate(x, cond))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_the_critic_sees_differences_of_reconstructions_alone() -> None:

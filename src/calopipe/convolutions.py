@@ -100,8 +100,8 @@ def gradient_error(convolution: Convolution, shape: torch.Size) -> float:
 
 def _gradients(convolution: nn.Module, x: Tensor, weights: list[Tensor], kind: torch.dtype) -> list[Tensor]:
     """Gradients of a fixed combination of the output, for the input and all parameters, in float64 on the CPU."""
-    module = copy.deepcopy(convolution)
-    device = next(module.parameters()).device
+    device = next(convolution.parameters()).device
+    module = copy.deepcopy(convolution).to(device, kind)  # with what a spectral normalisation keeps
     for parameter, values in zip(module.parameters(), weights, strict=True):
         parameter.data = values.to(device, kind)
     given = x.detach().clone().to(device, kind).requires_grad_()

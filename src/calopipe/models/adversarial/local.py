@@ -16,22 +16,32 @@ class LocallyConnected2d(nn.Module):
     Source: LAGAN (Oliveira 2017, arXiv:1701.05927), where a calorimeter's image is not the same everywhere.
     """
 
+    windows: Tensor
+
     def __init__(
         self, image: tuple[int, int], inputs: int, channels: int, kernel: tuple[int, int], *,
         stride: int = 1, padding: int = 0, bias: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.kernel, self.stride, self.padding = kernel, stride, padding
+        self.padding = padding
         rows, columns = ((n + 2 * padding - k) // stride + 1 for n, k in zip(image, kernel, strict=True))
         self.out = (rows, columns)
         places, seen = rows * columns, inputs * kernel[0] * kernel[1]
         bound = 1 / math.sqrt(seen)
         self.weight = nn.Parameter(torch.empty(channels, places, seen).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(channels, *self.out).uniform_(-bound, bound)) if bias else None
+        padded = [n + 2 * padding for n in image]
+        numbers = torch.arange(inputs * math.prod(padded), dtype=torch.float64).view(1, inputs, *padded)
+        windows = functional.unfold(numbers, kernel, stride=stride)[
+            0
+        ].T.long()  # (places, seen): which numbers of x each place sees
+        self.register_buffer("windows", windows.reshape(-1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = functional.unfold(x, self.kernel, padding=self.padding, stride=self.stride)  # (N, seen, places)
-        out = torch.einsum("nsp,cps->ncp", seen, self.weight).unflatten(2, self.out)
+        numbers = functional.pad(x, (self.padding,) * 4).flatten(1).T.contiguous()
+        # samples last: rows are copied, and no transposed copies of the windows are made
+        seen = numbers.index_select(0, self.windows).view(-1, self.weight.shape[2], len(x))  # (places, seen, N)
+        out = torch.bmm(self.weight.transpose(0, 1), seen).permute(2, 1, 0).unflatten(2, self.out)
         return out if self.bias is None else out + self.bias
 
 
