@@ -37,6 +37,7 @@ from calopipe.plots.style import (
     save_figure,
     slice_label,
     unit_of,
+    wrapped,
 )
 from calopipe.plots.timing import timing_figure
 from calopipe.records.histograms import Histogram
@@ -367,6 +368,41 @@ def test_legend_of_long_names_takes_more_rows():
     assert columns("inn", "vae_inn") == 3 and columns("inn", "vae_inn", "vae_inn, reconstructed") == 2
     assert columns("ild_vae_inn_cpu", "ild_vae_inn_cpu, reconstructed") == 2
     assert columns("a_model_with_a_very_long_name", "a_model_with_a_very_long_name, reconstructed") == 1
+
+
+def test_headings_and_legends_of_long_names_stay_inside_the_figure() -> None:
+    styles = model_styles(["a_model_with_a_long_name", "another_model_with_a_long_name"])
+    looks = [sample_style(style, sample) for style in styles.values() for sample in ("generated", "reconstructed")]
+    geometry = load_geometry("electron_gun_32")
+    mean, some = np.ones(geometry.n_voxels), Profile(*np.ones((3, 3)))
+    moments, title = np.ones((2, 3)), "a_data_set_with_a_name: what is drawn of it (1/3)"
+    rows = MomentPanel("Layer 0", "y", np.arange(3.0), (moments, moments), [(look, moments, moments) for look in looks])
+    sections = ProfilePanel("Layer 0", "x", np.arange(4.0), some, [(look, some) for look in looks])
+    scores = [(look, {"E_ratio": Dot(1e-3), "E_layer/1": Dot(1e-3)}) for look in looks]
+    for figure in (
+        row_moments_page([rows, rows], title),
+        cross_section_page([sections], title),
+        scores_figure(scores, "Separation power", {"E_ratio": 2e-4}, title),
+        layer_scores_figure(scores, "Separation power", {}, title),
+        difference_figure(
+            geometry, mean, 2 * mean, looks[1].label, f"average shower of {looks[1].label}, and its difference"
+        ),
+    ):
+        width, height = figure.canvas.get_width_height()
+        for part in (*figure.texts, *figure.legends):
+            box = part.get_window_extent()
+            assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, part
+
+
+def test_names_are_broken_behind_underscores() -> None:
+    assert wrapped("image_latent_gan_cpu, reconstructed", 18) == "image_latent_\ngan_cpu,\nreconstructed"
+
+
+def test_the_empty_half_of_an_axis_is_left_out() -> None:
+    few = [_series(_histogram([50, 50] + [0] * 8, [60, 30, 10] + [0] * 7))]
+    assert histogram_figure(few).axes[0].get_xlim() == pytest.approx((0, 1.15 * 0.3))
+    many = [_series(_histogram([50] + [0] * 8 + [1], [60] + [0] * 9))]
+    assert histogram_figure(many).axes[0].get_xlim() == (0, 1)
 
 
 def test_small_values_are_labelled_in_a_power_of_ten():

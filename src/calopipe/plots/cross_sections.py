@@ -10,15 +10,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec, GridSpecFromSubplotSpec
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 from calopipe.plots.histograms import draw_ratio
-from calopipe.plots.legends import legend_handles
+from calopipe.plots.legends import legend_columns, legend_handles
 from calopipe.plots.style import (
     REFERENCE_FILL,
     REFERENCE_LINE,
     LineStyle,
+    heading_size,
     new_figure,
     styled,
 )
@@ -60,7 +63,8 @@ class ProfilePanel:
 @styled
 def cross_section_page(panels: Sequence[ProfilePanel], title: str, columns: int = 3) -> Figure:
     """Rows of cells: mean energy with its error band, standard deviation between showers, and ratio of the means."""
-    figure, grid, columns = _page(len(panels), columns, 4.0)
+    styles = [style for style, _ in max((p.samples for p in panels), key=len)]
+    figure, grid, columns = _page(len(panels), columns, 4.0, styles)
     for i, panel in enumerate(panels):
         cell = grid[i // columns, i % columns]
         inner = GridSpecFromSubplotSpec(3, 1, subplot_spec=cell, height_ratios=(2.4, 1.6, 1), hspace=0.07)
@@ -78,7 +82,7 @@ def cross_section_page(panels: Sequence[ProfilePanel], title: str, columns: int 
             axes.minorticks_off()
         for axes in (top, middle):
             axes.tick_params(labelbottom=False, which="both")
-    _head(figure, title, [style for style, _ in max((p.samples for p in panels), key=len)])
+    _head(figure, title, styles)
     return figure
 
 
@@ -152,7 +156,8 @@ class MomentPanel:
 @styled
 def row_moments_page(panels: Sequence[MomentPanel], title: str, columns: int = 3) -> Figure:
     """Mean and width of the middle rows of average showers against the place of the row, with errors."""
-    figure, grid, columns = _page(len(panels), columns, 2.9)
+    styles = [style for style, *_ in max((p.samples for p in panels), key=len)]
+    figure, grid, columns = _page(len(panels), columns, 2.9, styles)
     for i, panel in enumerate(panels):
         cell = grid[i // columns, i % columns]
         inner = GridSpecFromSubplotSpec(2, 1, subplot_spec=cell, height_ratios=(1, 1), hspace=0.07)
@@ -167,7 +172,7 @@ def row_moments_page(panels: Sequence[MomentPanel], title: str, columns: int = 3
             axes.set_ylabel(label if i % columns == 0 else "", fontsize=8.5)
             axes.yaxis.set_label_coords(-0.18, 0.5)
             axes.minorticks_off()
-    _head(figure, title, [style for style, *_ in max((p.samples for p in panels), key=len)], points=True)
+    _head(figure, title, styles, points=True)
     return figure
 
 
@@ -198,28 +203,35 @@ def _draw_moments(axes: Axes, panel: MomentPanel, k: int) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
-def _page(n: int, columns: int, height: float) -> tuple[Figure, GridSpec, int]:
-    """An empty page of n panels: figure, grid and number of columns."""
+def _page(n: int, columns: int, height: float, styles: Sequence[LineStyle]) -> tuple[Figure, GridSpec, int]:
+    """An empty page of n panels, with room for a heading and a legend: figure, grid and number of columns."""
     columns = min(columns, n)
-    rows = math.ceil(n / columns)
-    total = height * rows + 0.75
-    figure = new_figure(max(3.4 * columns, 4.4), total)
+    rows, width = math.ceil(n / columns), max(3.4 * columns, 4.4)
+    handles = legend_handles(styles)
+    head = 0.55 + 0.19 * math.ceil(len(handles) / _legend_columns(handles, width))
+    total = height * rows + head
+    figure = new_figure(width, total)
     grid = figure.add_gridspec(
         rows, columns, hspace=0.27, wspace=0.24, left=0.075 * 3 / columns, right=0.985,
-        top=1 - 0.78 / total, bottom=0.45 / total,
+        top=1 - (head + 0.03) / total, bottom=0.45 / total,
     )  # fmt: skip
     return figure, grid, columns
 
 
+def _legend_columns(handles: Sequence[Patch | Line2D], width: float) -> int:
+    return legend_columns(handles, width - 0.2, most=6)
+
+
 def _head(figure: Figure, title: str, styles: Sequence[LineStyle], points: bool = False) -> None:
     """Heading and legend; with `points` the samples are points, not lines."""
-    height = figure.get_size_inches()[1]
-    figure.text(0.012, 1 - 0.09 / height, title, fontsize=11, fontweight="bold", va="top")
+    width, height = figure.get_size_inches()
+    size = heading_size(title, width, 11)
+    figure.text(0.012, 1 - 0.09 / height, title, fontsize=size, fontweight="bold", va="top")
     handles = legend_handles(styles)
     for style, handle in zip(styles, handles[1:] if points else (), strict=False):
         fill = style.color if style.dash == "-" else "white"
         handle.set(marker="o", markersize=4, markerfacecolor=fill, linestyle="")
     figure.legend(
-        handles=handles, loc="upper right", ncols=min(4, len(handles)), bbox_to_anchor=(0.99, 1 - 0.26 / height),
+        handles=handles, loc="upper right", ncols=_legend_columns(handles, width), bbox_to_anchor=(0.99, 1 - 0.26 / height),
         borderaxespad=0,
     )  # fmt: skip

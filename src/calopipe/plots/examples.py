@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 
 from calopipe.geometry import Geometry
 from calopipe.plots.layers import Array, draw_layer, energy_norm
-from calopipe.plots.style import ENERGY_CMAP, RATIO_CMAP, new_figure, styled
+from calopipe.plots.style import ENERGY_CMAP, RATIO_CMAP, new_figure, styled, wrapped
 
 #: panels side by side
 MAX_COLUMNS = 6
@@ -132,7 +131,7 @@ def _dress(axes: Axes, geometry: Geometry, label: str, head: str) -> None:
     axes.set_title(head, fontsize=8, pad=3)
     if geometry.kind == "cylindrical":
         axes.set_frame_on(False)
-    axes.set_ylabel(textwrap.fill(label, 18), fontsize=8.5)
+    axes.set_ylabel(wrapped(label, 18), fontsize=8.5)
 
 
 def _signed_ticks(largest: float) -> list[float]:

@@ -278,7 +278,7 @@ def _floor(histograms: Sequence[Histogram]) -> float:
 
 
 def _scale(axes: Axes, first: Histogram, series: Sequence[Series], floor: float) -> None:
-    """Axis scales and limits: whole range in x, some room above the highest bin in y."""
+    """Axis scales and limits: whole range in x, unless the right half of it is empty, and some room above the highest bin in y."""
     peak = max(_density(first, REFERENCE).max(), *(s.density()[0].max() for s in series))
     peak = max(peak, 2 * floor)  # an empty histogram still has an axis
     if first.log_x:
@@ -298,7 +298,14 @@ def _scale(axes: Axes, first: Histogram, series: Sequence[Series], floor: float)
     else:
         axes.set_ylim(0, 1.15 * peak)
     positive = first.edges[first.edges > 0]
-    axes.set_xlim(positive[0] if first.log_x and len(positive) else first.edges[0], first.edges[-1])
+    if first.log_x:
+        axes.set_xlim(positive[0] if len(positive) else first.edges[0], first.edges[-1])
+        return
+    low, high = first.edges[0], first.edges[-1]
+    filled = np.any([_density(h, sample) > 0 for s in series for h in s.histograms for sample in h.counts], axis=0)
+    if filled.any() and (end := first.edges[1:][filled].max()) < 0.5 * (low + high):
+        high = low + 1.15 * (end - low)
+    axes.set_xlim(low, high)
 
 
 def _draw_ratios(axes: Axes, series: Sequence[Series], limits: tuple[float, float]) -> None:

@@ -37,10 +37,13 @@ def legend_above(figure: Figure, handles: Sequence[Patch | Line2D]) -> None:
     )
 
 
-def legend_columns(handles: Sequence[Patch | Line2D], width: float = _LEGEND, in_one_row: int = 3) -> int:
-    """As many columns as fit into `width` inches; up to `in_one_row` entries in one row, more in two columns."""
+def legend_columns(
+    handles: Sequence[Patch | Line2D], width: float = _LEGEND, in_one_row: int = 3, most: int | None = None
+) -> int:
+    """As many columns as fit into `width` inches; up to `in_one_row` entries in one row, more in two columns, or `most`."""
     widths = [_ENTRY + _LETTER * len(str(h.get_label())) for h in handles]
-    for columns in range(len(handles) if len(handles) <= in_one_row else 2, 1, -1):
+    first = most or (len(handles) if len(handles) <= in_one_row else 2)
+    for columns in range(min(first, len(handles)), 1, -1):
         rows = math.ceil(len(handles) / columns)
         if sum(max(widths[i : i + rows]) for i in range(0, len(widths), rows)) <= width:
             return columns

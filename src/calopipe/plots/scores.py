@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from calopipe.plots.legends import legend_columns
 from calopipe.plots.style import REFERENCE_LINE, LineStyle, new_figure, styled
 
 #: a longer list of rows is split into several columns
@@ -49,9 +50,10 @@ def scores_figure(
     n_parts = math.ceil(len(rows) / ROWS_PER_COLUMN)
     per_part = math.ceil(len(rows) / max(n_parts, 1))
     handles = _handles([style for style, _ in columns], any(n in rows for n in floors))
-    head = 0.42 + 0.18 * math.ceil(len(handles) / 3)
     names = max(1.75, 0.1 + 0.06 * max((len(name) for name in rows), default=0))  # inches for the row names
-    width, height = ((4.25, 2.85)[n_parts > 1] + names) * n_parts, 0.19 * per_part + 0.55 + head
+    width = ((4.25, 2.85)[n_parts > 1] + names) * n_parts
+    head = 0.42 + 0.18 * math.ceil(len(handles) / _legend_columns(handles, width))
+    height = 0.19 * per_part + 0.55 + head
     figure = new_figure(width, height)
     shown = [d.value for _, values in columns for d in values.values() if d.value > 0]
     shown += [f for n, f in floors.items() if n in rows and f > 0]
@@ -119,11 +121,12 @@ def layer_scores_figure(
     handles = [Line2D([], [], marker="o", markersize=2.5, label=s.label, **s.line) for s, _ in columns]
     if floor_lines:
         handles.append(Line2D([], [], label="two reference halves", **_FLOOR))
-    head = 0.6 + 0.18 * math.ceil(len(handles) / 3)
-    width, height = 2.5 * wide + 0.5, 1.95 * rows + 0.45 + head
-    figure = new_figure(max(width, 4.5), height)
+    width = max(2.5 * wide + 0.5, 4.5)
+    head = 0.6 + 0.18 * math.ceil(len(handles) / _legend_columns(handles, width))
+    height = 1.95 * rows + 0.45 + head
+    figure = new_figure(width, height)
     grid = figure.add_gridspec(
-        rows, wide, left=0.68 / max(width, 4.5), right=0.985, top=1 - head / height, bottom=0.45 / height,
+        rows, wide, left=0.68 / width, right=0.985, top=1 - head / height, bottom=0.45 / height,
         wspace=0.08, hspace=0.3,
     )  # fmt: skip
     shown = [d.value for _, found in series for values in found.values() for d in values.values() if d.value > 0]
@@ -175,11 +178,16 @@ def _by_layer(values: Mapping[str, T]) -> dict[str, dict[int, T]]:
 
 
 def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    height = figure.get_size_inches()[1]
+    width, height = figure.get_size_inches()
     figure.legend(
-        handles=handles, loc="upper right", bbox_to_anchor=(0.985, 1 - 0.3 / height), ncols=3, borderaxespad=0,
-        fontsize=8, columnspacing=1.2, handletextpad=0.4,
+        handles=handles, loc="upper right", bbox_to_anchor=(0.985, 1 - 0.3 / height), ncols=_legend_columns(handles, width),
+        borderaxespad=0, fontsize=8, columnspacing=1.2, handletextpad=0.4,
     )  # fmt: skip
+
+
+def _legend_columns(handles: Sequence[Line2D], width: float) -> int:
+    """At most three columns of a legend in a figure of `width` inches."""
+    return legend_columns(handles, width - 0.2, most=3)
 
 
 def _dress(axes: Axes, rows: Sequence[str], limits: tuple[float, float]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,8 +24,10 @@ from calopipe.plots.style import (
     REFERENCE_LABEL,
     REFERENCE_LINE,
     LineStyle,
+    heading_size,
     new_figure,
     styled,
+    wrapped,
 )
 
 _RATIO_NORM = (0.5, 1.5)
@@ -121,7 +122,7 @@ def _rows_of_layers(
     """One row for each layer: average showers with one energy scale, and what stands beside them with another."""
     layers = pick_layers(geometry) if layers is None else list(layers)
     others = {} if beside is None else beside.pictures
-    heads = [textwrap.fill(text, 20) for text in (*showers, *others)]
+    heads = [wrapped(text, 20) for text in (*showers, *others)]
     n_energy, n_beside = len(showers), len(others)
     cell, head = 1.75, (0.42 if title else 0.2) + 0.15 * (1 + max(text.count("\n") for text in heads))
     foot = 0.75 if has_log_radius(geometry) else 0.5
@@ -179,7 +180,9 @@ def _bar(axes: Axes, norm: Normalize, cmap: str, label: str, extend: str = "neit
 def _heading(figure: Figure, title: str) -> None:
     if title:
         width, height = figure.get_size_inches()
-        figure.text(0.1 / width, 1 - 0.09 / height, title, fontsize=10.5, fontweight="bold", va="top")
+        figure.text(
+            0.1 / width, 1 - 0.09 / height, title, fontsize=heading_size(title, width), fontweight="bold", va="top"
+        )
 
 
 @styled

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,16 @@ def literal(text: str) -> str:
     """A name as it is, for titles and labels: no mathtext, no control codes, and shown in legends whatever it begins with."""
     shown = printable(text).replace("$", r"\$")
     return f"\N{ZERO WIDTH SPACE}{shown}" if shown.startswith("_") else shown
+
+
+def heading_size(title: str, width: float, size: float = 10.5) -> float:
+    """Size of the letters of a bold heading that fits into `width` inches, at most `size`."""
+    return min(size, (width - 0.2) / (0.0085 * max(len(title), 1)))
+
+
+def wrapped(text: str, width: int) -> str:
+    """Text in lines of some `width` letters, broken at spaces and behind underscores."""
+    return textwrap.fill(text.replace("_", "_ "), width).replace("_ ", "_")
 
 
 def model_styles(models: Iterable[str]) -> dict[str, LineStyle]:
