@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils.parametrizations import spectral_norm
 
 sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
 import checkpoints as fuzz
@@ -20,6 +21,7 @@ from calopipe.models.splines.jobs import run_job
 from calopipe.sampling import Generator, encode
 from calopipe.training import TrainingJob, train_network
 from calopipe.training.checkpoint import load_network, save_network
+from calopipe.training.schema import at_most
 from calopipe.training.sealed import read_sealed, write_sealed
 
 STEPS = [{"step": "layer_normalise", "extras": "condition"}, {"step": "log_condition"}]
@@ -142,6 +144,14 @@ def test_compiled_code_refuses_columns_that_are_not_there(active):
 def test_settings_that_ask_for_more_than_is_stored_use_no_memory(content, tmp_path):
     content["settings"]["model"]["hidden"] = [2000, 2000]
     assert "ask for far more than the" in refusal(tmp_path / "m.pt", content)
+
+
+def test_what_is_set_again_counts_once() -> None:
+    """A spectral normalisation sets its vectors again for each of its first steps."""
+    with at_most(200_000):
+        spectral_norm(torch.nn.Linear(100_000, 1))
+    with pytest.raises(CheckpointError, match="far more"), at_most(200_000):
+        spectral_norm(torch.nn.Linear(300_000, 1))
 
 
 def test_every_flipped_bit_is_noticed(flow, tmp_path):

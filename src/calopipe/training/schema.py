@@ -175,11 +175,14 @@ def at_most(stored: int) -> Iterator[None]:
 
     It stops before their memory is used. A few damaged or hostile settings would otherwise ask for all memory there is.
     """
-    total, enough = 0, 2 * stored + 10_000  # buffers that are not stored, parts that a constructor replaces
+    enough = 2 * stored + 10_000  # buffers that are not stored, parts that a constructor replaces
+    total, sizes = 0, dict[tuple[nn.Module, str], int]()  # what is set again, as a spectral normalisation does, counts once
 
-    def count(_module: nn.Module, _name: str, value: Tensor | None) -> None:
+    def count(module: nn.Module, name: str, value: Tensor | None) -> None:
         nonlocal total
-        total += 0 if value is None else math.prod(value.shape)
+        size = 0 if value is None else math.prod(value.shape)
+        total += size - sizes.get((module, name), 0)
+        sizes[module, name] = size
         if total > enough:
             raise CheckpointError(
                 f"weights do not fit the settings: these ask for far more than the {stored} stored numbers"

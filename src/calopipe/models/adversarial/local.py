@@ -40,7 +40,7 @@ class LocallyConnected2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         numbers = functional.pad(x, (self.padding,) * 4).flatten(1).T.contiguous()
         # samples last: rows are copied, and no transposed copies of the windows are made
-        seen = numbers.index_select(0, self.windows).view(-1, self.weight.shape[2], len(x))  # (places, seen, N)
+        seen = numbers.index_select(0, self.windows).view(*self.weight.shape[1:], len(x))  # (places, seen, N)
         out = torch.bmm(self.weight.transpose(0, 1), seen).permute(2, 1, 0).unflatten(2, self.out)
         return out if self.bias is None else out + self.bias
 
