@@ -89,7 +89,7 @@ class MinMaxCondition(Step):
 
 @STEPS.register("divide_by_condition", config=DivideByConditionConfig)
 class DivideByCondition(Step):
-    """x in units of a condition, or of a power of it, for residuals that grow with it."""
+    """x in units of a condition, or of a power of it, for residuals that grow with it; over that power of cosh(eta) where eta is given."""
 
     bijective: ClassVar[bool] = True
 
@@ -101,7 +101,10 @@ class DivideByCondition(Step):
         return x * self._unit(cond)[:, None], cond
 
     def _unit(self, cond: Tensor) -> Tensor:
-        return cond[:, self.config.condition] ** self.config.power
+        unit = cond[:, self.config.condition]
+        if self.config.eta is not None:
+            unit = unit / cond[:, self.config.eta].cosh()
+        return unit**self.config.power
 
 
 @STEPS.register("log_conditions", config=LogConditionsConfig)

@@ -246,9 +246,16 @@ class DivideByConditionConfig(StepSettings):
     power: float = Field(
         1.0, ge=-4, le=4, description="power of the condition: 0.5 for residuals that grow with its square root"
     )
+    eta: ConditionNumber | None = Field(
+        None,
+        description="number of a condition that is a pseudorapidity: the unit is divided by that power of cosh(eta), too. With power 0.5 of a transverse "
+        "momentum it is what the resolution of a calorimeter's energy, which goes as the square root of the energy, makes of transverse momenta",
+    )
 
     def after(self, given: Columns) -> Columns:
         _there(self.condition, given)
+        if self.eta is not None:
+            _there(self.eta, given)
         return given.mapped()
 
 

@@ -176,7 +176,10 @@ def at_most(stored: int) -> Iterator[None]:
     It stops before their memory is used. A few damaged or hostile settings would otherwise ask for all memory there is.
     """
     enough = 2 * stored + 10_000  # buffers that are not stored, parts that a constructor replaces
-    total, sizes = 0, dict[tuple[nn.Module, str], int]()  # what is set again, as a spectral normalisation does, counts once
+    total, sizes = (
+        0,
+        dict[tuple[nn.Module, str], int](),
+    )  # what is set again, as a spectral normalisation does, counts once
 
     def count(module: nn.Module, name: str, value: Tensor | None) -> None:
         nonlocal total

@@ -1,0 +1,1 @@
+"""Generators whose samples follow a learned field of velocities from noise."""

@@ -1,0 +1,89 @@
+"""Conditional flow matching of showers: noise that is moved along learned velocities (Lipman 2022; Favaro 2024, CaloDREAM)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from calopipe.config.parts import MODELS
+from calopipe.models.base import GenerativeModel, Inputs
+from calopipe.models.building import Standardisation
+from calopipe.models.flows.coupling import CouplingFlow, make_flow
+from calopipe.models.matching.settings import FlowMatchingConfig
+from calopipe.models.matching.transformer import Velocities
+
+
+@MODELS.register("flow_matching", config=FlowMatchingConfig)
+class FlowMatching(GenerativeModel):
+    """x (N, dim): voxels of a regular grid, and what is known of layers after them (energies, numbers of hits), which a flow draws first.
+
+    A shower is x_t = (1 - t) noise + t shower at time t, and its velocity shower - noise; the loss is the mean squared error of the
+    velocities that the transformer says for x_t, t and the condition, plus -log p of the layers' numbers over how many they are.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: FlowMatchingConfig, inputs: Inputs) -> None:
+        super().__init__(config, inputs)
+        self.grid, self.voxels = inputs.grid, inputs.n_voxels
+        extra = inputs.dim - self.voxels
+        layers, *cells = self.grid
+        local = extra // layers if extra % layers == 0 else 0
+        self.conditions, self.extras = Standardisation(inputs.cond_dim), Standardisation(extra)
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
+        self.first: CouplingFlow | None = None
+        if extra:
+            self.first = make_flow(
+                extra, inputs.cond_dim, config.first_blocks, hidden=tuple(config.first_hidden), bins=config.first_bins,
+                seed=inputs.seed,
+            )  # fmt: skip
+        self.velocities = Velocities(
+            self.grid, config.patch or (1, cells[0], cells[1]), periodic=bool(inputs.periodic) and all(inputs.periodic),
+            context=inputs.cond_dim + extra, local=local, width=config.width, heads=config.heads, blocks=config.blocks,
+        )  # fmt: skip
+        self.local = local
+
+    def fit_input(self, x: Tensor, cond: Tensor) -> None:
+        self.conditions.fit(cond)
+        voxels = x[:, : self.voxels].double()
+        self.mean.copy_(voxels.mean())
+        self.std.copy_(voxels.std(correction=0).clamp(min=1e-6))
+        self.extras.fit(x[:, self.voxels :])
+
+    def loss(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
+        cond, extras = self.conditions(cond), self.extras(x[:, self.voxels :])
+        shower = (x[:, : self.voxels] - self.mean) / self.std
+        noise, t = torch.randn_like(shower), torch.rand(len(x), 1, device=x.device, dtype=x.dtype)
+        found = self._velocity((1 - t) * noise + t * shower, t[:, 0], cond, extras)
+        matching = (found - (shower - noise)).square().mean()
+        if self.first is None:
+            return {"loss": matching}
+        first = -self.first.log_prob(extras, cond).mean() / extras.shape[1]
+        return {"loss": matching + first, "matching": matching.detach(), "layers": first.detach()}
+
+    def draw(self, noise: Tensor, cond: Tensor) -> Tensor:
+        cond, x, extras = self.conditions(cond), noise[:, : self.voxels], noise[:, self.voxels :]
+        if self.first is not None:
+            extras = self.first.inverse(extras, cond)[0]
+        config = cast(FlowMatchingConfig, self.config)
+        step = 1 / config.steps
+        for i in range(config.steps):
+            velocity = self._velocity(x, noise.new_full((len(x),), i * step), cond, extras)
+            if config.solver == "midpoint":
+                middle = noise.new_full((len(x),), (i + 0.5) * step)
+                velocity = self._velocity(x + 0.5 * step * velocity, middle, cond, extras)
+            x = x + step * velocity
+        return torch.cat([x * self.std + self.mean, self.extras.inverse(extras)], dim=1)
+
+    def _velocity(self, x: Tensor, t: Tensor, cond: Tensor, extras: Tensor) -> Tensor:
+        """(N, V) at x (N, V), for standardised conditions and numbers of layers."""
+        layers = self.grid[0]
+        local = (
+            extras.unflatten(1, (self.local, layers)).transpose(1, 2) if self.local else x.new_zeros(len(x), layers, 0)
+        )
+        found = self.velocities(x.view(len(x), *self.grid), t, torch.cat([cond, extras], dim=1), local)
+        return found.flatten(1)

@@ -1,0 +1,51 @@
+"""Settings of conditional flow matching."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from calopipe.config.bounds import Bins, Width, Widths
+from calopipe.config.chains import Columns, ModelSettings
+
+Cells = Annotated[int, Field(gt=0, le=10_000)]
+Patch = Annotated[tuple[Cells, Cells, Cells], Field(strict=False)]
+
+
+class FlowMatchingConfig(ModelSettings):
+    """Settings of ``flow_matching``."""
+
+    patch: Patch | None = Field(
+        None,
+        description="cells of a token: layers, and cells along the first and second index of a layer; null: a token is a layer",
+    )
+    width: Width = Field(128, description="width of the tokens")
+    heads: Annotated[int, Field(gt=0, le=64)] = Field(4, description="heads of the attention")
+    blocks: Annotated[int, Field(gt=0, le=64)] = Field(4, description="blocks of the transformer")
+    solver: Literal["euler", "midpoint"] = Field("midpoint", description="how velocities are followed")
+    steps: Annotated[int, Field(gt=0, le=10_000)] = Field(
+        16, description="steps from noise to a shower; midpoint asks the network twice in each"
+    )
+    first_blocks: Annotated[int, Field(gt=0, le=256)] = Field(
+        12, description="coupling blocks of the flow of what follows the voxels: energies and numbers of hits of layers"
+    )
+    first_hidden: Widths = Field(default_factory=lambda: [128, 128], description="hidden widths of its sub-networks")
+    first_bins: Annotated[Bins, Field(le=256)] = Field(10, description="its spline bins")
+
+    @model_validator(mode="after")
+    def _divides(self) -> FlowMatchingConfig:
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width: expected a multiple of 2 x heads = {2 * self.heads}, found {self.width}")
+        return self
+
+    def takes(self, given: Columns) -> None:
+        if given.dim is None or given.dim < given.n_voxels or given.layer_energies or given.n_voxels == 0:
+            raise ValueError("needs voxels, found other columns")
+        grid = given.grid  # raises where layers are not alike
+        if self.patch is not None and any(cells % part for cells, part in zip(grid, self.patch, strict=True)):
+            raise ValueError(
+                f"patch: expected parts of the grid of {' x '.join(map(str, grid))} cells, found {self.patch}"
+            )
+        if given.dim == given.n_voxels + 1:
+            raise ValueError("needs no or several columns after the voxels, found one")

@@ -1,0 +1,133 @@
+"""Flow matching: showers that turn turn their velocities, the solver's order, and a distribution that is learned."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from calopipe.config import validate
+from calopipe.config.chains import Columns
+from calopipe.models.base import Inputs
+from calopipe.models.matching.flow_matching import FlowMatching
+from calopipe.models.matching.settings import FlowMatchingConfig
+from calopipe.models.matching.transformer import Velocities, _distances
+
+GRID, PATCH = (4, 6, 2), (2, 2, 1)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def velocities(periodic: bool) -> Velocities:
+    """With weights that no symmetry is hidden by."""
+    network = Velocities(GRID, PATCH, periodic=periodic, context=3, local=1, width=16, heads=2, blocks=2)
+    for p in network.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    return network
+
+
+def matching(extra: int = 0, periodic: bool = True, **settings: object) -> FlowMatching:
+    inputs = Inputs(math.prod(GRID) + extra, layer_shapes=((6, 2),) * 4, periodic=(periodic,) * 4)
+    config = {"patch": PATCH, "width": 16, "heads": 2, "blocks": 2, "first_blocks": 4, "first_hidden": [16], **settings}
+    return FlowMatching(validate(FlowMatchingConfig, config, "flow_matching"), inputs)
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_showers_that_turn_by_patches_turn_their_velocities(periodic: bool) -> None:
+    network = velocities(periodic)
+    given = torch.rand(3), torch.randn(3, 3), torch.randn(3, 4, 1)
+    x = torch.randn(3, *GRID)
+    turned, expected = network(x.roll(2, 2), *given), network(x, *given).roll(2, 2)
+    assert torch.allclose(turned, expected, atol=1e-5) == periodic
+    assert not torch.allclose(network(x.roll(1, 1), *given), network(x, *given).roll(1, 1), atol=1e-2)
+
+
+def test_tokens_are_put_back_where_they_were() -> None:
+    network, x = velocities(True), torch.randn(2, *GRID)
+    token = network._cut(x)
+    assert token.shape == (2, 2 * 3 * 2, 4) and torch.equal(network._joined(token, x), x)
+    assert torch.equal(
+        token[0, 0], x[0, :2, :2, 0].flatten()
+    )  # the first two layers, two cells along the first index, one radius
+    local = torch.arange(8.0).view(2, 4, 1)
+    assert torch.equal(network._spread(local)[1, 0], torch.tensor([4.0, 5.0])) and network._spread(local).shape == (
+        2,
+        12,
+        2,
+    )
+
+
+def test_distances_wrap_around_where_the_first_index_does() -> None:
+    round_, n_round = _distances((2, 4, 3), periodic=True)
+    flat, n_flat = _distances((2, 4, 3), periodic=False)
+    assert (n_round, n_flat) == (3 * 4 * 5, 3 * 7 * 5) and round_.max() < n_round and flat.max() < n_flat
+    place = {p: i for i, p in enumerate((a, b, c) for a in range(2) for b in range(4) for c in range(3))}
+    assert (
+        round_[place[0, 0, 0], place[1, 3, 2]] == round_[place[0, 1, 0], place[1, 0, 2]]
+    )  # three cells on, or one back
+    assert flat[place[0, 0, 0], place[1, 3, 2]] != flat[place[0, 1, 0], place[1, 0, 2]]
+    assert len(round_.unique()) == n_round and len(flat.unique()) == n_flat
+
+
+@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("midpoint", 2)])
+def test_errors_of_the_solvers_fall_as_they_should(solver: str, order: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dx/dt = x (1 + t) has the solution x exp(t + t^2 / 2)."""
+
+    def velocity(x: Tensor, t: Tensor, *_: Tensor) -> Tensor:
+        return x * (1 + t)[:, None]
+
+    x, cond, errors = torch.randn(5, math.prod(GRID)).double(), torch.ones(5, 1).double(), []
+    for steps in (20, 40):
+        model = matching(solver=solver, steps=steps).double()
+        monkeypatch.setattr(model, "_velocity", velocity)
+        errors.append((model.draw(x, cond) - x * math.exp(1.5)).abs().max())
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.15)
+
+
+def test_a_distribution_is_learned_with_what_follows_the_voxels() -> None:
+    """Voxels of a layer are a number r of the layer times the condition, but for a little noise; r follows the voxels."""
+    model = matching(extra=4, steps=20)
+
+    def data(n: int) -> tuple[Tensor, Tensor]:
+        cond, r = 1 + torch.rand(n, 1), 2 + 0.5 * torch.randn(n, 4)
+        voxels = (r * cond)[:, :, None] + 0.1 * torch.randn(n, 4, 12)
+        return torch.cat([voxels.flatten(1), r], dim=1), cond
+
+    x, cond = data(2000)
+    model.fit_input(x, cond)
+    optimizer = torch.optim.AdamW(model.parameters(), 4e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 400)
+    losses = []
+    for _ in range(400):
+        x, cond = data(128)
+        optimizer.zero_grad()
+        loss = model.loss(x, cond)
+        loss["loss"].backward()
+        losses.append(loss["matching"].item())
+        optimizer.step()
+        schedule.step()
+    cond = 1 + torch.rand(1000, 1)
+    made = model.sample(cond)
+    r, voxels = made[:, 48:], made[:, :48].view(1000, 4, 12)
+    assert r.mean().item() == pytest.approx(2, abs=0.06) and r.std().item() == pytest.approx(0.5, abs=0.05)
+    assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
+    off = voxels.mean(2) - r * cond  # known to far better than r varies
+    assert off.std().item() < 0.25 and abs(off.mean().item()) < 0.1
+
+
+def test_wrong_settings_are_named() -> None:
+    with pytest.raises(ValueError, match="multiple of 2 x heads"):
+        FlowMatchingConfig(width=12, heads=4)
+    voxels = Columns(((6, 2),) * 4, 0.0, 48)
+    FlowMatchingConfig(patch=(2, 2, 1)).takes(voxels)
+    with pytest.raises(ValueError, match="parts of the grid of 4 x 6 x 2 cells"):
+        FlowMatchingConfig(patch=(3, 2, 1)).takes(voxels)
+    with pytest.raises(ValueError, match="needs voxels"):
+        FlowMatchingConfig().takes(Columns(((6, 2),) * 4, 0.0, None))
+    with pytest.raises(ValueError, match="no regular grid"):
+        FlowMatchingConfig().takes(Columns(((6, 2), (3, 2)), 0.0, 18))
