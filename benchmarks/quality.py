@@ -134,6 +134,8 @@ MODELS = {
     "kvae_inn_cpu": ("calochallenge2_kvae_cpu", "kvae_inn_cpu", "set2"),
     "vae_inn_cpu": ("calochallenge2_kvae_cpu", "vae_inn_cpu", "set2"),
     "ring_cascade_cpu": ("calochallenge2_cascade_cpu", "ring_cascade_cpu", "set2"),
+    "matching": ("calochallenge2_matching", "matching", "set2"),
+    "matching_cpu": ("calochallenge2_matching", "matching_cpu", "set2"),
     "image_vae_cpu": ("electron_images_cpu", "image_vae_cpu", "images"),
     "image_latent_gan_dp_cpu": ("electron_images_cpu", "image_latent_gan_dp_cpu", "images"),
     "image_gan_dp_cpu": ("electron_images_gan_cpu", "image_gan_dp_cpu", "images"),
