@@ -475,11 +475,12 @@ def test_residuals_in_units_of_a_condition_by_hand() -> None:
     torch.testing.assert_close(y, torch.tensor([[0.3], [-0.4]]))
     torch.testing.assert_close(logdet, -torch.tensor([math.log(10), math.log(20)]))
     torch.testing.assert_close(root.inverse(y, c)[0], x)
-    turned = build_chain([{**steps[0], "power": 0.5, "eta": 0}], Layout((), 0.0), 1, 2)  # sqrt(pt / cosh(eta))
+    turned = build_chain([{**steps[0], "power": 0.75, "eta": 0}], Layout((), 0.0), 1, 2)
     y, c, logdet = turned(x, cond)
-    slant = torch.tensor([math.cosh(0.5), math.cosh(1.0)]).sqrt()
-    torch.testing.assert_close(y[:, 0], torch.tensor([0.3, -0.4]) * slant)
-    torch.testing.assert_close(logdet, slant.log() - torch.tensor([math.log(10), math.log(20)]))
+    slant = torch.tensor([math.cosh(0.5), math.cosh(1.0)])
+    unit = (cond[:, 1] * slant) ** 0.75 / slant
+    torch.testing.assert_close(y[:, 0], x[:, 0] / unit)
+    torch.testing.assert_close(logdet, -unit.log())
     torch.testing.assert_close(turned.inverse(y, c)[0], x)
     for wrong in ({"condition": 2}, {"eta": 2}):
         with pytest.raises(ValueError, match=r"needs a condition no\. 2 \(from 0\), found 2 of them"):

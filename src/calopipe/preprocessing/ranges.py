@@ -89,7 +89,9 @@ class MinMaxCondition(Step):
 
 @STEPS.register("divide_by_condition", config=DivideByConditionConfig)
 class DivideByCondition(Step):
-    """x in units of a condition, or of a power of it, for residuals that grow with it; over that power of cosh(eta) where eta is given."""
+    """x in units of a condition, or of a power of it, for residuals that grow with it; of what that power of the energy is as a transverse
+    momentum where eta is given.
+    """
 
     bijective: ClassVar[bool] = True
 
@@ -102,9 +104,10 @@ class DivideByCondition(Step):
 
     def _unit(self, cond: Tensor) -> Tensor:
         unit = cond[:, self.config.condition]
-        if self.config.eta is not None:
-            unit = unit / cond[:, self.config.eta].cosh()
-        return unit**self.config.power
+        if self.config.eta is None:
+            return unit**self.config.power
+        slant = cond[:, self.config.eta].cosh()
+        return (unit * slant) ** self.config.power / slant
 
 
 @STEPS.register("log_conditions", config=LogConditionsConfig)

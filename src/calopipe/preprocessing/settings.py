@@ -248,8 +248,8 @@ class DivideByConditionConfig(StepSettings):
     )
     eta: ConditionNumber | None = Field(
         None,
-        description="number of a condition that is a pseudorapidity: the unit is divided by that power of cosh(eta), too. With power 0.5 of a transverse "
-        "momentum it is what the resolution of a calorimeter's energy, which goes as the square root of the energy, makes of transverse momenta",
+        description="number of a condition that is a pseudorapidity, where the condition is a transverse momentum: the unit is the power of the energy "
+        "pt cosh(eta), over cosh(eta), which is what a resolution of energies that grows with that power makes of transverse momenta",
     )
 
     def after(self, given: Columns) -> Columns:
