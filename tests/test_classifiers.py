@@ -24,6 +24,7 @@ from calopipe.metrics.features import (
     features_low_log,
     features_low_normed,
     features_observables,
+    features_of_groups,
     regular_grid,
 )
 from calopipe.metrics.multiclass import multiclass_test
@@ -216,6 +217,20 @@ def test_observables_of_empty_layers_are_open(geometry):
     assert np.isnan(features[2]).sum() == 2 + 2 + 2 + 2 and not np.isnan(np.delete(features, 2, axis=0)).any()
     wanted = np.concatenate([found["E_ratio"][:, None], found["layer_fraction"]], axis=1)
     np.testing.assert_allclose(features[:, -12 - 7 : -12], wanted, rtol=1e-6)
+
+
+def test_groups_of_observables_by_hand(geometry):
+    voxels, incident = toy_showers(5, 0)
+    voxels[2, :32] = 0  # the first of six layers
+    found = compute(voxels, incident, geometry, 0.0, 2)
+    activity = features_of_groups(found, incident, geometry.alpha_layers, ["activity"])
+    np.testing.assert_allclose(activity, np.column_stack([np.log10(incident), found["activity"]]), rtol=1e-6)
+    both = features_of_groups(found, incident, geometry.alpha_layers, ["centroids", "activity"])
+    assert both.shape[1] > activity.shape[1] + 6 and np.isnan(both[2]).any() and not np.isnan(both[:2]).any()
+    with pytest.raises(ValueError, match="expected features observables, found low"):
+        ClassifierConfig(groups=["energies"])
+    with pytest.raises(MetricUnavailable, match="no observables of brightest"):
+        features_of_groups(compute(voxels, incident, geometry, 0.0, 0), incident, geometry.alpha_layers, ["brightest"])
 
 
 @pytest.mark.parametrize("name", ["trees", "low_log"])

@@ -84,6 +84,15 @@ class ClassifierConfig(Section):
         "log10 E_layer; low_log: log10 of voxels, empty ones a decade below the threshold; high: the challenge's "
         "observables; observables: those and ratios of energies, undefined ones left open (for trees)",
     )
+    groups: (
+        Annotated[
+            list[Literal["energies", "centroids", "widths", "brightest", "activity"]], Field(min_length=1), DISTINCT
+        ]
+        | None
+    ) = Field(
+        None,
+        description="observables: those of these groups alone, with log10 E_inc; null: all. Tests of one group each tell what to mend",
+    )
     network: Literal["mlp", "cnn", "trees"] = Field(
         "mlp",
         description="mlp: fully connected; cnn: 3D ResNet-18, for cylindrical geometries with equal layers, on voxels; "
@@ -150,6 +159,8 @@ class ClassifierConfig(Section):
             )
         if self.network != "trees" and self.features == "observables":
             raise ValueError(f"features 'observables' may be undefined: expected network trees, found {self.network}")
+        if self.groups is not None and self.features != "observables":
+            raise ValueError(f"groups: expected features observables, found {self.features}")
         if self.split.test == 0:
             raise ValueError("split.test: expected above 0, found 0")
         return self

@@ -17,6 +17,7 @@ from calopipe.metrics.features import (
     features_low_normed,
     features_low_raw,
     features_observables,
+    features_of_groups,
     regular_grid,
 )
 from calopipe.observables import compute
@@ -48,6 +49,8 @@ def features_of(
         return features_high(compute(showers, incident_energies, geometry, threshold, brightest=0), incident_energies)
     if config.features == "observables":
         found = compute(showers, incident_energies, geometry, threshold, brightest=_BRIGHTEST)
+        if config.groups is not None:
+            return features_of_groups(found, incident_energies, geometry.alpha_layers, config.groups)
         return features_observables(found, incident_energies, geometry.alpha_layers)
     if config.features == "low_normed":
         return features_low_normed(showers, incident_energies, geometry.layer_slices, threshold)

@@ -13,6 +13,7 @@ import numpy as np
 
 from calopipe.errors import DataError, MetricUnavailable
 from calopipe.geometry import Geometry
+from calopipe.observables import SPECS
 
 #: added to layer and total energies (MeV) before their logarithm is taken
 LOG_OFFSET_MEV = 1e-8
@@ -110,19 +111,47 @@ def features_observables(
     Returns:
         (N, F) float32.
     """
-    empty = observables["E_layer"] <= 0
-    of = {"EC_r": empty, "width_r": empty, "brightest_fraction": empty[..., None]}
-    of |= dict.fromkeys(("EC_eta", "EC_phi", "width_eta", "width_phi"), empty[:, list(alpha_layers)])
-    defined = dict(observables)
-    defined |= {k: np.where(where, np.nan, observables[k]) for k, where in of.items() if k in observables}
+    defined = _defined(observables, alpha_layers)
     columns = [
         features_high(defined, incident_energies),
         observables["E_ratio"][:, None],
         observables["layer_fraction"],
     ]
     if "brightest_fraction" in defined:
-        columns.append(defined["brightest_fraction"].reshape(len(empty), -1))
+        columns.append(defined["brightest_fraction"].reshape(len(columns[0]), -1))
     return np.concatenate([np.asarray(c, dtype=np.float32) for c in columns], axis=1)
+
+
+def features_of_groups(
+    observables: Mapping[str, np.ndarray],
+    incident_energies: np.ndarray,
+    alpha_layers: Sequence[int],
+    groups: Sequence[str],
+) -> np.ndarray:
+    """log10 E_inc and the observables of some groups (``ObservableSpec.group``) as they are, NaN where a layer is empty: (N, F) float32.
+
+    For trees, to which scales do not matter. Other arguments are those of :func:`features_observables`.
+
+    Raises:
+        MetricUnavailable: the geometry has no observable of these groups.
+    """
+    incident = np.asarray(incident_energies, dtype=np.float64).reshape(-1, 1)
+    defined = _defined(observables, alpha_layers)
+    chosen = [v for k, v in defined.items() if k in SPECS and SPECS[k].group in groups]
+    if not chosen:
+        raise MetricUnavailable(f"no observables of {', '.join(groups)} in this geometry")
+    columns = [np.log10(incident), *(value.reshape(len(incident), -1) for value in chosen)]
+    return np.concatenate([np.asarray(c, dtype=np.float32) for c in columns], axis=1)
+
+
+def _defined(observables: Mapping[str, np.ndarray], alpha_layers: Sequence[int]) -> dict[str, np.ndarray]:
+    """Observables, with NaN for what an empty layer does not have."""
+    empty = observables["E_layer"] <= 0
+    of = {"EC_r": empty, "width_r": empty, "brightest_fraction": empty[..., None]}
+    of |= dict.fromkeys(("EC_eta", "EC_phi", "width_eta", "width_phi"), empty[:, list(alpha_layers)])
+    defined = dict(observables)
+    defined |= {k: np.where(where, np.nan, observables[k]) for k, where in of.items() if k in observables}
+    return defined
 
 
 def features_high(observables: Mapping[str, np.ndarray], incident_energies: np.ndarray) -> np.ndarray:
