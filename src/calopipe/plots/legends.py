@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from calopipe.plots.style import REFERENCE_FILL, REFERENCE_LABEL, REFERENCE_LINE, LineStyle
 
 #: inches of a legend's width, of the line and gaps of an entry, and of a letter
-_LEGEND, _ENTRY, _LETTER = 4.4, 0.56, 0.066
+_LEGEND, _ENTRY, _LETTER = 4.2, 0.56, 0.066
 
 
 def legend_handles(styles: Sequence[LineStyle], reference: str = REFERENCE_LABEL) -> list[Patch | Line2D]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -26,6 +26,8 @@ _LEFT, _TO_LABEL = 0.9, 0.55
 _ACRONYMS = ("kl", "bce", "mse", "mmd", "gp")
 #: more panels than this beside that of the loss stand in two columns
 _ONE_COLUMN = 3
+#: what the largest gradients are of, and up to how many objectives both stand in one panel
+_KINDS, _TOGETHER = ("norm", "element"), 2
 #: the axis of mean gradient norms and losses is logarithmic where they span more than this
 _LOGARITHMIC = 20.0
 
@@ -111,8 +113,15 @@ def _panels(histories: Mapping[str, History], style: LineStyle) -> Iterator[_Pan
         yield _Panel("Learning rate", lambda axes: _draw_rates(axes, histories, style), "zero")
     if any(h.norms for h in histories.values()):
         yield _Panel("Mean gradient\nnorm", lambda axes: _draw_norms(axes, histories, style))
-    if any(h.largest_norms for h in histories.values()):
-        yield _Panel("Largest\ngradient", lambda axes: _draw_largest(axes, histories, style), "logarithmic")
+    if any(len(h.largest_norms) > _TOGETHER for h in histories.values()):
+        for kind in _KINDS:
+            yield _Panel(
+                f"Largest\ngradient {kind}",
+                partial(_draw_largest, histories=histories, style=style, kinds=(kind,)),
+                "logarithmic",
+            )
+    elif any(h.largest_norms for h in histories.values()):
+        yield _Panel("Largest\ngradient", partial(_draw_largest, histories=histories, style=style), "logarithmic")
 
 
 def _label(name: str) -> str:
@@ -166,17 +175,25 @@ def _draw_norms(axes: Axes, histories: Mapping[str, History], style: LineStyle) 
     return _draw_lines(axes, [h.norms for h in histories.values()], list(histories.values()), style)
 
 
-def _draw_largest(axes: Axes, histories: Mapping[str, History], style: LineStyle) -> list[Array]:
-    """Largest norms and largest elements, of each objective."""
+def _draw_largest(
+    axes: Axes, histories: Mapping[str, History], style: LineStyle, kinds: Sequence[str] = _KINDS
+) -> list[Array]:
+    """Largest norms, largest elements, or both, of each objective."""
     lines = []
     for history in histories.values():
-        kinds = (("norm", history.largest_norms), ("element", history.largest_elements))
-        lines.append({f"{name} {kind}".strip(): v for kind, found in kinds for name, v in found.items()})
-    return _draw_lines(axes, lines, list(histories.values()), style, late=False)
+        found = {"norm": history.largest_norms, "element": history.largest_elements}
+        ends = {kind: f" {kind}" if len(kinds) > 1 else "" for kind in kinds}
+        lines.append({f"{name}{ends[kind]}".strip(): v for kind in kinds for name, v in found[kind].items()})
+    return _draw_lines(axes, lines, list(histories.values()), style, late=False, columns=len(kinds))
 
 
 def _draw_lines(
-    axes: Axes, by_objective: list[dict[str, Array]], histories: list[History], style: LineStyle, late: bool = True
+    axes: Axes,
+    by_objective: list[dict[str, Array]],
+    histories: list[History],
+    style: LineStyle,
+    late: bool = True,
+    columns: int = 1,
 ) -> list[Array]:
     """One line per objective, told apart by dashes and named where there are several; `late`: the axis need not show the start."""
     names = list(dict.fromkeys(name for found in by_objective for name in found))
@@ -189,7 +206,7 @@ def _draw_lines(
             shown.append(values[ok & _late(history)] if late else values[ok])
     if len(names) > 1:
         place: dict[str, Any] = {"loc": "upper right", "borderaxespad": 0.3, "labelspacing": 0.25, "columnspacing": 1.0}
-        axes.legend(fontsize=7.5 if late else 6.5, handlelength=2.4, ncols=1 if late else 2, **place)
+        axes.legend(fontsize=7.5 if columns == 1 else 6.5, handlelength=2.4, ncols=columns, **place)
     return shown
 
 
