@@ -15,8 +15,9 @@ MOST = 7
 
 
 def compiled(function: ast.FunctionDef) -> bool:
-    """Whether numba compiles it: such functions call one another by position."""
-    return any("njit" in ast.unparse(d) or "intrinsic" in ast.unparse(d) for d in function.decorator_list)
+    """Whether numba or Triton compiles it: such functions call one another by position."""
+    makers = ("njit", "intrinsic", "triton.jit")
+    return any(maker in ast.unparse(d) for d in function.decorator_list for maker in makers)
 
 
 def positional(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
