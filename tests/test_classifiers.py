@@ -10,6 +10,7 @@ import torch
 from calopipe.config import ClassifierConfig, Evaluation, validate
 from calopipe.errors import ConfigError, DataError, MetricUnavailable, NumericsError
 from calopipe.evaluation import evaluate_classifier, evaluate_multiclass, evaluate_observables, evaluate_weights
+from calopipe.evaluation.features import features_of
 from calopipe.evaluation.inputs import Readout
 from calopipe.evaluation.weights import extreme_rows
 from calopipe.geometry import Geometry, load_geometry
@@ -24,7 +25,6 @@ from calopipe.metrics.features import (
     features_low_log,
     features_low_normed,
     features_observables,
-    features_of_groups,
     regular_grid,
 )
 from calopipe.metrics.multiclass import multiclass_test
@@ -223,14 +223,18 @@ def test_groups_of_observables_by_hand(geometry):
     voxels, incident = toy_showers(5, 0)
     voxels[2, :32] = 0  # the first of six layers
     found = compute(voxels, incident, geometry, 0.0, 2)
-    activity = features_of_groups(found, incident, geometry.alpha_layers, ["activity"])
-    np.testing.assert_allclose(activity, np.column_stack([np.log10(incident), found["activity"]]), rtol=1e-6)
-    both = features_of_groups(found, incident, geometry.alpha_layers, ["centroids", "activity"])
-    assert both.shape[1] > activity.shape[1] + 6 and np.isnan(both[2]).any() and not np.isnan(both[:2]).any()
+
+    def features(*groups):
+        config = ClassifierConfig(preset="trees", groups=list(groups))
+        return features_of(voxels, incident[:, None], Readout(geometry, 0.0), config)
+
+    np.testing.assert_allclose(
+        features("activity"), np.column_stack([np.log10(incident), found["activity"]]), rtol=1e-6
+    )
+    both = features("centroids", "activity")
+    assert both.shape[1] > found["activity"].shape[1] + 1 and np.isnan(both[2]).any() and not np.isnan(both[:2]).any()
     with pytest.raises(ValueError, match="expected features observables, found low"):
         ClassifierConfig(groups=["energies"])
-    with pytest.raises(MetricUnavailable, match="no observables of brightest"):
-        features_of_groups(compute(voxels, incident, geometry, 0.0, 0), incident, geometry.alpha_layers, ["brightest"])
 
 
 @pytest.mark.parametrize("name", ["trees", "low_log"])

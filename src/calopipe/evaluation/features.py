@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from calopipe.config.evaluation import ClassifierConfig
+from calopipe.errors import MetricUnavailable
 from calopipe.evaluation.inputs import Readout, stream
 from calopipe.geometry import Geometry
 from calopipe.metrics.features import (
+    features_by_name,
     features_high,
     features_low,
     features_low_log,
     features_low_normed,
     features_low_raw,
     features_observables,
-    features_of_groups,
     regular_grid,
 )
-from calopipe.observables import compute
+from calopipe.observables import SPECS, compute
 from calopipe.seeds import generator
 
 #: brightest voxels of a layer among the features ``observables``
@@ -50,7 +51,7 @@ def features_of(
     if config.features == "observables":
         found = compute(showers, incident_energies, geometry, threshold, brightest=_BRIGHTEST)
         if config.groups is not None:
-            return features_of_groups(found, incident_energies, geometry.alpha_layers, config.groups)
+            return _of_groups(found, incident_energies, geometry, config.groups)
         return features_observables(found, incident_energies, geometry.alpha_layers)
     if config.features == "low_normed":
         return features_low_normed(showers, incident_energies, geometry.layer_slices, threshold)
@@ -58,6 +59,16 @@ def features_of(
         return features_low_log(showers, incident_energies, threshold)
     make = {"low": features_low, "low_raw": features_low_raw}[config.features]
     return make(showers, incident_energies, threshold, config.voxel_scale)
+
+
+def _of_groups(
+    found: Mapping[str, np.ndarray], incident_energies: np.ndarray, geometry: Geometry, groups: Sequence[str]
+) -> np.ndarray:
+    """Features of the observables of some groups. Raises MetricUnavailable where the geometry has none."""
+    names = [name for name in found if name in SPECS and SPECS[name].group in groups]
+    if not names:
+        raise MetricUnavailable(f"no observables of {', '.join(groups)} in this geometry")
+    return features_by_name(found, incident_energies, geometry.alpha_layers, names)
 
 
 def feature_table(

@@ -13,7 +13,6 @@ import numpy as np
 
 from calopipe.errors import DataError, MetricUnavailable
 from calopipe.geometry import Geometry
-from calopipe.observables import SPECS
 
 #: added to layer and total energies (MeV) before their logarithm is taken
 LOG_OFFSET_MEV = 1e-8
@@ -122,25 +121,19 @@ def features_observables(
     return np.concatenate([np.asarray(c, dtype=np.float32) for c in columns], axis=1)
 
 
-def features_of_groups(
+def features_by_name(
     observables: Mapping[str, np.ndarray],
     incident_energies: np.ndarray,
     alpha_layers: Sequence[int],
-    groups: Sequence[str],
+    names: Sequence[str],
 ) -> np.ndarray:
-    """log10 E_inc and the observables of some groups (``ObservableSpec.group``) as they are, NaN where a layer is empty: (N, F) float32.
+    """log10 E_inc and some observables as they are, NaN where a layer is empty: (N, F) float32.
 
     For trees, to which scales do not matter. Other arguments are those of :func:`features_observables`.
-
-    Raises:
-        MetricUnavailable: the geometry has no observable of these groups.
     """
     incident = np.asarray(incident_energies, dtype=np.float64).reshape(-1, 1)
     defined = _defined(observables, alpha_layers)
-    chosen = [v for k, v in defined.items() if k in SPECS and SPECS[k].group in groups]
-    if not chosen:
-        raise MetricUnavailable(f"no observables of {', '.join(groups)} in this geometry")
-    columns = [np.log10(incident), *(value.reshape(len(incident), -1) for value in chosen)]
+    columns = [np.log10(incident), *(defined[name].reshape(len(incident), -1) for name in names)]
     return np.concatenate([np.asarray(c, dtype=np.float32) for c in columns], axis=1)
 
 
