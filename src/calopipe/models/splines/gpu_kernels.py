@@ -104,7 +104,7 @@ def _bin(at, T, inside, x, K: tl.constexpr, constants, F: tl.constexpr, INVERSE:
 
 
 @triton.jit
-def _element(x_ptr, active, count, D, T, BLOCK: tl.constexpr):
+def _element(active, count, D, T, BLOCK: tl.constexpr):
     """Row, transformed dimension, place in (N, D) and whether there is such an element, of each thread."""
     e = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = e < count
@@ -119,7 +119,7 @@ def _transform(
     x_ptr, logits, active, constants, result, log_slopes, count, D, T,
     K: tl.constexpr, F: tl.constexpr, INVERSE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    e, row, column, place, inside = _element(x_ptr, active, count, D, T, BLOCK)
+    e, row, column, place, inside = _element(active, count, D, T, BLOCK)
     raw = tl.load(x_ptr + place, mask=inside, other=0.0).to(tl.float64)
     bound = tl.load(constants)
     outside = tl.abs(raw) > bound
@@ -169,7 +169,7 @@ def _differentiate(
     K: tl.constexpr, F: tl.constexpr, INVERSE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Gradients at x (for the inverse: of the inverse map, at the x that it gave); ``result`` holds that of y and becomes that of x."""
-    _, row, column, place, inside = _element(x_ptr, active, count, D, T, BLOCK)
+    _, row, column, place, inside = _element(active, count, D, T, BLOCK)
     raw = tl.load(x_ptr + place, mask=inside, other=0.0).to(tl.float64)
     bound = tl.load(constants)
     outside = tl.abs(raw) > bound
