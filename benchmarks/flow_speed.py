@@ -8,7 +8,7 @@ alone (Linear and ReLU, forward, and backward for train), at the full batch; "pr
 rows at a time as our sampling does. Subjects take turns, and the medians of the turns are reported; ratios are to the
 products of the same run. On a busy machine use one thread and the processor's own clock: --threads 1 --clock cpu.
 Memory is the growth of the peak resident size of a fresh process, over model and input (on a GPU: of what torch has allocated there, in
-this process). Exactness is the largest
+the timed steps). Exactness is the largest
 |inverse(forward(x)) - x| in float32, with all weight matrices multiplied as stated; "bf16 products" multiplies matrices in bfloat16 (autocast)
 and computes splines in float32.
 
@@ -37,6 +37,7 @@ from calopipe.devices import synchronise
 from calopipe.models.flows.coupling import make_flow, subnet
 from calopipe.models.flows.masks import choose_columns
 
+Figures = dict[str, dict[str, float]]
 DEVICE = torch.device("cpu")
 EXACT = 1000  # columns up to which the inverse is checked: with more, starting networks takes longer than all else
 BLOCKS, HIDDEN, BINS, BOUND, TRAIN, SAMPLE = 12, (256, 256), 10, 10.0, 256, 5000
@@ -197,30 +198,44 @@ def rows(dim: int) -> tuple[Tensor, Tensor]:
     return made[0].to(DEVICE), made[1].to(DEVICE)
 
 
-def measure_time(dim: int, repeats: int, clock: Callable[[], float]) -> dict[str, dict[str, float]]:
-    """Median seconds per step, subjects taking turns; a first turn on few rows warms up."""
+def measure_time(dim: int, repeats: int, clock: Callable[[], float]) -> tuple[Figures, Figures]:
+    """Median seconds per step, subjects taking turns, and on a GPU the most that a step allocated, in MiB; a first turn on few rows warms up."""
     x, cond = rows(dim)
     subjects = {name: subject for name in SUBJECTS if (subject := build(name, dim)) is not None}
     taken: dict[str, dict[str, list[float]]] = {name: {"train": [], "sample": []} for name in subjects}
+    most: Figures = {name: {"train": 0.0, "sample": 0.0} for name in subjects} if DEVICE.type == "cuda" else {}
     for turn in range(repeats + 1):
         for name, subject in subjects.items():
             sizes = {"train": TRAIN, "sample": SAMPLE if turn else TRAIN}
             for step, n in sizes.items():
-                for _ in range(5 if step == "train" and turn else 1):
+                subject.module.zero_grad()
+                before = _allocated()
+                for _ in range((5 if dim <= EXACT else 2) if step == "train" and turn else 1):
                     synchronise(DEVICE.type)
                     start = clock()
                     getattr(subject, step)(x[:n], cond[:n])
                     synchronise(DEVICE.type)
                     if turn:
                         taken[name][step].append(clock() - start)
-    return {name: {step: statistics.median(times) for step, times in steps.items()} for name, steps in taken.items()}
+                if most:
+                    most[name][step] = max(most[name][step], (torch.cuda.max_memory_allocated() - before) / 2**20)
+                subject.module.zero_grad()
+    return {
+        name: {step: statistics.median(times) for step, times in steps.items()} for name, steps in taken.items()
+    }, most
+
+
+def _allocated() -> int:
+    """Bytes that are allocated on the GPU, whose peak is forgotten; 0 without one."""
+    if DEVICE.type != "cuda":
+        return 0
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_allocated()
 
 
 def measure_memory(name: str, dim: int, step: str) -> float | None:
-    """Growth of the peak resident size (MiB) over three training steps, or one sampling, in a fresh process, but on a GPU."""
-    if DEVICE.type == "cuda":
-        return child(name, dim, step)
-    command = [sys.executable, __file__, "--device", DEVICE.type, "--child", name, str(dim), step]
+    """Growth of the peak resident size (MiB) over three training steps, or one sampling, in a fresh process."""
+    command = [sys.executable, __file__, "--child", name, str(dim), step]
     done = subprocess.run(command, capture_output=True, text=True)
     return float(done.stdout.split()[-1]) if done.returncode == 0 and done.stdout.strip() else None
 
@@ -239,13 +254,7 @@ def child(name: str, dim: int, step: str) -> float | None:
 
 
 def _resident(reset: bool = False) -> float:
-    """Peak resident size in KiB, or peak of what is allocated on the GPU; ``reset`` forgets earlier peaks (of imports and compilers)
-    where the system can.
-    """
-    if DEVICE.type == "cuda":
-        if reset:
-            torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.max_memory_allocated() / 1024
+    """Peak resident size in KiB; ``reset`` forgets earlier peaks (of imports and compilers) where the system can."""
     try:
         if reset:
             Path("/proc/self/clear_refs").write_text("5")
@@ -311,12 +320,11 @@ def table(result: dict) -> str:
                 f"{t['sample'] / base['sample']:.2f} |"
             )
         lines.append("")
-    if result["memory"]:
-        lines += ["## Peak memory above base, dimension 368, MiB", "", "| | train | sample |", "|---|---|---|"]
-        lines += [f"| {name} | {m['train']:.0f} | {m['sample']:.0f} |" for name, m in result["memory"].items()]
+    for dim, memory in result["memory"].items():
+        lines += [f"## Peak memory above base, dimension {dim}, MiB", "", "| | train | sample |", "|---|---|---|"]
+        lines += [*(f"| {name} | {m['train']:.0f} | {m['sample']:.0f} |" for name, m in memory.items()), ""]
     if result["exact"]:
         lines += [
-            "",
             "## Largest float32 inverse error",
             "",
             "| | dimension | weights | error | std of z |",
@@ -357,15 +365,18 @@ def main() -> None:
         "exact": [],
         "time": {},
     }
-    if "exact" not in args.skip:
-        result["exact"] = [row for dim in args.dims if dim <= EXACT for row in measure_exactness(dim)]
-    if "memory" not in args.skip:
+    if "memory" not in args.skip and DEVICE.type == "cpu":
         for name in SUBJECTS:
             found = {step: measure_memory(name, 368, step) for step in ("train", "sample")}
             if None not in found.values():
-                result["memory"][name] = found
-    for dim in args.dims if "time" not in args.skip else []:
-        result["time"][str(dim)] = measure_time(dim, args.repeats, clock)
+                result["memory"].setdefault("368", {})[name] = found
+    for dim in args.dims:
+        if "time" not in args.skip:
+            result["time"][str(dim)], most = measure_time(dim, args.repeats, clock)
+            if most and "memory" not in args.skip:
+                result["memory"][str(dim)] = most
+        if "exact" not in args.skip and dim <= EXACT:
+            result["exact"] += measure_exactness(dim)
         save(result, args.out)
     save(result, args.out)
     print(table(result))

@@ -6,8 +6,8 @@ FOLDER holds `calogan_eplus.hdf5` (30 000 showers), `ds2like_electrons.hdf5` (12
 `pbscint_800_truth.hdf5` (the first 60 000 are used); what is not asked for need not be there.
 Rows are shuffled, so head slices are representative. The last rows are held out (7900, 3000, 6000 and 20 000). Presets learn the first rows
 (21 100, 8400, 14 000 and 14 400) and validate with the next (1000, 600, 1000 and 1200); those of the demo learn the 5250 showers that the demo learns and
-validate with the next 750. Each model is trained once (its checkpoint is reused when it is there), then judged with the
-held-out showers and as many generated at their incident energies:
+validate with the next 750. Each model is trained once, then judged with the held-out showers and as many generated at their incident energies. Checkpoints and samples
+are reused where they are there: those of a GPU (--draw-only) can be judged elsewhere. Reported are:
 
 - classifier tests, with their whole errors, also of reconstructions and of two Geant4 samples: ``trees`` and ``low_log`` of every
   evaluation (docs/metrics.md), and ``high``, three networks of 512-512 on the challenge's high-level features; and what they
@@ -69,7 +69,7 @@ RECONSTRUCTIONS = TESTS | {"thesis": {"preset": "thesis", "repeats": 2}}
 
 @dataclass(frozen=True)
 class Data:
-    """A file of showers: which rows are held out, which are learned and validated with."""
+    """A file of showers: which rows (of those of an incident energy in MeV) are held out, which are learned and validated with."""
 
     file: str
     geometry: str
@@ -78,6 +78,7 @@ class Data:
     train: slice
     val: slice
     timed: int = 10_000
+    energy: float | None = None
 
     @property
     def readout(self) -> Readout:
@@ -105,9 +106,19 @@ IMAGES = Data(
     slice(0, 14_400),
     slice(14_400, 15_600),
 )
+FINE_IMAGES = Data(
+    "pbscint_64.hdf5",
+    "electron_gun_64",
+    0.01,
+    slice(25_000, 30_000),
+    slice(0, 24_000),
+    slice(24_000, 25_000),
+    energy=800.0,
+)
 DATA = {
     "photons": PHOTONS,
     "images": IMAGES,
+    "fine_images": FINE_IMAGES,
     "full": FULL,
     "demo": replace(FULL, train=slice(0, 5250), val=slice(5250, 6000)),
     "set2": SET2,
@@ -144,6 +155,8 @@ MODELS = {
     "image_vae_cpu": ("electron_images_cpu", "image_vae_cpu", "images"),
     "image_latent_gan_dp_cpu": ("electron_images_cpu", "image_latent_gan_dp_cpu", "images"),
     "image_gan_dp_cpu": ("electron_images_gan_cpu", "image_gan_dp_cpu", "images"),
+    **{name: ("electron_images", name, "images") for name in ("dcgan_32", "dcwgan_32")},
+    **{name: ("electron_images", name, "fine_images") for name in ("dcgan_64", "dcwgan_64")},
 }
 
 
@@ -160,9 +173,18 @@ def write_parts(data: Data, folder: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for part, rows in parts.items():
         if not (out / f"{part}.hdf5").exists():
-            showers = read_showers(folder / data.file, rows)
+            showers = chosen(data, folder, rows)
             x = np.where(showers.showers < data.threshold, 0, showers.showers).astype(np.float32)
             write_showers(out / f"{part}.hdf5", Showers(showers.incident_energies, x), data.geometry)
+
+
+def chosen(data: Data, folder: Path, rows: slice) -> Showers:
+    """Rows of a file, counted among those of the incident energy that is wanted."""
+    if data.energy is None:
+        return read_showers(folder / data.file, rows)
+    showers = read_showers(folder / data.file)
+    wanted = np.flatnonzero(showers.incident_energies[:, 0] == np.float32(data.energy))[rows]
+    return Showers(showers.incident_energies[wanted], showers.showers[wanted])
 
 
 def train(model: Model, data: Data, parts: Path, out: Path, threads: int) -> dict[str, float]:
@@ -257,24 +279,35 @@ def further_metrics(reference: Path, generated: Path, data: Data, out: Path) -> 
     return found
 
 
-def milliseconds(networks: list[Path], out: Path, energies: Path, size: int) -> dict[str, float]:
-    """Median generation time per shower in ms at batches of a size, on the threads of this run; and in each network."""
-    config = TimingConfig(batch_sizes=[size], repeats=3, device="cpu")
+def milliseconds(networks: list[Path], out: Path, energies: Path, size: int, device: str) -> dict[str, float]:
+    """Median generation time per shower in ms at batches of a size, on the threads of this run or a GPU; and in each network."""
+    config = validate(TimingConfig, {"batch_sizes": [size], "repeats": 3, "device": device}, "timing")
     time_generation(networks, energies, config=config, out=out / "timing.json")
     found = json.loads((out / "timing.json").read_text())["results"][0]
     return {"ms per shower": found["median_ms"]} | {f"ms in {k}": v for k, v in found["networks_ms"].items()}
 
 
-def judge(model: Model, test: Path, data: Data, out: Path) -> dict[str, float]:
-    """Generate, reconstruct where there is an autoencoder, and score."""
-    networks, generated = [out / name / "model.pt" for name in model.networks], out / "generated.hdf5"
-    drawn = Generation(batch_size=500 if data is SET2 else None)
-    generate(networks, test, generated, drawn, SEED)
+def drawing(data: Data) -> Generation:
+    """How showers of these data are drawn."""
+    return Generation(batch_size=500 if data is SET2 else None)
+
+
+def draw(model: Model, test: Path, data: Data, out: Path) -> list[Path]:
+    """Generate a shower for each held-out one unless that is done; return the checkpoints."""
+    networks = [out / name / "model.pt" for name in model.networks]
+    if not (out / "generated.hdf5").exists():
+        generate(networks, test, out / "generated.hdf5", drawing(data), SEED)
+    return networks
+
+
+def judge(model: Model, test: Path, data: Data, out: Path, device: str) -> dict[str, float]:
+    """Score what was generated, and reconstructions where there is an autoencoder; time the model on a device, or not ("none")."""
+    networks, generated = draw(model, test, data, out), out / "generated.hdf5"
     scores = classifiers(test, generated, data.readout, out) | shapes(test, generated, data.geometry)
     scores |= further_metrics(test, generated, data, out)
     if model.chain.autoencoder is not None:
         checkpoint = out / model.chain.maker.name / "model.pt"
-        reconstruct(checkpoint, test, out / "reconstructed.hdf5", drawn, SEED)
+        reconstruct(checkpoint, test, out / "reconstructed.hdf5", drawing(data), SEED)
         tests = RECONSTRUCTIONS if data is not SET2 else TESTS
         found = classifiers(test, out / "reconstructed.hdf5", data.readout, out, tests)
         (out / "reconstructions").mkdir(exist_ok=True)
@@ -285,7 +318,7 @@ def judge(model: Model, test: Path, data: Data, out: Path) -> dict[str, float]:
         }
         scores |= {f"reconstructed {k}": v for k, v in found.items()}
     scores["parameters"] = sum(model_size(path) for path in networks)
-    return scores | milliseconds(networks, out, test, data.timed)
+    return scores if device == "none" else scores | milliseconds(networks, out, test, data.timed, device)
 
 
 def model_size(checkpoint: Path) -> int:
@@ -307,6 +340,9 @@ def main() -> None:
     floors = {"geant4": "full", "geant4_set2": "set2", "geant4_photons": "photons", "geant4_images": "images"}
     parser.add_argument("--models", nargs="+", choices=[*MODELS, *floors], default=[*floors, *MODELS])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--epochs", type=int, help="of each training, in place of the preset's")
+    parser.add_argument("--draw-only", action="store_true", help="train and generate, and judge nothing")
+    parser.add_argument("--timed-on", choices=["cpu", "cuda", "none"], default="cpu", help="where generation is timed")
     parser.add_argument("--groups", action="store_true", help="also trees of one group of observables each")
     parser.add_argument("--power", action="store_true", help="with geant4: what the tests find in distorted showers")
     args = parser.parse_args()
@@ -323,9 +359,15 @@ def main() -> None:
             found = floor(test, parts / "other.hdf5", data, out, args.power)
         else:
             preset, key, _ = MODELS[name]
-            model = validate(Model, read_yaml(ROOT / "presets" / f"{preset}.yaml")["models"][key], key)
+            settings = read_yaml(ROOT / "presets" / f"{preset}.yaml")["models"][key]
+            for network in settings["networks"].values() if args.epochs else ():
+                network["training"] = {**network["training"], "epochs": args.epochs, "keep_every": None}
+            model = validate(Model, settings, key)
             minutes = train(model, data, parts, out, args.threads)
-            found = judge(model, test, data, out) | {f"minutes {k}": v for k, v in minutes.items()}
+            if args.draw_only:
+                draw(model, test, data, out)
+                continue
+            found = judge(model, test, data, out, args.timed_on) | {f"minutes {k}": v for k, v in minutes.items()}
         if args.groups:
             sample = parts / "other.hdf5" if name in floors else out / "generated.hdf5"
             found |= classifiers(test, sample, data.readout, out, GROUPS)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from calopipe.config import validate
 from calopipe.config.chains import Columns
-from calopipe.models.base import Inputs
+from calopipe.models.base import Inputs, Now
 from calopipe.models.matching.flow_matching import FlowMatching
 from calopipe.models.matching.settings import FlowMatchingConfig
 from calopipe.models.matching.transformer import Velocities, _distances
@@ -106,8 +106,8 @@ def test_a_distribution_is_learned_with_what_follows_the_voxels() -> None:
     for _ in range(400):
         x, cond = data(128)
         optimizer.zero_grad()
-        loss = model.loss(x, cond)
-        loss["loss"].backward()
+        loss = {name: model.step(name, x, cond, Now(0, 1, 0, 1, 2000))["loss"] for name in ("matching", "layers")}
+        sum(loss.values(), torch.zeros(())).backward()
         losses.append(loss["matching"].item())
         optimizer.step()
         schedule.step()
@@ -118,6 +118,13 @@ def test_a_distribution_is_learned_with_what_follows_the_voxels() -> None:
     assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
     off = voxels.mean(2) - r * cond  # known to far better than r varies
     assert off.std().item() < 0.25 and abs(off.mean().item()) < 0.1
+
+
+def test_layers_are_learned_from_every_so_many_batches() -> None:
+    found = matching(extra=4, first_every=7).objectives()
+    assert [(name, o.every) for name, o in found.items()] == [("matching", 1), ("layers", 7)]
+    assert len({id(p) for o in found.values() for p in o.parameters}) == len(list(matching(extra=4).parameters()))
+    assert list(matching().objectives()) == ["matching"]
 
 
 def test_wrong_settings_are_named() -> None:

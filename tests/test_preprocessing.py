@@ -24,6 +24,7 @@ CHAINS = {
     "fill_empty": [{"step": "fill_empty"}],
     "fill_empty_gap": [{"step": "fill_empty", "gap": 1.0, "decades": 0.25}],
     "hits": [{"step": "layer_normalise", "hits": True, "fill_layers": True}],
+    "hits_whole": [{"step": "layer_normalise", "hits": True, "fill_layers": True, "above_threshold": False}],
     "hits_condition": [{"step": "layer_normalise", "hits": True, "extras": "condition"}],
     "energies": [{"step": "layer_normalise", "voxels": "energies"}],
     "censored": [{"step": "censored"}],
@@ -163,10 +164,11 @@ def test_censored_voxels_are_standard_normal_and_empty_ones_lie_below_all_hits()
         assert empty < hit
 
 
-def test_numbers_of_hits_and_energies_are_met_exactly() -> None:
+@pytest.mark.parametrize("steps", ["hits", "hits_whole"])
+def test_numbers_of_hits_and_energies_are_met_exactly(steps: str) -> None:
     """Whatever a network makes of the shares: as many hits as h says, energies as u says, no hit below the threshold."""
     x, cond = showers()
-    chain = build_chain(as_items(CHAINS["hits"]), LAYOUT, 13, 1).double()
+    chain = build_chain(as_items(CHAINS[steps]), LAYOUT, 13, 1).double()
     y, c, _ = chain(x, cond)
     y[:, :13] = torch.rand(64, 13, dtype=torch.float64)
     back, _ = chain.inverse(y, c)
@@ -179,8 +181,17 @@ def test_numbers_of_hits_and_energies_are_met_exactly() -> None:
     assert back[back > 0].min() >= LAYOUT.threshold_MeV * (1 - 1e-6)
 
 
-def test_hits_win_where_they_contradict_the_energy() -> None:
-    chain = build_chain(as_items(CHAINS["hits"]), LAYOUT, 13, 1).double()
+def test_shares_of_the_whole_energy_keep_the_softest_hit_and_empty_voxels_apart() -> None:
+    x, cond = torch.zeros(1, 13, dtype=torch.float64), torch.full((1, 1), 50.0, dtype=torch.float64)
+    x[0, :3] = torch.tensor([0.01, 0.03, 1.0])
+    for steps, least in (("hits", 0.0), ("hits_whole", 0.01 / 1.04)):
+        y = build_chain(as_items(CHAINS[steps]), LAYOUT, 13, 1).double()(x, cond)[0]
+        assert y[0, 0].item() == pytest.approx(least, abs=1e-6) and (y[0, 3:6] == 0).all()
+
+
+@pytest.mark.parametrize("steps", ["hits", "hits_whole"])
+def test_hits_win_where_they_contradict_the_energy(steps: str) -> None:
+    chain = build_chain(as_items(CHAINS[steps]), LAYOUT, 13, 1).double()
     x, cond = showers(1)
     y, c, _ = chain(x, cond)
     y[:, 13 + 3 :] = torch.tensor([[0.5 / 7, 4.5 / 5, 1.5 / 4]], dtype=torch.float64)  # no hit, all four, one

@@ -36,7 +36,8 @@ class LayerNormalise(Step):
     With ``hits`` the numbers of hits n_l of the layers (voxels of at least the threshold t) follow u, dequantised:
     h_l = (n_l + r) / (V_l + 1), r uniform in [0, 1), drawn anew at every call. Only hits enter the energies then. The
     inverse keeps the n_l largest voxels of a layer, of at least t each, whose energies add up to E_l: numbers of hits
-    and energies are met exactly. Where the two contradict each other the hits win: E_l is at least n_l t, and a layer
+    and energies are met exactly. Fractions are then those of what hits have above t, or with ``above_threshold: false``
+    of their energies. Where the two contradict each other the hits win: E_l is at least n_l t, and a layer
     without hits has no energy.
     """
 
@@ -134,11 +135,12 @@ class LayerNormalise(Step):
         return hits.by_layer(function, self.layout.layer_sizes, x, *numbers)
 
     def _with_hits(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Shares (N, V) of the energy above the threshold of each layer, energies of the hits (N, L), [h (N, L)]."""
+        """Shares (N, V) of the energy of each layer, all or above the threshold, energies of the hits (N, L), [h (N, L)]."""
         hit = x >= self.cut
         energies, n = self.layout.energies(x * hit), self.layout.energies(hit.to(x.dtype))
-        rest = (energies - n * self.cut).clamp(min=TINY)
-        shares = self._each(lambda p, e: (p - self.cut) / e[:, None] * self.config.scale + TINY, x, rest)
+        none = self.cut if self.config.above_threshold else 0.0
+        rest = (energies - n * none).clamp(min=TINY)
+        shares = self._each(lambda p, e: (p - none) / e[:, None] * self.config.scale + TINY, x, rest)
         return torch.where(hit, shares, torch.zeros_like(x)), energies, [hits.dequantise(n, self.sizes)]
 
     def _fill(self, energies: Tensor) -> Tensor:
@@ -189,5 +191,8 @@ class LayerNormalise(Step):
         """The n (N,) largest of shares x (N, V), made layers of `energy` (N,) in MeV; each hit has at least the threshold."""
         hit = hits.largest(x, n)
         share = torch.where(hit, x.clamp(min=TINY), torch.zeros_like(x))
+        if not self.config.above_threshold:
+            whole = share * (energy / (share.sum(1) + TINY))[:, None]
+            share = torch.where(hit, (whole - self.cut).clamp(min=TINY), torch.zeros_like(x))
         rest = (energy - n * self.cut).clamp(min=0)
         return torch.where(hit, self.cut + share * (rest / (share.sum(1) + TINY))[:, None], torch.zeros_like(x))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from calopipe.config.parts import MODELS
-from calopipe.models.base import GenerativeModel, Inputs
+from calopipe.models.base import GenerativeModel, Inputs, Now, Objective
 from calopipe.models.building import Standardisation
 from calopipe.models.flows.coupling import CouplingFlow, make_flow
 from calopipe.models.matching.settings import FlowMatchingConfig
@@ -19,8 +19,9 @@ from calopipe.models.matching.transformer import Velocities
 class FlowMatching(GenerativeModel):
     """x (N, dim): voxels of a regular grid, and what is known of layers after them (energies, numbers of hits), which a flow draws first.
 
-    A shower is x_t = (1 - t) noise + t shower at time t, and its velocity shower - noise; the loss is the mean squared error of the
-    velocities that the transformer says for x_t, t and the condition, plus -log p of the layers' numbers over how many they are.
+    A shower is x_t = (1 - t) noise + t shower at time t, and its velocity shower - noise. Two objectives: the mean squared error of the
+    velocities that the transformer says for x_t, t and the condition; and -log p of the layers' numbers, whose flow knows the training
+    showers by heart long before the transformer has learned from them, and therefore learns from every so many batches only.
     """
 
     mean: Tensor
@@ -54,16 +55,36 @@ class FlowMatching(GenerativeModel):
         self.std.copy_(voxels.std(correction=0).clamp(min=1e-6))
         self.extras.fit(x[:, self.voxels :])
 
-    def loss(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
-        cond, extras = self.conditions(cond), self.extras(x[:, self.voxels :])
-        shower = (x[:, : self.voxels] - self.mean) / self.std
-        noise, t = torch.randn_like(shower), torch.rand(len(x), 1, device=x.device, dtype=x.dtype)
-        found = self._velocity((1 - t) * noise + t * shower, t[:, 0], cond, extras)
-        matching = (found - (shower - noise)).square().mean()
+    def objectives(self) -> dict[str, Objective]:
+        found = {"matching": Objective(list(self.velocities.parameters()))}
+        if self.first is not None:
+            every = cast(FlowMatchingConfig, self.config).first_every
+            found["layers"] = Objective(list(self.first.parameters()), every)
+        return found
+
+    def step(self, objective: str, x: Tensor, cond: Tensor, now: Now) -> dict[str, Tensor]:
+        return {"loss": self._of_layers(x, cond) if objective == "layers" else self._matching(x, cond)}
+
+    def validate(self, x: Tensor, cond: Tensor) -> dict[str, Tensor]:
+        matching = self._matching(x, cond)
         if self.first is None:
             return {"loss": matching}
-        first = -self.first.log_prob(extras, cond).mean() / extras.shape[1]
-        return {"loss": matching + first, "matching": matching.detach(), "layers": first.detach()}
+        layers = self._of_layers(x, cond)
+        return {"loss": matching + layers, "matching": matching, "layers": layers}
+
+    def _matching(self, x: Tensor, cond: Tensor) -> Tensor:
+        """Mean squared error of the velocities, those of data being of order one."""
+        shower = (x[:, : self.voxels] - self.mean) / self.std
+        noise, t = torch.randn_like(shower), torch.rand(len(x), 1, device=x.device, dtype=x.dtype)
+        extras = self.extras(x[:, self.voxels :])
+        found = self._velocity((1 - t) * noise + t * shower, t[:, 0], self.conditions(cond), extras)
+        return (found - (shower - noise)).square().mean()
+
+    def _of_layers(self, x: Tensor, cond: Tensor) -> Tensor:
+        """Mean of -log p of what follows the voxels, in nats for each of these numbers."""
+        assert self.first is not None
+        extras = self.extras(x[:, self.voxels :])
+        return -self.first.log_prob(extras, self.conditions(cond)).mean() / extras.shape[1]
 
     def draw(self, noise: Tensor, cond: Tensor) -> Tensor:
         cond, x, extras = self.conditions(cond), noise[:, : self.voxels], noise[:, self.voxels :]

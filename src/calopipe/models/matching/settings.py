@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,8 @@ Patch = Annotated[tuple[Cells, Cells, Cells], Field(strict=False)]
 
 class FlowMatchingConfig(ModelSettings):
     """Settings of ``flow_matching``."""
+
+    objectives: ClassVar[tuple[str, ...]] = ("matching", "layers")
 
     patch: Patch | None = Field(
         None,
@@ -31,6 +33,10 @@ class FlowMatchingConfig(ModelSettings):
         12, description="coupling blocks of the flow of what follows the voxels: energies and numbers of hits of layers"
     )
     first_hidden: Widths = Field(default_factory=lambda: [128, 128], description="hidden widths of its sub-networks")
+    first_every: Annotated[int, Field(gt=0, le=10_000)] = Field(
+        1,
+        description="batches from one that this flow learns from to the next: it soon knows some thousand showers by heart",
+    )
     first_bins: Annotated[Bins, Field(le=256)] = Field(10, description="its spline bins")
 
     @model_validator(mode="after")
