@@ -90,6 +90,16 @@ def test_hostile_numbers_stay_finite(kernels):
         assert all(v.isfinite().all() for v in compiled.couple(x, params, active, Spline(), inverse, "compiled"))
 
 
+@pytest.mark.parametrize("inverse", [False, True])
+def test_nan_comes_out_as_nan(kernels, inverse):
+    x, params, active, *_ = case(torch.float32, torch.float32, 10)
+    x[4, 2], x[9, 3], params[9, :, 2] = torch.nan, 0.5, torch.nan
+    z, logdet = compiled.couple(x, params, active, Spline(), inverse, "compiled")
+    bad = torch.zeros_like(z, dtype=torch.bool)
+    bad[4, 2] = bad[9, 3] = True
+    assert torch.equal(z.isnan(), bad) and torch.equal(logdet.isnan(), torch.arange(len(z), device=z.device) == 9)
+
+
 def test_columns_that_are_not_there_are_refused(kernels):
     x, params, active, *_ = case(torch.float32, torch.float32, 2)
     with pytest.raises(IndexError, match="0 to 8"):

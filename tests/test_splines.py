@@ -42,6 +42,25 @@ def test_inverse_undoes_forward(backend, dtype):
     assert outside.any() and torch.equal(y[outside], x[outside]) and not log_slope[outside].any()
 
 
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_nan_comes_out_as_nan(backend, dtype, inverse):
+    """It is in no bin: neither the bound nor any other number may take its place, in its element or in those beside it."""
+    x, params = draw((30, 7), dtype)
+    expected, _ = compiled.transform(x, params, inverse=inverse, backend=backend)
+    x[4, 2], params[9, 3] = torch.nan, torch.nan
+    x[9, 3] = 0.5
+    x.requires_grad_()
+    y, log_slope = compiled.transform(x, params, inverse=inverse, backend=backend)
+    bad = torch.zeros_like(x, dtype=torch.bool)
+    bad[4, 2] = bad[9, 3] = True
+    assert torch.equal(y.isnan(), bad) and torch.equal(y[~bad], expected[~bad])
+    assert log_slope[~bad].isfinite().all() and log_slope[9, 3].isnan()
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    assert slope[~bad].isfinite().all()
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_log_slope_is_the_derivative(backend):
     x, params = draw((50, 4), torch.float64, seed=1)

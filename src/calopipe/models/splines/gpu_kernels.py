@@ -67,9 +67,9 @@ def _end_slope(at, T, inside, chosen, edge, last, shift, least, F: tl.constexpr)
     v = tl.load(at + edge.to(tl.int64) * T, mask=inside & (at_edge == 0), other=0.0) + shift
     e = tl.exp(-tl.abs(v))
     inverse = 1.0 / (1.0 + e)
-    soft = tl.where(v > 0, v, 0.0) + tl.log(1.0 + e)
+    soft = tl.where(v < 0, 0.0, v) + tl.log(1.0 + e)
     grad = tl.where(soft < _CAP, tl.where(v > 0, inverse, e * inverse), 0.0)
-    slope = tl.where(at_edge, 1.0, least + tl.where(soft < _CAP, soft, _CAP)).to(F)
+    slope = tl.where(at_edge, 1.0, least + tl.where(soft > _CAP, _CAP, soft)).to(F)
     return slope.to(tl.float64), tl.where(at_edge, 0.0, grad).to(F)
 
 
@@ -114,16 +114,20 @@ def _element(active, count, D, T, BLOCK: tl.constexpr):
     return e, row, column, place, inside
 
 
+@triton.jit
+def _argument(at, inside, constants):
+    """The argument of the spline as it is, and within the bounds, and where it is not within them, as NaN never is."""
+    raw, bound = tl.load(at, mask=inside, other=0.0).to(tl.float64), tl.load(constants)
+    return raw, tl.minimum(tl.where(raw > -bound, raw, -bound), bound), (tl.abs(raw) <= bound) == 0
+
+
 @triton.jit(do_not_specialize=["count", "D", "T"])
 def _transform(
     x_ptr, logits, active, constants, result, log_slopes, count, D, T,
     K: tl.constexpr, F: tl.constexpr, INVERSE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     e, row, column, place, inside = _element(active, count, D, T, BLOCK)
-    raw = tl.load(x_ptr + place, mask=inside, other=0.0).to(tl.float64)
-    bound = tl.load(constants)
-    outside = tl.abs(raw) > bound
-    x = tl.minimum(tl.where(raw > -bound, raw, -bound), bound)
+    raw, x, outside = _argument(x_ptr + place, inside, constants)
     at = logits + row * (3 * K - 1) * T + column
     _, x_low, w, y_low, h, d0, d1, _, _, _, _, _, _ = _bin(at, T, inside, x, K, constants, F, INVERSE)
     s = h / w
@@ -170,10 +174,7 @@ def _differentiate(
 ):  # fmt: skip
     """Gradients at x (for the inverse: of the inverse map, at the x that it gave); ``result`` holds that of y and becomes that of x."""
     _, row, column, place, inside = _element(active, count, D, T, BLOCK)
-    raw = tl.load(x_ptr + place, mask=inside, other=0.0).to(tl.float64)
-    bound = tl.load(constants)
-    outside = tl.abs(raw) > bound
-    x = tl.minimum(tl.where(raw > -bound, raw, -bound), bound)
+    _, x, outside = _argument(x_ptr + place, inside, constants)
     first = row * (3 * K - 1) * T + column
     chosen, x_low, w, y_low, h, d0, d1, v0, v1, w_max, w_scale, h_max, h_scale = _bin(
         logits + first, T, inside, x, K, constants, F, False

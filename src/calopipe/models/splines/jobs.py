@@ -115,9 +115,9 @@ def _transform(F, A, logdet, con, row, col, count, K, T, inverse):
         kernels._forward(n, A)
     sign, bound = (-1.0 if inverse else 1.0), con[0]
     for i in range(n):
-        outside = abs(A[_RAW + i]) > bound
-        F[_V0 + i] = lanes.log(lanes.real(F, lanes.where(outside, 1.0, A[_SLOPE + i])))
-        A[_OUT + i] = lanes.where(outside, A[_RAW + i], A[_OUT + i])
+        inside = abs(A[_RAW + i]) <= bound  # not true of NaN, which is left as it is
+        F[_V0 + i] = lanes.log(lanes.real(F, lanes.where(inside, A[_SLOPE + i], 1.0)))
+        A[_OUT + i] = lanes.where(inside, A[_OUT + i], A[_RAW + i])
     total = 0.0
     for i in range(count):
         total += F[_V0 + i]

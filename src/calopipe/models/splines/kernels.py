@@ -124,10 +124,10 @@ def _derivatives(n, F, A, K, min_derivative, shift):
             v = F[_V0 + side * LANES + i] + move
             e = exp(-abs(v))
             inverse = one / (one + e)
-            soft = where(v > zero, v, zero) + log(one + e)
+            soft = where(v < zero, zero, v) + log(one + e)
             grad = where(soft < cap, where(v > zero, inverse, e * inverse), zero)
             at_edge = F[_BIN + i] == edge
-            A[_D0 + side * LANES + i] = np.float64(where(at_edge, one, low + where(soft < cap, soft, cap)))
+            A[_D0 + side * LANES + i] = np.float64(where(at_edge, one, low + where(soft > cap, cap, soft)))
             F[_V0 + side * LANES + i] = where(at_edge, zero, grad)
 
 
@@ -232,13 +232,13 @@ def _logit_gradient(n, F, A, K, con, inverse):
     _gradient(n, A, inverse)
     bound, zero = con[0], real(F, 0)
     for i in range(n):
-        outside = abs(A[_RAW + i]) > bound
-        A[_OUT + i] = where(outside, A[_GY + i], A[_OUT + i])
-        F[_V0 + i] *= real(F, where(outside, 0.0, A[_GD0 + i]))
-        F[_V1 + i] *= real(F, where(outside, 0.0, A[_GD1 + i]))
+        inside = abs(A[_RAW + i]) <= bound
+        A[_OUT + i] = where(inside, A[_OUT + i], A[_GY + i])
+        F[_V0 + i] *= real(F, where(inside, A[_GD0 + i], 0.0))
+        F[_V1 + i] *= real(F, where(inside, A[_GD1 + i], 0.0))
     for row in range(_GXL, _GD0, LANES):
         for i in range(n):
-            A[row + i] = where(abs(A[_RAW + i]) > bound, 0.0, A[row + i])
+            A[row + i] = where(abs(A[_RAW + i]) <= bound, A[row + i], 0.0)
     _softmax_gradient(n, F, A, _LOGIT, _SW, _XL, _W, _GXL, _GW, K, con)
     _softmax_gradient(n, F, A, _LOGIT + K * LANES, _SH, _YL, _H, _GYL, _GH, K, con)
     for k in range(K - 1):

@@ -82,12 +82,12 @@ def where(typingctx, condition, a, b):
 
 
 def exp(v):
-    """Exponential of ``v <= 88``; underflows to about 1e-38."""
+    """Exponential of ``v <= 88`` (or NaN); underflows to about 1e-38."""
     return math.exp(v)
 
 
 def log(v):
-    """Logarithm of a positive normal number."""
+    """Logarithm of a positive normal number (or NaN)."""
     return math.log(v)
 
 
@@ -97,7 +97,7 @@ def _exp_typed(v):
         return lambda v: math.exp(v)
 
     def fast(v):
-        v = where(v > _TINY, v, _TINY)
+        v = where(v < _TINY, _TINY, v)  # NaN stays
         t = _fma(v, _LOG2E, _MAGIC)
         n = t - _MAGIC
         r = _fma(-n, _LN2_LO, _fma(-n, _LN2_HI, v))
@@ -122,6 +122,6 @@ def _log_typed(v):
         p = _fma(_fma(_fma(_fma(_L0, f, _L1), f, _L2), f, _L3), f, _L4)
         p = _fma(_fma(_fma(_fma(p, f, _L5), f, _L6), f, _L7), f, _L8)
         p = _fma(p * f, z, _fma(n, _LN2_LO, -_HALF * z))
-        return _fma(n, _LN2_HI, f + p)
+        return where(v == v, _fma(n, _LN2_HI, f + p), v)  # NaN stays
 
     return fast
