@@ -1,4 +1,4 @@
-"""Flow matching: showers that turn turn their velocities, the solver's order, and a distribution that is learned."""
+"""Flow matching: showers that turn, what is expected of cells, the solver's order, and a distribution that is learned."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from torch import Tensor
 from calopipe.config import validate
 from calopipe.config.chains import Columns
 from calopipe.models.base import Inputs, Now
+from calopipe.models.matching.expectation import expected
 from calopipe.models.matching.flow_matching import FlowMatching
 from calopipe.models.matching.settings import FlowMatchingConfig
-from calopipe.models.matching.transformer import Velocities, _distances
+from calopipe.models.matching.transformer import PatchTransformer, _distances
 
 GRID, PATCH = (4, 6, 2), (2, 2, 1)
 
@@ -23,9 +24,11 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-def velocities(periodic: bool) -> Velocities:
+def cells(periodic: bool) -> PatchTransformer:
     """With weights that no symmetry is hidden by."""
-    network = Velocities(GRID, PATCH, periodic=periodic, context=3, local=1, width=16, heads=2, blocks=2)
+    network = PatchTransformer(
+        GRID, PATCH, periodic=periodic, context=3, local=1, width=16, heads=2, blocks=2, outputs=2
+    )
     for p in network.parameters():
         torch.nn.init.normal_(p, std=0.3)
     return network
@@ -38,19 +41,20 @@ def matching(extra: int = 0, periodic: bool = True, **settings: object) -> FlowM
 
 
 @pytest.mark.parametrize("periodic", [True, False])
-def test_showers_that_turn_by_patches_turn_their_velocities(periodic: bool) -> None:
-    network = velocities(periodic)
+def test_showers_that_turn_by_patches_turn_what_is_said_of_their_cells(periodic: bool) -> None:
+    network = cells(periodic)
     given = torch.rand(3), torch.randn(3, 3), torch.randn(3, 4, 1)
     x = torch.randn(3, *GRID)
-    turned, expected = network(x.roll(2, 2), *given), network(x, *given).roll(2, 2)
+    turned, expected = network(x.roll(2, 2), *given), network(x, *given).roll(2, 3)
     assert torch.allclose(turned, expected, atol=1e-5) == periodic
-    assert not torch.allclose(network(x.roll(1, 1), *given), network(x, *given).roll(1, 1), atol=1e-2)
+    assert not torch.allclose(network(x.roll(1, 1), *given), network(x, *given).roll(1, 2), atol=1e-2)
 
 
 def test_tokens_are_put_back_where_they_were() -> None:
-    network, x = velocities(True), torch.randn(2, *GRID)
+    network, x = cells(True), torch.randn(2, *GRID)
     token = network._cut(x)
-    assert token.shape == (2, 2 * 3 * 2, 4) and torch.equal(network._joined(token, x), x)
+    assert token.shape == (2, 2 * 3 * 2, 4)
+    assert torch.equal(network._joined(torch.cat([token, -token], dim=2)), torch.stack([x, -x], dim=1))
     assert torch.equal(
         token[0, 0], x[0, :2, :2, 0].flatten()
     )  # the first two layers, two cells along the first index, one radius
@@ -72,6 +76,55 @@ def test_distances_wrap_around_where_the_first_index_does() -> None:
     )  # three cells on, or one back
     assert flat[place[0, 0, 0], place[1, 3, 2]] != flat[place[0, 1, 0], place[1, 0, 2]]
     assert len(round_.unique()) == n_round and len(flat.unique()) == n_flat
+
+
+@pytest.mark.parametrize("t", [0.0, 0.3, 0.9, 0.999])
+def test_expectations_are_those_of_the_theorem_of_bayes(t: float) -> None:
+    """The hurdle's posterior mean, integrated numerically over the showers' values."""
+    empty, p, mean, width = -0.3, 0.2, 2.0, 0.7
+    value = torch.linspace(mean - 8 * width, mean + 8 * width, 400_001, dtype=torch.float64)
+    hit = p * torch.exp(-0.5 * ((value - mean) / width) ** 2) / (width * math.sqrt(2 * math.pi)) * (value[1] - value[0])
+    x = torch.tensor([-2.0, -0.3, 0.0, 0.8, 1.7, 2.5], dtype=torch.float64)
+
+    def likely(v: Tensor | float) -> Tensor:
+        return torch.exp(-0.5 * ((x[:, None] - t * v) / (1 - t)) ** 2)
+
+    likely_empty = (1 - p) * likely(empty)[:, 0]
+    posterior = likely(value) * hit
+    brute = ((posterior * value).sum(1) + likely_empty * empty) / (posterior.sum(1) + likely_empty)
+    told = [torch.full_like(x, v) for v in (math.log(p / (1 - p)), mean, math.log(width))]
+    found = expected(x, torch.full_like(x, t), torch.tensor(empty, dtype=torch.float64), *told)
+    known = brute.isfinite()  # far from all values the likelihoods of the sum are zero
+    assert known.sum() >= 3 and torch.allclose(found[known], brute[known], atol=1e-6)
+
+
+def test_cells_begin_with_what_is_usual() -> None:
+    """Shares, means and widths of hits of each layer and radius; around the axis alike where it is an angle."""
+    share, middle = torch.rand(4, 1, 2) * 0.8 + 0.1, torch.randn(4, 1, 2)
+    x = torch.where(torch.rand(20_000, *GRID) < share, middle + 0.2 * torch.randn(20_000, *GRID), torch.tensor(-6.0))
+    for periodic in (True, False):
+        model = matching(periodic=periodic)
+        model.fit_input(x.flatten(1), torch.ones(len(x), 1))
+        odds, mean, log_width = model.usual
+        assert torch.allclose(odds.sigmoid(), share.expand(GRID), atol=0.02)
+        assert torch.allclose(mean * model.std + model.mean, middle.expand(GRID), atol=0.03)
+        assert torch.allclose(log_width.exp() * model.std, torch.tensor(0.2), atol=0.02)
+        assert model.empty * model.std + model.mean == pytest.approx(-6, abs=1e-5)
+        assert torch.equal(odds[:, :1].expand_as(odds), odds) == periodic
+
+
+def test_empty_cells_end_empty() -> None:
+    """Also without any training: the last step lands on the value of empty cells, or far from it."""
+    x = torch.where(
+        torch.rand(5000, math.prod(GRID)) < 0.2, 3 + 0.3 * torch.randn(5000, math.prod(GRID)), torch.tensor(0.0)
+    )
+    model = matching(steps=16)
+    model.fit_input(x, torch.ones(len(x), 1))
+    made = model.sample(torch.ones(2000, 1))
+    empty = made.abs() < 1e-3
+    assert empty.float().mean().item() == pytest.approx(0.8, abs=0.02)
+    assert made[~empty].mean().item() == pytest.approx(3, abs=0.05) and made[~empty].min() > 1
+    assert made[~empty].std().item() == pytest.approx(0.3, abs=0.05)
 
 
 @pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("midpoint", 2)])

@@ -11,21 +11,27 @@ from calopipe.config.parts import MODELS
 from calopipe.models.base import GenerativeModel, Inputs, Now, Objective
 from calopipe.models.building import Standardisation
 from calopipe.models.flows.coupling import CouplingFlow, make_flow
+from calopipe.models.matching.expectation import LEAST_NOISE, expected
 from calopipe.models.matching.settings import FlowMatchingConfig
-from calopipe.models.matching.transformer import Velocities
+from calopipe.models.matching.transformer import PatchTransformer
 
 
 @MODELS.register("flow_matching", config=FlowMatchingConfig)
 class FlowMatching(GenerativeModel):
     """x (N, dim): voxels of a regular grid, and what is known of layers after them (energies, numbers of hits), which a flow draws first.
 
-    A shower is x_t = (1 - t) noise + t shower at time t, and its velocity shower - noise. Two objectives: the mean squared error of the
-    velocities that the transformer says for x_t, t and the condition; and -log p of the layers' numbers, whose flow knows the training
+    A shower is x_t = (1 - t) noise + t shower at time t, and its velocity shower - noise, which is expected to be
+    (E[shower | x_t] - x_t) / (1 - t). A transformer sees x_t, t and the condition and says of each cell how often it is hit and with what
+    mean and width, relative to all training showers; the expectation follows from these and from the cell itself.
+
+    Two objectives: the mean squared error of the velocities; and -log p of the layers' numbers, whose flow knows the training
     showers by heart long before the transformer has learned from them, and therefore learns from every so many batches only.
     """
 
     mean: Tensor
     std: Tensor
+    empty: Tensor
+    usual: Tensor
 
     def __init__(self, config: FlowMatchingConfig, inputs: Inputs) -> None:
         super().__init__(config, inputs)
@@ -42,9 +48,13 @@ class FlowMatching(GenerativeModel):
                 extra, inputs.cond_dim, config.first_blocks, hidden=tuple(config.first_hidden), bins=config.first_bins,
                 seed=inputs.seed,
             )  # fmt: skip
-        self.velocities = Velocities(
-            self.grid, config.patch or (1, cells[0], cells[1]), periodic=bool(inputs.periodic) and all(inputs.periodic),
-            context=inputs.cond_dim + extra, local=local, width=config.width, heads=config.heads, blocks=config.blocks,
+        periodic = bool(inputs.periodic) and all(inputs.periodic)
+        self.register_buffer("empty", torch.zeros(()))
+        self.register_buffer("usual", torch.zeros(3, *self.grid))  # log-odds, mean and logarithmic width of hits
+        self.periodic = periodic
+        self.cells = PatchTransformer(
+            self.grid, config.patch or (1, cells[0], cells[1]), periodic=periodic, context=inputs.cond_dim + extra,
+            local=local, width=config.width, heads=config.heads, blocks=config.blocks, outputs=3,
         )  # fmt: skip
         self.local = local
 
@@ -54,9 +64,25 @@ class FlowMatching(GenerativeModel):
         self.mean.copy_(voxels.mean())
         self.std.copy_(voxels.std(correction=0).clamp(min=1e-6))
         self.extras.fit(x[:, self.voxels :])
+        shower = (voxels - self.mean) / self.std
+        self.empty.copy_(shower.min())
+        self.usual.copy_(self._usual(shower.view(-1, *self.grid)))
+
+    def _usual(self, shower: Tensor) -> Tensor:
+        """Log-odds of hits, their mean and logarithmic width in each cell (3, L, A, R); cells around the axis are alike."""
+        over = (0, 2) if self.periodic else (0,)
+        hit = shower > shower.min()
+        total = hit.sum(over, keepdim=True) + 1.0
+        missing = (~hit).sum(over, keepdim=True) + 1.0
+        values = shower * hit
+        mean = (values.sum(over, keepdim=True) + values.sum() / hit.sum().clamp(min=1)) / total
+        square = ((shower - mean) * hit).square().sum(over, keepdim=True) + 1.0
+        return torch.cat(
+            [v.expand(1, *self.grid) for v in ((total / missing).log(), mean, 0.5 * (square / total).log())]
+        )
 
     def objectives(self) -> dict[str, Objective]:
-        found = {"matching": Objective(list(self.velocities.parameters()))}
+        found = {"matching": Objective(list(self.cells.parameters()))}
         if self.first is not None:
             every = cast(FlowMatchingConfig, self.config).first_every
             found["layers"] = Objective(list(self.first.parameters()), every)
@@ -101,10 +127,13 @@ class FlowMatching(GenerativeModel):
         return torch.cat([x * self.std + self.mean, self.extras.inverse(extras)], dim=1)
 
     def _velocity(self, x: Tensor, t: Tensor, cond: Tensor, extras: Tensor) -> Tensor:
-        """(N, V) at x (N, V), for standardised conditions and numbers of layers."""
+        """(N, V) at x (N, V) and times t (N,), for standardised conditions and numbers of layers."""
         layers = self.grid[0]
         local = (
             extras.unflatten(1, (self.local, layers)).transpose(1, 2) if self.local else x.new_zeros(len(x), layers, 0)
         )
-        found = self.velocities(x.view(len(x), *self.grid), t, torch.cat([cond, extras], dim=1), local)
-        return found.flatten(1)
+        shower = x.view(len(x), *self.grid)
+        told = self.cells(shower, t, torch.cat([cond, extras], dim=1), local).to(x.dtype) + self.usual
+        odds, mean, log_width = told.unbind(1)
+        clean = expected(shower, t, self.empty, odds, mean, log_width.clamp(-7.0, 3.0))
+        return ((clean - shower) / (1 - t).clamp(min=LEAST_NOISE).view(-1, 1, 1, 1)).flatten(1)

@@ -1,4 +1,4 @@
-"""The velocities of flow matching: a transformer of patches of a shower.
+"""What flow matching knows of the cells of a noisy shower: a transformer of patches.
 
 Sources: Peebles 2022 (transformers whose normalisations follow the time and the condition); Favaro 2024 (CaloDREAM: patches of showers
 as tokens).
@@ -18,24 +18,24 @@ from calopipe.models.building import start_at_zero
 _FREQUENCIES = 8
 
 
-class Velocities(nn.Module):
-    """v (N, L, A, R) at x (N, L, A, R) and times t (N,) between noise, 0, and showers, 1.
+class PatchTransformer(nn.Module):
+    """Some numbers of each cell (N, outputs, L, A, R) at x (N, L, A, R) and times t (N,) between noise, 0, and showers, 1.
 
     Attention knows how far tokens are apart, and in which layer and at which radius they are; along a periodic first index nothing but
-    distances counts, so that a shower that is turned by whole patches has velocities that are turned as much.
+    distances counts, so that of a shower that is turned by whole patches the numbers are turned as much.
 
     Args:
         grid: layers, and cells along the first and second index. patch: such a number of cells of a token.
         periodic: whether the first index is an angle.
-        context: columns of the condition of a shower. local: numbers that are given for each layer.
+        context: columns of the condition of a shower. local: numbers that are given for each layer. outputs: numbers of a cell.
     """
 
     def __init__(
         self, grid: tuple[int, int, int], patch: tuple[int, int, int], *, periodic: bool, context: int, local: int,
-        width: int, heads: int, blocks: int,
+        width: int, heads: int, blocks: int, outputs: int = 1,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.patch, self.heads = patch, heads
+        self.patch, self.outputs = patch, outputs
         self.tokens = (grid[0] // patch[0], grid[1] // patch[1], grid[2] // patch[2])
         cells = math.prod(patch)
         self.embedding = nn.Linear(cells + local * patch[0], width)
@@ -50,7 +50,7 @@ class Velocities(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(blocks))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.scale = start_at_zero(nn.Linear(width, 2 * width))
-        self.last = start_at_zero(nn.Linear(width, cells))
+        self.last = start_at_zero(nn.Linear(width, outputs * cells))
 
     distances: Tensor
 
@@ -63,16 +63,18 @@ class Velocities(nn.Module):
         for block in self.blocks:
             token = block(token, told, bias)
         shift, scale = self.scale(told)[:, None].chunk(2, dim=2)
-        return self._joined(self.last(self.norm(token) * (1 + scale) + shift), x)
+        return self._joined(self.last(self.norm(token) * (1 + scale) + shift))
 
     def _cut(self, x: Tensor) -> Tensor:
         """Tokens (N, T, cells) of x (N, L, A, R)."""
         (a, b, c), (i, j, k) = self.tokens, self.patch
         return x.view(len(x), a, i, b, j, c, k).permute(0, 1, 3, 5, 2, 4, 6).reshape(len(x), a * b * c, i * j * k)
 
-    def _joined(self, token: Tensor, like: Tensor) -> Tensor:
+    def _joined(self, token: Tensor) -> Tensor:
+        """The cells (N, outputs, L, A, R) of tokens (N, T, outputs x cells)."""
         (a, b, c), (i, j, k) = self.tokens, self.patch
-        return token.view(len(token), a, b, c, i, j, k).permute(0, 1, 4, 2, 5, 3, 6).reshape(like.shape)
+        apart = token.view(len(token), a, b, c, self.outputs, i, j, k).permute(0, 4, 1, 5, 2, 6, 3, 7)
+        return apart.reshape(len(token), self.outputs, a * i, b * j, c * k)
 
     def _spread(self, local: Tensor) -> Tensor:
         """What is given for layers (N, L, F), for each token (N, T, layers of a patch x F)."""
