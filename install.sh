@@ -70,7 +70,8 @@ install_packages() { # install_packages STAMP FILE...: skipped when these files 
   sum=$(cat pyproject.toml requirements/*.txt <(printf '%s\n' "$@" "$PWD") | sha256sum)
   if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$sum" ]; then return; fi
   say "installing $* (a few minutes the first time)"
-  "$VENV/bin/pip" install --disable-pip-version-check -qq "${index[@]}" $(printf -- '-r %s ' "$@")
+  # not compiled: Python does so when a module is first imported, and most never are
+  "$VENV/bin/pip" install --disable-pip-version-check -qq --no-compile "${index[@]}" $(printf -- '-r %s ' "$@")
   "$VENV/bin/pip" install --disable-pip-version-check -qq --no-deps --no-build-isolation --editable .
   echo "$sum" >"$stamp"
 }
