@@ -110,6 +110,17 @@ def test_every_named_loss_rate_and_norm_has_a_panel(tmp_path):
     assert [axes.get_xlabel() for axes in figure.axes] == ["", "Epoch"]
 
 
+def test_largest_gradients_of_three_objectives_have_a_panel_for_each_kind(tmp_path):
+    names = ("critic", "generator", "encoder")
+    columns = [f"{kind}_{name}" for kind in ("largest_grad_norm", "largest_grad_element") for name in names]
+    text = f"epoch,step,train_loss,{','.join(columns)}\n0,9,1,10,20,30,1,2,3\n1,19,1,11,21,31,4,5,6\n"
+    figure = training_figure({"seed 0": history(tmp_path / "three.csv", text)}, STYLE)
+    assert labels(figure) == ["Loss", "Largest gradient norm", "Largest gradient element"]
+    for axes, first in zip(figure.axes[1:], ([10, 20, 30], [1, 2, 3]), strict=True):
+        assert [line.get_ydata()[0] for line in axes.lines] == first and axes.get_yscale() == "log"
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == list(names), "the panel says the kind"
+
+
 def test_panels_do_not_overlap_and_stay_inside(tmp_path):
     names = [f"train_{c}" for c in ("loss", "a", "b", "c", "d", "e")]
     text = f"epoch,step,{','.join(names)},lr\n" + "".join(f"{i},{9 + 10 * i},{'1,' * 6}0.1\n" for i in range(3))
