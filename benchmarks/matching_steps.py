@@ -1,0 +1,80 @@
+"""Quality and time of flow matching against the number of its solver's steps, one training.
+
+    python benchmarks/matching_steps.py --data FOLDER --out results/quality [--model matching_cpu] [--steps 2 4 8 16]
+
+OUT is that of ``quality.py``, which has trained the model (``--models matching_cpu``). Each solver draws the held-out showers anew from
+the same weights, the midpoint rule in S steps and Euler's in 2 S: both ask the network as often. Judged by the tests ``trees`` and
+``low_log`` of ``quality.py``; milliseconds per shower are of the draw itself, in batches of 500, and of single showers (median of 9).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from quality import MODELS, SEED, TESTS, classifiers, split
+
+from calopipe.io import Showers, read_showers, write_showers
+from calopipe.models.matching.flow_matching import FlowMatching
+from calopipe.records.files import write_json
+from calopipe.sampling.generator import Generator
+
+BATCH = 500
+JUDGES = {name: TESTS[name] for name in ("trees", "low_log")}
+
+
+def milliseconds_alone(generator: Generator, conditions: np.ndarray, repeats: int = 9) -> float:
+    """Median time of one shower at a time."""
+    times = []
+    for i in range(repeats + 1):
+        start = time.perf_counter()
+        generator.sample(conditions[i : i + 1])
+        times.append(time.perf_counter() - start)
+    return 1e3 * float(np.median(times[1:]))
+
+
+def main() -> None:
+    """Draw and judge with each solver; write ``matching_steps.json``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the files of showers")
+    parser.add_argument("--out", type=Path, default=Path("results/quality"))
+    parser.add_argument("--model", default="matching_cpu", choices=[m for m in MODELS if m.startswith("matching")])
+    parser.add_argument("--steps", type=int, nargs="+", default=[2, 4, 8, 16], help="of the midpoint rule")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(args.threads)
+    parts = args.out / "data" / MODELS[args.model][2]
+    data = split(args.data, parts, MODELS[args.model][2])
+    generator = Generator.load(args.out / args.model)
+    model = generator.networks["matching"].model
+    assert isinstance(model, FlowMatching)
+    energies = read_showers(parts / "test.hdf5").incident_energies
+    rows = []
+    for steps in args.steps:
+        for solver, number in (("midpoint", steps), ("euler", 2 * steps)):
+            model.config = model.config.model_copy(update={"solver": solver, "steps": number})
+            torch.manual_seed(SEED)
+            start = time.perf_counter()
+            showers = generator.sample(energies, batch_size=BATCH)
+            row = {
+                "solver": solver,
+                "steps": number,
+                "ms per shower": 1e3 * (time.perf_counter() - start) / len(showers),
+            }
+            row["ms alone"] = milliseconds_alone(generator, energies)
+            out = args.out / args.model / f"{solver}_{number}"
+            out.mkdir(exist_ok=True)
+            write_showers(out / "generated.hdf5", Showers(energies, showers), data.geometry)
+            row |= classifiers(parts / "test.hdf5", out / "generated.hdf5", data.readout, out, JUDGES)
+            rows.append(row)
+            print(row, flush=True)
+            write_json(args.out / "matching_steps.json", rows)
+
+
+if __name__ == "__main__":
+    main()
