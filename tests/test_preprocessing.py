@@ -166,7 +166,7 @@ def test_censored_voxels_are_standard_normal_and_empty_ones_lie_below_all_hits()
 
 @pytest.mark.parametrize("steps", ["hits", "hits_whole"])
 def test_numbers_of_hits_and_energies_are_met_exactly(steps: str) -> None:
-    """Whatever a network makes of the shares: as many hits as h says, energies as u says, no hit below the threshold."""
+    """Whatever a network makes of the shares: as many hits as h says (but for whole energies), energies as u says, no hit below the threshold."""
     x, cond = showers()
     chain = build_chain(as_items(CHAINS[steps]), LAYOUT, 13, 1).double()
     y, c, _ = chain(x, cond)
@@ -175,7 +175,9 @@ def test_numbers_of_hits_and_energies_are_met_exactly(steps: str) -> None:
     first = 0
     for size in LAYOUT.layer_sizes:
         made, true = back[:, first : first + size], x[:, first : first + size]
-        assert torch.equal((made > 0).sum(1), (true > 0).sum(1))
+        if steps == "hits":
+            assert torch.equal((made > 0).sum(1), (true > 0).sum(1))
+        assert torch.equal((made > 0).any(1), (true > 0).any(1))
         torch.testing.assert_close(made.sum(1), true.sum(1), rtol=1e-6, atol=1e-4)
         first += size
     assert back[back > 0].min() >= LAYOUT.threshold_MeV * (1 - 1e-6)
@@ -189,16 +191,35 @@ def test_shares_of_the_whole_energy_keep_the_softest_hit_and_empty_voxels_apart(
         assert y[0, 0].item() == pytest.approx(least, abs=1e-6) and (y[0, 3:6] == 0).all()
 
 
-@pytest.mark.parametrize("steps", ["hits", "hits_whole"])
-def test_hits_win_where_they_contradict_the_energy(steps: str) -> None:
+def test_hits_of_whole_energies_are_those_above_the_gap() -> None:
+    """However many were asked for, but in a layer with a hit at least one."""
+    chain = build_chain(as_items(CHAINS["hits_whole"]), LAYOUT, 13, 1).double()
+    x, cond = showers(1)
+    y, c, _ = chain(x, cond)
+    part, energy = slice(6, 10), x[:, 6:10].sum()  # the second layer
+    assert energy > 1
+    shares = torch.tensor(
+        [0.7, 0.3 - 0.004 / energy, 0.004 / energy, 1e-9], dtype=torch.float64
+    )  # 4 keV: less than half
+    for asked in (1.5, 2.5, 4.5):
+        y[:, part], y[:, 13 + 4] = shares, asked / 5
+        back, _ = chain.inverse(y, c)
+        assert (back[0, part] > 0).tolist() == [True, True, False, False]
+        torch.testing.assert_close(back[0, part].sum(), energy, rtol=1e-6, atol=0)
+    y[:, 13 + 4] = 0.5 / 5
+    assert not chain.inverse(y, c)[0][0, part].any()
+
+
+@pytest.mark.parametrize(("steps", "kept"), [("hits", 5), ("hits_whole", 2)])
+def test_hits_win_where_they_contradict_the_energy(steps: str, kept: int) -> None:
     chain = build_chain(as_items(CHAINS[steps]), LAYOUT, 13, 1).double()
     x, cond = showers(1)
     y, c, _ = chain(x, cond)
     y[:, 13 + 3 :] = torch.tensor([[0.5 / 7, 4.5 / 5, 1.5 / 4]], dtype=torch.float64)  # no hit, all four, one
     y[:, 13] = 1e-9  # hardly any energy
     back, _ = chain.inverse(y, c)
-    assert (back > 0).sum(1).item() == 5 and (back[:, :6] == 0).all()
-    torch.testing.assert_close(back[back > 0], torch.full((5,), 0.01, dtype=torch.float64), rtol=1e-2, atol=0)
+    assert (back > 0).sum(1).item() == kept and (back[:, :6] == 0).all()
+    torch.testing.assert_close(back[back > 0], torch.full((kept,), 0.01, dtype=torch.float64), rtol=1e-2, atol=0)
 
 
 @pytest.mark.parametrize("alpha_1", [None, 0.1])

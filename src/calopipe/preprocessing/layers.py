@@ -36,9 +36,10 @@ class LayerNormalise(Step):
     With ``hits`` the numbers of hits n_l of the layers (voxels of at least the threshold t) follow u, dequantised:
     h_l = (n_l + r) / (V_l + 1), r uniform in [0, 1), drawn anew at every call. Only hits enter the energies then. The
     inverse keeps the n_l largest voxels of a layer, of at least t each, whose energies add up to E_l: numbers of hits
-    and energies are met exactly. Fractions are then those of what hits have above t, or with ``above_threshold: false``
-    of their energies. Where the two contradict each other the hits win: E_l is at least n_l t, and a layer
-    without hits has no energy.
+    and energies are met exactly. Where the two contradict each other the hits win: E_l is at least n_l t, and a layer
+    without hits has no energy. Fractions are those of what hits have above t. With ``above_threshold: false`` they are those of
+    their energies; as hits are then far from empty voxels the inverse keeps what has t / 2 at least, and the largest voxel where
+    n_l > 0: networks are told n_l, and nothing makes them meet it.
     """
 
     u_scale: Tensor
@@ -189,6 +190,9 @@ class LayerNormalise(Step):
 
     def _keep(self, x: Tensor, energy: Tensor, n: Tensor) -> Tensor:
         """The n (N,) largest of shares x (N, V), made layers of `energy` (N,) in MeV; each hit has at least the threshold."""
+        if not self.config.above_threshold:  # hits are seen in their energies
+            whole = x * (energy / (x.sum(1) + TINY))[:, None]
+            n = torch.where(n > 0, (whole >= 0.5 * self.cut).sum(1).clamp(min=1), torch.zeros_like(n))
         hit = hits.largest(x, n)
         share = torch.where(hit, x.clamp(min=TINY), torch.zeros_like(x))
         if not self.config.above_threshold:

@@ -39,7 +39,7 @@ class LayerNormaliseConfig(StepSettings):
     above_threshold: bool = Field(
         True,
         description="with hits: shares of what hits have above the threshold; false: of their whole energy, which leaves a gap "
-        "between the softest hit and an empty voxel",
+        "between the softest hit and an empty voxel: the inverse then keeps what lies above the gap, whatever its number",
     )
     voxels: Literal["fractions", "energies"] = Field(
         "fractions",
