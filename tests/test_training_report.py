@@ -104,6 +104,8 @@ def test_every_named_loss_rate_and_norm_has_a_panel(tmp_path):
     assert all(f"critic {kind}" in texts(figure) for kind in ("norm", "element"))
     assert [len(line.get_xdata()) for line in figure.axes[2].lines] == [3, 2] * 2
     save_figure(figure, tmp_path / "gan", {}, dpi=40, pdf=False)
+    many = training_figure({f"seed {i // 3}, training {i % 3 + 1}": gan for i in range(15)}, STYLE, "vae_gan: vae_gan")
+    assert "validation (15 trainings)" in texts(many) and "seed 4" not in texts(many)
     plain = history(tmp_path / "plain.csv", "epoch,step,train_loss,val_loss,lr\n0,9,5,4,0.001\n1,19,3,2,0.001\n")
     figure = training_figure({"seed 0": plain}, STYLE, "inn: flow")
     assert labels(figure) == ["Loss", "Learning rate [$10^{-3}$]"]

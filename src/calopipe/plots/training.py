@@ -28,6 +28,8 @@ _ACRONYMS = ("kl", "bce", "mse", "mmd", "gp")
 _ONE_COLUMN = 3
 #: what the largest gradients are of, and up to how many objectives both stand in one panel
 _KINDS, _TOGETHER = ("norm", "element"), 2
+#: trainings that the legend names; of more it says how many they are
+_NAMED = 3
 #: the axis of mean gradient norms and losses is logarithmic where they span more than this
 _LOGARITHMIC = 20.0
 
@@ -95,7 +97,8 @@ def _dress(figure: Figure, histories: Mapping[str, History], style: LineStyle, t
     """Heading and legend, above the panels."""
     height, width = figure.get_size_inches()[1], figure.get_size_inches()[0]
     figure.text(0.1 / width, 1 - 0.08 / height, title, fontsize=9.5, fontweight="bold", va="top")
-    suffix = f" ({', '.join(histories)})" if len(histories) > 1 else ""
+    names = ", ".join(histories) if len(histories) <= _NAMED else f"{len(histories)} trainings"
+    suffix = f" ({names})" if len(histories) > 1 else ""
     handles = [
         Line2D([], [], color=REFERENCE_LINE, linewidth=0.8, label="training"),
         Line2D([], [], color=style.color, marker="o", markersize=2.6, label=f"validation{suffix}"),
