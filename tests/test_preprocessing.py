@@ -177,7 +177,6 @@ def test_numbers_of_hits_and_energies_are_met_exactly(steps: str) -> None:
         made, true = back[:, first : first + size], x[:, first : first + size]
         if steps == "hits":
             assert torch.equal((made > 0).sum(1), (true > 0).sum(1))
-        assert torch.equal((made > 0).any(1), (true > 0).any(1))
         torch.testing.assert_close(made.sum(1), true.sum(1), rtol=1e-6, atol=1e-4)
         first += size
     assert back[back > 0].min() >= LAYOUT.threshold_MeV * (1 - 1e-6)
@@ -192,7 +191,7 @@ def test_shares_of_the_whole_energy_keep_the_softest_hit_and_empty_voxels_apart(
 
 
 def test_hits_of_whole_energies_are_those_above_the_gap() -> None:
-    """However many were asked for, but in a layer with a hit at least one."""
+    """However many were asked for; none where nothing lies above it."""
     chain = build_chain(as_items(CHAINS["hits_whole"]), LAYOUT, 13, 1).double()
     x, cond = showers(1)
     y, c, _ = chain(x, cond)
@@ -206,11 +205,13 @@ def test_hits_of_whole_energies_are_those_above_the_gap() -> None:
         back, _ = chain.inverse(y, c)
         assert (back[0, part] > 0).tolist() == [True, True, False, False]
         torch.testing.assert_close(back[0, part].sum(), energy, rtol=1e-6, atol=0)
-    y[:, 13 + 4] = 0.5 / 5
+    y[:, 13 + 4] = 0.5 / 5  # none
     assert not chain.inverse(y, c)[0][0, part].any()
+    y[:, 13 + 4], y[:, 13] = 1.5 / 5, 1e-9  # one, of hardly any energy
+    assert not chain.inverse(y, c)[0].any()
 
 
-@pytest.mark.parametrize(("steps", "kept"), [("hits", 5), ("hits_whole", 2)])
+@pytest.mark.parametrize(("steps", "kept"), [("hits", 5), ("hits_whole", 0)])
 def test_hits_win_where_they_contradict_the_energy(steps: str, kept: int) -> None:
     chain = build_chain(as_items(CHAINS[steps]), LAYOUT, 13, 1).double()
     x, cond = showers(1)

@@ -38,8 +38,8 @@ class LayerNormalise(Step):
     inverse keeps the n_l largest voxels of a layer, of at least t each, whose energies add up to E_l: numbers of hits
     and energies are met exactly. Where the two contradict each other the hits win: E_l is at least n_l t, and a layer
     without hits has no energy. Fractions are those of what hits have above t. With ``above_threshold: false`` they are those of
-    their energies; as hits are then far from empty voxels the inverse keeps what has t / 2 at least, and the largest voxel where
-    n_l > 0: networks are told n_l, and nothing makes them meet it.
+    their energies; as hits are then far from empty voxels the inverse keeps what has t / 2 at least: networks are told n_l, and
+    nothing makes them meet it. A layer where nothing has as much is empty.
     """
 
     u_scale: Tensor
@@ -192,7 +192,7 @@ class LayerNormalise(Step):
         """The n (N,) largest of shares x (N, V), made layers of `energy` (N,) in MeV; each hit has at least the threshold."""
         if not self.config.above_threshold:  # hits are seen in their energies
             whole = x * (energy / (x.sum(1) + TINY))[:, None]
-            n = torch.where(n > 0, (whole >= 0.5 * self.cut).sum(1).clamp(min=1), torch.zeros_like(n))
+            n = torch.where(n > 0, (whole >= 0.5 * self.cut).sum(1), torch.zeros_like(n))
         hit = hits.largest(x, n)
         share = torch.where(hit, x.clamp(min=TINY), torch.zeros_like(x))
         if not self.config.above_threshold:
