@@ -70,8 +70,9 @@ install_packages() { # install_packages STAMP FILE...: skipped when these files 
   sum=$(cat pyproject.toml requirements/*.txt <(printf '%s\n' "$@" "$PWD") | sha256sum)
   if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$sum" ]; then return; fi
   say "installing $* (a few minutes the first time)"
-  # not compiled: Python does so when a module is first imported, and most never are
+  # compiled afterwards, on all processors: pip takes one
   "$VENV/bin/pip" install --disable-pip-version-check -qq --no-compile "${index[@]}" $(printf -- '-r %s ' "$@")
+  "$VENV/bin/python" -W ignore -m compileall -qq -j 0 "$VENV"/lib/python*/site-packages || true # some packages have templates
   "$VENV/bin/pip" install --disable-pip-version-check -qq --no-deps --no-build-isolation --editable .
   echo "$sum" >"$stamp"
 }

@@ -9,8 +9,10 @@ import pytest
 
 from calopipe.devices import gpu_visible
 
-#: set before anything imports numerical libraries: tests share the processors with each other
-os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+# set before anything imports numerical libraries: tests share the processors with each other; a worker has the controller's environment
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 if not gpu_visible():  # Triton reads this when kernels are defined, and when it is imported
     os.environ.setdefault("TRITON_INTERPRET", "1")
