@@ -4,20 +4,21 @@
 
 OUT is that of ``quality.py``, which has trained the model (``--models matching_cpu``). Each solver draws the held-out showers anew from
 the same weights, the midpoint rule in S steps and Euler's in 2 S: both ask the network as often. Judged by the tests ``trees`` and
-``low_log`` of ``quality.py``; milliseconds per shower are of the draw itself, in batches of 500, and of single showers (median of 9).
+``low_log`` of ``quality.py``; milliseconds per shower are medians, in batches of 500 and of single showers.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from quality import MODELS, SEED, TESTS, classifiers, split
 
+from calopipe.config import TimingConfig, validate
+from calopipe.evaluation.timing import measure_timing
 from calopipe.io import Showers, read_showers, write_showers
 from calopipe.models.matching.flow_matching import FlowMatching
 from calopipe.records.files import write_json
@@ -27,14 +28,12 @@ BATCH = 500
 JUDGES = {name: TESTS[name] for name in ("trees", "low_log")}
 
 
-def milliseconds_alone(generator: Generator, conditions: np.ndarray, repeats: int = 9) -> float:
-    """Median time of one shower at a time."""
-    times = []
-    for i in range(repeats + 1):
-        start = time.perf_counter()
-        generator.sample(conditions[i : i + 1])
-        times.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(times[1:]))
+def milliseconds(generator: Generator, conditions: np.ndarray, out: Path) -> dict[str, float]:
+    """Median time per shower, of single showers and in batches."""
+    config = validate(TimingConfig, {"batch_sizes": [1, BATCH], "repeats": 5, "device": "cpu"}, "timing")
+    record = measure_timing(generator.sample, conditions, config=config, out=out / "timing.json")
+    found = {row["batch_size"]: row["median_ms"] for row in record["results"]}
+    return {"ms alone": found[1], "ms per shower": found[BATCH]}
 
 
 def main() -> None:
@@ -59,16 +58,10 @@ def main() -> None:
         for solver, number in (("midpoint", steps), ("euler", 2 * steps)):
             model.config = model.config.model_copy(update={"solver": solver, "steps": number})
             torch.manual_seed(SEED)
-            start = time.perf_counter()
             showers = generator.sample(energies, batch_size=BATCH)
-            row = {
-                "solver": solver,
-                "steps": number,
-                "ms per shower": 1e3 * (time.perf_counter() - start) / len(showers),
-            }
-            row["ms alone"] = milliseconds_alone(generator, energies)
             out = args.out / args.model / f"{solver}_{number}"
             out.mkdir(exist_ok=True)
+            row = {"solver": solver, "steps": number, **milliseconds(generator, energies, out)}
             write_showers(out / "generated.hdf5", Showers(energies, showers), data.geometry)
             row |= classifiers(parts / "test.hdf5", out / "generated.hdf5", data.readout, out, JUDGES)
             rows.append(row)

@@ -669,7 +669,7 @@ def heed_ctrl_c():
     [
         (interrupt_all, signal.SIGKILL),
         pytest.param(interrupt_all, signal.SIGINT, marks=pytest.mark.trial),
-        pytest.param(interrupt_training, signal.SIGTERM, marks=pytest.mark.trial),
+        (interrupt_training, signal.SIGTERM),
     ],
     ids=["kill -9", "Ctrl-C", "SIGTERM"],
 )

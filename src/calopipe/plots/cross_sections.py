@@ -10,6 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec, GridSpecFromSubplotSpec
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
@@ -206,7 +208,7 @@ def _page(n: int, columns: int, height: float, styles: Sequence[LineStyle]) -> t
     columns = min(columns, n)
     rows, width = math.ceil(n / columns), max(3.4 * columns, 4.4)
     handles = legend_handles(styles)
-    head = 0.55 + 0.19 * math.ceil(len(handles) / legend_columns(handles, width - 0.2, most=6))
+    head = 0.55 + 0.19 * math.ceil(len(handles) / _legend_columns(handles, width))
     total = height * rows + head
     figure = new_figure(width, total)
     grid = figure.add_gridspec(
@@ -214,6 +216,10 @@ def _page(n: int, columns: int, height: float, styles: Sequence[LineStyle]) -> t
         top=1 - (head + 0.03) / total, bottom=0.45 / total,
     )  # fmt: skip
     return figure, grid, columns
+
+
+def _legend_columns(handles: Sequence[Patch | Line2D], width: float) -> int:
+    return legend_columns(handles, width - 0.2, most=6)
 
 
 def _head(figure: Figure, title: str, styles: Sequence[LineStyle], points: bool = False) -> None:
@@ -226,6 +232,6 @@ def _head(figure: Figure, title: str, styles: Sequence[LineStyle], points: bool 
         fill = style.color if style.dash == "-" else "white"
         handle.set(marker="o", markersize=4, markerfacecolor=fill, linestyle="")
     figure.legend(
-        handles=handles, loc="upper right", ncols=legend_columns(handles, width - 0.2, most=6), bbox_to_anchor=(0.99, 1 - 0.26 / height),
+        handles=handles, loc="upper right", ncols=_legend_columns(handles, width), bbox_to_anchor=(0.99, 1 - 0.26 / height),
         borderaxespad=0,
     )  # fmt: skip

@@ -52,7 +52,7 @@ def scores_figure(
     handles = _handles([style for style, _ in columns], any(n in rows for n in floors))
     names = max(1.75, 0.1 + 0.06 * max((len(name) for name in rows), default=0))  # inches for the row names
     width = ((4.25, 2.85)[n_parts > 1] + names) * n_parts
-    head = 0.42 + 0.18 * math.ceil(len(handles) / legend_columns(handles, width - 0.2, most=3))
+    head = 0.42 + 0.18 * math.ceil(len(handles) / _legend_columns(handles, width))
     height = 0.19 * per_part + 0.55 + head
     figure = new_figure(width, height)
     shown = [d.value for _, values in columns for d in values.values() if d.value > 0]
@@ -122,7 +122,7 @@ def layer_scores_figure(
     if floor_lines:
         handles.append(Line2D([], [], label="two reference halves", **_FLOOR))
     width = max(2.5 * wide + 0.5, 4.5)
-    head = 0.6 + 0.18 * math.ceil(len(handles) / legend_columns(handles, width - 0.2, most=3))
+    head = 0.6 + 0.18 * math.ceil(len(handles) / _legend_columns(handles, width))
     height = 1.95 * rows + 0.45 + head
     figure = new_figure(width, height)
     grid = figure.add_gridspec(
@@ -180,9 +180,14 @@ def _by_layer(values: Mapping[str, T]) -> dict[str, dict[int, T]]:
 def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
     width, height = figure.get_size_inches()
     figure.legend(
-        handles=handles, loc="upper right", bbox_to_anchor=(0.985, 1 - 0.3 / height), ncols=legend_columns(handles, width - 0.2, most=3),
+        handles=handles, loc="upper right", bbox_to_anchor=(0.985, 1 - 0.3 / height), ncols=_legend_columns(handles, width),
         borderaxespad=0, fontsize=8, columnspacing=1.2, handletextpad=0.4,
     )  # fmt: skip
+
+
+def _legend_columns(handles: Sequence[Line2D], width: float) -> int:
+    """At most three columns of a legend in a figure of `width` inches."""
+    return legend_columns(handles, width - 0.2, most=3)
 
 
 def _dress(axes: Axes, rows: Sequence[str], limits: tuple[float, float]) -> None:
