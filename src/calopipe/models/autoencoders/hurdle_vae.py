@@ -123,8 +123,9 @@ class HurdleVAE(Autoencoder):
         p, average = self._expected(base)
         x, known, left = torch.zeros_like(p), base.new_zeros(len(z), 2, self.dim), p.clone()
         wanted = self._hits(cond) if self.inputs.hits_given else None
-        for group, columns in enumerate(self.near.columns):
-            rate = self._rate(wanted, left)
+        groups = self.near.columns
+        for group, columns in enumerate(groups):
+            rate = left if self.near.groups == 1 else self._rate(wanted, left)  # the first group has no network that would look
             logit, weights, mean, log_var = self._split(self.near(group, base, known, rate))
             left[:, columns] = 0
             hit = self._draw_hits(group, logit, wanted, left)
@@ -132,6 +133,8 @@ class HurdleVAE(Autoencoder):
             logit_x = y * self.voxels.std[columns] + self.voxels.mean[columns]
             share = alpha_sigmoid(logit_x, self.config.alpha).clamp(TINY if wanted is not None else 0, 1)
             x[:, columns] = torch.where(hit, share, torch.zeros_like(share))
+            if group == len(groups) - 1:
+                break
             hit = hit.to(x.dtype)
             known[:, 0, columns] = hit - p[:, columns]
             known[:, 1, columns] = hit * (y - average[:, columns])
@@ -171,6 +174,8 @@ class HurdleVAE(Autoencoder):
         Given their sum, the number in the group is its own expectation plus its share of what both expectations miss the
         sum by, in proportion to the variances; its spread is that of the free number, less what the sum fixes.
         """
+        if self.near.groups == 1:  # all of them
+            return torch.minimum(wanted, self.sizes.to(wanted.dtype))
         every, p = torch.arange(self.dim, device=left.device), torch.sigmoid(logit)
         room = self._by_layer((left > 0).to(left.dtype), every)
         own, rest = self._by_layer(p, columns), self._by_layer(left, every)

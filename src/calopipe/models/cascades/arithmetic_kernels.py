@@ -1,4 +1,4 @@
-"""What the compiled parts of a cascade share: products of a vector and a small matrix, energy scales, random numbers and densities.
+"""What the compiled parts of a cascade share beside products with matrices: energy scales, random numbers and densities.
 
 Random numbers come from a counter for each shower, so that they depend neither on threads nor on the showers beside it.
 """
@@ -6,23 +6,13 @@ Random numbers come from a counter for each shower, so that they depend neither 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from calopipe.models.cascades.scales import EDGE, LARGEST, SCALE, SMALLEST
-from calopipe.models.splines.lanes import exp
-
-FAST: Any = {"error_model": "numpy", "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
-_ONE, _FAR = np.float32(1), np.float32(80)
-
-
-class Affine(NamedTuple):
-    """A linear layer: weights (inputs, outputs) and bias (outputs)."""
-
-    weight: np.ndarray
-    bias: np.ndarray
+from calopipe.models.dense_kernels import FAST
 
 
 class Shape(NamedTuple):
@@ -35,60 +25,6 @@ class Shape(NamedTuple):
     closes: bool
     threshold: float
     unit: float
-
-
-# ---- small networks ----------------------------------------------------------------------------------------------------------
-@njit(**FAST)
-def add(x, count, weight, first, out):
-    """out += x[:count] @ weight[first : first + count]; zeros are passed over."""
-    size = len(out)
-    k = 0
-    while k < count:
-        a = x[k]
-        if a == 0:
-            k += 1
-            continue
-        w = weight[first + k]
-        other = k + 1
-        while other < count and x[other] == 0:
-            other += 1
-        if other < count:
-            b, v = x[other], weight[first + other]
-            for j in range(size):
-                out[j] += a * w[j] + b * v[j]
-        else:
-            for j in range(size):
-                out[j] += a * w[j]
-        k = other + 1
-
-
-@njit(**FAST)
-def apply(x, count, affine, out):
-    """out = x[:count] @ weight + bias."""
-    for j in range(len(out)):
-        out[j] = affine.bias[j]
-    add(x, count, affine.weight, 0, out)
-
-
-@njit(**FAST)
-def fill(x, value):
-    """Every x becomes the value."""
-    for j in range(len(x)):
-        x[j] = value
-
-
-@njit(**FAST)
-def copy(x, out):
-    """The first of `out` become x."""
-    for j in range(len(x)):
-        out[j] = x[j]
-
-
-@njit(**FAST)
-def silu(x):
-    """x times its sigmoid, in place."""
-    for j in range(len(x)):
-        x[j] = x[j] / (_ONE + exp(min(-x[j], _FAR)))
 
 
 @njit(**FAST)

@@ -37,11 +37,12 @@ def on_cpu(cond: Tensor) -> bool:
 def compiled() -> Callable[..., None] | None:
     """The function that draws showers, or None (logged once) where numba does not work on this machine."""
     try:
+        from calopipe.models import dense_kernels
         from calopipe.models.cascades.kernels import entry
         from calopipe.models.splines import lanes
 
         # cached code follows all sources that constants and functions are taken from
-        files = [*sorted(Path(__file__).parent.glob("*.py")), Path(str(lanes.__file__))]
+        files = [*sorted(Path(__file__).parent.glob("*.py")), *(Path(str(m.__file__)) for m in (dense_kernels, lanes))]
         return entry(hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest())
     except Exception as reason:  # numba missing, unsupported processor
         log.warning("compiled cascades are not available (%s: %s); using PyTorch", type(reason).__name__, reason)
@@ -98,11 +99,12 @@ def _run(
 def _weights(model: RingCascade) -> Sequence[Any]:
     """Shape of the detector, and the weights of the three networks as :mod:`calopipe.models.cascades.kernels` has them."""
     from calopipe.models.cascades import arithmetic_kernels, cell_kernels, layer_kernels, ring_kernels
+    from calopipe.models.dense_kernels import Affine
 
     def affine(layer: nn.Module) -> Any:
         assert isinstance(layer, nn.Linear)
         bias = layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
-        return arithmetic_kernels.Affine(_array(layer.weight.T), _array(bias))
+        return Affine(_array(layer.weight.T), _array(bias))
 
     def affines(*networks: nn.Module) -> list[Any]:
         return [affine(layer) for network in networks for layer in network.modules() if isinstance(layer, nn.Linear)]
@@ -132,7 +134,7 @@ def _weights(model: RingCascade) -> Sequence[Any]:
             _array(cells.layer.weight),
             _array(cells.ring.weight),
             affine(cells.numbers),
-            arithmetic_kernels.Affine(np.ascontiguousarray(by_cell), near.bias),
+            Affine(np.ascontiguousarray(by_cell), near.bias),
             *affines(cells.mixed, cells.common, cells.hit_cell, cells.hit_swept, cells.hit),
             *affines(cells.energy_cell, cells.energy_swept, cells.energy),
         ),

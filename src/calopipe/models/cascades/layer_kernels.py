@@ -8,24 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from calopipe.models.cascades.arithmetic_kernels import (
-    FAST,
-    Affine,
-    apply,
-    choose,
-    copy,
-    fill,
-    free_energy,
-    log_energy,
-    logit_of,
-    mix,
-    sigmoid,
-    silu,
-    uniform,
-)
+from calopipe.models.cascades.arithmetic_kernels import choose, free_energy, log_energy, logit_of, mix, sigmoid, uniform
 from calopipe.models.cascades.layers import BACK as LAYERS_BACK
 from calopipe.models.cascades.layers import DECAYS as LAYERS_DECAYS
 from calopipe.models.cascades.layers import LEAST
+from calopipe.models.dense_kernels import FAST, Affine, apply, copy, fill, silu
 
 
 class Layers(NamedTuple):

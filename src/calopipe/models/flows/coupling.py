@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from calopipe.devices import flow_rows
 from calopipe.models.building import DropoutReLU, mlp
+from calopipe.models.flows import few_rows
 from calopipe.models.flows.lattice import Lattice, LatticeTerm
 from calopipe.models.flows.masks import blocks_columns
 from calopipe.models.splines import cubic
@@ -260,8 +261,9 @@ class CouplingFlow(SequenceINN):
     """A sequence of coupling blocks from x (N, dim) given cond (N, cond_dim) to z, standard normal once trained.
 
     Without gradients, rows are processed ``chunk`` at a time and carried in float64 between blocks (the sub-networks
-    keep their own type), so that rounding does not build up from block to block. A float64 ``x`` is answered in
-    float64, also when the weights are float32: this is the way to an inverse that is exact to about 1e-10.
+    keep their own type), so that rounding does not build up from block to block; inverses of a few rows are compiled
+    (:mod:`calopipe.models.flows.few_rows`). A float64 ``x`` is answered in float64, also when the weights are float32: this is
+    the way to an inverse that is exact to about 1e-10.
     """
 
     def __init__(self, dim: int, cond_dim: int, chunk: int | None = None) -> None:
@@ -279,6 +281,8 @@ class CouplingFlow(SequenceINN):
         self._check(x, cond)
         if torch.is_grad_enabled():
             return super().forward(x, [cond], rev, jac)
+        if rev and (found := few_rows.inverse(self, x, cond)) is not None:
+            return found
         wide = torch.float64 if x.device.type in ("cpu", "cuda") else x.dtype
         out, logdet = torch.empty_like(x), x.new_empty(x.shape[0])
         rows = self.chunk or self.rows(x.device.type)

@@ -27,7 +27,7 @@ from calopipe.models.splines.threads import Process, openmp, run_threads
 
 log = logging.getLogger(__name__)
 _OPT: dict[str, Any] = {"error_model": "numpy", "nogil": True}
-_RAW, _OUT, _SLOPE, _GY, _GL, _V0 = kernels._RAW, kernels._OUT, kernels._SLOPE, kernels._GY, kernels._GL, kernels._V0
+RAW, OUT, _SLOPE, _GY, _GL, _V0 = kernels._RAW, kernels._OUT, kernels._SLOPE, kernels._GY, kernels._GL, kernels._V0
 # The words of a job: two atomic counters (tasks, threads), sizes, addresses.
 (
     _NEXT,
@@ -85,7 +85,7 @@ def _after(typingctx, pointer, count):
 
 
 @njit(**_OPT)
-def _gather(A, at, x, active, row, col, count, D, T):
+def gather(A, at, x, active, row, col, count, D, T):
     """Copy the active entries of (N, D) ``x`` for one tile to A."""
     for i in range(count):
         A[at + i] = x[row * D + active[col]]
@@ -95,8 +95,8 @@ def _gather(A, at, x, active, row, col, count, D, T):
 
 
 @njit(**_OPT)
-def _scatter(A, at, x, active, row, col, count, D, T):
-    """The reverse of `_gather`."""
+def scatter(A, at, x, active, row, col, count, D, T):
+    """The reverse of `gather`."""
     for i in range(count):
         x[row * D + active[col]] = A[at + i]
         col += 1
@@ -105,8 +105,8 @@ def _scatter(A, at, x, active, row, col, count, D, T):
 
 
 @njit(**_OPT)
-def _transform(F, A, logdet, con, row, col, count, K, T, inverse):
-    """Spline of one tile: A[_RAW] to A[_OUT], log-slopes added to the log-dets of their rows."""
+def transform_tile(F, A, logdet, con, row, col, count, K, T, inverse):
+    """Spline of one tile: A[RAW] to A[OUT], log-slopes added to the log-dets of their rows."""
     n = (count + 7) // 8 * 8
     kernels._prepare(n, F, A, K, con, inverse)
     if inverse:
@@ -115,9 +115,9 @@ def _transform(F, A, logdet, con, row, col, count, K, T, inverse):
         kernels._forward(n, A)
     sign, bound = (-1.0 if inverse else 1.0), con[0]
     for i in range(n):
-        inside = abs(A[_RAW + i]) <= bound  # not true of NaN, which is left as it is
+        inside = abs(A[RAW + i]) <= bound  # not true of NaN, which is left as it is
         F[_V0 + i] = lanes.log(lanes.real(F, lanes.where(inside, A[_SLOPE + i], 1.0)))
-        A[_OUT + i] = lanes.where(inside, A[_OUT + i], A[_RAW + i])
+        A[OUT + i] = lanes.where(inside, A[OUT + i], A[RAW + i])
     total = 0.0
     for i in range(count):
         total += F[_V0 + i]
@@ -129,7 +129,7 @@ def _transform(F, A, logdet, con, row, col, count, K, T, inverse):
 
 @njit(**_OPT)
 def _differentiate(F, A, glogdet, con, row, col, count, K, T, inverse):
-    """Gradients of one tile: A[_RAW] is x, A[_GY] the gradient of y; A[_OUT] becomes that of x, F that of logits."""
+    """Gradients of one tile: A[RAW] is x, A[_GY] the gradient of y; A[OUT] becomes that of x, F that of logits."""
     for i in range(count):
         A[_GL + i] = glogdet[row]
         col += 1
@@ -166,24 +166,24 @@ def _entry(backward: bool, number: type) -> tuple[int, Callable[[int], Any], Any
                     z4[i] = g4[i]
             for e in range(0, (stop - first) * T, LANES):
                 row, col, count = first + e // T, e % T, min(LANES, (stop - first) * T - e)
-                kernels._load(F, params, row, col, count, K, T)
+                kernels.load(F, params, row, col, count, K, T)
                 if wide:
-                    _gather(A, _RAW, x8, active, row, col, count, D, T)
+                    gather(A, RAW, x8, active, row, col, count, D, T)
                 else:
-                    _gather(A, _RAW, x4, active, row, col, count, D, T)
+                    gather(A, RAW, x4, active, row, col, count, D, T)
                 if backward:
                     if wide:
-                        _gather(A, _GY, g8, active, row, col, count, D, T)
+                        gather(A, _GY, g8, active, row, col, count, D, T)
                     else:
-                        _gather(A, _GY, g4, active, row, col, count, D, T)
+                        gather(A, _GY, g4, active, row, col, count, D, T)
                     _differentiate(F, A, logdet, con, row, col, count, K, T, words[_INVERSE] != 0)
                     kernels._store(F, gparams, row, col, count, K, T)
                 else:
-                    _transform(F, A, logdet, con, row, col, count, K, T, words[_INVERSE] != 0)
+                    transform_tile(F, A, logdet, con, row, col, count, K, T, words[_INVERSE] != 0)
                 if wide:
-                    _scatter(A, _OUT, z8, active, row, col, count, D, T)
+                    scatter(A, OUT, z8, active, row, col, count, D, T)
                 else:
-                    _scatter(A, _OUT, z4, active, row, col, count, D, T)
+                    scatter(A, OUT, z4, active, row, col, count, D, T)
             task = _take(words)
         return digest == ""
 

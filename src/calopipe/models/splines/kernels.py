@@ -37,7 +37,7 @@ ROWS_F, ROWS_A = 8, 18  # F has 5K + 2 further rows: 3K for logits, 2K + 2 for k
 
 
 @njit(**_OPT)
-def _load(F, params, row, first, count, K, T):
+def load(F, params, row, first, count, K, T):
     """Copy the logits of ``count`` elements, from dimension ``first`` of ``row`` on, into the tile."""
     i = 0
     while i < count:
@@ -51,7 +51,7 @@ def _load(F, params, row, first, count, K, T):
 
 @njit(**_OPT)
 def _store(F, params, row, first, count, K, T):
-    """The reverse of `_load`."""
+    """The reverse of `load`."""
     i = 0
     while i < count:
         size = min(count - i, T - first)
