@@ -47,7 +47,7 @@ wildcard_constraints:
     seed=r"\d+",
     role="source|reference",
     split="train|val",
-    sample="generated|reconstructed",
+    sample="generated|reconstructed|unrefined",
 
 
 def at(name, **wildcards):
@@ -119,6 +119,11 @@ def checkpoints(wildcards):
 def sampled(wildcards):
     """What the showers of a run are drawn from, training by training: final networks, or the last one's kept epochs."""
     return PLAN.sampled(**wildcards)
+
+
+def unrefined(wildcards):
+    """What the showers of a run are drawn from before its refiners, training by training: final networks."""
+    return PLAN.unrefined(**wildcards)
 
 
 def scored(wildcards):

@@ -72,6 +72,21 @@ use rule classify as classify_reconstructed with:
         f"{TIMES}/classify_reconstructed_{{classifier}}.tsv"
 
 
+use rule classify as classify_unrefined with:
+    input:
+        unpack(power),
+        reference=at("reference"),
+        sample=at("unrefined"),
+        raw=raw("classify_unrefined"),
+    output:
+        scores=at("classifier_unrefined"),
+        curves=at("classifier_unrefined_curves"),
+    log:
+        f"{LOGS}/classify_unrefined_{{classifier}}.log",
+    benchmark:
+        f"{TIMES}/classify_unrefined_{{classifier}}.tsv"
+
+
 rule weights:
     # Observables of the showers that a classifier recognises best; drawing them anew trains nothing.
     input:

@@ -1,4 +1,5 @@
-# Samples from trained networks: generated showers, and reconstructions where there is an autoencoder.
+# Samples from trained networks: generated showers, also before refinement where there is a refiner, and reconstructions
+# where there is an autoencoder.
 
 
 rule generate:
@@ -28,6 +29,27 @@ rule generate:
         code=code("generate"),
     script:
         "../scripts/generate.py"
+
+
+use rule generate as generate_unrefined with:
+    input:
+        networks=unrefined,
+        energies=at("reference"),
+        raw=raw("generate_unrefined"),
+    output:
+        showers=at("unrefined"),
+    log:
+        f"{LOGS}/generate_unrefined.log",
+    benchmark:
+        f"{TIMES}/generate_unrefined.tsv"
+    resources:
+        gpu=gpus("generate_unrefined"),
+        cpus_per_task=growing(4),
+        mem_mb=growing(8000),
+        runtime=growing(240),
+    params:
+        settings=settings("generate_unrefined"),
+        code=code("generate_unrefined"),
 
 
 rule take_over:

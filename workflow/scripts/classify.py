@@ -17,6 +17,6 @@ with stage(snakemake):
         seed=settings["seed"],
         scores=Path(snakemake.output.scores),
         curves=Path(snakemake.output.curves),
-        sample=sample.stem,  # generated or reconstructed
+        sample=sample.stem,  # generated, reconstructed or unrefined
         power=Path(snakemake.input.power) if "power" in snakemake.input.keys() else None,
     )

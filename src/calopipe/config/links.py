@@ -87,6 +87,11 @@ class GeneratorChain:
         return self.maker if self.maker.contract == "Autoencoder" else None
 
     @property
+    def unrefined(self) -> tuple[Link, ...]:
+        """The networks that make showers, without those that refine them."""
+        return tuple(link for link in self.links if link not in self.refiners)
+
+    @property
     def last(self) -> Link:
         """The network whose kept epochs can be sampled: no other has learned what it makes."""
         return self.refiners[-1] if self.refiners else self.latents or self.maker

@@ -2,7 +2,7 @@
 
 Colours are the Okabe-Ito set (distinguishable with every common colour vision deficiency) without its black and yellow:
 black and grey belong to the reference, yellow is hard to see as a line. A model has the same colour in all figures of
-a study; line dashes tell its samples apart (generated solid, reconstructed dashed).
+a study; line dashes tell its samples apart (generated solid, reconstructed dashed, unrefined dotted).
 
 Figures are built with matplotlib's object interface and the Agg canvas: no display, no global state, no LaTeX.
 """
@@ -39,6 +39,8 @@ T = TypeVar("T")
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 #: dashes told apart when a study has more models than colours
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+#: of samples beside the generated one; others are dashed
+_DOTS = {"unrefined": (0, (1, 1.2))}
 REFERENCE_FILL = "#d4d4d4"
 REFERENCE_LINE = "#4d4d4d"
 REFERENCE_LABEL = SHOWERS.label
@@ -119,13 +121,13 @@ def model_styles(models: Iterable[str]) -> dict[str, LineStyle]:
 
 
 def sample_style(model: LineStyle, sample: str, n_seeds: int = 1, n_draws: int = 1) -> LineStyle:
-    """Style of one sample of a model: ``generated`` as the model, any other sample dashed and named in the legend."""
+    """Style of one sample of a model: ``generated`` as the model, any other sample dashed, or dotted, and named in the legend."""
     label = model.label if sample == "generated" else f"{model.label}, {sample}"
     if n_seeds > 1:
         label += f" ({n_seeds} seeds)"
     if n_draws > 1:
         label += f" ({n_draws} draws)"
-    return LineStyle(label, model.color, model.dash if sample == "generated" else (0, (4, 1.5)))
+    return LineStyle(label, model.color, model.dash if sample == "generated" else _DOTS.get(sample, (0, (4, 1.5))))
 
 
 def styled(function: Callable[P, T]) -> Callable[P, T]:

@@ -42,6 +42,7 @@ FILES: dict[str, File] = {
     # samples and their judgements
     "generated": File(RUN, "generated.hdf5", "generate", "generated showers"),
     "reconstructed": File(RUN, "reconstructed.hdf5", "reconstruct", "reconstructed showers"),
+    "unrefined": File(RUN, "unrefined.hdf5", "generate_unrefined", "showers before refinement"),
     "histograms": File(RUN, "histograms.npz", "observables", "histograms"),
     "health": File(RUN, "health.json", "health", "health check"),
     "metrics": File(RUN, "metrics.json", "metrics", "scores"),
@@ -51,6 +52,8 @@ FILES: dict[str, File] = {
     "classifier_reconstructed_curves": File(
         RUN, "classifiers/reconstructed/{classifier}.npz", "classify_reconstructed"
     ),
+    "classifier_unrefined": File(RUN, "classifiers/unrefined/{classifier}.json", "classify_unrefined"),
+    "classifier_unrefined_curves": File(RUN, "classifiers/unrefined/{classifier}.npz", "classify_unrefined"),
     "weights": File(RUN, "weights/{classifier}.npz", "weights"),
     "regression": File(RUN, "regression/{regressor}.json", "regression"),
     "regression_curves": File(RUN, "regression/{regressor}.npz", "regression"),
@@ -71,7 +74,7 @@ FILES: dict[str, File] = {
 #: in a folder of plots: which files each was drawn from
 PLOT_INDEX = "sources.json"
 #: files that nobody is told to delete: they may be his own
-_KEPT = ("prepared", "reference", "generated", "reconstructed", "remade", "checkpoint", "regressor")
+_KEPT = ("prepared", "reference", "generated", "reconstructed", "unrefined", "remade", "checkpoint", "regressor")
 
 
 def pattern(results: str, name: str, **wildcards: Any) -> str:

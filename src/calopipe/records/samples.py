@@ -16,6 +16,8 @@ REFERENCE = "reference"
 GENERATED = "generated"
 #: the test showers after the autoencoder of a latent model
 RECONSTRUCTED = "reconstructed"
+#: what a chain makes before its refiners
+UNREFINED = "unrefined"
 #: attribute of a sample's file: by how many draws of a network's weights its showers are; it is left out for one
 DRAWS = "draws"
 #: attribute of a sample's file: the trainings that its showers are drawn from in equal parts, a line each; it is left out for one

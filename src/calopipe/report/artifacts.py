@@ -21,8 +21,8 @@ class RunArtifacts:
         histograms: NPZ of :func:`calopipe.records.histograms.save_histograms`.
         health: JSON of :func:`calopipe.evaluation.health.check_health`.
         metrics: JSON list of scores.
-        classifiers: name -> ``{"scores": JSON list of scores, "curves": NPZ, "weights": NPZ}``, and for reconstructions
-            ``"reconstructed"``: JSON list of scores; the curves are fpr (G,),
+        classifiers: name -> ``{"scores": JSON list of scores, "curves": NPZ, "weights": NPZ}``, and ``"reconstructed"`` and
+            ``"unrefined"``, JSON lists of scores, where there are such samples; the curves are fpr (G,),
             tpr (R, G), weights_reference and weights_generated; the weights file holds histograms.
         comparison, confusion: scores (JSON) and matrices (NPZ) of the multi-class test that this run takes part in.
         compared_as: its name there.
@@ -41,7 +41,7 @@ class RunArtifacts:
             "checkpoint": trained network, "history": CSV log of losses, rates and gradients.
         trainings: further trainings that the generated showers are drawn from, ``{"networks": as above, "epochs": as above}`` each.
         scan: of a point of a scan, ``{"scan": name, "settings": values by the keys of the scan, "by": name of the score}``.
-        generated, reconstructed, reference: shower files; linked, never opened.
+        generated, reconstructed, unrefined, reference: shower files; linked, never opened.
     """
 
     dataset: str
@@ -71,6 +71,7 @@ class RunArtifacts:
     scan: dict[str, Any] | None = None
     generated: str | None = None
     reconstructed: str | None = None
+    unrefined: str | None = None
     reference: str | None = None
 
     @property
@@ -89,6 +90,7 @@ class RunArtifacts:
         named = {
             "generated showers": self.generated,
             "reconstructed showers": self.reconstructed,
+            "showers before refinement": self.unrefined,
             "reference showers": self.reference,
             "histograms": self.histograms,
             "health check": self.health,

@@ -218,7 +218,7 @@ def _scores(path: str | None, seed: int | None, notes: list[str]) -> list[Score]
 
 def score_files(run: RunArtifacts) -> list[str]:
     """Files of the scores of a run: of the metrics, of classifiers (alone and together) and of regressors."""
-    tests = [paths.get(kind) for paths in run.classifiers.values() for kind in ("scores", "reconstructed")]
+    tests = [paths.get(kind) for paths in run.classifiers.values() for kind in ("scores", "reconstructed", "unrefined")]
     paths = [run.metrics, *tests, run.comparison, *(paths.get("scores") for paths in run.regression.values())]
     return [path for path in paths if path is not None]
 

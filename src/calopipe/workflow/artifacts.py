@@ -42,8 +42,7 @@ def artifacts(study: StudyParts, run: RunKey) -> dict[str, Any]:
         return {**found, "health": None, "latent_space": None}
     for name in evaluation.tests:
         kinds = {"scores": "classifier", "curves": "classifier_curves", "weights": "weights"}
-        if "reconstructed" in study.samples(run.model):
-            kinds["reconstructed"] = "classifier_reconstructed"
+        kinds |= {sample: f"classifier_{sample}" for sample in study.samples(run.model)[1:]}
         found["classifiers"][name] = {kind: path(file, classifier=name) for kind, file in kinds.items()}
     for name in study.regressors(run):
         kinds = {"scores": "regression", "curves": "regression_curves"}
@@ -97,6 +96,6 @@ def artifact_files(run: dict[str, Any]) -> list[str]:
     trainings = [run, *run.get("trainings", ())]
     found += [n[name] for training in trainings for n in training["networks"] for name in ("checkpoint", "history")]
     found += [training["epochs"] for training in trainings[1:] if training["epochs"]]
-    single = ("histograms", "health", "metrics", "epochs", "epoch_histograms", "timing", "latent_space", "weight_spread", "reference", "generated", "reconstructed",
+    single = ("histograms", "health", "metrics", "epochs", "epoch_histograms", "timing", "latent_space", "weight_spread", "reference", "generated", "reconstructed", "unrefined",
               "comparison", "confusion", "bands", "calomplification", "divergences")  # fmt: skip
     return found + [run[name] for name in single if run.get(name)]

@@ -119,6 +119,19 @@ class Generate(Sampling):
         return study.evaluation(**wildcards).generation.device
 
 
+class GenerateUnrefined(Generate):
+    """The showers that the refiners of a chain are given, for the conditions of the test showers."""
+
+    script = "generate"
+
+    def settings(self, study: StudyParts, **wildcards: Any) -> dict[str, Any]:
+        return {**super().settings(study, **wildcards), "epoch": "final"}  # a kept epoch is one of the last refiner
+
+    def parts(self, study: StudyParts, *, model: str, **_: Any) -> Iterable[str]:
+        settings = study.model(model)
+        return networks_of([settings.networks[link.name] for link in settings.chain.unrefined])
+
+
 class TakeOver(Stage):
     """Showers of an external generator, checked and thresholded like the prepared ones."""
 

@@ -195,8 +195,10 @@ class StudyParts:
         return self.evaluation(**wildcards).generation.epoch
 
     def samples(self, model: str) -> list[str]:
-        """Samples that are judged against the test showers; an autoencoder's reconstructions are judged too."""
-        return ["generated", "reconstructed"] if self.autoencoder(model) is not None else ["generated"]
+        """Samples that are judged against the test showers: an autoencoder's reconstructions too, and what refiners are given."""
+        refined = self.external(model) is None and bool(self.model(model).chain.refiners)
+        reconstructed = self.autoencoder(model) is not None
+        return ["generated", *(["reconstructed"] if reconstructed else []), *(["unrefined"] if refined else [])]
 
     def compared(self, dataset: str, evaluation: str) -> dict[str, RunKey]:
         """Runs that one multi-class classifier tells apart, by the name of their sample; none where it is not asked for.

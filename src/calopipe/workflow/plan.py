@@ -173,6 +173,12 @@ class Plan(StudyChecks):
             found += files.values()
         return found
 
+    def unrefined(self, **wildcards: Any) -> list[str]:
+        """What the showers of a run are drawn from before its refiners, training by training."""
+        links = self.model(wildcards["model"]).chain.unrefined
+        trainings = [self.checkpoints(**{**wildcards, "seed": name}) for name in self.trainings(**wildcards)]
+        return [files[link.name] for files in trainings for link in links]
+
     def scored(self, **wildcards: Any) -> list[str]:
         """How the kept epochs of each of these trainings scored, where the best of them is sampled."""
         if self.sampled_epoch(**wildcards) != "best":
