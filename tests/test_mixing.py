@@ -22,6 +22,9 @@ from calopipe.errors import CheckpointError, ConfigError
 from calopipe.io import column_attributes, file_info, read_columns, read_showers, write_columns
 from calopipe.io.stored import read_json
 from calopipe.records.samples import training_of
+from calopipe.report.artifacts import RunArtifacts
+from calopipe.report.data import SeedData
+from calopipe.report.mixtures import mixture_warnings
 from calopipe.sampling import generate
 from calopipe.sampling import stages as sampling
 from calopipe.sampling.generator import Generator
@@ -209,6 +212,39 @@ def test_mixtures_that_make_no_sense_are_refused(tmp_path, monkeypatch, changes,
     with pytest.raises(ConfigError, match=message) as found:
         Plan.load(tiny(**changes), ROOT / "presets")
     assert "\n" not in str(found.value)
+
+
+def training(values: dict[int, float], best: int | None, sampled: str | int) -> SeedData:
+    """A training whose kept epochs have scored so."""
+    run = RunArtifacts("toys", "gan", 7, None, epochs="scores_by_epoch.json", sampled_epoch=sampled)
+    told = {"name": "image_divergence", "n": 100, "seed": 7, "error": 0.002}
+    rows = [{"epoch": e, "scores": [{**told, "value": v, "sample": f"epoch {e}"}]} for e, v in values.items()]
+    return SeedData(
+        run, epochs={"reference": "training", "epochs": rows, "best": {"score": "image_divergence", "epoch": best}}
+    )
+
+
+@pytest.mark.parametrize(
+    "sampled, found",
+    [("best", "0.3000 ± 0.0020 at epoch 2"), ("final", "0.6000 ± 0.0020 at epoch 4"), (2, "0.3000 ± 0.0020 at epoch 2")],
+)
+def test_a_training_that_diverged_is_told(sampled: str | int, found: str) -> None:
+    """By the epoch that its showers come from; of two trainings nobody knows which is wrong, and errors count."""
+    good = [training({2: 0.011 + 0.001 * i, 4: 0.010}, 4, sampled) for i in range(2)]
+    bad = training({2: 0.3, 4: 0.6}, 2, sampled)
+    first, *further = [good[0], good[1], bad]
+    first.further = further
+    (line,) = mixture_warnings(first)
+    assert line == (
+        f"seed 7, training 3 is far worse than the 2 others that the sample is mixed of: image_divergence of {found}, theirs are at "
+        + ("0.010" if sampled in ("best", "final") else "0.011")
+    )
+    first.further = [bad]
+    assert not list(mixture_warnings(first))
+    first.further = [good[1], training({2: 0.0145, 4: 0.0145}, 2, sampled)]
+    assert not list(mixture_warnings(first))
+    first.further = [good[1], training({}, None, sampled)]
+    assert not list(mixture_warnings(first))
 
 
 def test_mixtures_and_draws_of_weights_do_not_go_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

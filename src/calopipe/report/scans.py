@@ -80,7 +80,7 @@ def _scan(name: str, by: str, models: Sequence[ModelData]) -> Scan:
     found = [[_scores(seed.scores, by) for seed in model.seeds] for model in models]
     of_epochs = not any(scores for seeds in found for scores in seeds)
     if of_epochs:
-        found = [[_scores(_best_epoch(seed), by) for seed in model.seeds] for model in models]
+        found = [[_scores(epoch_scores(seed), by) for seed in model.seeds] for model in models]
     absent = [Score.absent(by, 0, "not computed")]  # a mean without the seeds that have none would look better for it
     judged = [[scores or absent for scores in seeds] for seeds in found]
     columns = {(model.name, GENERATED): seeds for model, seeds in zip(models, judged, strict=True)}
@@ -96,14 +96,14 @@ def _scores(scores: Sequence[Score], name: str) -> list[Score]:
     return [s for s in scores if s.name == name and s.sample == GENERATED]
 
 
-def _best_epoch(seed: SeedData) -> list[Score]:
-    """Scores of the best kept epoch of a training."""
+def epoch_scores(seed: SeedData, epoch: int | None = None) -> list[Score]:
+    """Scores of a kept epoch of a training, the best one if None."""
     if not seed.epochs:
         return []
     try:
         with reading(seed.run.epochs or "", "not the scores of kept epochs"):
-            best = seed.epochs["best"].get("epoch")
-            items = [s for row in seed.epochs["epochs"] if row["epoch"] == best for s in row["scores"]]
+            wanted = seed.epochs["best"].get("epoch") if epoch is None else epoch
+            items = [s for row in seed.epochs["epochs"] if row["epoch"] == wanted for s in row["scores"]]
             scores = [replace(parsed_score(item), sample=GENERATED) for item in items]
             return [ReadScore.of(score, seed.source("epochs")) for score in scores]
     except CalopipeError:

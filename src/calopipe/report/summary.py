@@ -24,6 +24,7 @@ from calopipe.records.wording import Wording
 from calopipe.report.data import DatasetData, ModelData, SeedData
 from calopipe.report.drawing import Drawn, Task, file_name
 from calopipe.report.histograms import drawn_histograms, histogram_files, is_drawn, series_of
+from calopipe.report.mixtures import mixture_warnings
 from calopipe.report.numbers import format_measurement, format_value
 from calopipe.report.power import blind_spots, floor_of, seen_spots
 from calopipe.report.sources import Sourced, sources_of
@@ -205,6 +206,8 @@ def _warnings(model: ModelData, wording: Wording) -> Iterator[str]:
     for line, seeds in found.items():
         which = "" if len(seeds) == len(model.seeds) else f"seed {', '.join(str(s.run.seed) for s in seeds)}: "
         yield Sourced(which + line, (s.source("health" if line in s.health else "metrics") for s in seeds))
+    for seed in model.seeds:
+        yield from mixture_warnings(seed)
     yield from _test_warnings(model, wording)
 
 
