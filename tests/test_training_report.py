@@ -112,6 +112,13 @@ def test_every_named_loss_rate_and_norm_has_a_panel(tmp_path):
     assert [axes.get_xlabel() for axes in figure.axes] == ["", "Epoch"]
 
 
+def test_a_term_that_is_zero_throughout_has_no_panel(tmp_path):
+    text = "epoch,step,train_gradient_penalty,val_gradient_penalty,train_loss,val_loss\n0,9,{},0,5,4\n1,19,0,,3,2\n"
+    for value, wanted in ((0, ["Loss"]), (1e-9, ["Loss", "gradient penalty"])):
+        figure = training_figure({"seed 0": history(tmp_path / f"{value}.csv", text.format(value))}, STYLE)
+        assert [axes.get_ylabel() for axes in figure.axes] == wanted
+
+
 def test_largest_gradients_of_three_objectives_have_a_panel_for_each_kind(tmp_path):
     names = ("critic", "generator", "encoder")
     columns = [f"{kind}_{name}" for kind in ("largest_grad_norm", "largest_grad_element") for name in names]

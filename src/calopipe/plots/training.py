@@ -108,8 +108,11 @@ def _dress(figure: Figure, histories: Mapping[str, History], style: LineStyle, t
 
 
 def _panels(histories: Mapping[str, History], style: LineStyle) -> Iterator[_Panel]:
-    """The panels that have anything to show: losses by name, learning rates, mean gradient norms, largest gradients."""
+    """The panels that have anything to show: losses by name (not a term of weight 0), learning rates, mean gradient norms, largest gradients."""
     for name in dict.fromkeys(name for history in histories.values() for name in history.losses):
+        values = [history.of(split, name) for history in histories.values() for split in ("train", "val")]
+        if not any(np.any(np.isfinite(v) & (v != 0)) for v in values):
+            continue
         label = "Loss" if name == "loss" else _label(name)
         yield _Panel(label, partial(_draw_loss, histories=histories, name=name, style=style))
     if any(h.rates for h in histories.values()):
