@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from calopipe.config import validate
 from calopipe.config.chains import Columns
 from calopipe.models.base import Inputs, Now
-from calopipe.models.matching.expectation import expected
+from calopipe.models.matching.expectation import Posterior, posterior, renoised
 from calopipe.models.matching.flow_matching import FlowMatching
 from calopipe.models.matching.settings import FlowMatchingConfig
 from calopipe.models.matching.transformer import PatchTransformer, _distances
@@ -80,7 +81,7 @@ def test_distances_wrap_around_where_the_first_index_does() -> None:
 
 @pytest.mark.parametrize("t", [0.0, 0.3, 0.9, 0.999])
 def test_expectations_are_those_of_the_theorem_of_bayes(t: float) -> None:
-    """The hurdle's posterior mean, integrated numerically over the showers' values."""
+    """The hurdle's posterior, integrated numerically over the showers' values, and draws from it."""
     empty, p, mean, width = -0.3, 0.2, 2.0, 0.7
     value = torch.linspace(mean - 8 * width, mean + 8 * width, 400_001, dtype=torch.float64)
     hit = p * torch.exp(-0.5 * ((value - mean) / width) ** 2) / (width * math.sqrt(2 * math.pi)) * (value[1] - value[0])
@@ -90,12 +91,37 @@ def test_expectations_are_those_of_the_theorem_of_bayes(t: float) -> None:
         return torch.exp(-0.5 * ((x[:, None] - t * v) / (1 - t)) ** 2)
 
     likely_empty = (1 - p) * likely(empty)[:, 0]
-    posterior = likely(value) * hit
-    brute = ((posterior * value).sum(1) + likely_empty * empty) / (posterior.sum(1) + likely_empty)
+    weight = likely(value) * hit
+    rate, some = weight.sum(1) / (weight.sum(1) + likely_empty), (weight * value).sum(1) / weight.sum(1)
+    spread = ((weight * (value - some[:, None]).square()).sum(1) / weight.sum(1)).sqrt()
+    brute = rate * some + (1 - rate) * empty
     told = [torch.full_like(x, v) for v in (math.log(p / (1 - p)), mean, math.log(width))]
-    found = expected(x, torch.full_like(x, t), torch.tensor(empty, dtype=torch.float64), *told)
+    found = posterior(x, torch.full_like(x, t), torch.tensor(empty, dtype=torch.float64), *told)
     known = brute.isfinite()  # far from all values the likelihoods of the sum are zero
-    assert known.sum() >= 3 and torch.allclose(found[known], brute[known], atol=1e-6)
+    assert known.sum() >= 3 and torch.allclose(found.expected[known], brute[known], atol=1e-6)
+    many = 200_000
+    drawn = Posterior(found.empty, *(v.expand(many, -1) for v in found[1:])).draw()
+    hits = drawn != empty
+    for i in known.nonzero()[:, 0].tolist():
+        assert hits[:, i].double().mean().item() == pytest.approx(rate[i].item(), abs=0.005)
+        if rate[i] > 0.05:
+            some_drawn = drawn[hits[:, i], i]
+            assert some_drawn.mean().item() == pytest.approx(some[i].item(), abs=0.05 * spread[i].item())
+            assert some_drawn.std().item() == pytest.approx(spread[i].item(), rel=0.05)
+
+
+def test_noise_that_is_added_up_to_a_later_time_is_that_of_the_time() -> None:
+    """Given the shower x is normal at both times, and the noise of the earlier time is that of the later one and more."""
+    t, s, shower = torch.full((1,), 0.4), torch.full((1,), 0.7), torch.full((1, 400_000), 1.5)
+    noise = torch.randn_like(shower)
+    made = renoised(t * shower + (1 - t) * noise, shower, t, s)
+    kept = (made - s * shower) / (1 - s)  # the noise of the later time
+    assert kept.mean().item() == pytest.approx(0, abs=0.01) and kept.std().item() == pytest.approx(1, abs=0.01)
+    wanted = (0.3 / 0.7) / (0.6 / 0.4)  # noise over time is the sum of what is left of it and of independent noise
+    assert (kept * noise).mean().item() == pytest.approx(wanted, abs=0.01)
+    first = renoised(noise, shower, torch.zeros(1), s)  # nothing is known at time 0
+    assert ((first - s * shower) * noise).mean().item() == pytest.approx(0, abs=0.01)
+    assert (first - s * shower).std().item() == pytest.approx(0.3, abs=0.003)
 
 
 def test_cells_begin_with_what_is_usual() -> None:
@@ -113,12 +139,15 @@ def test_cells_begin_with_what_is_usual() -> None:
         assert torch.equal(odds[:, :1].expand_as(odds), odds) == periodic
 
 
-def test_empty_cells_end_empty() -> None:
+@pytest.mark.parametrize(
+    "settings", [{"steps": 16}, {"steps": 12, "late": 2.0}, {"steps": 12, "solver": "ancestral"}], ids=str
+)
+def test_empty_cells_end_empty(settings: dict[str, Any]) -> None:
     """Also without any training: the last step lands on the value of empty cells, or far from it."""
     x = torch.where(
         torch.rand(5000, math.prod(GRID)) < 0.2, 3 + 0.3 * torch.randn(5000, math.prod(GRID)), torch.tensor(0.0)
     )
-    model = matching(steps=16)
+    model = matching(**settings)
     model.fit_input(x, torch.ones(len(x), 1))
     made = model.sample(torch.ones(2000, 1))
     empty = made.abs() < 1e-3
@@ -127,8 +156,11 @@ def test_empty_cells_end_empty() -> None:
     assert made[~empty].std().item() == pytest.approx(0.3, abs=0.05)
 
 
+@pytest.mark.parametrize("late", [1.0, 1.5])
 @pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("midpoint", 2)])
-def test_errors_of_the_solvers_fall_as_they_should(solver: str, order: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_the_solvers_fall_as_they_should(
+    solver: str, order: int, late: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """dx/dt = x (1 + t) has the solution x exp(t + t^2 / 2)."""
 
     def velocity(x: Tensor, t: Tensor, *_: Tensor) -> Tensor:
@@ -136,15 +168,17 @@ def test_errors_of_the_solvers_fall_as_they_should(solver: str, order: int, monk
 
     x, cond, errors = torch.randn(5, math.prod(GRID)).double(), torch.ones(5, 1).double(), []
     for steps in (20, 40):
-        model = matching(solver=solver, steps=steps).double()
+        model = matching(solver=solver, steps=steps, late=late).double()
+        assert model.times[0] == 0 and model.times[-1] == 1 and len(model.times) == steps + 1
         monkeypatch.setattr(model, "_velocity", velocity)
         errors.append((model.draw(x, cond) - x * math.exp(1.5)).abs().max())
     assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.15)
 
 
-def test_a_distribution_is_learned_with_what_follows_the_voxels() -> None:
+@pytest.mark.parametrize("solver", ["midpoint", "ancestral"])
+def test_a_distribution_is_learned_with_what_follows_the_voxels(solver: str) -> None:
     """Voxels of a layer are a number r of the layer times the condition, but for a little noise; r follows the voxels."""
-    model = matching(extra=4, steps=20)
+    model = matching(extra=4, steps=20, solver=solver)
 
     def data(n: int) -> tuple[Tensor, Tensor]:
         cond, r = 1 + torch.rand(n, 1), 2 + 0.5 * torch.randn(n, 4)

@@ -226,7 +226,11 @@ def training(values: dict[int, float], best: int | None, sampled: str | int) -> 
 
 @pytest.mark.parametrize(
     "sampled, found",
-    [("best", "0.3000 ± 0.0020 at epoch 2"), ("final", "0.6000 ± 0.0020 at epoch 4"), (2, "0.3000 ± 0.0020 at epoch 2")],
+    [
+        ("best", "0.3000 ± 0.0020 at epoch 2"),
+        ("final", "0.6000 ± 0.0020 at epoch 4"),
+        (2, "0.3000 ± 0.0020 at epoch 2"),
+    ],
 )
 def test_a_training_that_diverged_is_told(sampled: str | int, found: str) -> None:
     """By the epoch that its showers come from; of two trainings nobody knows which is wrong, and errors count."""

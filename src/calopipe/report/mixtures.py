@@ -28,7 +28,9 @@ def mixture_warnings(seed: SeedData) -> Iterator[str]:
         usual = median(abs(_value(other) - other.target) for other in others)
         excess = abs(_value(score) - score.target) - usual
         if excess > max((_FAR - 1) * usual, CLEAR * (score.error or 0.0)):
-            text = f"seed {name} is far worse than the {len(others)} others that the sample is mixed of: {score.name} of "
+            text = (
+                f"seed {name} is far worse than the {len(others)} others that the sample is mixed of: {score.name} of "
+            )
             text += f"{format_measurement(_value(score), score.error or 0.0)} at epoch {epoch}, theirs are at {format_value(usual, 2)}"
             yield Sourced(text, [seed.trainings[name].source("epochs")])
 

@@ -8,6 +8,8 @@ the rest is the theorem of Bayes.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -15,8 +17,27 @@ from torch import Tensor
 LEAST_NOISE = 1e-3
 
 
-def expected(x: Tensor, t: Tensor, empty: Tensor, odds: Tensor, mean: Tensor, log_width: Tensor) -> Tensor:
-    """E[shower | x] for x = t shower + (1 - t) noise, of the shape of x (N, ...); t (N,) from 0 to 1.
+class Posterior(NamedTuple):
+    """What a cell of the shower is, given its noisy value: empty, or with probability ``rate`` normally distributed; each of the shape of x."""
+
+    empty: Tensor
+    rate: Tensor
+    mean: Tensor
+    width: Tensor
+
+    @property
+    def expected(self) -> Tensor:
+        """Its expectation."""
+        return torch.lerp(self.empty.expand_as(self.mean), self.mean, self.rate)
+
+    def draw(self) -> Tensor:
+        """A draw of each cell, independent of the others."""
+        hit = self.mean + self.width * torch.randn_like(self.mean)
+        return torch.where(torch.rand_like(self.rate) < self.rate, hit, self.empty)
+
+
+def posterior(x: Tensor, t: Tensor, empty: Tensor, odds: Tensor, mean: Tensor, log_width: Tensor) -> Posterior:
+    """p(shower | x) of each cell for x = t shower + (1 - t) noise, of the shape of x (N, ...); t (N,) from 0 to 1.
 
     A shower's cell is ``empty`` (a number), or with log-odds ``odds`` normally distributed about ``mean`` with a width of
     exp(``log_width``), each of the shape of x.
@@ -26,6 +47,18 @@ def expected(x: Tensor, t: Tensor, empty: Tensor, odds: Tensor, mean: Tensor, lo
     width = log_width.exp()
     both = (t * width).square() + noise.square()  # variance of x where there is a hit
     off = x - t * mean
-    hit = mean + t * width.square() / both * off
     gain = 0.5 * (((x - t * empty) / noise).square() - off.square() / both - (both / noise.square()).log())
-    return torch.lerp(empty.expand_as(x), hit, torch.sigmoid(odds + gain))
+    return Posterior(
+        empty, torch.sigmoid(odds + gain), mean + t * width.square() / both * off, width * noise / both.sqrt()
+    )
+
+
+def renoised(x: Tensor, shower: Tensor, t: Tensor, later: Tensor) -> Tensor:
+    """A draw of x at a ``later`` time, given that at ``t`` (N,) and the shower (N, ...): x at t is what more noise has made of it.
+
+    Source: Ho 2020, equations 6 and 7, for x = t shower + (1 - t) noise.
+    """
+    t, s = (v.view(-1, *[1] * (x.ndim - 1)) for v in (t, later))
+    kept = (1 - s) * t / (s * (1 - t))  # ratio of the noise in x / time
+    noise = (1 - s) * (1 - kept.square()).clamp(min=0).sqrt() * torch.randn_like(x)
+    return s * shower + (1 - s) / (1 - t) * kept * (x - t * shower) + noise

@@ -11,7 +11,7 @@ from calopipe.config.parts import MODELS
 from calopipe.models.base import GenerativeModel, Inputs, Now, Objective
 from calopipe.models.building import Standardisation
 from calopipe.models.flows.coupling import CouplingFlow, make_flow
-from calopipe.models.matching.expectation import LEAST_NOISE, expected
+from calopipe.models.matching.expectation import LEAST_NOISE, Posterior, posterior, renoised
 from calopipe.models.matching.settings import FlowMatchingConfig
 from calopipe.models.matching.transformer import PatchTransformer
 
@@ -116,18 +116,36 @@ class FlowMatching(GenerativeModel):
         cond, x, extras = self.conditions(cond), noise[:, : self.voxels], noise[:, self.voxels :]
         if self.first is not None:
             extras = self.first.inverse(extras, cond)[0]
-        config = cast(FlowMatchingConfig, self.config)
-        step = 1 / config.steps
-        for i in range(config.steps):
-            velocity = self._velocity(x, noise.new_full((len(x),), i * step), cond, extras)
-            if config.solver == "midpoint":
-                middle = noise.new_full((len(x),), (i + 0.5) * step)
-                velocity = self._velocity(x + 0.5 * step * velocity, middle, cond, extras)
-            x = x + step * velocity
+        times = noise.new_tensor(self.times)
+        for t, later in zip(times[:-1].expand(len(x), -1).T, times[1:].expand(len(x), -1).T, strict=True):
+            x = self._stepped(x, t, later, cond, extras)
         return torch.cat([x * self.std + self.mean, self.extras.inverse(extras)], dim=1)
+
+    @property
+    def times(self) -> list[float]:
+        """The times between steps, 0 and 1 at the ends."""
+        config = cast(FlowMatchingConfig, self.config)
+        return [1 - (1 - i / config.steps) ** config.late for i in range(config.steps + 1)]
+
+    def _stepped(self, x: Tensor, t: Tensor, later: Tensor, cond: Tensor, extras: Tensor) -> Tensor:
+        """x (N, V) at a later time, both (N,)."""
+        solver = cast(FlowMatchingConfig, self.config).solver
+        if solver == "ancestral":
+            shower = self._posterior(x, t, cond, extras).draw().flatten(1)
+            return renoised(x, shower, t, later) if float(later[0]) < 1 else shower
+        step = (later - t)[:, None]
+        velocity = self._velocity(x, t, cond, extras)
+        if solver == "midpoint":
+            velocity = self._velocity(x + 0.5 * step * velocity, 0.5 * (t + later), cond, extras)
+        return x + step * velocity
 
     def _velocity(self, x: Tensor, t: Tensor, cond: Tensor, extras: Tensor) -> Tensor:
         """(N, V) at x (N, V) and times t (N,), for standardised conditions and numbers of layers."""
+        clean = self._posterior(x, t, cond, extras).expected.flatten(1)
+        return (clean - x) / (1 - t).clamp(min=LEAST_NOISE)[:, None]
+
+    def _posterior(self, x: Tensor, t: Tensor, cond: Tensor, extras: Tensor) -> Posterior:
+        """Of the cells of the shower (N, L, A, R)."""
         layers = self.grid[0]
         local = (
             extras.unflatten(1, (self.local, layers)).transpose(1, 2) if self.local else x.new_zeros(len(x), layers, 0)
@@ -135,5 +153,4 @@ class FlowMatching(GenerativeModel):
         shower = x.view(len(x), *self.grid)
         told = self.cells(shower, t, torch.cat([cond, extras], dim=1), local).to(x.dtype) + self.usual
         odds, mean, log_width = told.unbind(1)
-        clean = expected(shower, t, self.empty, odds, mean, log_width.clamp(-7.0, 3.0))
-        return ((clean - shower) / (1 - t).clamp(min=LEAST_NOISE).view(-1, 1, 1, 1)).flatten(1)
+        return posterior(shower, t, self.empty, odds, mean, log_width.clamp(-7.0, 3.0))
