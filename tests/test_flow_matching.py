@@ -12,7 +12,7 @@ from torch import Tensor
 from calopipe.config import validate
 from calopipe.config.chains import Columns
 from calopipe.models.base import Inputs, Now
-from calopipe.models.matching.expectation import Posterior, posterior, renoised
+from calopipe.models.matching.expectation import Cells, Posterior, renoised
 from calopipe.models.matching.flow_matching import FlowMatching
 from calopipe.models.matching.settings import FlowMatchingConfig
 from calopipe.models.matching.transformer import PatchTransformer, _distances
@@ -80,34 +80,53 @@ def test_distances_wrap_around_where_the_first_index_does() -> None:
 
 
 @pytest.mark.parametrize("t", [0.0, 0.3, 0.9, 0.999])
-def test_expectations_are_those_of_the_theorem_of_bayes(t: float) -> None:
-    """The hurdle's posterior, integrated numerically over the showers' values, and draws from it."""
-    empty, p, mean, width = -0.3, 0.2, 2.0, 0.7
-    value = torch.linspace(mean - 8 * width, mean + 8 * width, 400_001, dtype=torch.float64)
-    hit = p * torch.exp(-0.5 * ((value - mean) / width) ** 2) / (width * math.sqrt(2 * math.pi)) * (value[1] - value[0])
+def test_what_is_said_of_cells_follows_the_theorem_of_bayes(t: float) -> None:
+    """The posterior of a hurdle with two kinds of hits, integrated numerically over the showers' values, and draws from it."""
+    empty, p, weights, means, widths = -0.3, 0.2, (0.7, 0.3), (2.0, 0.4), (0.7, 0.2)
+    value = torch.linspace(-4, 8, 600_001, dtype=torch.float64)
+    density = sum(
+        w * torch.exp(-0.5 * ((value - m) / s) ** 2) / (s * math.sqrt(2 * math.pi))
+        for w, m, s in zip(weights, means, widths, strict=True)
+    )
     x = torch.tensor([-2.0, -0.3, 0.0, 0.8, 1.7, 2.5], dtype=torch.float64)
 
     def likely(v: Tensor | float) -> Tensor:
         return torch.exp(-0.5 * ((x[:, None] - t * v) / (1 - t)) ** 2)
 
-    likely_empty = (1 - p) * likely(empty)[:, 0]
-    weight = likely(value) * hit
-    rate, some = weight.sum(1) / (weight.sum(1) + likely_empty), (weight * value).sum(1) / weight.sum(1)
-    spread = ((weight * (value - some[:, None]).square()).sum(1) / weight.sum(1)).sqrt()
-    brute = rate * some + (1 - rate) * empty
-    told = [torch.full_like(x, v) for v in (math.log(p / (1 - p)), mean, math.log(width))]
-    found = posterior(x, torch.full_like(x, t), torch.tensor(empty, dtype=torch.float64), *told)
+    likely_empty, weight = (1 - p) * likely(empty)[:, 0], likely(value) * p * density * (value[1] - value[0])
+    whole = weight.sum(1) + likely_empty
+    rate, brute = weight.sum(1) / whole, ((weight * value).sum(1) + likely_empty * empty) / whole
+    spread = (((weight * value.square()).sum(1) + likely_empty * empty**2) / whole - brute.square()).sqrt()
+
+    def each(*numbers: float) -> Tensor:
+        return torch.tensor([numbers], dtype=torch.float64).log().unsqueeze(2).expand(6, len(numbers), 1)
+
+    told = Cells(
+        torch.tensor(empty, dtype=torch.float64), torch.full((6, 1), math.log(p / (1 - p)), dtype=torch.float64),
+        each(*weights), each(*map(math.exp, means)), each(*widths),
+    )  # fmt: skip
+    times = torch.full((6,), t, dtype=torch.float64)
+    found = told.posterior(x[:, None], times)
     known = brute.isfinite()  # far from all values the likelihoods of the sum are zero
-    assert known.sum() >= 3 and torch.allclose(found.expected[known], brute[known], atol=1e-6)
-    many = 200_000
-    drawn = Posterior(found.empty, *(v.expand(many, -1) for v in found[1:])).draw()
-    hits = drawn != empty
+    assert known.sum() >= 3 and torch.allclose(found.expected[known, 0], brute[known], atol=1e-6)
+    assert torch.allclose(found.rate.sum(1)[known, 0], rate[known], atol=1e-6)
+    # of an empty cell and of hits: -ln of probability and density
+    for shower, wanted in ((empty, -(likely_empty / whole).log()), (1.1, -(_at(1.1, value, weight) / whole).log())):
+        surprise = told.surprise(torch.full((6, 1), shower, dtype=torch.float64), x[:, None], times)[:, 0]
+        fine = known & wanted.isfinite()
+        assert torch.allclose(surprise[fine], wanted[fine], atol=1e-4)
+    many = 100_000
     for i in known.nonzero()[:, 0].tolist():
-        assert hits[:, i].double().mean().item() == pytest.approx(rate[i].item(), abs=0.005)
-        if rate[i] > 0.05:
-            some_drawn = drawn[hits[:, i], i]
-            assert some_drawn.mean().item() == pytest.approx(some[i].item(), abs=0.05 * spread[i].item())
-            assert some_drawn.std().item() == pytest.approx(spread[i].item(), rel=0.05)
+        drawn = Posterior(found.empty, *(v[i : i + 1].expand(many, -1, -1) for v in found[1:])).draw()[:, 0]
+        hits = drawn != empty
+        assert hits.double().mean().item() == pytest.approx(rate[i].item(), abs=0.006)
+        assert drawn.mean().item() == pytest.approx(brute[i].item(), abs=0.01)
+        assert drawn.std().item() == pytest.approx(spread[i].item(), abs=0.01)
+
+
+def _at(shower: float, value: Tensor, weight: Tensor) -> Tensor:
+    """The density of weights (6, V) on a grid of values at one of them."""
+    return weight[:, (value - shower).abs().argmin()] / (value[1] - value[0])
 
 
 def test_noise_that_is_added_up_to_a_later_time_is_that_of_the_time() -> None:
@@ -131,7 +150,10 @@ def test_cells_begin_with_what_is_usual() -> None:
     for periodic in (True, False):
         model = matching(periodic=periodic)
         model.fit_input(x.flatten(1), torch.ones(len(x), 1))
-        odds, mean, log_width = model.usual
+        odds, weights = model.usual[0], model.usual[1:4].softmax(0)
+        mean = (weights * model.usual[4:7]).sum(0)
+        spread = (weights * (model.usual[7:].exp().square() + model.usual[4:7].square())).sum(0) - mean.square()
+        log_width = 0.5 * spread.log()
         assert torch.allclose(odds.sigmoid(), share.expand(GRID), atol=0.02)
         assert torch.allclose(mean * model.std + model.mean, middle.expand(GRID), atol=0.03)
         assert torch.allclose(log_width.exp() * model.std, torch.tensor(0.2), atol=0.02)

@@ -2,23 +2,68 @@
 
 A cell of preprocessed showers is empty, all such cells having the same value, or hit, with a value that varies. That is what networks of
 smooth functions are bad at, and noise of many cells does not pass through a network that is narrower than they are many. Both are
-taken from the network here: it says how often a cell is hit and with what mean and width, as if the cell itself had not been seen, and
+taken from the network here: it says how often a cell is hit and how hits are distributed, as if the cell itself had not been seen, and
 the rest is the theorem of Bayes.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 #: the noise that is left at the end has at least this width: velocities are divided by it
 LEAST_NOISE = 1e-3
+#: values above that of empty cells by this are hits
+_GAP = 1e-3
+
+
+class Cells(NamedTuple):
+    """What is said of the cells of showers, as if they had not been seen: empty (a number), or with log-odds ``odds`` (N, ...) hit.
+
+    The values of hits are a mixture of K normal distributions with logarithmic weights, means and logarithmic widths (N, K, ...).
+    """
+
+    empty: Tensor
+    odds: Tensor
+    log_weight: Tensor
+    mean: Tensor
+    log_width: Tensor
+
+    def log_joint(self, x: Tensor, t: Tensor) -> Tensor:
+        """ln of the probability of each kind of cell, empty or one of the K, times the density of x at time t (N, 1 + K, ...), x = t shower + (1 - t) noise."""
+        t, noise = _spread(t, x)
+        hit = functional.logsigmoid(self.odds)
+        none = hit - self.odds - 0.5 * ((x - t * self.empty) / noise).square() - noise.log()
+        t, noise = t[:, None], noise[:, None]
+        both = (t * self.log_width.exp()).square() + noise.square()  # variance of x where there is a hit
+        some = self.log_weight - 0.5 * ((x[:, None] - t * self.mean).square() / both + both.log())
+        return torch.cat([none[:, None], hit[:, None] + some], dim=1)
+
+    def posterior(self, x: Tensor, t: Tensor) -> Posterior:
+        """The shower's cells, given x (N, ...) at times t (N,)."""
+        rates = self.log_joint(x, t).softmax(1)[:, 1:]
+        t, noise = (v[:, None] for v in _spread(t, x))
+        width = self.log_width.exp()
+        both = (t * width).square() + noise.square()
+        mean = self.mean + t * width.square() / both * (x[:, None] - t * self.mean)
+        return Posterior(self.empty, rates, mean, width * noise / both.sqrt())
+
+    def surprise(self, shower: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """-ln p(shower | x) (N, ...) of its cells: probabilities of those that are empty, densities of those that are hit."""
+        before = functional.logsigmoid(self.odds)
+        off = (shower[:, None] - self.mean) * (-self.log_width).exp()
+        value = (self.log_weight - 0.5 * off.square() - self.log_width).logsumexp(1) - 0.5 * math.log(2 * math.pi)
+        before = torch.where(shower > self.empty + _GAP, before + value, before - self.odds)
+        time, noise = _spread(t, x)
+        return self.log_joint(x, t).logsumexp(1) - before + 0.5 * ((x - time * shower) / noise).square() + noise.log()
 
 
 class Posterior(NamedTuple):
-    """What a cell of the shower is, given its noisy value: empty, or with probability ``rate`` normally distributed; each of the shape of x."""
+    """What a cell of the shower is, given its noisy value: empty, or with probabilities ``rate`` (N, K, ...) normally distributed."""
 
     empty: Tensor
     rate: Tensor
@@ -27,30 +72,23 @@ class Posterior(NamedTuple):
 
     @property
     def expected(self) -> Tensor:
-        """Its expectation."""
-        return torch.lerp(self.empty.expand_as(self.mean), self.mean, self.rate)
+        """Its expectation (N, ...)."""
+        return self.empty + (self.rate * (self.mean - self.empty)).sum(1)
 
     def draw(self) -> Tensor:
-        """A draw of each cell, independent of the others."""
-        hit = self.mean + self.width * torch.randn_like(self.mean)
-        return torch.where(torch.rand_like(self.rate) < self.rate, hit, self.empty)
+        """A draw of each cell (N, ...), independent of the others."""
+        mark = torch.rand_like(self.mean[:, :1])
+        kind = (mark > self.rate.cumsum(1)).sum(1, keepdim=True)  # K: none of them
+        chosen = kind.clamp(max=self.rate.shape[1] - 1)
+        mean, width = (v.gather(1, chosen)[:, 0] for v in (self.mean, self.width))
+        hit = mean + width * torch.randn_like(mean)
+        return torch.where(kind[:, 0] < self.rate.shape[1], hit, self.empty)
 
 
-def posterior(x: Tensor, t: Tensor, empty: Tensor, odds: Tensor, mean: Tensor, log_width: Tensor) -> Posterior:
-    """p(shower | x) of each cell for x = t shower + (1 - t) noise, of the shape of x (N, ...); t (N,) from 0 to 1.
-
-    A shower's cell is ``empty`` (a number), or with log-odds ``odds`` normally distributed about ``mean`` with a width of
-    exp(``log_width``), each of the shape of x.
-    """
+def _spread(t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Times (N,) and the width of the noise at them, as x (N, ...) needs them."""
     t = t.view(-1, *[1] * (x.ndim - 1))
-    noise = (1 - t).clamp(min=LEAST_NOISE)
-    width = log_width.exp()
-    both = (t * width).square() + noise.square()  # variance of x where there is a hit
-    off = x - t * mean
-    gain = 0.5 * (((x - t * empty) / noise).square() - off.square() / both - (both / noise.square()).log())
-    return Posterior(
-        empty, torch.sigmoid(odds + gain), mean + t * width.square() / both * off, width * noise / both.sqrt()
-    )
+    return t, (1 - t).clamp(min=LEAST_NOISE)
 
 
 def renoised(x: Tensor, shower: Tensor, t: Tensor, later: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from calopipe.config.parts import MODELS
 from calopipe.models.base import GenerativeModel, Inputs, Now, Objective
 from calopipe.models.building import Standardisation
 from calopipe.models.flows.coupling import CouplingFlow, make_flow
-from calopipe.models.matching.expectation import LEAST_NOISE, Posterior, posterior, renoised
+from calopipe.models.matching.expectation import LEAST_NOISE, Cells, renoised
 from calopipe.models.matching.settings import FlowMatchingConfig
 from calopipe.models.matching.transformer import PatchTransformer
 
@@ -21,10 +21,10 @@ class FlowMatching(GenerativeModel):
     """x (N, dim): voxels of a regular grid, and what is known of layers after them (energies, numbers of hits), which a flow draws first.
 
     A shower is x_t = (1 - t) noise + t shower at time t, and its velocity shower - noise, which is expected to be
-    (E[shower | x_t] - x_t) / (1 - t). A transformer sees x_t, t and the condition and says of each cell how often it is hit and with what
-    mean and width, relative to all training showers; the expectation follows from these and from the cell itself.
+    (E[shower | x_t] - x_t) / (1 - t). A transformer sees x_t, t and the condition and says of each cell how often it is hit, and a mixture of
+    normal distributions of its value then, relative to all training showers; what is expected, or drawn, of it follows from these and from the cell itself.
 
-    Two objectives: the mean squared error of the velocities; and -log p of the layers' numbers, whose flow knows the training
+    Two objectives: -log p(shower | x_t), cell by cell, whose minimum is that of the squared error of velocities and which sees edges of spectra too; and -log p of the layers' numbers, whose flow knows the training
     showers by heart long before the transformer has learned from them, and therefore learns from every so many batches only.
     """
 
@@ -50,11 +50,12 @@ class FlowMatching(GenerativeModel):
             )  # fmt: skip
         periodic = bool(inputs.periodic) and all(inputs.periodic)
         self.register_buffer("empty", torch.zeros(()))
-        self.register_buffer("usual", torch.zeros(3, *self.grid))  # log-odds, mean and logarithmic width of hits
+        k = config.components
+        self.register_buffer("usual", torch.zeros(1 + 3 * k, *self.grid))  # log-odds; weights, means, widths of hits
         self.periodic = periodic
         self.cells = PatchTransformer(
             self.grid, config.patch or (1, cells[0], cells[1]), periodic=periodic, context=inputs.cond_dim + extra,
-            local=local, width=config.width, heads=config.heads, blocks=config.blocks, outputs=3,
+            local=local, width=config.width, heads=config.heads, blocks=config.blocks, outputs=1 + 3 * k,
         )  # fmt: skip
         self.local = local
 
@@ -69,7 +70,7 @@ class FlowMatching(GenerativeModel):
         self.usual.copy_(self._usual(shower.view(-1, *self.grid)))
 
     def _usual(self, shower: Tensor) -> Tensor:
-        """Log-odds of hits, their mean and logarithmic width in each cell (3, L, A, R); cells around the axis are alike."""
+        """Log-odds of hits, and a mixture about their mean and width in each cell (1 + 3 K, L, A, R); cells around the axis are alike."""
         over = (0, 2) if self.periodic else (0,)
         hit = shower > shower.min()
         total = hit.sum(over, keepdim=True) + 1.0
@@ -77,9 +78,14 @@ class FlowMatching(GenerativeModel):
         values = shower * hit
         mean = (values.sum(over, keepdim=True) + values.sum() / hit.sum().clamp(min=1)) / total
         square = ((shower - mean) * hit).square().sum(over, keepdim=True) + 1.0
-        return torch.cat(
-            [v.expand(1, *self.grid) for v in ((total / missing).log(), mean, 0.5 * (square / total).log())]
-        )
+        width, k = (square / total).sqrt(), cast(FlowMatchingConfig, self.config).components
+        at = torch.linspace(-1, 1, k, dtype=mean.dtype, device=mean.device) if k > 1 else mean.new_zeros(1)
+        means = [mean + place * width for place in at]
+        widths = [
+            (width * (1 - at.square().mean()).clamp(min=0.3).sqrt()).log()
+        ] * k  # the mixture is as wide as hits are
+        numbers = [(total / missing).log(), *[torch.zeros_like(mean)] * k, *means, *widths]
+        return torch.cat([v.expand(1, *self.grid) for v in numbers])
 
     def objectives(self) -> dict[str, Objective]:
         found = {"matching": Objective(list(self.cells.parameters()))}
@@ -99,12 +105,13 @@ class FlowMatching(GenerativeModel):
         return {"loss": matching + layers, "matching": matching, "layers": layers}
 
     def _matching(self, x: Tensor, cond: Tensor) -> Tensor:
-        """Mean squared error of the velocities, those of data being of order one."""
+        """Mean of -ln p(shower | x_t) of the cells, in nats, at random times."""
         shower = (x[:, : self.voxels] - self.mean) / self.std
         noise, t = torch.randn_like(shower), torch.rand(len(x), 1, device=x.device, dtype=x.dtype)
         extras = self.extras(x[:, self.voxels :])
-        found = self._velocity((1 - t) * noise + t * shower, t[:, 0], self.conditions(cond), extras)
-        return (found - (shower - noise)).square().mean()
+        noisy = ((1 - t) * noise + t * shower).view(-1, *self.grid)
+        told = self._cells(noisy, t[:, 0], self.conditions(cond), extras)
+        return told.surprise(shower.view_as(noisy), noisy, t[:, 0]).mean()
 
     def _of_layers(self, x: Tensor, cond: Tensor) -> Tensor:
         """Mean of -log p of what follows the voxels, in nats for each of these numbers."""
@@ -131,7 +138,8 @@ class FlowMatching(GenerativeModel):
         """x (N, V) at a later time, both (N,)."""
         solver = cast(FlowMatchingConfig, self.config).solver
         if solver == "ancestral":
-            shower = self._posterior(x, t, cond, extras).draw().flatten(1)
+            image = x.view(-1, *self.grid)
+            shower = self._cells(image, t, cond, extras).posterior(image, t).draw().flatten(1)
             return renoised(x, shower, t, later) if float(later[0]) < 1 else shower
         step = (later - t)[:, None]
         velocity = self._velocity(x, t, cond, extras)
@@ -141,16 +149,16 @@ class FlowMatching(GenerativeModel):
 
     def _velocity(self, x: Tensor, t: Tensor, cond: Tensor, extras: Tensor) -> Tensor:
         """(N, V) at x (N, V) and times t (N,), for standardised conditions and numbers of layers."""
-        clean = self._posterior(x, t, cond, extras).expected.flatten(1)
+        image = x.view(-1, *self.grid)
+        clean = self._cells(image, t, cond, extras).posterior(image, t).expected.flatten(1)
         return (clean - x) / (1 - t).clamp(min=LEAST_NOISE)[:, None]
 
-    def _posterior(self, x: Tensor, t: Tensor, cond: Tensor, extras: Tensor) -> Posterior:
-        """Of the cells of the shower (N, L, A, R)."""
+    def _cells(self, x: Tensor, t: Tensor, cond: Tensor, extras: Tensor) -> Cells:
+        """What is said of the cells of the shower at x (N, L, A, R)."""
         layers = self.grid[0]
         local = (
             extras.unflatten(1, (self.local, layers)).transpose(1, 2) if self.local else x.new_zeros(len(x), layers, 0)
         )
-        shower = x.view(len(x), *self.grid)
-        told = self.cells(shower, t, torch.cat([cond, extras], dim=1), local).to(x.dtype) + self.usual
-        odds, mean, log_width = told.unbind(1)
-        return posterior(shower, t, self.empty, odds, mean, log_width.clamp(-7.0, 3.0))
+        told = self.cells(x, t, torch.cat([cond, extras], dim=1), local).to(x.dtype) + self.usual
+        log_weight, mean, log_width = told[:, 1:].chunk(3, dim=1)
+        return Cells(self.empty, told[:, 0], log_weight.log_softmax(1), mean, log_width.clamp(-7.0, 3.0))

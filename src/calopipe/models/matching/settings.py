@@ -25,6 +25,9 @@ class FlowMatchingConfig(ModelSettings):
     width: Width = Field(128, description="width of the tokens")
     heads: Annotated[int, Field(gt=0, le=64)] = Field(4, description="heads of the attention")
     blocks: Annotated[int, Field(gt=0, le=64)] = Field(4, description="blocks of the transformer")
+    components: Annotated[int, Field(gt=0, le=64)] = Field(
+        3, description="normal distributions that the value of a hit is a mixture of"
+    )
     solver: Literal["euler", "midpoint", "ancestral"] = Field(
         "midpoint",
         description="how velocities are followed; ancestral: instead of what is expected of a shower one is drawn at each step, cell by cell, and noise added up to the next",
