@@ -39,7 +39,7 @@ class LayerNormalise(Step):
     and energies are met exactly. Where the two contradict each other the hits win: E_l is at least n_l t, and a layer
     without hits has no energy. Fractions are those of what hits have above t. With ``above_threshold: false`` they are those of
     their energies; as hits are then far from empty voxels the inverse keeps what has t / 2 at least: networks are told n_l, and
-    nothing makes them meet it. A layer where nothing has as much is empty.
+    nothing makes them meet it. A layer where nothing has as much is empty. Of voxels as energies n_l are told, too, and not met.
     """
 
     u_scale: Tensor
@@ -75,7 +75,10 @@ class LayerNormalise(Step):
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         extras: list[Tensor] = []
         if self.config.voxels == "energies":
-            fractions, energies = x, self.layout.energies(x * (x >= self.cut))
+            hit = x >= self.cut
+            fractions, energies = x, self.layout.energies(x * hit)
+            if self.config.hits:
+                extras = [hits.dequantise(self.layout.energies(hit.to(x.dtype)), self.sizes)]
         elif self.config.hits:
             fractions, energies, extras = self._with_hits(x)
         else:

@@ -52,14 +52,19 @@ class Logit(Step):
 
 @STEPS.register("log", config=LogConfig)
 class Log(Step):
-    """log(x + alpha), as in the published INN submission."""
+    """log(x + alpha), as in the published INN submission; or of the voxels alone, and other columns as they are."""
+
+    def __init__(self, config: LogConfig, layout: Layout, dim: int, cond_dim: int) -> None:
+        super().__init__(config, layout, dim, cond_dim)
+        self.end = dim if config.columns == "all" else layout.n_voxels
 
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        y = (x + self.config.alpha).log()
-        return y, cond, -y.sum(1)
+        y, rest = (x[:, : self.end] + self.config.alpha).log(), x[:, self.end :]
+        return torch.cat([y, rest], dim=1), cond, -y.sum(1)
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
-        return (x.exp() - self.config.alpha).clamp(min=0), cond
+        y, rest = x[:, : self.end], x[:, self.end :]
+        return torch.cat([(y.exp() - self.config.alpha).clamp(min=0), rest], dim=1), cond
 
 
 @STEPS.register("standardise", config=StandardiseConfig)

@@ -44,7 +44,8 @@ class LayerNormaliseConfig(StepSettings):
     voxels: Literal["fractions", "energies"] = Field(
         "fractions",
         description="fractions of the layer's energy; or energies as they are, whose hits the inverse scales to the layer's "
-        "energy: the threshold is then at one place for all showers (the step censored needs that)",
+        "energy: the threshold, and edges of the spectrum, are then at one place for all showers (the step censored needs that); "
+        "with hits the numbers are told, and nothing makes voxels meet them",
     )
 
     def widths(self, dim: int, cond_dim: int, n_layers: int) -> tuple[int, int]:
@@ -71,9 +72,8 @@ class LayerNormaliseConfig(StepSettings):
         dim, cond_dim = self.widths(given.dim, given.cond_dim, given.n_layers)
         if (self.hits or self.voxels == "energies") and given.threshold_MeV <= 0:
             raise ValueError("needs a readout threshold above 0, found 0")
-        if self.hits and (self.voxels == "energies" or self.given):
-            other = "voxels: energies" if self.voxels == "energies" else f"extras: {self.extras}"
-            raise ValueError(f"needs hits: false beside {other}, found both")
+        if self.hits and self.given:
+            raise ValueError(f"needs hits: false beside extras: {self.extras}, found both")
         if self.given and not given.given_energies:
             raise ValueError(
                 f"needs layer energies among what the network is given (extras: {self.extras}), found none"
@@ -141,10 +141,15 @@ class LogitConfig(StepSettings):
 class LogConfig(StepSettings):
     """Settings of ``log``."""
 
-    alpha: Tiny = Field(1e-6, description="added before the logarithm")
+    alpha: Annotated[float, Field(gt=0, le=1e3)] = Field(
+        1e-6, description="added before the logarithm, in the unit of x"
+    )
+    columns: Literal["all", "voxels"] = Field("all", description="all columns, or the voxels alone")
 
     def after(self, given: Columns) -> Columns:
-        if given.negative:
+        if self.columns == "voxels" and not (given.energies or given.fractions):
+            raise ValueError("needs voxels as energies or fractions, found what other steps made of them, or latents")
+        if self.columns == "all" and given.negative:
             raise ValueError("needs values that are not negative, found columns that may be")
         return given.mapped()
 
