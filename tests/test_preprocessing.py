@@ -27,6 +27,12 @@ CHAINS = {
     "hits_whole": [{"step": "layer_normalise", "hits": True, "fill_layers": True, "above_threshold": False}],
     "hits_condition": [{"step": "layer_normalise", "hits": True, "extras": "condition"}],
     "energies": [{"step": "layer_normalise", "voxels": "energies"}],
+    "hits_energies": [
+        {"step": "layer_normalise", "voxels": "energies", "hits": True, "ratio_scale": 0.5},
+        {"step": "logit", "alpha": 1e-6, "columns": "extras_and_hits"},
+        {"step": "log", "alpha": 1e-3, "columns": "voxels"},
+        "log_condition",
+    ],
     "censored": [{"step": "censored"}],
     "censored_inn": [
         {"step": "layer_normalise", "voxels": "energies", "ratio_scale": 0.9, "fill_layers": True},
@@ -209,6 +215,22 @@ def test_hits_of_whole_energies_are_those_above_the_gap() -> None:
     assert not chain.inverse(y, c)[0][0, part].any()
     y[:, 13 + 4], y[:, 13] = 1.5 / 5, 1e-9  # one, of hardly any energy
     assert not chain.inverse(y, c)[0].any()
+
+
+def test_of_voxels_as_energies_numbers_of_hits_are_told_and_not_met() -> None:
+    """Columns behind the voxels are ratios and numbers of hits; voxels are logarithms, and those of at least the threshold are hits."""
+    chain, x, cond = built(CHAINS["hits_energies"])
+    y, c, _ = chain(x, cond)
+    assert y.shape[1] == 13 + 2 * 3
+    torch.testing.assert_close(y[:, :13], (x + 1e-3).log())
+    told = torch.sigmoid(y[:, 16:]) * torch.tensor([7.0, 5.0, 4.0])
+    assert torch.equal(told.floor(), LAYOUT.energies((x > 0).double()))
+    y[:, :13] = torch.where(torch.rand(64, 13) < 0.5, math.log(1e-3), math.log(5.0)).double()
+    y[:, 0] = y[:, 6] = y[:, 10] = 1.0  # a hit in each layer
+    back, _ = chain.inverse(y, c)
+    rich = LAYOUT.energies(x) > 1
+    assert torch.equal((LAYOUT.energies((back > 0).double()))[rich], LAYOUT.energies((y[:, :13] > -5).double())[rich])
+    torch.testing.assert_close(LAYOUT.energies(back)[rich], LAYOUT.energies(x)[rich], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("steps", "kept"), [("hits", 5), ("hits_whole", 0)])
