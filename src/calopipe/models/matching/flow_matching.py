@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from calopipe.config.parts import MODELS
 from calopipe.models.base import GenerativeModel, Inputs, Now, Objective
@@ -23,6 +24,9 @@ class FlowMatching(GenerativeModel):
     A shower is x_t = (1 - t) noise + t shower at time t, and its velocity shower - noise, which is expected to be
     (E[shower | x_t] - x_t) / (1 - t). A transformer sees x_t, t and the condition and says of each cell how often it is hit, and a mixture of
     normal distributions of its value then, relative to all training showers; what is expected, or drawn, of it follows from these and from the cell itself.
+
+    The same numbers are also linear functions of what is known of the cell's layer, of each layer and radius its own: how many cells of a layer are hit, and with
+    how much energy, mostly follows from the layer's numbers.
 
     Two objectives: -log p(shower | x_t), cell by cell, whose minimum is that of the squared error of velocities and which sees edges of spectra too; and -log p of the layers' numbers, whose flow knows the training
     showers by heart long before the transformer has learned from them, and therefore learns from every so many batches only.
@@ -55,9 +59,12 @@ class FlowMatching(GenerativeModel):
         self.periodic = periodic
         self.cells = PatchTransformer(
             self.grid, config.patch or (1, cells[0], cells[1]), periodic=periodic, context=inputs.cond_dim + extra,
-            local=local, width=config.width, heads=config.heads, blocks=config.blocks, outputs=1 + 3 * k,
+            local=local + (1 if config.ratios else 0), width=config.width, heads=config.heads, blocks=config.blocks, outputs=1 + 3 * k,
         )  # fmt: skip
         self.local = local
+        features = local + (1 if config.ratios else 0)
+        self.layers = Standardisation(features * layers)
+        self.direct = nn.Parameter(torch.zeros(layers, cells[1], features, 1 + 3 * k))
 
     def fit_input(self, x: Tensor, cond: Tensor) -> None:
         self.conditions.fit(cond)
@@ -65,6 +72,8 @@ class FlowMatching(GenerativeModel):
         self.mean.copy_(voxels.mean())
         self.std.copy_(voxels.std(correction=0).clamp(min=1e-6))
         self.extras.fit(x[:, self.voxels :])
+        if self.local:
+            self.layers.fit(self._of_layer(x[:, self.voxels :]).flatten(1))
         shower = (voxels - self.mean) / self.std
         self.empty.copy_(shower.min())
         self.usual.copy_(self._usual(shower.view(-1, *self.grid)))
@@ -87,8 +96,19 @@ class FlowMatching(GenerativeModel):
         numbers = [(total / missing).log(), *[torch.zeros_like(mean)] * k, *means, *widths]
         return torch.cat([v.expand(1, *self.grid) for v in numbers])
 
+    def _of_layer(self, extras: Tensor) -> Tensor:
+        """What is known of each layer (N, L, F), of numbers of layers (N, E) as they are: these, and ln E_layer / E_inc where there are ratios."""
+        layers = self.grid[0]
+        known = extras.unflatten(1, (self.local, layers)).transpose(1, 2)
+        if not cast(FlowMatchingConfig, self.config).ratios:
+            return known
+        u = extras[:, :layers]
+        rest = functional.logsigmoid(u[:, :1]) + functional.pad(functional.logsigmoid(-u[:, 1:]).cumsum(1), (1, 0))
+        energy = rest + functional.pad(functional.logsigmoid(u[:, 1:]), (0, 1))
+        return torch.cat([known, energy[:, :, None]], dim=2)
+
     def objectives(self) -> dict[str, Objective]:
-        found = {"matching": Objective(list(self.cells.parameters()))}
+        found = {"matching": Objective([*self.cells.parameters(), self.direct])}
         if self.first is not None:
             every = cast(FlowMatchingConfig, self.config).first_every
             found["layers"] = Objective(list(self.first.parameters()), every)
@@ -155,10 +175,10 @@ class FlowMatching(GenerativeModel):
 
     def _cells(self, x: Tensor, t: Tensor, cond: Tensor, extras: Tensor) -> Cells:
         """What is said of the cells of the shower at x (N, L, A, R)."""
-        layers = self.grid[0]
-        local = (
-            extras.unflatten(1, (self.local, layers)).transpose(1, 2) if self.local else x.new_zeros(len(x), layers, 0)
-        )
+        local = x.new_zeros(len(x), self.grid[0], 0)
+        if self.local:
+            local = self.layers(self._of_layer(self.extras.inverse(extras)).flatten(1)).unflatten(1, (self.grid[0], -1))
         told = self.cells(x, t, torch.cat([cond, extras], dim=1), local).to(x.dtype) + self.usual
+        told = told + torch.einsum("nlf,lrfk->nklr", local, self.direct)[:, :, :, None]
         log_weight, mean, log_width = told[:, 1:].chunk(3, dim=1)
         return Cells(self.empty, told[:, 0], log_weight.log_softmax(1), mean, log_width.clamp(-7.0, 3.0))

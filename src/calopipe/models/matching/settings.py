@@ -38,6 +38,10 @@ class FlowMatchingConfig(ModelSettings):
     steps: Annotated[int, Field(gt=0, le=10_000)] = Field(
         16, description="steps from noise to a shower; midpoint asks the network twice in each"
     )
+    ratios: bool = Field(
+        False,
+        description="the first columns after the voxels are logits of energy ratios u, one for each layer (layer_normalise and logit): the energies of layers are made of them, too",
+    )
     first_blocks: Annotated[int, Field(gt=0, le=256)] = Field(
         12, description="coupling blocks of the flow of what follows the voxels: energies and numbers of hits of layers"
     )
@@ -62,5 +66,7 @@ class FlowMatchingConfig(ModelSettings):
             raise ValueError(
                 f"patch: expected parts of the grid of {' x '.join(map(str, grid))} cells, found {self.patch}"
             )
+        if self.ratios and (not given.extras or given.unit_extras):
+            raise ValueError("ratios: true needs logits of energy ratios after the voxels, found none")
         if given.dim == given.n_voxels + 1:
             raise ValueError("needs no or several columns after the voxels, found one")
