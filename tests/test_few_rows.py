@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from calopipe.models.dense_kernels import compiled_once
 from calopipe.models.flows import few_rows
 from calopipe.models.flows.coupling import CouplingFlow, make_flow
 
@@ -133,3 +134,14 @@ def test_float64_rows_come_back_exactly() -> None:
     with torch.no_grad():
         x, _ = flow.inverse(z.double(), cond)
         assert (flow(x, cond)[0] - z).abs().max() < 1e-9
+
+
+def test_caches_of_other_sources_are_not_even_opened() -> None:
+    """After an update a cache may hold types that are somewhere else now: it cannot be read."""
+
+    def function(x: int) -> None:
+        del x
+
+    one, same, other = (compiled_once(function, digest) for digest in ("a" * 64, "a" * 64, "b" * 64))
+    names = [run._cache._cache_file._index_name for run in (one, same, other)]  # type: ignore[attr-defined]
+    assert names[0] == names[1] != names[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,20 @@ from calopipe.models.splines.lanes import exp
 
 FAST: Any = {"error_model": "numpy", "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 _ONE, _FAR = np.float32(1), np.float32(80)
+
+
+def compiled_once(function: Callable[..., None], digest: str) -> Callable[..., None]:
+    """A function compiled by numba and cached, where a cache can be written, in files of its own for each `digest` of the sources.
+
+    numba looks at the file of the function alone. A cache that was made of other sources would be taken for one of these, or
+    cannot even be read where types have moved since.
+    """
+    function.__qualname__ = f"{function.__name__}_{digest[:16]}"
+    options: Any = {"error_model": "numpy", "nogil": True}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # nowhere to write a cache
+        return njit(**options)(function)
 
 
 class Affine(NamedTuple):

@@ -10,18 +10,17 @@ equal. Random numbers come from a counter for each shower, so that they depend n
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numba import njit
 
 from calopipe.models.cascades.cell_kernels import draw_cells
 from calopipe.models.cascades.layer_kernels import draw_layers
 from calopipe.models.cascades.ring_kernels import draw_rings
+from calopipe.models.dense_kernels import compiled_once
 
 
 def entry(digest: str) -> Callable[..., None]:
-    """The compiled function that draws showers. Its cache, where there is one, belongs to this `digest` of the sources.
+    """The compiled function that draws showers; its cache belongs to this `digest` of the sources.
 
     It takes the shape, the weights of the three networks, of each shower its incident energy as a number of order one and in MeV (N,), seeds (N,) (uint64, one for each shower), whether
     it follows the showers (N, L, R, A) in MeV or draws into them, and where ln p (N, 4) of layers, rings, hits and energies goes if it follows.
@@ -47,10 +46,5 @@ def entry(digest: str) -> Callable[..., None]:
             draw_layers(shape, layers, scaled[i], incident[i], follows, layers_n, layers_energy, state, found[i])
             draw_rings(shape, totals, scaled[i], layers_n, layers_energy, follows, n, energy, state, found[i, 1:])
             draw_cells(shape, cells, scaled[i], n, energy, follows, showers[i], state, found[i, 2:])
-        return digest == ""
 
-    options: Any = {"error_model": "numpy", "nogil": True}
-    try:
-        return njit(cache=True, **options)(draw)
-    except RuntimeError:  # nowhere to write a cache
-        return njit(**options)(draw)
+    return compiled_once(draw, digest)

@@ -45,7 +45,7 @@ _packed: WeakKeyDictionary[CouplingFlow, _Packed] = WeakKeyDictionary()
 
 
 @cache
-def compiled() -> Callable[..., bool] | None:
+def compiled() -> Callable[..., None] | None:
     """The function that inverts flows, or None (logged once) where numba does not work on this machine."""
     try:
         from calopipe.models import dense_kernels

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from calopipe.models.dense_kernels import FAST, add, copy
+from calopipe.models.dense_kernels import FAST, add, compiled_once, copy
 from calopipe.models.splines.jobs import OUT, RAW, gather, scatter, transform_tile
 from calopipe.models.splines.kernels import LANES, ROWS_A, ROWS_F, load
 
@@ -50,8 +50,8 @@ def _network(weights, widths, slope, one, two):
     return x[: widths[-1]]
 
 
-def entry(digest: str) -> Callable[..., bool]:
-    """The compiled function. Its cache, where there is one, belongs to this `digest` of the sources.
+def entry(digest: str) -> Callable[..., None]:
+    """The compiled function; its cache belongs to this `digest` of the sources.
 
     It takes z (N, D) in float64, which becomes x, conditions (N, C) in float32, the :class:`Blocks` and log-determinants (N,), to which it adds.
     """
@@ -78,10 +78,5 @@ def entry(digest: str) -> Callable[..., bool]:
                     gather(A, RAW, flat, columns, row, first, count, dim, size)
                     transform_tile(F, A, logdet, con, row, first, count, bins, size, True)
                     scatter(A, OUT, flat, columns, row, first, count, dim, size)
-        return digest == ""
 
-    options: Any = {"error_model": "numpy", "nogil": True}
-    try:
-        return njit(cache=True, **options)(invert)
-    except RuntimeError:  # nowhere to write a cache
-        return njit(**options)(invert)
+    return compiled_once(invert, digest)
