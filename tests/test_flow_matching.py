@@ -11,6 +11,7 @@ from torch import Tensor
 
 from calopipe.config import validate
 from calopipe.config.chains import Columns
+from calopipe.extra_dimensions import ratios_of
 from calopipe.models.base import Inputs, Now
 from calopipe.models.matching.expectation import Cells, Posterior, renoised
 from calopipe.models.matching.flow_matching import FlowMatching
@@ -229,6 +230,31 @@ def test_a_distribution_is_learned_with_what_follows_the_voxels(solver: str) -> 
     assert off.std().item() < 0.25 and abs(off.mean().item()) < 0.1
 
 
+def test_energies_of_layers_are_made_of_their_ratios() -> None:
+    """ln E_layer / E_inc of logits of the energy ratios u, beside what else is known of each layer."""
+    model = matching(extra=8, ratios=True).double()
+    energies, incident = 10 * torch.rand(5, 4).double(), torch.full((5, 1), 60.0).double()
+    further = torch.randn(5, 4).double()
+    known = model._of_layer(torch.cat([torch.logit(ratios_of(energies, incident)), further], dim=1))
+    assert known.shape == (5, 4, 3)
+    torch.testing.assert_close(known[:, :, 2], (energies / incident).log(), rtol=0, atol=1e-8)
+    torch.testing.assert_close(known[:, :, 1], further)
+
+
+def test_a_layers_numbers_reach_its_cells_directly() -> None:
+    """Each number of a layer changes what is said of the cells of that layer alone, as much at all angles of a radius."""
+    model = matching(extra=8)
+    model.fit_input(torch.randn(50, 56), torch.ones(50, 1))
+    torch.nn.init.normal_(model.direct)
+    x, t, cond, extras = torch.randn(1, *GRID), torch.zeros(1), torch.zeros(1, 1), torch.zeros(1, 8)
+    before = model._cells(x, t, cond, extras)
+    after = model._cells(x, t, cond, extras.index_fill(1, torch.tensor([2]), 1.0))
+    for number in ("odds", "mean"):
+        change = (getattr(after, number) - getattr(before, number))[0].view(-1, *GRID)
+        assert (change[:, 2].abs() > 1e-3).all() and not change[:, [0, 1, 3]].any()
+        assert torch.allclose(change[:, 2], change[:, 2, :1].expand_as(change[:, 2]), atol=1e-6)
+
+
 def test_layers_are_learned_from_every_so_many_batches() -> None:
     found = matching(extra=4, first_every=7).objectives()
     assert [(name, o.every) for name, o in found.items()] == [("matching", 1), ("layers", 7)]
@@ -245,5 +271,7 @@ def test_wrong_settings_are_named() -> None:
         FlowMatchingConfig(patch=(3, 2, 1)).takes(voxels)
     with pytest.raises(ValueError, match="needs voxels"):
         FlowMatchingConfig().takes(Columns(((6, 2),) * 4, 0.0, None))
+    with pytest.raises(ValueError, match="ratios: true needs logits of energy ratios"):
+        FlowMatchingConfig(ratios=True).takes(Columns(((6, 2),) * 4, 0.0, 56))
     with pytest.raises(ValueError, match="no regular grid"):
         FlowMatchingConfig().takes(Columns(((6, 2), (3, 2)), 0.0, 18))
