@@ -24,7 +24,6 @@ CHAINS = {
     "fill_empty": [{"step": "fill_empty"}],
     "fill_empty_gap": [{"step": "fill_empty", "gap": 1.0, "decades": 0.25}],
     "hits": [{"step": "layer_normalise", "hits": True, "fill_layers": True}],
-    "hits_whole": [{"step": "layer_normalise", "hits": True, "fill_layers": True, "above_threshold": False}],
     "hits_condition": [{"step": "layer_normalise", "hits": True, "extras": "condition"}],
     "energies": [{"step": "layer_normalise", "voxels": "energies"}],
     "hits_energies": [
@@ -170,51 +169,20 @@ def test_censored_voxels_are_standard_normal_and_empty_ones_lie_below_all_hits()
         assert empty < hit
 
 
-@pytest.mark.parametrize("steps", ["hits", "hits_whole"])
-def test_numbers_of_hits_and_energies_are_met_exactly(steps: str) -> None:
-    """Whatever a network makes of the shares: as many hits as h says (but for whole energies), energies as u says, no hit below the threshold."""
+def test_numbers_of_hits_and_energies_are_met_exactly() -> None:
+    """Whatever a network makes of the shares: as many hits as h says, energies as u says, no hit below the threshold."""
     x, cond = showers()
-    chain = build_chain(as_items(CHAINS[steps]), LAYOUT, 13, 1).double()
+    chain = build_chain(as_items(CHAINS["hits"]), LAYOUT, 13, 1).double()
     y, c, _ = chain(x, cond)
     y[:, :13] = torch.rand(64, 13, dtype=torch.float64)
     back, _ = chain.inverse(y, c)
     first = 0
     for size in LAYOUT.layer_sizes:
         made, true = back[:, first : first + size], x[:, first : first + size]
-        if steps == "hits":
-            assert torch.equal((made > 0).sum(1), (true > 0).sum(1))
+        assert torch.equal((made > 0).sum(1), (true > 0).sum(1))
         torch.testing.assert_close(made.sum(1), true.sum(1), rtol=1e-6, atol=1e-4)
         first += size
     assert back[back > 0].min() >= LAYOUT.threshold_MeV * (1 - 1e-6)
-
-
-def test_shares_of_the_whole_energy_keep_the_softest_hit_and_empty_voxels_apart() -> None:
-    x, cond = torch.zeros(1, 13, dtype=torch.float64), torch.full((1, 1), 50.0, dtype=torch.float64)
-    x[0, :3] = torch.tensor([0.01, 0.03, 1.0])
-    for steps, least in (("hits", 0.0), ("hits_whole", 0.01 / 1.04)):
-        y = build_chain(as_items(CHAINS[steps]), LAYOUT, 13, 1).double()(x, cond)[0]
-        assert y[0, 0].item() == pytest.approx(least, abs=1e-6) and (y[0, 3:6] == 0).all()
-
-
-def test_hits_of_whole_energies_are_those_above_the_gap() -> None:
-    """However many were asked for; none where nothing lies above it."""
-    chain = build_chain(as_items(CHAINS["hits_whole"]), LAYOUT, 13, 1).double()
-    x, cond = showers(1)
-    y, c, _ = chain(x, cond)
-    part, energy = slice(6, 10), x[:, 6:10].sum()  # the second layer
-    assert energy > 1
-    shares = torch.tensor(
-        [0.7, 0.3 - 0.004 / energy, 0.004 / energy, 1e-9], dtype=torch.float64
-    )  # 4 keV: less than half
-    for asked in (1.5, 2.5, 4.5):
-        y[:, part], y[:, 13 + 4] = shares, asked / 5
-        back, _ = chain.inverse(y, c)
-        assert (back[0, part] > 0).tolist() == [True, True, False, False]
-        torch.testing.assert_close(back[0, part].sum(), energy, rtol=1e-6, atol=0)
-    y[:, 13 + 4] = 0.5 / 5  # none
-    assert not chain.inverse(y, c)[0][0, part].any()
-    y[:, 13 + 4], y[:, 13] = 1.5 / 5, 1e-9  # one, of hardly any energy
-    assert not chain.inverse(y, c)[0].any()
 
 
 def test_of_voxels_as_energies_numbers_of_hits_are_told_and_not_met() -> None:
@@ -233,16 +201,15 @@ def test_of_voxels_as_energies_numbers_of_hits_are_told_and_not_met() -> None:
     torch.testing.assert_close(LAYOUT.energies(back)[rich], LAYOUT.energies(x)[rich], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("steps", "kept"), [("hits", 5), ("hits_whole", 0)])
-def test_hits_win_where_they_contradict_the_energy(steps: str, kept: int) -> None:
-    chain = build_chain(as_items(CHAINS[steps]), LAYOUT, 13, 1).double()
+def test_hits_win_where_they_contradict_the_energy() -> None:
+    chain = build_chain(as_items(CHAINS["hits"]), LAYOUT, 13, 1).double()
     x, cond = showers(1)
     y, c, _ = chain(x, cond)
     y[:, 13 + 3 :] = torch.tensor([[0.5 / 7, 4.5 / 5, 1.5 / 4]], dtype=torch.float64)  # no hit, all four, one
     y[:, 13] = 1e-9  # hardly any energy
     back, _ = chain.inverse(y, c)
-    assert (back > 0).sum(1).item() == kept and (back[:, :6] == 0).all()
-    torch.testing.assert_close(back[back > 0], torch.full((kept,), 0.01, dtype=torch.float64), rtol=1e-2, atol=0)
+    assert (back > 0).sum(1).item() == 5 and (back[:, :6] == 0).all()
+    torch.testing.assert_close(back[back > 0], torch.full((5,), 0.01, dtype=torch.float64), rtol=1e-2, atol=0)
 
 
 @pytest.mark.parametrize("alpha_1", [None, 0.1])

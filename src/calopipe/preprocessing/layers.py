@@ -37,9 +37,8 @@ class LayerNormalise(Step):
     h_l = (n_l + r) / (V_l + 1), r uniform in [0, 1), drawn anew at every call. Only hits enter the energies then. The
     inverse keeps the n_l largest voxels of a layer, of at least t each, whose energies add up to E_l: numbers of hits
     and energies are met exactly. Where the two contradict each other the hits win: E_l is at least n_l t, and a layer
-    without hits has no energy. Fractions are those of what hits have above t. With ``above_threshold: false`` they are those of
-    their energies; as hits are then far from empty voxels the inverse keeps what has t / 2 at least: networks are told n_l, and
-    nothing makes them meet it. A layer where nothing has as much is empty. Of voxels as energies n_l are told, too, and not met.
+    without hits has no energy. Fractions are those of what hits have above t. Of voxels as energies n_l are
+    told, and nothing makes them be met: the inverse takes what has at least t for hits, and a layer without any is empty.
     """
 
     u_scale: Tensor
@@ -139,12 +138,11 @@ class LayerNormalise(Step):
         return hits.by_layer(function, self.layout.layer_sizes, x, *numbers)
 
     def _with_hits(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Shares (N, V) of the energy of each layer, all or above the threshold, energies of the hits (N, L), [h (N, L)]."""
+        """Shares (N, V) of the energy of each layer above the threshold, energies of the hits (N, L), [h (N, L)]."""
         hit = x >= self.cut
         energies, n = self.layout.energies(x * hit), self.layout.energies(hit.to(x.dtype))
-        none = self.cut if self.config.above_threshold else 0.0
-        rest = (energies - n * none).clamp(min=TINY)
-        shares = self._each(lambda p, e: (p - none) / e[:, None] * self.config.scale + TINY, x, rest)
+        rest = (energies - n * self.cut).clamp(min=TINY)
+        shares = self._each(lambda p, e: (p - self.cut) / e[:, None] * self.config.scale + TINY, x, rest)
         return torch.where(hit, shares, torch.zeros_like(x)), energies, [hits.dequantise(n, self.sizes)]
 
     def _fill(self, energies: Tensor) -> Tensor:
@@ -193,13 +191,7 @@ class LayerNormalise(Step):
 
     def _keep(self, x: Tensor, energy: Tensor, n: Tensor) -> Tensor:
         """The n (N,) largest of shares x (N, V), made layers of `energy` (N,) in MeV; each hit has at least the threshold."""
-        if not self.config.above_threshold:  # hits are seen in their energies
-            whole = x * (energy / (x.sum(1) + TINY))[:, None]
-            n = torch.where(n > 0, (whole >= 0.5 * self.cut).sum(1), torch.zeros_like(n))
         hit = hits.largest(x, n)
         share = torch.where(hit, x.clamp(min=TINY), torch.zeros_like(x))
-        if not self.config.above_threshold:
-            whole = share * (energy / (share.sum(1) + TINY))[:, None]
-            share = torch.where(hit, (whole - self.cut).clamp(min=TINY), torch.zeros_like(x))
         rest = (energy - n * self.cut).clamp(min=0)
         return torch.where(hit, self.cut + share * (rest / (share.sum(1) + TINY))[:, None], torch.zeros_like(x))

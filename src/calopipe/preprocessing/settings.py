@@ -36,11 +36,6 @@ class LayerNormaliseConfig(StepSettings):
         description="append the number of hits of each layer too; x are then shares of what a layer's hits have above the "
         "threshold, and the inverse keeps just so many voxels, the largest ones",
     )
-    above_threshold: bool = Field(
-        True,
-        description="with hits: shares of what hits have above the threshold; false: of their whole energy, which leaves a gap "
-        "between the softest hit and an empty voxel: the inverse then keeps what lies above the gap, whatever its number",
-    )
     voxels: Literal["fractions", "energies"] = Field(
         "fractions",
         description="fractions of the layer's energy; or energies as they are, whose hits the inverse scales to the layer's "
@@ -78,8 +73,6 @@ class LayerNormaliseConfig(StepSettings):
             raise ValueError(
                 f"needs layer energies among what the network is given (extras: {self.extras}), found none"
             )
-        if not (self.hits or self.above_threshold):
-            raise ValueError("above_threshold: false needs hits: true, found false")
         if not self.given and given.given_energies:
             raise ValueError(f"needs extras: given in a network that is given the layer energies, found {self.extras}")
         data, energies = self.extras == "data", self.voxels == "energies"
