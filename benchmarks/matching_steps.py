@@ -3,7 +3,7 @@
     python benchmarks/matching_steps.py --data FOLDER --out results/quality [--model matching_cpu] [--steps 2 4 8 16]
 
 OUT is that of ``quality.py``, which has trained the model (``--models matching_cpu``). Each solver draws the held-out showers anew from
-the same weights, the midpoint rule in S steps and Euler's in 2 S: both ask the network as often. Judged by the tests ``trees`` and
+the same weights, the midpoint rule in S steps, Euler's and the ancestral one in 2 S: all ask the network as often. Judged by the tests ``trees`` and
 ``low_log`` of ``quality.py``; milliseconds per shower are medians, in batches of 500 and of single showers.
 """
 
@@ -55,7 +55,7 @@ def main() -> None:
     energies = read_showers(parts / "test.hdf5").incident_energies
     rows = []
     for steps in args.steps:
-        for solver, number in (("midpoint", steps), ("euler", 2 * steps)):
+        for solver, number in (("midpoint", steps), ("euler", 2 * steps), ("ancestral", 2 * steps)):
             model.config = model.config.model_copy(update={"solver": solver, "steps": number})
             torch.manual_seed(SEED)
             showers = generator.sample(energies, batch_size=BATCH)

@@ -125,9 +125,8 @@ class HurdleVAE(Autoencoder):
         wanted = self._hits(cond) if self.inputs.hits_given else None
         groups = self.near.columns
         for group, columns in enumerate(groups):
-            rate = (
-                left if self.near.groups == 1 else self._rate(wanted, left)
-            )  # the first group has no network that would look
+            # the first group has no network that would look at it
+            rate = left if self.near.groups == 1 else self._rate(wanted, left)
             logit, weights, mean, log_var = self._split(self.near(group, base, known, rate))
             left[:, columns] = 0
             hit = self._draw_hits(group, logit, wanted, left)
