@@ -28,8 +28,8 @@ class FlowMatching(GenerativeModel):
     The same numbers are also linear functions of what is known of the cell's layer, of each layer and radius its own: how many cells of a layer are hit, and with
     how much energy, mostly follows from the layer's numbers.
 
-    Two objectives: -log p(shower | x_t), cell by cell, whose minimum is that of the squared error of velocities and which sees edges of spectra too; and -log p of the layers' numbers, whose flow knows the training
-    showers by heart long before the transformer has learned from them, and therefore learns from every so many batches only.
+    Two objectives: -log p(shower | x_t), cell by cell, whose expectations have the smallest squared error of velocities where the mixture can be as the
+    cells are, and which sees edges of spectra too; and -log p of the layers' numbers, whose flow knows the training showers by heart long before the transformer has learned from them, and therefore learns from every so many batches only.
     """
 
     mean: Tensor
@@ -57,12 +57,12 @@ class FlowMatching(GenerativeModel):
         k = config.components
         self.register_buffer("usual", torch.zeros(1 + 3 * k, *self.grid))  # log-odds; weights, means, widths of hits
         self.periodic = periodic
+        features = local + (1 if config.ratios else 0)
         self.cells = PatchTransformer(
             self.grid, config.patch or (1, cells[0], cells[1]), periodic=periodic, context=inputs.cond_dim + extra,
-            local=local + (1 if config.ratios else 0), width=config.width, heads=config.heads, blocks=config.blocks, outputs=1 + 3 * k,
+            local=features, width=config.width, heads=config.heads, blocks=config.blocks, outputs=1 + 3 * k,
         )  # fmt: skip
         self.local = local
-        features = local + (1 if config.ratios else 0)
         self.layers = Standardisation(features * layers)
         self.direct = nn.Parameter(torch.zeros(layers, cells[1], features, 1 + 3 * k))
 
@@ -97,7 +97,7 @@ class FlowMatching(GenerativeModel):
         return torch.cat([v.expand(1, *self.grid) for v in numbers])
 
     def _of_layer(self, extras: Tensor) -> Tensor:
-        """What is known of each layer (N, L, F), of numbers of layers (N, E) as they are: these, and ln E_layer / E_inc where there are ratios."""
+        """What is known of each layer (N, L, F), of numbers of layers (N, E) as they are: these, and ln E_layer / E_inc, but for a constant, where there are ratios."""
         layers = self.grid[0]
         known = extras.unflatten(1, (self.local, layers)).transpose(1, 2)
         if not cast(FlowMatchingConfig, self.config).ratios:
