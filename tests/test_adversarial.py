@@ -113,6 +113,19 @@ def test_each_learns_from_its_own_loss_and_the_critic_sees_conditions(way: str, 
     assert not torch.allclose(model.draw(noise, cond), model.draw(noise, cond.flip(0)))
 
 
+def test_critics_judge_in_validation_as_they_do_in_training() -> None:
+    """Data and samples come in batches of their own: with averages over both they were all judged alike."""
+    torch.manual_seed(0)
+    model, x = made("dcgan", "gan_dp")
+    cond = torch.ones(len(x), 1)
+    model.fit_input(x, cond)
+    for _ in range(3):
+        model.step("critic", 5 * x, cond, NOW)
+    learning = model.judge(x, cond)
+    model.eval()
+    assert torch.allclose(model.judge(x, cond), learning, atol=1e-5)
+
+
 def made(kind: str, way: str) -> tuple[GAN | DCGAN, Tensor]:
     if kind == "gan":
         config = validate(GANConfig, {"loss": way, "generator": [16], "critic": [16], "noise": 3}, "gan")

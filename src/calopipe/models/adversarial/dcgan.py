@@ -62,7 +62,8 @@ def _down(channels: int, layers: list[Convolution], norm: bool) -> nn.Sequential
     for i, layer in enumerate(layers):
         made.append(Conv2d(channels, layer.channels, layer.kernel, layer.stride, layer.padding, bias=False))
         if i < len(layers) - 1:
-            made += [nn.BatchNorm2d(layer.channels)] if norm and i else []
+            # data and samples come in batches of their own: averages over both would fit neither
+            made += [nn.BatchNorm2d(layer.channels, track_running_stats=False)] if norm and i else []
             made.append(nn.LeakyReLU(0.2))
         channels = layer.channels
     return nn.Sequential(*made)
