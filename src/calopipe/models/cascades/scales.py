@@ -62,11 +62,10 @@ def shifted(x: Tensor, by: int) -> Tensor:
 
 def remembered(told: Tensor, decay: float) -> Tensor:
     """(N, L, F) averages of what the layers before each layer have told (N, L, F), older ones with less weight; 0 for the first."""
-    state, states = torch.zeros_like(told[:, 0]), []
-    for i in range(told.shape[1]):
-        states.append(state)
-        state = decay * state + (1 - decay) * told[:, i]
-    return torch.stack(states, dim=1)
+    age = torch.arange(told.shape[1], device=told.device)
+    age = age[:, None] - 1 - age  # of each layer, seen from each
+    weights = torch.where(age >= 0, (1 - decay) * decay ** age.clamp(min=0).to(told.dtype), told.new_zeros(()))
+    return torch.einsum("ij,njf->nif", weights, told)
 
 
 def mixture(out: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:

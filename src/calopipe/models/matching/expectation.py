@@ -45,44 +45,53 @@ class Cells(NamedTuple):
 
     def posterior(self, x: Tensor, t: Tensor) -> Posterior:
         """The shower's cells, given x (N, ...) at times t (N,)."""
-        rates = self.log_joint(x, t).softmax(1)[:, 1:]
+        log_rate = self.log_joint(x, t).log_softmax(1)
         t, noise = (v[:, None] for v in _spread(t, x))
         width = self.log_width.exp()
         both = (t * width).square() + noise.square()
         mean = self.mean + t * width.square() / both * (x[:, None] - t * self.mean)
-        return Posterior(self.empty, rates, mean, width * noise / both.sqrt())
-
-    def surprise(self, shower: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        """-ln p(shower | x) (N, ...) of its cells: probabilities of those that are empty, densities of those that are hit."""
-        before = functional.logsigmoid(self.odds)
-        off = (shower[:, None] - self.mean) * (-self.log_width).exp()
-        value = (self.log_weight - 0.5 * off.square() - self.log_width).logsumexp(1) - 0.5 * math.log(2 * math.pi)
-        before = torch.where(shower > self.empty + _GAP, before + value, before - self.odds)
-        time, noise = _spread(t, x)
-        return self.log_joint(x, t).logsumexp(1) - before + 0.5 * ((x - time * shower) / noise).square() + noise.log()
+        return Posterior(self.empty, log_rate, mean, width * noise / both.sqrt())
 
 
 class Posterior(NamedTuple):
-    """What a cell of the shower is, given its noisy value: empty, or with probabilities ``rate`` (N, K, ...) normally distributed."""
+    """What a cell of the shower is, given its noisy value: empty, or normally distributed in one of K ways; ``log_rate`` (N, 1 + K, ...) are logarithms of their probabilities."""
 
     empty: Tensor
-    rate: Tensor
+    log_rate: Tensor
     mean: Tensor
     width: Tensor
+
+    @property
+    def rate(self) -> Tensor:
+        """Probabilities (N, K, ...) of the ways of being hit."""
+        return self.log_rate[:, 1:].exp()
 
     @property
     def expected(self) -> Tensor:
         """Its expectation (N, ...)."""
         return self.empty + (self.rate * (self.mean - self.empty)).sum(1)
 
+    def tilted(self, odds: Tensor, lean: Tensor, sharp: Tensor) -> Posterior:
+        """Log-odds of hits higher by ``odds``, their values by ``lean`` times their widths (N, K, ...), whose logarithms are higher by ``sharp`` (N, ...)."""
+        log_rate = torch.cat([self.log_rate[:, :1], self.log_rate[:, 1:] + odds], dim=1).log_softmax(1)
+        return Posterior(self.empty, log_rate, self.mean + lean * self.width, self.width * sharp[:, None].exp())
+
+    def surprise(self, shower: Tensor) -> Tensor:
+        """-ln p(shower) (N, ...) of its cells: probabilities of those that are empty, densities of those that are hit."""
+        off = (shower[:, None] - self.mean) / self.width
+        value = self.log_rate[:, 1:] - 0.5 * off.square() - self.width.log()
+        value = value.logsumexp(1) - 0.5 * math.log(2 * math.pi)
+        return -torch.where(shower > self.empty + _GAP, value, self.log_rate[:, 0])
+
     def draw(self) -> Tensor:
         """A draw of each cell (N, ...), independent of the others."""
         mark = torch.rand_like(self.mean[:, :1])
-        kind = (mark > self.rate.cumsum(1)).sum(1, keepdim=True)  # K: none of them
-        chosen = kind.clamp(max=self.rate.shape[1] - 1)
+        rate = self.rate
+        kind = (mark > rate.cumsum(1)).sum(1, keepdim=True)  # K: none of them
+        chosen = kind.clamp(max=rate.shape[1] - 1)
         mean, width = (v.gather(1, chosen)[:, 0] for v in (self.mean, self.width))
         hit = mean + width * torch.randn_like(mean)
-        return torch.where(kind[:, 0] < self.rate.shape[1], hit, self.empty)
+        return torch.where(kind[:, 0] < rate.shape[1], hit, self.empty)
 
 
 def _spread(t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,72 +11,95 @@ from torch.nn import functional
 from calopipe.config.parts import MODELS
 from calopipe.models.base import GenerativeModel, Inputs, Now, Objective
 from calopipe.models.building import Standardisation
-from calopipe.models.flows.coupling import CouplingFlow, make_flow
-from calopipe.models.matching.expectation import LEAST_NOISE, Cells, renoised
+from calopipe.models.matching.balance import Energies, Sums, drawn
+from calopipe.models.matching.expectation import LEAST_NOISE, Cells, Posterior, renoised
 from calopipe.models.matching.settings import FlowMatchingConfig
 from calopipe.models.matching.transformer import PatchTransformer
+from calopipe.models.matching.walk import LayerWalk
+
+#: ln of the energy of layers without hits
+_NO_ENERGY = -20.0
 
 
 @MODELS.register("flow_matching", config=FlowMatchingConfig)
 class FlowMatching(GenerativeModel):
-    """x (N, dim): voxels of a regular grid, and what is known of layers after them (energies, numbers of hits), which a flow draws first.
+    """x (N, dim): voxels of a regular grid as logarithms of energies, and what is known of L layers after them, 2 L logits, which are drawn first.
+
+    These are logits of the energy ratios u, and of numbers of hits as parts of the cells (``layer_normalise`` with ``hits``, then ``logit``).
 
     A shower is x_t = (1 - t) noise + t shower at time t, and its velocity shower - noise, which is expected to be
     (E[shower | x_t] - x_t) / (1 - t). A transformer sees x_t, t and the condition and says of each cell how often it is hit, and a mixture of
     normal distributions of its value then, relative to all training showers; what is expected, or drawn, of it follows from these and from the cell itself.
 
     The same numbers are also linear functions of what is known of the cell's layer, of each layer and radius its own: how many cells of a layer are hit, and with
-    how much energy, mostly follows from the layer's numbers.
+    how much energy, mostly follows from the layer's numbers. That energies and hits add up to what is known conditions all cells of a layer together (:mod:`calopipe.models.matching.balance`), as much as the
+    transformer says, which also sees what the cells show by themselves of the energies and hits of each layer and radius.
 
     Two objectives: -log p(shower | x_t), cell by cell, whose expectations have the smallest squared error of velocities where the mixture can be as the
-    cells are, and which sees edges of spectra too; and -log p of the layers' numbers, whose flow knows the training showers by heart long before the transformer has learned from them, and therefore learns from every so many batches only.
+    cells are, and which sees edges of spectra too; and -log p of the layers' numbers (:class:`LayerWalk`).
     """
 
     mean: Tensor
     std: Tensor
     empty: Tensor
     usual: Tensor
+    unit: Tensor
+    of_energy: Tensor
+    of_hits: Tensor
 
     def __init__(self, config: FlowMatchingConfig, inputs: Inputs) -> None:
         super().__init__(config, inputs)
         self.grid, self.voxels = inputs.grid, inputs.n_voxels
-        extra = inputs.dim - self.voxels
+        extra, k = inputs.dim - self.voxels, config.components
         layers, *cells = self.grid
-        local = extra // layers if extra % layers == 0 else 0
+        self.periodic = bool(inputs.periodic) and all(inputs.periodic)
         self.conditions, self.extras = Standardisation(inputs.cond_dim), Standardisation(extra)
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("std", torch.ones(()))
-        self.first: CouplingFlow | None = None
+        for name, size in (("mean", ()), ("std", ()), ("empty", ()), ("usual", (1 + 3 * k, *self.grid))):
+            self.register_buffer(name, torch.zeros(size))  # usual: log-odds; weights, means, widths of hits
+        self.std.fill_(1)
+        self.first: LayerWalk | None = None
+        told = shown = tilts = 0
         if extra:
-            self.first = make_flow(
-                extra, inputs.cond_dim, config.first_blocks, hidden=tuple(config.first_hidden), bins=config.first_bins,
-                seed=inputs.seed,
-            )  # fmt: skip
-        periodic = bool(inputs.periodic) and all(inputs.periodic)
-        self.register_buffer("empty", torch.zeros(()))
-        k = config.components
-        self.register_buffer("usual", torch.zeros(1 + 3 * k, *self.grid))  # log-odds; weights, means, widths of hits
-        self.periodic = periodic
-        features = local + (1 if config.ratios else 0)
+            self.first = LayerWalk(
+                layers, inputs.cond_dim, config.first_width, config.first_components, config.first_dropout
+            )
+            told, shown, tilts = 3, 2 + 2 * cells[1], 4
+            self.register_buffer("unit", torch.zeros(()))  # mean of ln E of hits
+            self.register_buffer("of_energy", torch.zeros(1 + inputs.cond_dim, layers))  # ln E_layer less what is known
+            self.register_buffer("of_hits", torch.zeros(2, layers))
         self.cells = PatchTransformer(
-            self.grid, config.patch or (1, cells[0], cells[1]), periodic=periodic, context=inputs.cond_dim + extra,
-            local=features, width=config.width, heads=config.heads, blocks=config.blocks, outputs=1 + 3 * k,
+            self.grid, config.patch or (1, cells[0], cells[1]), periodic=self.periodic, context=inputs.cond_dim + extra,
+            local=told + shown, width=config.width, heads=config.heads, blocks=config.blocks, outputs=1 + 3 * k + tilts,
         )  # fmt: skip
-        self.local = local
-        self.layers = Standardisation(features * layers)
-        self.direct = nn.Parameter(torch.zeros(layers, cells[1], features, 1 + 3 * k))
+        self.layers = Standardisation(told * layers)
+        self.direct = nn.Parameter(torch.zeros(layers, cells[1], told, 1 + 3 * k))
 
     def fit_input(self, x: Tensor, cond: Tensor) -> None:
         self.conditions.fit(cond)
-        voxels = x[:, : self.voxels].double()
+        voxels, extras = x[:, : self.voxels].double(), x[:, self.voxels :]
         self.mean.copy_(voxels.mean())
         self.std.copy_(voxels.std(correction=0).clamp(min=1e-6))
-        self.extras.fit(x[:, self.voxels :])
-        if self.local:
-            self.layers.fit(self._of_layer(x[:, self.voxels :]).flatten(1))
         shower = (voxels - self.mean) / self.std
         self.empty.copy_(shower.min())
         self.usual.copy_(self._usual(shower.view(-1, *self.grid)))
+        if self.first is not None:
+            self.extras.fit(extras)
+            self.first.standard.fit(extras)
+            self.layers.fit(self._of_layer(extras).flatten(1))
+            self._fit_units(voxels.view(-1, *self.grid), extras, cond)
+
+    def _fit_units(self, values: Tensor, extras: Tensor, cond: Tensor) -> None:
+        """How ln E and numbers of hits of layers follow from what is known of them, but for ln E_inc and units: constants and slopes, by least squares."""
+        hit = values > values.min() + 1e-3
+        self.unit.copy_(values[hit].mean() if hit.any() else values.mean())
+        numbers, energy = hit.sum((2, 3)), ((values - self.unit).exp() * hit).sum((2, 3))
+        known, cond = self._of_layer(extras).double(), self.conditions(cond).double()
+        for layer in range(self.grid[0]):
+            some = numbers[:, layer] > 0
+            if some.sum() > cond.shape[1] + 1:
+                off = energy[some, layer].log() - known[some, layer, -1]
+                self.of_energy[:, layer] = _fitted(cond[some], off)
+            self.of_hits[:, layer] = _fitted(known[:, layer, 1:2].sigmoid(), numbers[:, layer].double())
 
     def _usual(self, shower: Tensor) -> Tensor:
         """Log-odds of hits, and a mixture about their mean and width in each cell (1 + 3 K, L, A, R); cells around the axis are alike."""
@@ -97,15 +120,11 @@ class FlowMatching(GenerativeModel):
         return torch.cat([v.expand(1, *self.grid) for v in numbers])
 
     def _of_layer(self, extras: Tensor) -> Tensor:
-        """What is known of each layer (N, L, F), of numbers of layers (N, E) as they are: these, and ln E_layer / E_inc, but for a constant, where there are ratios."""
-        layers = self.grid[0]
-        known = extras.unflatten(1, (self.local, layers)).transpose(1, 2)
-        if not cast(FlowMatchingConfig, self.config).ratios:
-            return known
-        u = extras[:, :layers]
+        """What is known of each layer (N, L, 3), of its numbers (N, 2 L) as they are: both, and ln E_layer / E_inc, but for a constant."""
+        u, hits = extras.chunk(2, dim=1)
         rest = functional.logsigmoid(u[:, :1]) + functional.pad(functional.logsigmoid(-u[:, 1:]).cumsum(1), (1, 0))
         energy = rest + functional.pad(functional.logsigmoid(u[:, 1:]), (0, 1))
-        return torch.cat([known, energy[:, :, None]], dim=2)
+        return torch.stack([u, hits, energy], dim=2)
 
     def objectives(self) -> dict[str, Objective]:
         found = {"matching": Objective([*self.cells.parameters(), self.direct])}
@@ -130,23 +149,24 @@ class FlowMatching(GenerativeModel):
         noise, t = torch.randn_like(shower), torch.rand(len(x), 1, device=x.device, dtype=x.dtype)
         extras = self.extras(x[:, self.voxels :])
         noisy = ((1 - t) * noise + t * shower).view(-1, *self.grid)
-        told = self._cells(noisy, t[:, 0], self.conditions(cond), extras)
-        return told.surprise(shower.view_as(noisy), noisy, t[:, 0]).mean()
+        told = self._told(noisy, t[:, 0], self.conditions(cond), extras)
+        return told.surprise(shower.view_as(noisy)).mean()
 
     def _of_layers(self, x: Tensor, cond: Tensor) -> Tensor:
         """Mean of -log p of what follows the voxels, in nats for each of these numbers."""
         assert self.first is not None
-        extras = self.extras(x[:, self.voxels :])
+        extras = x[:, self.voxels :]
         return -self.first.log_prob(extras, self.conditions(cond)).mean() / extras.shape[1]
 
     def draw(self, noise: Tensor, cond: Tensor) -> Tensor:
         cond, x, extras = self.conditions(cond), noise[:, : self.voxels], noise[:, self.voxels :]
         if self.first is not None:
-            extras = self.first.inverse(extras, cond)[0]
+            extras = self.first.draw(cond)
+        numbers = self.extras(extras)
         times = noise.new_tensor(self.times)
         for t, later in zip(times[:-1].expand(len(x), -1).T, times[1:].expand(len(x), -1).T, strict=True):
-            x = self._stepped(x, t, later, cond, extras)
-        return torch.cat([x * self.std + self.mean, self.extras.inverse(extras)], dim=1)
+            x = self._stepped(x, t, later, cond, numbers)
+        return torch.cat([x * self.std + self.mean, extras], dim=1)
 
     @property
     def times(self) -> list[float]:
@@ -159,7 +179,9 @@ class FlowMatching(GenerativeModel):
         solver = cast(FlowMatchingConfig, self.config).solver
         if solver == "ancestral":
             image = x.view(-1, *self.grid)
-            shower = self._cells(image, t, cond, extras).posterior(image, t).draw().flatten(1)
+            cells, sums = self._told(image, t, cond, extras), self._sums(cond, extras)
+            shower = cells.draw() if sums is None else drawn(cells, sums, self.std, self.unit - self.mean)
+            shower = shower.flatten(1)
             return renoised(x, shower, t, later) if float(later[0]) < 1 else shower
         step = (later - t)[:, None]
         velocity = self._velocity(x, t, cond, extras)
@@ -170,15 +192,48 @@ class FlowMatching(GenerativeModel):
     def _velocity(self, x: Tensor, t: Tensor, cond: Tensor, extras: Tensor) -> Tensor:
         """(N, V) at x (N, V) and times t (N,), for standardised conditions and numbers of layers."""
         image = x.view(-1, *self.grid)
-        clean = self._cells(image, t, cond, extras).posterior(image, t).expected.flatten(1)
+        clean = self._told(image, t, cond, extras).expected.flatten(1)
         return (clean - x) / (1 - t).clamp(min=LEAST_NOISE)[:, None]
 
-    def _cells(self, x: Tensor, t: Tensor, cond: Tensor, extras: Tensor) -> Cells:
-        """What is said of the cells of the shower at x (N, L, A, R)."""
-        local = x.new_zeros(len(x), self.grid[0], 0)
-        if self.local:
-            local = self.layers(self._of_layer(self.extras.inverse(extras)).flatten(1)).unflatten(1, (self.grid[0], -1))
-        told = self.cells(x, t, torch.cat([cond, extras], dim=1), local).to(x.dtype) + self.usual
+    def _told(self, x: Tensor, t: Tensor, cond: Tensor, extras: Tensor) -> Posterior:
+        """What the cells of the shower are, given x (N, L, A, R)."""
+        sums = self._sums(cond, extras)
+        local = seen = x.new_zeros(len(x), self.grid[0], 0)
+        if sums is not None:
+            known = self._of_layer(self.extras.inverse(extras))
+            local = self.layers(known.flatten(1)).unflatten(1, (self.grid[0], -1))
+            usual = self._said(self.usual[None]).posterior(x, t)
+            seen = torch.cat([local, self._energies(usual).shown(sums)], dim=2)
+        told = self.cells(x, t, torch.cat([cond, extras], dim=1), seen).to(x.dtype)
+        told, further = told[:, : len(self.usual)] + self.usual, told[:, len(self.usual) :]
         told = told + torch.einsum("nlf,lrfk->nklr", local, self.direct)[:, :, :, None]
+        cells = self._said(told).posterior(x, t)
+        if sums is None:
+            return cells
+        with torch.no_grad():
+            odds, lean = self._energies(cells).tilt(sums)
+        of_odds, of_lean, more, sharp = (v[:, None] for v in further.unbind(1))
+        return cells.tilted(odds * (1 + of_odds), lean * (1 + of_lean) + more, sharp[:, 0].clamp(-2.0, 1.0))
+
+    def _sums(self, cond: Tensor, extras: Tensor) -> Sums | None:
+        """What is told of the layers, of standardised conditions and numbers, if anything."""
+        if self.first is None:
+            return None
+        known, one = self._of_layer(self.extras.inverse(extras)), torch.ones_like(cond[:, :1])
+        log_energy = known[:, :, -1] + torch.cat([one, cond], dim=1) @ self.of_energy
+        hits = (self.of_hits[0] + self.of_hits[1] * known[:, :, 1].sigmoid()).round().clamp(min=0)
+        return Sums(torch.where(hits > 0, log_energy, log_energy.new_tensor(_NO_ENERGY)), hits)
+
+    def _said(self, told: Tensor) -> Cells:
+        """Cells of numbers (N, 1 + 3 K, L, A, R)."""
         log_weight, mean, log_width = told[:, 1:].chunk(3, dim=1)
         return Cells(self.empty, told[:, 0], log_weight.log_softmax(1), mean, log_width.clamp(-7.0, 3.0))
+
+    def _energies(self, cells: Posterior) -> Energies:
+        return Energies.of(cells, self.std, self.unit - self.mean)
+
+
+def _fitted(about: Tensor, wanted: Tensor) -> Tensor:
+    """Constant and slopes (1 + F,) of what (N,) follows from (N, F) linearly, by least squares."""
+    one = torch.ones_like(about[:, :1])
+    return torch.linalg.lstsq(torch.cat([one, about], dim=1), wanted[:, None], driver="gelsd").solution[:, 0]

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from calopipe.config.bounds import Bins, Width, Widths
+from calopipe.config.bounds import Width
 from calopipe.config.chains import Columns, ModelSettings
 
 Cells = Annotated[int, Field(gt=0, le=10_000)]
@@ -38,19 +38,16 @@ class FlowMatchingConfig(ModelSettings):
     steps: Annotated[int, Field(gt=0, le=10_000)] = Field(
         16, description="steps from noise to a shower; midpoint asks the network twice in each"
     )
-    ratios: bool = Field(
-        False,
-        description="the first columns after the voxels are logits of energy ratios u, one for each layer (layer_normalise and logit): the energies of layers are made of them, too",
+    first_width: Width = Field(
+        192, description="width of the network of energies and numbers of hits of layers, which are drawn first"
     )
-    first_blocks: Annotated[int, Field(gt=0, le=256)] = Field(
-        12, description="coupling blocks of the flow of what follows the voxels: energies and numbers of hits of layers"
+    first_components: Annotated[int, Field(gt=0, le=64)] = Field(
+        8, description="normal distributions that each of these numbers is a mixture of"
     )
-    first_hidden: Widths = Field(default_factory=lambda: [128, 128], description="hidden widths of its sub-networks")
+    first_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.05, description="dropout in this network")
     first_every: Annotated[int, Field(gt=0, le=10_000)] = Field(
-        1,
-        description="batches from one that this flow learns from to the next: it soon knows some thousand showers by heart",
+        1, description="batches from one that this network learns from to the next"
     )
-    first_bins: Annotated[Bins, Field(le=256)] = Field(10, description="its spline bins")
 
     @model_validator(mode="after")
     def _divides(self) -> FlowMatchingConfig:
@@ -66,7 +63,10 @@ class FlowMatchingConfig(ModelSettings):
             raise ValueError(
                 f"patch: expected parts of the grid of {' x '.join(map(str, grid))} cells, found {self.patch}"
             )
-        if self.ratios and (not given.extras or given.unit_extras):
-            raise ValueError("ratios: true needs logits of energy ratios after the voxels, found none")
-        if given.dim == given.n_voxels + 1:
-            raise ValueError("needs no or several columns after the voxels, found one")
+        layers = len(given.layer_shapes)
+        behind = given.dim - given.n_voxels
+        if behind and not (given.extras and given.hits and not given.unit_extras and behind == 2 * layers):
+            raise ValueError(
+                "needs no columns after the voxels, or logits of energy ratios and of numbers of hits (layer_normalise with hits, then logit of "
+                f"extras_and_hits), found {behind} other columns"
+            )
