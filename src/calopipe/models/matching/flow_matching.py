@@ -220,7 +220,10 @@ class FlowMatching(GenerativeModel):
         if self.first is None:
             return None
         known, one = self._of_layer(self.extras.inverse(extras)), torch.ones_like(cond[:, :1])
-        log_energy = known[:, :, -1] + torch.cat([one, cond], dim=1) @ self.of_energy
+        about = (
+            torch.cat([one, cond], dim=1)[:, :, None] * self.of_energy
+        )  # no matrix product: sums are exact in mixed precision too
+        log_energy = known[:, :, -1] + about.sum(1)
         hits = (self.of_hits[0] + self.of_hits[1] * known[:, :, 1].sigmoid()).round().clamp(min=0)
         return Sums(torch.where(hits > 0, log_energy, log_energy.new_tensor(_NO_ENERGY)), hits)
 
@@ -235,5 +238,7 @@ class FlowMatching(GenerativeModel):
 
 def _fitted(about: Tensor, wanted: Tensor) -> Tensor:
     """Constant and slopes (1 + F,) of what (N,) follows from (N, F) linearly, by least squares."""
-    one = torch.ones_like(about[:, :1])
-    return torch.linalg.lstsq(torch.cat([one, about], dim=1), wanted[:, None], driver="gelsd").solution[:, 0]
+    factors = torch.cat(
+        [torch.ones_like(about[:, :1]), about], dim=1
+    ).cpu()  # on GPUs there is no driver for deficient ranks
+    return torch.linalg.lstsq(factors, wanted[:, None].cpu(), driver="gelsd").solution[:, 0]

@@ -94,7 +94,7 @@ class LayerWalk(nn.Module):
 
 def _log_likelihood(x: Tensor, out: Tensor) -> Tensor:
     """(N, D) of x (N, D), whose mixtures a network says (N, D, 3 K)."""
-    each = mixture_log_likelihood(x.flatten()[:, None], *mixture(out.flatten(0, 1), _LEAST))
+    each = mixture_log_likelihood(x.flatten()[:, None], *mixture(out.flatten(0, 1).to(x.dtype), _LEAST))
     return each.view_as(x)
 
 
