@@ -1,7 +1,7 @@
 """What generators cost against the number of voxels: a training step, sampling in batches and one shower at a time, memory.
 
 Families of networks on the grids of CaloGAN (504 voxels), CaloChallenge 2 (6480) and 3 (40 500): an INN of all voxels, a VAE with a hurdle decoder and a
-latent INN, a kernel VAE with a latent INN, a cascade of layers, rings and cells, and flow matching with 12 midpoint steps (the last three on
+latent INN, a kernel VAE with a latent INN, a cascade of layers, rings and cells, and flow matching with 24 ancestral steps (the last three on
 regular grids). Weights are fresh and showers made up, 320 hits in each: nothing here depends on what was learned, but for the cascade, whose work
 is proportional to the rings that are hit. Every case is measured in a fresh process, so that its peak memory is its own. Times are medians: of the
 training steps after the first, of so many showers at once.
@@ -77,8 +77,19 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "matching": {
         "matching": {
             "learns": "showers",
-            "preprocessing": [{**_HITS[0], "extras": "data"}, {"step": "logit", "alpha": 1e-4}, "log_condition"],
-            "model": {"name": "flow_matching", "width": 96, "steps": 12},  # a token for each layer
+            "preprocessing": [
+                {**_HITS[0], "extras": "data", "voxels": "energies", "fill_layers": True},
+                {"step": "logit", "alpha": 1e-6, "alpha_1": 0.01, "columns": "extras_and_hits"},
+                {"step": "log", "alpha": 1e-3, "columns": "voxels"},
+                "log_condition",
+            ],
+            "model": {  # a token for each layer
+                "name": "flow_matching",
+                "width": 96,
+                "components": 4,
+                "solver": "ancestral",
+                "steps": 24,
+            },
             "training": _TRAINING,
         }
     },
