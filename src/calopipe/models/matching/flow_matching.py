@@ -163,16 +163,10 @@ class FlowMatching(GenerativeModel):
         if self.first is not None:
             extras = self.first.draw(cond)
         numbers = self.extras(extras)
-        times = noise.new_tensor(self.times)
+        times = torch.linspace(0, 1, cast(FlowMatchingConfig, self.config).steps + 1, dtype=x.dtype, device=x.device)
         for t, later in zip(times[:-1].expand(len(x), -1).T, times[1:].expand(len(x), -1).T, strict=True):
             x = self._stepped(x, t, later, cond, numbers)
         return torch.cat([x * self.std + self.mean, extras], dim=1)
-
-    @property
-    def times(self) -> list[float]:
-        """The times between steps, 0 and 1 at the ends."""
-        config = cast(FlowMatchingConfig, self.config)
-        return [1 - (1 - i / config.steps) ** config.late for i in range(config.steps + 1)]
 
     def _stepped(self, x: Tensor, t: Tensor, later: Tensor, cond: Tensor, extras: Tensor) -> Tensor:
         """x (N, V) at a later time, both (N,)."""

@@ -32,9 +32,6 @@ class FlowMatchingConfig(ModelSettings):
         "midpoint",
         description="how velocities are followed; ancestral: instead of what is expected of a shower one is drawn at each step, cell by cell, and noise added up to the next",
     )
-    late: Annotated[float, Field(ge=1, le=8)] = Field(
-        1.0, description="times are 1 - (1 - i / steps)^late: above 1 more of them are near the shower"
-    )
     steps: Annotated[int, Field(gt=0, le=10_000)] = Field(
         16, description="steps from noise to a shower; midpoint asks the network twice in each"
     )
