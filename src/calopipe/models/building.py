@@ -85,6 +85,16 @@ def draw(mu: Tensor, logvar: Tensor) -> Tensor:
     return mu + (0.5 * logvar).exp() * torch.randn_like(mu)
 
 
+#: largest log variance of a part of a mixture
+LARGEST = 6.0
+
+
+def mixture(out: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Log weights, means and log variances (..., K, 1), these between `least` and `LARGEST`, of what a network says (..., 3 K)."""
+    weights, mean, log_var = out.chunk(3, dim=-1)
+    return weights.log_softmax(-1)[..., None], mean[..., None], log_var.clamp(least, LARGEST)[..., None]
+
+
 def draw_mixture(weights: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
     """Values (N, G) of mixtures of normals with log weights, means and log variances (N, K, G)."""
     if weights.shape[1] == 1:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from calopipe.models.cascades.scales import EDGE, LARGEST, SCALE, SMALLEST
+from calopipe.models.building import LARGEST
+from calopipe.models.cascades.scales import EDGE, SCALE, SMALLEST
 from calopipe.models.dense_kernels import FAST
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from calopipe.models.building import draw_mixture, wrap
-from calopipe.models.cascades.scales import Grid, mixture, share_logit
+from calopipe.models.building import draw_mixture, mixture, wrap
+from calopipe.models.cascades.scales import Grid, share_logit
 from calopipe.models.losses import mixture_log_likelihood
 
 #: what is remembered of a cell from one layer to the next

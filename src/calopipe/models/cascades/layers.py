@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from calopipe.models.building import draw_mixture, mlp
-from calopipe.models.cascades.scales import Grid, draw_number, mixture, remembered, share_logit, shifted
+from calopipe.models.building import draw_mixture, mixture, mlp
+from calopipe.models.cascades.scales import Grid, draw_number, share_logit
+from calopipe.models.layer_memory import LayerMemory, seen
 from calopipe.models.losses import mixture_log_likelihood
 
 #: layers before that are seen one by one, and how much of all of them is remembered
@@ -90,12 +91,10 @@ class LayerTotals(nn.Module):
         n, energy, total = n[some], energy[some], total[some]
         left = energy.flip(1).cumsum(1).flip(1)
         told = self._told(n, energy, left)
-        seen = [shifted(told, k) for k in range(1, BACK + 1)]
-        seen += [remembered(told, decay) for decay in DECAYS]
         own = self._own(scaled[some][:, None], ratio[:, None], total[:, None], left)
         number = torch.arange(grid.layers, device=n.device)
         layer = self.layer(number).expand(len(n), -1, -1)
-        h = self.hidden(torch.cat([*seen, own, layer], dim=-1))
+        h = self.hidden(torch.cat([*seen(told, BACK, DECAYS), own, layer], dim=-1))
         alive = left > 0
         logits = self._counts(h, (number == grid.layers - 1).expand_as(alive))
         found = found + logits.gather(2, n.long()[..., None])[..., 0][alive].sum()
@@ -120,12 +119,11 @@ class LayerTotals(nn.Module):
         )
         n, energy = (total.new_zeros(rows, grid.layers) for _ in range(2))
         left = total.clone()
-        before = [total.new_zeros(rows, 4) for _ in range(BACK)]
-        states = [total.new_zeros(rows, 4) for _ in DECAYS]
+        memory = LayerMemory(total.new_zeros(rows, 4), BACK, DECAYS)
         for i in range(grid.layers):
             layer = self.layer(torch.full((rows,), i, device=total.device))
             own = self._own(scaled, ratio, total, left)
-            h = self.hidden(torch.cat([*before, *states, own, layer], dim=-1))
+            h = self.hidden(torch.cat([*memory.seen, own, layer], dim=-1))
             end = torch.full((rows,), i == grid.layers - 1, device=total.device)
             logits = self._counts(h, end)
             number = draw_number(logits).to(left.dtype)
@@ -141,8 +139,6 @@ class LayerTotals(nn.Module):
                 drawn = torch.minimum(drawn, left[some])
                 here[some] = torch.where(whole, left[some], drawn)
             n[:, i], energy[:, i] = count, here
-            told = self._told(count, here, left)
-            before = [told, *before[:-1]]
-            states = [d * s + (1 - d) * told for d, s in zip(DECAYS, states, strict=True)]
+            memory.add(self._told(count, here, left))
             left = torch.where(here >= left, torch.zeros_like(left), left - here)
         return n, energy

@@ -1,4 +1,4 @@
-"""What the parts of a cascade share: cells, energy scales, what layers remember, and the densities that they draw from."""
+"""What the parts of a cascade share: cells, energy scales, and the densities that they draw from."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ EDGE = 1e-6
 SCALE = 0.2
 #: what hits have above their thresholds at least: so much of their energy, and in MeV
 SMALLEST = (1e-5, 1e-9)
-#: largest log variance of a part of a mixture
-LARGEST = 6.0
 
 
 @dataclass(frozen=True)
@@ -48,30 +46,6 @@ class Grid:
     def voxels(self, cells: Tensor) -> Tensor:
         """The inverse of :meth:`cells`."""
         return cells.transpose(2, 3).reshape(len(cells), self.layers * self.rings * self.angles)
-
-
-def shifted(x: Tensor, by: int) -> Tensor:
-    """x (N, L, ...) with what layer l - by has in layer l, and 0 where there is none."""
-    moved = torch.zeros_like(x)
-    if by > 0:
-        moved[:, by:] = x[:, :-by]
-    else:
-        moved[:, :by] = x[:, -by:]
-    return moved
-
-
-def remembered(told: Tensor, decay: float) -> Tensor:
-    """(N, L, F) averages of what the layers before each layer have told (N, L, F), older ones with less weight; 0 for the first."""
-    age = torch.arange(told.shape[1], device=told.device)
-    age = age[:, None] - 1 - age  # of each layer, seen from each
-    weights = torch.where(age >= 0, (1 - decay) * decay ** age.clamp(min=0).to(told.dtype), told.new_zeros(()))
-    return torch.einsum("ij,njf->nif", weights, told)
-
-
-def mixture(out: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Log weights, means and log variances (..., K, 1), these between `least` and `LARGEST`, of what a network says (..., 3 K)."""
-    weights, mean, log_var = out.chunk(3, dim=-1)
-    return weights.log_softmax(-1)[..., None], mean[..., None], log_var.clamp(least, LARGEST)[..., None]
 
 
 def share_logit(part: Tensor, whole: Tensor) -> Tensor:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from calopipe.models.building import draw_mixture, mlp
-from calopipe.models.cascades.scales import Grid, draw_number, mixture, remembered, share_logit, shifted
+from calopipe.models.building import draw_mixture, mixture, mlp
+from calopipe.models.cascades.scales import Grid, draw_number, share_logit
+from calopipe.models.layer_memory import LayerMemory, seen, shifted
 from calopipe.models.losses import mixture_log_likelihood
 
 #: how much of a layer's rings later layers remember, from one to the next
-DECAYS = (0.5, 0.85)
+BACK, DECAYS = 2, (0.5, 0.85)
 _EMBEDDED = 16
 #: smallest log variance of a part of a mixture of shares
 LEAST = -9.0
@@ -26,7 +27,7 @@ class RingTotals(nn.Module):
         self.grid = grid
         rings = grid.rings
         self.layer, self.ring = nn.Embedding(grid.layers, _EMBEDDED), nn.Embedding(rings, _EMBEDDED)
-        self.before = mlp([3 * rings * (2 + len(DECAYS)) + 14 + _EMBEDDED, width, width], nn.SiLU)
+        self.before = mlp([3 * rings * (BACK + len(DECAYS)) + 14 + _EMBEDDED, width, width], nn.SiLU)
         self.hidden = nn.Sequential(nn.Linear(width + 3 * rings + 4 + _EMBEDDED, width), nn.SiLU())
         self.counts = nn.Linear(width, grid.angles + 1)
         self.energies = mlp([width + 4, width // 2, 3 * components], nn.SiLU)
@@ -55,13 +56,13 @@ class RingTotals(nn.Module):
         """Sum over all layers of ln p of the rings' hits and energies (N, L, R), estimated with a part of the layers."""
         layers_n, layers_energy = n.sum(2), energy.sum(2)
         told = self.of_layer(n, energy, layers_energy)
-        seen = [shifted(told, 1), shifted(told, 2), *(remembered(told, decay) for decay in DECAYS)]
+        before = seen(told, BACK, DECAYS)
         own = self.of_layers(incident, layers_n, layers_energy)
         chosen = layers_n > 0
         if part < 1:
             chosen = chosen & (torch.rand_like(layers_n) < part)
         layer = torch.arange(self.grid.layers, device=n.device).expand_as(chosen)[chosen]
-        context = self.context(layer, [v[chosen] for v in seen], own[chosen])
+        context = self.context(layer, [v[chosen] for v in before], own[chosen])
         return self._of_rings(context, told[chosen], n[chosen], energy[chosen]) / part
 
     def _of_rings(self, context: Tensor, told: Tensor, n: Tensor, energy: Tensor) -> Tensor:
@@ -117,15 +118,12 @@ class RingTotals(nn.Module):
         grid, rows = self.grid, len(incident)
         own = self.of_layers(incident, layers_n, layers_energy)
         n, energy = (own.new_zeros(rows, grid.layers, grid.rings) for _ in range(2))
-        last = [own.new_zeros(rows, 3 * grid.rings) for _ in range(2)]
-        states = [torch.zeros_like(last[0]) for _ in DECAYS]
+        memory = LayerMemory(own.new_zeros(rows, 3 * grid.rings), BACK, DECAYS)
         for i in range(grid.layers):
             layer = torch.full((rows,), i, device=own.device)
-            context = self.context(layer, [*last, *states], own[:, i])
+            context = self.context(layer, memory.seen, own[:, i])
             n[:, i], energy[:, i] = self._draw_layer(context, layers_n[:, i], layers_energy[:, i])
-            told = self.of_layer(n[:, i], energy[:, i], layers_energy[:, i])
-            last = [told, last[0]]
-            states = [d * s + (1 - d) * told for d, s in zip(DECAYS, states, strict=True)]
+            memory.add(self.of_layer(n[:, i], energy[:, i], layers_energy[:, i]))
         return n, energy
 
     def _draw_layer(self, context: Tensor, total_n: Tensor, total_energy: Tensor) -> tuple[Tensor, Tensor]:

@@ -68,12 +68,8 @@ class Energies(NamedTuple):
 
 def drawn(cells: Posterior, told: Sums, slope: Tensor, unit: Tensor) -> Tensor:
     """A draw of cells (N, L, A, R) whose sums are nearly as told, of energies exp(slope x value - unit)."""
-    rate = cells.rate
-    hit = systematic(rate.sum(1).flatten(2).clamp(0, 1)).view_as(rate[:, 0])
-    mark = torch.rand_like(hit, dtype=rate.dtype)[:, None] * rate.sum(1, keepdim=True)
-    kind = (mark > rate.cumsum(1)).sum(1, keepdim=True).clamp(max=rate.shape[1] - 1)
-    mean, width = (v.gather(1, kind)[:, 0] for v in (cells.mean, cells.width))
-    value = mean + width * torch.randn_like(mean)
+    value, width = cells.values()
+    hit = systematic(cells.rate.sum(1).flatten(2).clamp(0, 1)).view_as(value)
     energy = torch.where(hit, (slope * value - unit).clamp(max=12).exp(), torch.zeros_like(value))
     lack = told.log_energy.exp() - energy.sum((2, 3))
     spread = energy * (slope * width).square().clamp(max=1)  # d E / d value x variance / slope

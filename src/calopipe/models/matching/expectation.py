@@ -83,15 +83,18 @@ class Posterior(NamedTuple):
         value = value.logsumexp(1) - 0.5 * math.log(2 * math.pi)
         return -torch.where(shower > self.empty + _GAP, value, self.log_rate[:, 0])
 
+    def values(self) -> tuple[Tensor, Tensor]:
+        """A draw of each cell's value as if it were hit (N, ...), and the width of the way of being hit that it is of."""
+        rate = self.rate
+        mark = torch.rand_like(rate[:, :1]) * rate.sum(1, keepdim=True)
+        kind = (mark > rate.cumsum(1)).sum(1, keepdim=True).clamp(max=rate.shape[1] - 1)
+        mean, width = (v.gather(1, kind)[:, 0] for v in (self.mean, self.width))
+        return mean + width * torch.randn_like(mean), width
+
     def draw(self) -> Tensor:
         """A draw of each cell (N, ...), independent of the others."""
-        mark = torch.rand_like(self.mean[:, :1])
-        rate = self.rate
-        kind = (mark > rate.cumsum(1)).sum(1, keepdim=True)  # K: none of them
-        chosen = kind.clamp(max=rate.shape[1] - 1)
-        mean, width = (v.gather(1, chosen)[:, 0] for v in (self.mean, self.width))
-        hit = mean + width * torch.randn_like(mean)
-        return torch.where(kind[:, 0] < rate.shape[1], hit, self.empty)
+        hit = torch.rand_like(self.mean[:, 0]) < self.rate.sum(1)
+        return torch.where(hit, self.values()[0], self.empty)
 
 
 def _spread(t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

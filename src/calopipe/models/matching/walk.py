@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from calopipe.models.building import Standardisation, draw_mixture, mlp
-from calopipe.models.cascades.scales import mixture, remembered, shifted
+from calopipe.models.building import Standardisation, draw_mixture, mixture, mlp
+from calopipe.models.layer_memory import LayerMemory, seen
 from calopipe.models.losses import mixture_log_likelihood
 
 #: layers before that are seen one by one, and how much of all of them is remembered
@@ -46,15 +46,12 @@ class LayerWalk(nn.Module):
         """Its parts (N, 2 L), of each number given those before, in the order of v."""
         scaled = self.standard(v)
         u, h = scaled[:, : self.layers], scaled[:, self.layers :]
-        part = functional.pad(
-            v[:, 1 : self.layers], (0, 1)
-        )  # logits; of the last, which has all that is left, not used
+        # logits; that of the last layer, which has all that is left, is not used
+        part = functional.pad(v[:, 1 : self.layers], (0, 1))
         rest = functional.pad(functional.logsigmoid(-part).cumsum(1), (1, -1))  # ln of what is left for each layer
         told = self._told(functional.pad(u[:, 1:], (0, 1)), h, part, rest)
-        seen = [shifted(told, k) for k in range(1, BACK + 1)]
-        seen += [remembered(told, decay) for decay in DECAYS]
         own = self._own(cond, u[:, :1], rest, torch.arange(self.layers, device=v.device))
-        hidden = self.hidden(torch.cat([*seen, *own], dim=2))
+        hidden = self.hidden(torch.cat([*seen(told, BACK, DECAYS), *own], dim=2))
         energy = self.energy(torch.cat([hidden, h[:, :, None]], dim=2))[:, :-1]
         numbers = torch.cat([self.total(cond)[:, None], energy, self.hits(hidden)], dim=1)
         return _log_likelihood(scaled, numbers)
@@ -63,21 +60,18 @@ class LayerWalk(nn.Module):
         """v (N, 2 L)."""
         rows, zero = len(cond), cond.new_zeros(len(cond), 1)
         total = _drawn(self.total(cond))
-        rest, before = zero, [cond.new_zeros(rows, 1, _TOLD) for _ in range(BACK)]
-        states = [cond.new_zeros(rows, 1, _TOLD) for _ in DECAYS]
+        rest, memory = zero, LayerMemory(cond.new_zeros(rows, 1, _TOLD), BACK, DECAYS)
         us, hs = [total], list[Tensor]()
         std, mean = self.standard.std, self.standard.mean
         for i in range(self.layers):
             own = self._own(cond, total, rest, torch.tensor([i], device=cond.device))
-            hidden = self.hidden(torch.cat([*before, *states, *own], dim=2))[:, 0]
+            hidden = self.hidden(torch.cat([*memory.seen, *own], dim=2))[:, 0]
             h = _drawn(self.hits(hidden))
             last = i == self.layers - 1
             u = zero if last else _drawn(self.energy(torch.cat([hidden, h], dim=1)))
             part = zero if last else u * std[i + 1] + mean[i + 1]
-            told = self._told(u, h, part, rest)
+            memory.add(self._told(u, h, part, rest))
             rest = rest + functional.logsigmoid(-part)
-            before = [told, *before[:-1]]
-            states = [d * s + (1 - d) * told for d, s in zip(DECAYS, states, strict=True)]
             us, hs = [*us, u], [*hs, h]
         return self.standard.inverse(torch.cat([*us[: self.layers], *hs], dim=1))
 
