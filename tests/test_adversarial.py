@@ -43,10 +43,13 @@ def test_gradient_penalty_by_hand() -> None:
 
 def test_penalty_at_data_by_hand() -> None:
     """Half of |grad|^2, where the data are and nowhere else; images count with all their pixels."""
-    assert data_penalty(lambda at: 0.5 * at[:, 0].square(), torch.full((10, 2), 3.0)).item() == pytest.approx(4.5)
-    assert data_penalty(lambda at: 2 * at.sum((1, 2, 3)), torch.zeros(4, 1, 3, 3)).item() == pytest.approx(0.5 * 4 * 9)
+    logits, penalty = data_penalty(lambda at: 0.5 * at[:, 0].square(), torch.full((10, 2), 3.0))
+    assert logits.tolist() == pytest.approx([4.5] * 10)
+    assert penalty.item() == pytest.approx(4.5)
+    _, penalty = data_penalty(lambda at: 2 * at.sum((1, 2, 3)), torch.zeros(4, 1, 3, 3))
+    assert penalty.item() == pytest.approx(0.5 * 4 * 9)
     slope = torch.tensor([3.0, 4.0], requires_grad=True)
-    data_penalty(lambda at: at @ slope, torch.zeros(5, 2)).backward()
+    data_penalty(lambda at: at @ slope, torch.zeros(5, 2))[1].backward()
     assert slope.grad is not None and slope.grad.tolist() == pytest.approx([3.0, 4.0])
 
 

@@ -15,6 +15,7 @@ from calopipe.io import Showers, read_showers, write_showers
 from calopipe.metrics.classifier import classifier_test
 from calopipe.metrics.distortions import DISTORTIONS, hit_layer, mean_hits, more_energy, more_hits, wider
 from calopipe.observables import compute
+from calopipe.records.power import finding
 
 CALOGAN, THRESHOLD = load_geometry("calogan"), 0.01
 
@@ -102,6 +103,10 @@ def test_default_tests_rise_with_each_distortion(showers, name, key, strengths):
     (floor, error), mild, strong = aucs
     assert abs(floor - 0.5) < 3.5 * error
     assert floor < mild[0] < strong[0] and strong[0] - 0.5 > 4 * strong[1]
+
+
+def test_a_test_that_is_wrong_more_often_than_right_has_seen_nothing():
+    assert [finding("", auc, 0.01)["seen"] for auc in (0.45, 0.5, 0.515, 0.525)] == [False, False, False, True]
 
 
 def test_power_says_what_was_seen_at_which_size(showers, tmp_path):

@@ -41,6 +41,7 @@ CHAINS = {
         "log_condition",
     ],
     "log": [{"step": "log", "alpha": 1e-6}],
+    "power": [{"step": "power", "alpha": 1e-3}],
     "standardise": [{"step": "standardise"}],
     "affine": [{"step": "affine"}],
     "log_condition": ["log_condition"],
@@ -130,7 +131,7 @@ def test_inverse_float32_of_the_full_chain() -> None:
     assert ((back == 0) == (x == 0)).all()
 
 
-@pytest.mark.parametrize("name", ["log", "standardise", "affine", "caloscore"])
+@pytest.mark.parametrize("name", ["log", "power", "standardise", "affine", "caloscore"])
 def test_log_det_agrees_with_autograd(name: str) -> None:
     x, cond = showers(5)
     chain = build_chain(as_items(CHAINS[name]), LAYOUT, 13, 1).double()

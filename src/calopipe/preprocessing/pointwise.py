@@ -1,4 +1,4 @@
-"""Logit, log, standardisation and element-wise affine steps."""
+"""Logit, log, powers, standardisation and element-wise affine steps."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from calopipe.preprocessing.settings import (
     LogConditionConfig,
     LogConfig,
     LogitConfig,
+    PowerConfig,
     StandardiseConditionConfig,
     StandardiseConfig,
 )
@@ -65,6 +66,24 @@ class Log(Step):
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         y, rest = x[:, : self.end], x[:, self.end :]
         return torch.cat([(y.exp() - self.config.alpha).clamp(min=0), rest], dim=1), cond
+
+
+@STEPS.register("power", config=PowerConfig)
+class Power(Step):
+    """(x + alpha)^p - alpha^p with p up to 1: soft hits count more beside hard ones, 0 stays 0, and the slope there is finite."""
+
+    def __init__(self, config: PowerConfig, layout: Layout, dim: int, cond_dim: int) -> None:
+        super().__init__(config, layout, dim, cond_dim)
+        self.zero = config.alpha**config.exponent
+
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        p, moved = self.config.exponent, x + self.config.alpha
+        logdet = (math.log(p) + (p - 1) * moved.log()).sum(1)
+        return moved**p - self.zero, cond, logdet
+
+    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        x = (x.clamp(min=0) + self.zero) ** (1 / self.config.exponent) - self.config.alpha
+        return x.clamp(min=0), cond
 
 
 @STEPS.register("standardise", config=StandardiseConfig)

@@ -147,6 +147,20 @@ class LogConfig(StepSettings):
         return given.mapped()
 
 
+class PowerConfig(StepSettings):
+    """Settings of ``power``."""
+
+    exponent: Annotated[float, Field(ge=0.05, le=1)] = Field(0.5, description="power; 0.5: the square root")
+    alpha: Annotated[float, Field(gt=0, le=1e3)] = Field(
+        1e-6, description="added before the power, in the unit of x; its power is subtracted again"
+    )
+
+    def after(self, given: Columns) -> Columns:
+        if given.negative:
+            raise ValueError("needs values that are not negative, found columns that may be")
+        return replace(given.mapped(), positive=True)
+
+
 class StandardiseConfig(StepSettings):
     """Settings of ``standardise``."""
 

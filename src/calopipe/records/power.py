@@ -9,13 +9,13 @@ from typing import Any
 from calopipe.errors import DataError
 from calopipe.io.stored import read_json
 
-#: a distortion is seen when its AUC is farther from 0.5 than so many errors
+#: a distortion is seen when its AUC is above 0.5 by more than so many errors; one below 0.5 says that nothing was learned that holds
 SEEN = 2.0
 
 
 def finding(text: str, auc: float, error: float) -> dict[str, Any]:
     """What is recorded of one distortion: what it does, the AUC of the test with its whole error, and whether it is seen."""
-    return {"text": text, "auc": auc, "error": error, "seen": abs(auc - 0.5) > SEEN * error}
+    return {"text": text, "auc": auc, "error": error, "seen": auc - 0.5 > SEEN * error}
 
 
 def load_power(path: Path) -> Mapping[str, Any]:

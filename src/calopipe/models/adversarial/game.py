@@ -40,8 +40,8 @@ class Game:
 
         ``judge`` gives logits (N,); ``judge_fake`` those of samples, where the critic is told more of them than of data.
         """
-        losses = self._penalised(judge, x, fake)
-        on_data, on_fake = judge(x), (judge_fake or judge)(fake)
+        on_data, losses = self._penalised(judge, x, fake)
+        on_fake = (judge_fake or judge)(fake)
         if self.way == "wgan_gp":
             distance = on_data.mean() - on_fake.mean()
             return {**losses, "loss": losses["penalty"] - distance, "wasserstein": distance.detach()}
@@ -63,12 +63,14 @@ class Game:
         right = 0.5 * ((on_data > 0).float().mean() + (on_fake <= 0).float().mean())
         return {"critic_accuracy": right}
 
-    def _penalised(self, judge: Judge, x: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def _penalised(self, judge: Judge, x: Tensor, fake: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits of x, and the penalty, which at data needs no other pass of the critic."""
         if self.way == "gan" or self.penalty == 0:
-            return {"penalty": x.new_zeros(())}
+            return judge(x), {"penalty": x.new_zeros(())}
         if self.way == "gan_dp":
-            return {"penalty": self.penalty * data_penalty(judge, x)}
-        return {"penalty": self.penalty * gradient_penalty(judge, x, fake)}
+            on_data, penalty = data_penalty(judge, x)
+            return on_data, {"penalty": self.penalty * penalty}
+        return judge(x), {"penalty": self.penalty * gradient_penalty(judge, x, fake)}
 
 
 def _bce(logits: Tensor, label: float) -> Tensor:
@@ -81,16 +83,19 @@ def gradient_penalty(critic: Judge, x: Tensor, fake: Tensor) -> Tensor:
     Source: Gulrajani 2017 (arXiv:1704.00028), algorithm 1.
     """
     at = torch.rand(len(x), *[1] * (x.dim() - 1), device=x.device, dtype=x.dtype)
-    return (_gradient(critic, at * x + (1 - at) * fake).norm(2, dim=1) - 1).square().mean()
+    _, gradient = _with_gradient(critic, at * x + (1 - at) * fake)
+    return (gradient.norm(2, dim=1) - 1).square().mean()
 
 
-def data_penalty(critic: Judge, x: Tensor) -> Tensor:
-    """Half the mean of |grad D|^2 at data x (N, ...); D gives the logits (N,). Source: Mescheder 2018 (arXiv:1801.04406), R1."""
-    return 0.5 * _gradient(critic, x).square().sum(1).mean()
+def data_penalty(critic: Judge, x: Tensor) -> tuple[Tensor, Tensor]:
+    """D's logits (N,) of data x (N, ...), and half the mean of |grad D|^2 there. Source: Mescheder 2018 (arXiv:1801.04406), R1."""
+    logits, gradient = _with_gradient(critic, x)
+    return logits, 0.5 * gradient.square().sum(1).mean()
 
 
-def _gradient(critic: Judge, x: Tensor) -> Tensor:
-    """Gradient (N, D) of D at x, which can be differentiated again."""
+def _with_gradient(critic: Judge, x: Tensor) -> tuple[Tensor, Tensor]:
+    """D at x, and its gradient there (N, D), which can be differentiated again."""
     at = x.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(at).sum(), at, create_graph=True)
-    return gradient.flatten(1)
+    logits = critic(at)
+    (gradient,) = torch.autograd.grad(logits.sum(), at, create_graph=True)
+    return logits, gradient.flatten(1)
