@@ -14,11 +14,16 @@ from calopipe.models.base import Inputs
 from calopipe.models.matching.balance import Energies, Sums, drawn, systematic
 from calopipe.models.matching.expectation import Posterior
 from calopipe.models.matching.flow_matching import FlowMatching
+from calopipe.models.matching.scale import Scale
 from calopipe.models.matching.settings import FlowMatchingConfig
 from calopipe.models.matching.walk import LayerWalk
 
 GRID = (3, 4, 3)
 ONE, NONE = torch.tensor(1.0), torch.tensor(0.0)
+#: by what voxels are: logarithms of energies, or fourth roots
+SCALES = {None: Scale(None, ONE, NONE, NONE), 4: Scale(4, ONE, NONE, NONE)}
+EMPTY = {None: -9.0, 4: 0.0}
+both = pytest.mark.parametrize("root", SCALES)
 
 
 @pytest.fixture(autouse=True)
@@ -26,16 +31,39 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-def posterior(rate: Tensor, mean: Tensor, width: float) -> Posterior:
+def posterior(rate: Tensor, mean: Tensor, width: Tensor, root: int | None) -> Posterior:
     """Of one layer of cells (A, R), hit with probabilities ``rate`` in one way."""
     log_rate = torch.stack([(1 - rate).log(), rate.log()])[None, :, None]
-    return Posterior(
-        torch.tensor(-9.0), log_rate, mean[None, None, None], torch.full_like(mean, width)[None, None, None]
-    )
+    return Posterior(torch.tensor(EMPTY[root]), log_rate, mean[None, None, None], width[None, None, None])
 
 
-def energies(value: Tensor) -> Tensor:
-    return torch.where(value > -8, value.exp(), torch.zeros_like(value))
+def hit_in(value: Tensor, root: int | None) -> Tensor:
+    return value > EMPTY[root] + 1e-3
+
+
+def energies(value: Tensor, root: int | None = None) -> Tensor:
+    return torch.where(hit_in(value, root), value.exp() if root is None else value**4, torch.zeros_like(value))
+
+
+def values(log_energy: Tensor, width: float, root: int | None) -> tuple[Tensor, Tensor]:
+    """Means and widths of values of about these energies, whose logarithms are about so wide."""
+    if root is None:
+        return log_energy, torch.full_like(log_energy, width)
+    mean = (log_energy / root).exp()
+    return mean, width / root * mean
+
+
+@both
+def test_moments_are_those_of_draws(root: int | None) -> None:
+    scale = Scale(root, torch.tensor(0.6), torch.tensor(1.2), torch.tensor(0.7))
+    mean, width = torch.tensor([0.5, 1.0, 2.0]), torch.tensor([0.05, 0.1, 0.2])
+    value = mean + width * torch.randn(400_000, 3)
+    found, energy = scale.moments(mean, width), scale.energy(value)
+    assert torch.allclose(energy.mean(0), found.first, rtol=3e-3)
+    assert torch.allclose(energy.square().mean(0), found.second, rtol=1e-2)
+    assert torch.allclose((scale.slope(value) * width).mean(0), found.slope, rtol=3e-3)
+    step = (scale.energy(mean + 1e-3) - scale.energy(mean - 1e-3)) / 2e-3
+    assert torch.allclose(step, scale.slope(mean), rtol=2e-3)
 
 
 def test_systematic_draws_keep_probabilities_and_numbers() -> None:
@@ -47,20 +75,22 @@ def test_systematic_draws_keep_probabilities_and_numbers() -> None:
     assert sure.tolist() == [[[False, True, False, True]]]
 
 
-def test_tilted_cells_are_those_of_showers_with_the_sums() -> None:
+@both
+def test_tilted_cells_are_those_of_showers_with_the_sums(root: int | None) -> None:
     """Against showers of independent cells of which those are kept that have about the sums."""
-    rate, mean = 0.05 + 0.9 * torch.rand(2, 15), torch.randn(2, 15) * 0.7
-    cells = posterior(rate, mean, 0.3)
+    rate = 0.05 + 0.9 * torch.rand(2, 15)
+    mean, width = values(torch.randn(2, 15) * 0.7, 0.3, root)
+    cells = posterior(rate, mean, width, root)
     n = 400_000
     hit = torch.rand(n, 2, 15) < rate
-    value = mean + 0.3 * torch.randn(n, 2, 15)
-    energy, number = (value.exp() * hit).sum((1, 2)), hit.sum((1, 2))
-    usual, expected = (rate * (mean + 0.3**2 / 2).exp()).sum(), rate.sum().round()
+    value = mean + width * torch.randn(n, 2, 15)
+    energy, number = (energies(value, root) * hit).sum((1, 2)), hit.sum((1, 2))
+    usual, expected = (rate * SCALES[root].moments(mean, width).first).sum(), rate.sum().round()
     for energy_told in (0.85 * usual, 1.15 * usual):
         kept = (number == expected) & ((energy / energy_told - 1).abs() < 0.02)
         assert kept.sum() > 2000
         told = Sums(energy_told.log().view(1, 1), expected.view(1, 1))
-        odds, lean = Energies.of(cells, ONE, NONE).tilt(told)
+        odds, lean = Energies.of(cells, SCALES[root]).tilt(told)
         found = cells.tilted(odds, lean, torch.zeros(1, 1, 2, 15))
         true_rate, true_value = hit[kept].float().mean(0), ((value * hit)[kept].sum(0) / hit[kept].sum(0))
         before, after = (rate - true_rate).abs().mean(), (found.rate[0, 0, 0] - true_rate).abs().mean()
@@ -68,22 +98,28 @@ def test_tilted_cells_are_those_of_showers_with_the_sums() -> None:
         assert (found.mean[0, 0, 0] - true_value).abs().mean() < 0.3 * (mean - true_value).abs().mean()
 
 
-def test_draws_meet_the_sums() -> None:
-    rate, mean = torch.tensor([[1.0, 0.3, 0.5, 1.0], [1.0, 0.2, 0.4, 0.6]]), torch.randn(2, 4) * 0.5
-    cells = posterior(rate.clamp(1e-6, 1 - 1e-6), mean, 0.1)
+@both
+def test_draws_meet_the_sums(root: int | None) -> None:
+    rate, scale = torch.tensor([[1.0, 0.3, 0.5, 1.0], [1.0, 0.2, 0.4, 0.6]]), SCALES[root]
+    mean, width = values(torch.randn(2, 4) * 0.5, 0.1, root)
+    cells = posterior(rate.clamp(1e-6, 1 - 1e-6), mean, width, root)
+
+    def sums(value: Tensor) -> Tensor:
+        return energies(value, root).sum((2, 3))
+
     many = Posterior(cells.empty, *(v.expand(20_000, *v.shape[1:]) for v in cells[1:]))
-    told = Sums(energies(many.draw()).sum((2, 3)).log(), torch.full((20_000, 1), 5.0))
-    made, free = drawn(many, told, ONE, NONE), many.draw()
-    assert set((made > -8).sum((1, 2, 3)).tolist()) == {5}
-    off, usual = (energies(v).sum((2, 3)).log() - told.log_energy for v in (made, free))
+    told = Sums(sums(many.draw()).log(), torch.full((20_000, 1), 5.0))
+    made, free = drawn(many, told, scale), many.draw()
+    assert set(hit_in(made, root).sum((1, 2, 3)).tolist()) == {5}
+    off, usual = (sums(v).log() - told.log_energy for v in (made, free))
     assert off.std() < 0.3 * usual.std()
     # where only values are uncertain, sums are met, and values are those of showers with the sums
     sure = Posterior(cells.empty, torch.tensor([-20.0, 0.0]).view(1, 2, 1, 1, 1).expand_as(many.log_rate), *many[2:])
     free = sure.draw()
-    made = drawn(sure, Sums(energies(free).sum((2, 3)).log(), torch.full((20_000, 1), 8.0)), ONE, NONE)
-    assert (energies(made).sum((2, 3)) / energies(free).sum((2, 3)) - 1).abs().quantile(0.95) < 0.01
+    made = drawn(sure, Sums(sums(free).log(), torch.full((20_000, 1), 8.0)), scale)
+    assert (sums(made) / sums(free) - 1).abs().quantile(0.95) < 0.01
     assert torch.allclose(made.mean(0), free.mean(0), atol=0.01) and torch.allclose(made.std(0), free.std(0), atol=0.01)
-    empty = drawn(sure, Sums(torch.full((20_000, 1), -20.0), torch.zeros(20_000, 1)), ONE, NONE)
+    empty = drawn(sure, Sums(torch.full((20_000, 1), -20.0), torch.zeros(20_000, 1)), scale)
     assert empty.isfinite().all()
 
 
@@ -101,23 +137,25 @@ def balanced(**settings: object) -> FlowMatching:
     return FlowMatching(validate(FlowMatchingConfig, config, "flow_matching"), inputs)
 
 
-def showers(n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Voxels as logarithms of energies and what is told of the layers, ln E_inc but for a scale, energies and numbers of hits of layers."""
+def showers(n: int, root: int | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Voxels as logarithms or roots of energies and what is told of the layers, ln E_inc but for a scale, energies and numbers of hits of layers."""
     incident = torch.exp(torch.rand(n, 1) * 2 + 1)
     hit = torch.rand(n, *GRID) < 0.6
-    value = torch.where(hit, 0.8 * torch.randn(n, *GRID) + incident.log()[:, :, None, None] - 4.5, torch.tensor(-9.0))
-    energy, number = energies(value).sum((2, 3)), hit.sum((2, 3))
+    value = 0.8 * torch.randn(n, *GRID) + incident.log()[:, :, None, None] - 4.5
+    value = torch.where(hit, value if root is None else (value / root).exp(), torch.tensor(EMPTY[root]))
+    energy, number = energies(value, root).sum((2, 3)), hit.sum((2, 3))
     u = ratios_of(energy, incident).clamp(1e-6, 1 - 1e-6)
     h = (number + torch.rand(n, 3)) / (math.prod(GRID[1:]) + 1)
     x = torch.cat([value.flatten(1), u.logit(), h.clamp(1e-6, 1 - 1e-6).logit()], dim=1)
     return x, (incident.log() - 2) / 0.7, energy, number
 
 
-def test_what_is_told_are_energies_and_numbers_of_hits() -> None:
-    model = balanced()
-    x, cond, energy, number = showers(4000)
+@both
+def test_what_is_told_are_energies_and_numbers_of_hits(root: int | None) -> None:
+    model = balanced(root=root)
+    x, cond, energy, number = showers(4000, root)
     model.fit_input(x, cond)
-    x, cond, energy, number = showers(500)
+    x, cond, energy, number = showers(500, root)
     told = model._sums(model.conditions(cond), model.extras(x[:, math.prod(GRID) :]))
     assert told is not None
     some = number > 0
@@ -125,12 +163,13 @@ def test_what_is_told_are_energies_and_numbers_of_hits() -> None:
     assert (told.hits != number).float().mean() < 0.03  # of which numbers are dequantised
 
 
+@both
 @pytest.mark.parametrize("t", [0.0, 0.5, 0.9])
-def test_sums_make_showers_more_probable_and_are_met(t: float) -> None:
+def test_sums_make_showers_more_probable_and_are_met(t: float, root: int | None) -> None:
     """Without any training: likelihoods of showers, and the energies of layers of those that are drawn."""
-    model = balanced()
-    model.fit_input(*showers(4000)[:2])
-    x, cond, *_ = showers(1000)
+    model = balanced(root=root)
+    model.fit_input(*showers(4000, root)[:2])
+    x, cond, *_ = showers(1000, root)
     shower = ((x[:, : math.prod(GRID)] - model.mean) / model.std).view(-1, *GRID)
     cond, extras, time = model.conditions(cond), model.extras(x[:, math.prod(GRID) :]), torch.full((1000,), t)
     noisy = t * shower + (1 - t) * torch.randn_like(shower)
@@ -141,23 +180,24 @@ def test_sums_make_showers_more_probable_and_are_met(t: float) -> None:
     some = sums.hits > 2
 
     def off(cells: Tensor) -> Tensor:
-        energy = energies(cells * model.std + model.mean).sum((2, 3)).clamp(min=1e-9)
+        energy = energies(cells * model.std + model.mean, root).sum((2, 3)).clamp(min=1e-9)
         return (energy.log() - model.unit - sums.log_energy)[some].abs().quantile(0.9)
 
-    met = off(drawn(told, sums, model.std, model.unit - model.mean))
+    met = off(drawn(told, sums, model.scale))
     assert met < 0.6 * off(plain.draw()) and (t < 0.9 or met < 0.05)
 
 
-def test_showers_are_drawn_with_the_sums() -> None:
+@both
+def test_showers_are_drawn_with_the_sums(root: int | None) -> None:
     """By the solver that draws showers at each step, to the end."""
-    model = balanced(solver="ancestral", steps=12)
-    model.fit_input(*showers(4000)[:2])
-    cond = showers(500)[1]
+    model = balanced(root=root, solver="ancestral", steps=12)
+    model.fit_input(*showers(4000, root)[:2])
+    cond = showers(500, root)[1]
     made = model.sample(cond)
     voxels, extras = made[:, : math.prod(GRID)].view(-1, *GRID), made[:, math.prod(GRID) :]
     sums = model._sums(model.conditions(cond), model.extras(extras))
     assert sums is not None
-    energy, number = energies(voxels).sum((2, 3)), (voxels > -8).sum((2, 3))
+    energy, number = energies(voxels, root).sum((2, 3)), hit_in(voxels, root).sum((2, 3))
     some = (sums.hits > 2) & (sums.hits < math.prod(GRID[1:]))
     off = (energy.clamp(min=1e-9).log() - model.unit - sums.log_energy)[some]
     assert off.abs().quantile(0.8) < 0.1 and (number - sums.hits)[some].abs().float().mean() < 0.5

@@ -42,6 +42,12 @@ CHAINS = {
     ],
     "log": [{"step": "log", "alpha": 1e-6}],
     "power": [{"step": "power", "alpha": 1e-3}],
+    "roots_of_voxels": [
+        {"step": "layer_normalise", "voxels": "energies", "hits": True, "ratio_scale": 0.5},
+        {"step": "logit", "alpha": 1e-6, "columns": "extras_and_hits"},
+        {"step": "power", "exponent": 0.25, "alpha": 1e-12, "columns": "voxels"},
+        "log_condition",
+    ],
     "standardise": [{"step": "standardise"}],
     "affine": [{"step": "affine"}],
     "log_condition": ["log_condition"],

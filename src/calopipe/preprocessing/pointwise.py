@@ -18,6 +18,7 @@ from calopipe.preprocessing.settings import (
     PowerConfig,
     StandardiseConditionConfig,
     StandardiseConfig,
+    VoxelMapConfig,
 )
 
 
@@ -51,39 +52,52 @@ class Logit(Step):
         return torch.cat([left, ((torch.sigmoid(y) - self.low) / self.slope).clamp(0, 1)], dim=1), cond
 
 
-@STEPS.register("log", config=LogConfig)
-class Log(Step):
-    """log(x + alpha), as in the published INN submission; or of the voxels alone, and other columns as they are."""
+class VoxelMap(Step):
+    """A map of all columns, or of the voxels alone, and other columns as they are."""
 
-    def __init__(self, config: LogConfig, layout: Layout, dim: int, cond_dim: int) -> None:
+    def __init__(self, config: VoxelMapConfig, layout: Layout, dim: int, cond_dim: int) -> None:
         super().__init__(config, layout, dim, cond_dim)
         self.end = dim if config.columns == "all" else layout.n_voxels
 
+    def to(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What x becomes, and the logarithm of the slope there."""
+        raise NotImplementedError
+
+    def back(self, y: Tensor) -> Tensor:
+        """x of what it became; it may be below 0 by rounding."""
+        raise NotImplementedError
+
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        y, rest = (x[:, : self.end] + self.config.alpha).log(), x[:, self.end :]
-        return torch.cat([y, rest], dim=1), cond, -y.sum(1)
+        y, log_slope = self.to(x[:, : self.end])
+        return torch.cat([y, x[:, self.end :]], dim=1), cond, log_slope.sum(1)
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
-        y, rest = x[:, : self.end], x[:, self.end :]
-        return torch.cat([(y.exp() - self.config.alpha).clamp(min=0), rest], dim=1), cond
+        return torch.cat([self.back(x[:, : self.end]).clamp(min=0), x[:, self.end :]], dim=1), cond
+
+
+@STEPS.register("log", config=LogConfig)
+class Log(VoxelMap):
+    """log(x + alpha), as in the published INN submission."""
+
+    def to(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = (x + self.config.alpha).log()
+        return y, -y
+
+    def back(self, y: Tensor) -> Tensor:
+        return y.exp() - self.config.alpha
 
 
 @STEPS.register("power", config=PowerConfig)
-class Power(Step):
+class Power(VoxelMap):
     """(x + alpha)^p - alpha^p with p up to 1: soft hits count more beside hard ones, 0 stays 0, and the slope there is finite."""
 
-    def __init__(self, config: PowerConfig, layout: Layout, dim: int, cond_dim: int) -> None:
-        super().__init__(config, layout, dim, cond_dim)
-        self.zero = config.alpha**config.exponent
-
-    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def to(self, x: Tensor) -> tuple[Tensor, Tensor]:
         p, moved = self.config.exponent, x + self.config.alpha
-        logdet = (math.log(p) + (p - 1) * moved.log()).sum(1)
-        return moved**p - self.zero, cond, logdet
+        return moved**p - self.config.alpha**p, math.log(p) + (p - 1) * moved.log()
 
-    def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
-        x = (x.clamp(min=0) + self.zero) ** (1 / self.config.exponent) - self.config.alpha
-        return x.clamp(min=0), cond
+    def back(self, y: Tensor) -> Tensor:
+        p, alpha = self.config.exponent, self.config.alpha
+        return (y.clamp(min=0) + alpha**p) ** (1 / p) - alpha
 
 
 @STEPS.register("standardise", config=StandardiseConfig)

@@ -131,12 +131,9 @@ class LogitConfig(StepSettings):
         return given.mapped("all" if self.columns == "all" else "extras")
 
 
-class LogConfig(StepSettings):
-    """Settings of ``log``."""
+class VoxelMapConfig(StepSettings):
+    """Settings of a map of what is not negative: of all columns, or of the voxels alone."""
 
-    alpha: Annotated[float, Field(gt=0, le=1e3)] = Field(
-        1e-6, description="added before the logarithm, in the unit of x"
-    )
     columns: Literal["all", "voxels"] = Field("all", description="all columns, or the voxels alone")
 
     def after(self, given: Columns) -> Columns:
@@ -147,7 +144,15 @@ class LogConfig(StepSettings):
         return given.mapped()
 
 
-class PowerConfig(StepSettings):
+class LogConfig(VoxelMapConfig):
+    """Settings of ``log``."""
+
+    alpha: Annotated[float, Field(gt=0, le=1e3)] = Field(
+        1e-6, description="added before the logarithm, in the unit of x"
+    )
+
+
+class PowerConfig(VoxelMapConfig):
     """Settings of ``power``."""
 
     exponent: Annotated[float, Field(ge=0.05, le=1)] = Field(0.5, description="power; 0.5: the square root")
@@ -156,9 +161,7 @@ class PowerConfig(StepSettings):
     )
 
     def after(self, given: Columns) -> Columns:
-        if given.negative:
-            raise ValueError("needs values that are not negative, found columns that may be")
-        return replace(given.mapped(), positive=True)
+        return replace(super().after(given), positive=self.columns == "all")
 
 
 class StandardiseConfig(StepSettings):

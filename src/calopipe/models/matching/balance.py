@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from calopipe.models.matching.expectation import Posterior
+from calopipe.models.matching.scale import Moments, Scale
 
 #: energies of layers are told apart down to this part of the mean energy of a hit
 _LEAST = 0.05
@@ -29,52 +30,50 @@ class Sums(NamedTuple):
 
 
 class Energies(NamedTuple):
-    """Of cells (N, L, A, R), in units of the mean energy of hits: means (N, K, ...) and widths of ln E of each way of being hit, their probabilities."""
+    """Of cells (N, L, A, R), in units of the mean energy of hits: probabilities (N, K, ...) of the ways of being hit, and moments of E in each."""
 
     rate: Tensor
-    mean: Tensor
-    width: Tensor
+    moments: Moments
 
     @classmethod
-    def of(cls, cells: Posterior, slope: Tensor, unit: Tensor) -> Energies:
-        """Of cells whose energies are exp(slope x value - unit) where they are hit."""
-        width = slope * cells.width
-        return cls(cells.rate, (slope * cells.mean - unit + 0.5 * width.square()).clamp(max=12).exp(), width)
+    def of(cls, cells: Posterior, scale: Scale) -> Energies:
+        """Of cells whose values are on a scale where they are hit."""
+        return cls(cells.rate, scale.moments(cells.mean, cells.width))
 
     def shown(self, told: Sums) -> Tensor:
         """(N, L, 2 + 2 R): ln of the energy and of the hits of each layer over those ``told``, energies and numbers of hits at each radius."""
-        rings, hits = (self.rate * self.mean).sum((1, 3)), self.rate.sum((1, 3))
+        rings, hits = (self.rate * self.moments.first).sum((1, 3)), self.rate.sum((1, 3))
         energy = (rings.sum(2) + _LEAST).log() - (told.log_energy.exp() + _LEAST).log()
         number = (hits.sum(2) + 0.5).log() - (told.hits + 0.5).log()
         return torch.cat([energy[:, :, None], number[:, :, None], (rings + _LEAST).log(), hits.log1p()], dim=2)
 
     def tilt(self, told: Sums) -> tuple[Tensor, Tensor]:
         """By how much (N, K, L, A, R) log-odds of hits are higher, and their values, in units of their widths, where sums are as told."""
-        once, hit = self.rate * self.mean, self.rate.sum(1)
-        first = once.sum(1)
-        second = (once * self.mean * self.width.square().clamp(max=4).exp()).sum(1)
+        first, second, hit = (
+            (self.rate * of).sum(1) for of in (self.moments.first, self.moments.second, torch.ones_like(self.rate))
+        )
         cells = (2, 3)
         energy = (second - first.square()).clamp(min=0).sum(cells) + 1e-4
         number = (hit * (1 - hit)).clamp(min=0).sum(cells) + 0.05
         both = (first * (1 - hit)).clamp(min=0).sum(cells)
         of_energy, of_number = told.log_energy.exp() - first.sum(cells), told.hits - hit.sum(cells)
         least = (energy * number - both.square()).clamp(min=0.01 * energy * number)
-        per_energy = (number * of_energy - both * of_number) / least
-        per_hit = (energy * of_number - both * of_energy) / least
-        lean = per_energy[:, None, :, None, None] * self.mean
-        odds = lean + per_hit[:, None, :, None, None]
-        return odds.clamp(-_MOST, _MOST), (lean * self.width).clamp(-_MOST, _MOST)
+        per_energy = ((number * of_energy - both * of_number) / least)[:, None, :, None, None]
+        per_hit = ((energy * of_number - both * of_energy) / least)[:, None, :, None, None]
+        odds = per_energy * self.moments.first + per_hit
+        return odds.clamp(-_MOST, _MOST), (per_energy * self.moments.slope).clamp(-_MOST, _MOST)
 
 
-def drawn(cells: Posterior, told: Sums, slope: Tensor, unit: Tensor) -> Tensor:
-    """A draw of cells (N, L, A, R) whose sums are nearly as told, of energies exp(slope x value - unit)."""
+def drawn(cells: Posterior, told: Sums, scale: Scale) -> Tensor:
+    """A draw of cells (N, L, A, R) on a scale, whose sums are nearly as told."""
     value, width = cells.values()
     hit = systematic(cells.rate.sum(1).flatten(2).clamp(0, 1)).view_as(value)
-    energy = torch.where(hit, (slope * value - unit).clamp(max=12).exp(), torch.zeros_like(value))
+    energy, slope = (torch.where(hit, v, torch.zeros_like(v)) for v in (scale.energy(value), scale.slope(value)))
     lack = told.log_energy.exp() - energy.sum((2, 3))
-    spread = energy * (slope * width).square().clamp(max=1)  # d E / d value x variance / slope
-    part = lack / (spread * energy).sum((2, 3)).clamp(min=1e-6)
-    change = (part[:, :, None, None] * spread).clamp(-1, 1) / slope
+    width = torch.minimum(width, 1 / scale.factor)
+    pull = slope * width.square()
+    part = lack / (pull * slope).sum((2, 3)).clamp(min=1e-6)
+    change = (part[:, :, None, None] * pull * scale.factor).clamp(-1, 1) / scale.factor
     return torch.where(hit, value + change, cells.empty)
 
 

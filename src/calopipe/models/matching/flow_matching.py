@@ -13,6 +13,7 @@ from calopipe.models.base import GenerativeModel, Inputs, Now, Objective
 from calopipe.models.building import Standardisation
 from calopipe.models.matching.balance import Energies, Sums, drawn
 from calopipe.models.matching.expectation import LEAST_NOISE, Cells, Posterior, renoised
+from calopipe.models.matching.scale import Scale
 from calopipe.models.matching.settings import FlowMatchingConfig
 from calopipe.models.matching.transformer import PatchTransformer
 from calopipe.models.matching.walk import LayerWalk
@@ -23,7 +24,7 @@ _NO_ENERGY = -20.0
 
 @MODELS.register("flow_matching", config=FlowMatchingConfig)
 class FlowMatching(GenerativeModel):
-    """x (N, dim): voxels of a regular grid as logarithms of energies, and what is known of L layers after them, 2 L logits, which are drawn first.
+    """x (N, dim): voxels of a regular grid as logarithms or roots of energies, and what is known of L layers after them, 2 L logits, which are drawn first.
 
     These are logits of the energy ratios u, and of numbers of hits as parts of the cells (``layer_normalise`` with ``hits``, then ``logit``).
 
@@ -52,6 +53,7 @@ class FlowMatching(GenerativeModel):
         self.grid, self.voxels = inputs.grid, inputs.n_voxels
         extra, k = inputs.dim - self.voxels, config.components
         layers, *cells = self.grid
+        self.root = config.root
         self.periodic = bool(inputs.periodic) and all(inputs.periodic)
         self.conditions, self.extras = Standardisation(inputs.cond_dim), Standardisation(extra)
         for name, size in (("mean", ()), ("std", ()), ("empty", ()), ("usual", (1 + 3 * k, *self.grid))):
@@ -78,7 +80,7 @@ class FlowMatching(GenerativeModel):
         self.conditions.fit(cond)
         voxels, extras = x[:, : self.voxels].double(), x[:, self.voxels :]
         self.mean.copy_(voxels.mean())
-        self.std.copy_(voxels.std(correction=0).clamp(min=1e-6))
+        self.std.copy_(self._spread(voxels).clamp(min=1e-6))
         shower = (voxels - self.mean) / self.std
         self.empty.copy_(shower.min())
         self.usual.copy_(self._usual(shower.view(-1, *self.grid)))
@@ -88,11 +90,20 @@ class FlowMatching(GenerativeModel):
             self.layers.fit(self._of_layer(extras).flatten(1))
             self._fit_units(voxels.view(-1, *self.grid), extras, cond)
 
+    def _spread(self, voxels: Tensor) -> Tensor:
+        """What values are divided by: their standard deviation or, of roots, which are 0 but for the hits, half of how large hits are."""
+        if self.root is None:
+            return voxels.std(correction=0)
+        hit = voxels > voxels.min() + 1e-3
+        return 0.5 * voxels[hit].square().mean().sqrt() if hit.any() else voxels.new_ones(())
+
     def _fit_units(self, values: Tensor, extras: Tensor, cond: Tensor) -> None:
         """How ln E and numbers of hits of layers follow from what is known of them, but for ln E_inc and units: constants and slopes, by least squares."""
         hit = values > values.min() + 1e-3
-        self.unit.copy_(values[hit].mean() if hit.any() else values.mean())
-        numbers, energy = hit.sum((2, 3)), ((values - self.unit).exp() * hit).sum((2, 3))
+        logs = values if self.root is None else self.root * values.clamp(min=1e-6).log()
+        self.unit.copy_(logs[hit].mean() if hit.any() else logs.mean())
+        scale = Scale(self.root, torch.ones_like(self.unit), torch.zeros_like(self.unit), self.unit)
+        numbers, energy = hit.sum((2, 3)), (scale.energy(values) * hit).sum((2, 3))
         known, cond = self._of_layer(extras).double(), self.conditions(cond).double()
         for layer in range(self.grid[0]):
             some = numbers[:, layer] > 0
@@ -125,6 +136,11 @@ class FlowMatching(GenerativeModel):
         rest = functional.logsigmoid(u[:, :1]) + functional.pad(functional.logsigmoid(-u[:, 1:]).cumsum(1), (1, 0))
         energy = rest + functional.pad(functional.logsigmoid(u[:, 1:]), (0, 1))
         return torch.stack([u, hits, energy], dim=2)
+
+    @property
+    def scale(self) -> Scale:
+        """Energies, in units of the mean of ln E of hits, of cells' values as they are learned."""
+        return Scale(self.root, self.std, self.mean, self.unit)
 
     def objectives(self) -> dict[str, Objective]:
         found = {"matching": Objective([*self.cells.parameters(), self.direct])}
@@ -174,7 +190,7 @@ class FlowMatching(GenerativeModel):
         if solver == "ancestral":
             image = x.view(-1, *self.grid)
             cells, sums = self._told(image, t, cond, extras), self._sums(cond, extras)
-            shower = cells.draw() if sums is None else drawn(cells, sums, self.std, self.unit - self.mean)
+            shower = cells.draw() if sums is None else drawn(cells, sums, self.scale)
             shower = shower.flatten(1)
             return renoised(x, shower, t, later) if float(later[0]) < 1 else shower
         step = (later - t)[:, None]
@@ -227,7 +243,7 @@ class FlowMatching(GenerativeModel):
         return Cells(self.empty, told[:, 0], log_weight.log_softmax(1), mean, log_width.clamp(-7.0, 3.0))
 
     def _energies(self, cells: Posterior) -> Energies:
-        return Energies.of(cells, self.std, self.unit - self.mean)
+        return Energies.of(cells, self.scale)
 
 
 def _fitted(about: Tensor, wanted: Tensor) -> Tensor:

@@ -28,6 +28,10 @@ class FlowMatchingConfig(ModelSettings):
     components: Annotated[int, Field(gt=0, le=64)] = Field(
         3, description="normal distributions that the value of a hit is a mixture of"
     )
+    root: Annotated[int, Field(gt=0, le=10)] | None = Field(
+        None,
+        description="the preprocessing makes voxels roots of energies of this order (power with exponent 1 / root); null: logarithms of them (log)",
+    )
     solver: Literal["euler", "midpoint", "ancestral"] = Field(
         "midpoint",
         description="how velocities are followed; ancestral: instead of what is expected of a shower one is drawn at each step, cell by cell, and noise added up to the next",
