@@ -59,31 +59,31 @@ class VoxelMap(Step):
         super().__init__(config, layout, dim, cond_dim)
         self.end = dim if config.columns == "all" else layout.n_voxels
 
-    def to(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def transformed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What x becomes, and the logarithm of the slope there."""
         raise NotImplementedError
 
-    def back(self, y: Tensor) -> Tensor:
+    def restored(self, y: Tensor) -> Tensor:
         """x of what it became; it may be below 0 by rounding."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        y, log_slope = self.to(x[:, : self.end])
+        y, log_slope = self.transformed(x[:, : self.end])
         return torch.cat([y, x[:, self.end :]], dim=1), cond, log_slope.sum(1)
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.cat([self.back(x[:, : self.end]).clamp(min=0), x[:, self.end :]], dim=1), cond
+        return torch.cat([self.restored(x[:, : self.end]).clamp(min=0), x[:, self.end :]], dim=1), cond
 
 
 @STEPS.register("log", config=LogConfig)
 class Log(VoxelMap):
     """log(x + alpha), as in the published INN submission."""
 
-    def to(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def transformed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         y = (x + self.config.alpha).log()
         return y, -y
 
-    def back(self, y: Tensor) -> Tensor:
+    def restored(self, y: Tensor) -> Tensor:
         return y.exp() - self.config.alpha
 
 
@@ -91,11 +91,11 @@ class Log(VoxelMap):
 class Power(VoxelMap):
     """(x + alpha)^p - alpha^p with p up to 1: soft hits count more beside hard ones, 0 stays 0, and the slope there is finite."""
 
-    def to(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def transformed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         p, moved = self.config.exponent, x + self.config.alpha
         return moved**p - self.config.alpha**p, math.log(p) + (p - 1) * moved.log()
 
-    def back(self, y: Tensor) -> Tensor:
+    def restored(self, y: Tensor) -> Tensor:
         p, alpha = self.config.exponent, self.config.alpha
         return (y.clamp(min=0) + alpha**p) ** (1 / p) - alpha
 
