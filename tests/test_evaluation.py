@@ -410,13 +410,20 @@ def test_timing_names_device_threads_and_spread(tmp_path):
 
 
 def test_slow_samplers_are_not_repeated(tmp_path):
+    """Nor are all rows of a large batch passed again to time the networks."""
     import time
 
-    config = TimingConfig(batch_sizes=[1], repeats=5, max_seconds=0.01, device="cpu")
+    config, asked = TimingConfig(batch_sizes=[20], repeats=5, max_seconds=0.05, device="cpu"), []
     record = measure_timing(
-        lambda e: time.sleep(0.02) or e, np.array([1e3]), config=config, out=tmp_path / "timing.json"
+        lambda e: time.sleep(0.01 * len(e)) or e,
+        np.array([1e3]),
+        config=config,
+        out=tmp_path / "timing.json",
+        parts=lambda e: asked.append(len(e)) or {"flow": 0.5 * len(e)},
     )
-    assert record["results"][0]["n_repeats"] == 1 and not record["results"][0]["warmed_up"]
+    found = record["results"][0]
+    assert found["n_repeats"] == 1 and not found["warmed_up"]
+    assert 1 <= asked[0] <= 5 and found["networks_ms"] == {"flow": 500}
 
 
 def test_table_of_scores(files, histograms, tmp_path):

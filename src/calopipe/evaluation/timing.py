@@ -48,7 +48,8 @@ def measure_timing(
         conditions: (N,) or (N, C) conditions that are cycled through, incident energies in MeV first.
         device: ``cpu`` or ``cuda``: what the sampler computes on; None: what ``config.device`` means on this machine.
         most: rows that the sampler passes at once, at most; None: any number.
-        parts: the same, but gives the seconds spent in each network; called once more per batch size, after its repeats.
+        parts: the same, but gives the seconds spent in each network; called once more per batch size, after its repeats, with
+            as many of its rows as ``config.max_seconds`` are enough for.
         known: further entries of the record: ``geant4_ms``, Geant4's time per shower for comparison, and ``geant4_source``, where that is from (or None);
             ``parameters``, name of each network -> how many it has.
 
@@ -70,7 +71,8 @@ def measure_timing(
         at_once = {"batch_size": size, "at_once": min(size, most or size)}
         found = {**at_once, **_measure(sampler, batch, config, device)}
         if parts is not None:
-            found["networks_ms"] = {name: seconds / size * 1e3 for name, seconds in parts(batch).items()}
+            some = batch[: max(1, int(config.max_seconds / found["median_ms"] * 1e3))]
+            found["networks_ms"] = {name: seconds / len(some) * 1e3 for name, seconds in parts(some).items()}
         results.append(found)
     record = {
         "device": device_name(device),
