@@ -247,8 +247,8 @@ def test_a_layers_numbers_reach_its_cells_directly() -> None:
     model.fit_input(torch.randn(50, 56), torch.ones(50, 1))
     torch.nn.init.normal_(model.direct)
     x, t, cond, extras = torch.randn(1, *GRID), torch.zeros(1), torch.zeros(1, 1), torch.zeros(1, 8)
-    before = model._told(x, t, cond, extras)
-    after = model._told(x, t, cond, extras.index_fill(1, torch.tensor([6]), 1.0))  # hits of layer 2
+    before = model._told(x, t, model._known(cond, extras))
+    after = model._told(x, t, model._known(cond, extras.index_fill(1, torch.tensor([6]), 1.0)))  # hits of layer 2
     for number in ("log_rate", "mean"):
         change = (getattr(after, number) - getattr(before, number))[0].view(-1, *GRID)
         assert (change[:, 2].abs() > 1e-3).all() and not change[:, [0, 1, 3]].any()

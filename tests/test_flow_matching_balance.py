@@ -156,7 +156,7 @@ def test_what_is_told_are_energies_and_numbers_of_hits(root: int | None) -> None
     x, cond, energy, number = showers(4000, root)
     model.fit_input(x, cond)
     x, cond, energy, number = showers(500, root)
-    told = model._sums(model.conditions(cond), model.extras(x[:, math.prod(GRID) :]))
+    told = model._known(model.conditions(cond), model.extras(x[:, math.prod(GRID) :])).sums
     assert told is not None
     some = number > 0
     assert torch.allclose((told.log_energy + model.unit)[some], energy[some].log(), atol=0.03)
@@ -173,7 +173,8 @@ def test_sums_make_showers_more_probable_and_are_met(t: float, root: int | None)
     shower = ((x[:, : math.prod(GRID)] - model.mean) / model.std).view(-1, *GRID)
     cond, extras, time = model.conditions(cond), model.extras(x[:, math.prod(GRID) :]), torch.full((1000,), t)
     noisy = t * shower + (1 - t) * torch.randn_like(shower)
-    told, sums = model._told(noisy, time, cond, extras), model._sums(cond, extras)
+    known = model._known(cond, extras)
+    told, sums = model._told(noisy, time, known), known.sums
     plain = model._said(model.usual[None]).posterior(noisy, time)
     assert sums is not None
     assert told.surprise(shower).mean() < plain.surprise(shower).mean() - 0.01
@@ -195,7 +196,7 @@ def test_showers_are_drawn_with_the_sums(root: int | None) -> None:
     cond = showers(500, root)[1]
     made = model.sample(cond)
     voxels, extras = made[:, : math.prod(GRID)].view(-1, *GRID), made[:, math.prod(GRID) :]
-    sums = model._sums(model.conditions(cond), model.extras(extras))
+    sums = model._known(model.conditions(cond), model.extras(extras)).sums
     assert sums is not None
     energy, number = energies(voxels, root).sum((2, 3)), hit_in(voxels, root).sum((2, 3))
     some = (sums.hits > 2) & (sums.hits < math.prod(GRID[1:]))

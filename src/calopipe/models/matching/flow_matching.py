@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,14 @@ from calopipe.models.matching.walk import LayerWalk
 
 #: ln of the energy of layers without hits
 _NO_ENERGY = -20.0
+
+
+class Known(NamedTuple):
+    """What is known of showers beside their noisy cells, standardised: conditions and numbers of layers (N, ...); of each layer (N, L, F), and its sums, if anything."""
+
+    given: Tensor
+    local: Tensor
+    sums: Sums | None
 
 
 @MODELS.register("flow_matching", config=FlowMatchingConfig)
@@ -165,7 +173,7 @@ class FlowMatching(GenerativeModel):
         noise, t = torch.randn_like(shower), torch.rand(len(x), 1, device=x.device, dtype=x.dtype)
         extras = self.extras(x[:, self.voxels :])
         noisy = ((1 - t) * noise + t * shower).view(-1, *self.grid)
-        told = self._told(noisy, t[:, 0], self.conditions(cond), extras)
+        told = self._told(noisy, t[:, 0], self._known(self.conditions(cond), extras))
         return told.surprise(shower.view_as(noisy)).mean()
 
     def _of_layers(self, x: Tensor, cond: Tensor) -> Tensor:
@@ -178,43 +186,48 @@ class FlowMatching(GenerativeModel):
         cond, x, extras = self.conditions(cond), noise[:, : self.voxels], noise[:, self.voxels :]
         if self.first is not None:
             extras = self.first.draw(cond)
-        numbers = self.extras(extras)
+        known = self._known(cond, self.extras(extras))
         times = torch.linspace(0, 1, cast(FlowMatchingConfig, self.config).steps + 1, dtype=x.dtype, device=x.device)
         for t, later in zip(times[:-1].expand(len(x), -1).T, times[1:].expand(len(x), -1).T, strict=True):
-            x = self._stepped(x, t, later, cond, numbers)
+            x = self._stepped(x, t, later, known)
         return torch.cat([x * self.std + self.mean, extras], dim=1)
 
-    def _stepped(self, x: Tensor, t: Tensor, later: Tensor, cond: Tensor, extras: Tensor) -> Tensor:
+    def _stepped(self, x: Tensor, t: Tensor, later: Tensor, known: Known) -> Tensor:
         """x (N, V) at a later time, both (N,)."""
         solver = cast(FlowMatchingConfig, self.config).solver
         if solver == "ancestral":
             image = x.view(-1, *self.grid)
-            cells, sums = self._told(image, t, cond, extras), self._sums(cond, extras)
-            shower = cells.draw() if sums is None else drawn(cells, sums, self.scale)
+            cells = self._told(image, t, known)
+            shower = cells.draw() if known.sums is None else drawn(cells, known.sums, self.scale)
             shower = shower.flatten(1)
             return renoised(x, shower, t, later) if float(later[0]) < 1 else shower
         step = (later - t)[:, None]
-        velocity = self._velocity(x, t, cond, extras)
+        velocity = self._velocity(x, t, known)
         if solver == "midpoint":
-            velocity = self._velocity(x + 0.5 * step * velocity, 0.5 * (t + later), cond, extras)
+            velocity = self._velocity(x + 0.5 * step * velocity, 0.5 * (t + later), known)
         return x + step * velocity
 
-    def _velocity(self, x: Tensor, t: Tensor, cond: Tensor, extras: Tensor) -> Tensor:
-        """(N, V) at x (N, V) and times t (N,), for standardised conditions and numbers of layers."""
+    def _velocity(self, x: Tensor, t: Tensor, known: Known) -> Tensor:
+        """(N, V) at x (N, V) and times t (N,)."""
         image = x.view(-1, *self.grid)
-        clean = self._told(image, t, cond, extras).expected.flatten(1)
+        clean = self._told(image, t, known).expected.flatten(1)
         return (clean - x) / (1 - t).clamp(min=LEAST_NOISE)[:, None]
 
-    def _told(self, x: Tensor, t: Tensor, cond: Tensor, extras: Tensor) -> Posterior:
-        """What the cells of the shower are, given x (N, L, A, R)."""
-        sums = self._sums(cond, extras)
-        local = seen = x.new_zeros(len(x), self.grid[0], 0)
+    def _known(self, cond: Tensor, extras: Tensor) -> Known:
+        """Of standardised conditions and numbers of layers."""
+        given = torch.cat([cond, extras], dim=1)
+        if self.first is None:
+            return Known(given, extras.new_zeros(len(extras), self.grid[0], 0), None)
+        known = self._of_layer(self.extras.inverse(extras))
+        return Known(given, self.layers(known.flatten(1)).unflatten(1, (self.grid[0], -1)), self._sums(cond, known))
+
+    def _told(self, x: Tensor, t: Tensor, known: Known) -> Posterior:
+        """What the cells of the shower are, given x (N, L, A, R) at times t (N,)."""
+        seen, local, sums = known.local, known.local, known.sums
         if sums is not None:
-            known = self._of_layer(self.extras.inverse(extras))
-            local = self.layers(known.flatten(1)).unflatten(1, (self.grid[0], -1))
             usual = self._said(self.usual[None]).posterior(x, t)
             seen = torch.cat([local, self._energies(usual).shown(sums)], dim=2)
-        told = self.cells(x, t, torch.cat([cond, extras], dim=1), seen).to(x.dtype)
+        told = self.cells(x, t, known.given, seen).to(x.dtype)
         told, further = told[:, : len(self.usual)] + self.usual, told[:, len(self.usual) :]
         told = told + torch.einsum("nlf,lrfk->nklr", local, self.direct)[:, :, :, None]
         cells = self._said(told).posterior(x, t)
@@ -225,11 +238,9 @@ class FlowMatching(GenerativeModel):
         of_odds, of_lean, more, sharp = (v[:, None] for v in further.unbind(1))
         return cells.tilted(odds * (1 + of_odds), lean * (1 + of_lean) + more, sharp[:, 0].clamp(-2.0, 1.0))
 
-    def _sums(self, cond: Tensor, extras: Tensor) -> Sums | None:
-        """What is told of the layers, of standardised conditions and numbers, if anything."""
-        if self.first is None:
-            return None
-        known, one = self._of_layer(self.extras.inverse(extras)), torch.ones_like(cond[:, :1])
+    def _sums(self, cond: Tensor, known: Tensor) -> Sums:
+        """What is told of the layers, of standardised conditions and what is known of each (N, L, 3)."""
+        one = torch.ones_like(cond[:, :1])
         about = (
             torch.cat([one, cond], dim=1)[:, :, None] * self.of_energy
         )  # no matrix product: sums are exact in mixed precision too
