@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -273,5 +274,14 @@ def test_wrong_settings_are_named() -> None:
         FlowMatchingConfig().takes(Columns(((6, 2),) * 4, 0.0, None))
     with pytest.raises(ValueError, match="needs no columns after the voxels, or logits .*, found 8 other columns"):
         FlowMatchingConfig().takes(Columns(((6, 2),) * 4, 0.0, 56, extras=True, hits=True, unit_extras=True))
+    told = Columns(((6, 2),) * 4, 0.0, 56, extras=True, hits=True)
+    FlowMatchingConfig().takes(replace(told, power=0.0))
+    FlowMatchingConfig(root=3).takes(replace(told, power=1 / 3))
+    with pytest.raises(ValueError, match=r"logarithms of their energies \(log\), .*, found other values"):
+        FlowMatchingConfig().takes(told)
+    with pytest.raises(ValueError, match=r"\(log\), .*, found these to the power 0.25"):
+        FlowMatchingConfig().takes(replace(told, power=0.25))
+    with pytest.raises(ValueError, match=r"\(power with exponent 0.25\), .*, found their logarithms"):
+        FlowMatchingConfig(root=4).takes(replace(voxels, power=0.0))
     with pytest.raises(ValueError, match="no regular grid"):
         FlowMatchingConfig().takes(Columns(((6, 2), (3, 2)), 0.0, 18))

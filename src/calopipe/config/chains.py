@@ -35,6 +35,7 @@ class Columns:
         layer_energies: x are layer energies in MeV, one column per layer.
         given_energies: the condition ends with the layer energies in MeV.
         positive: x are other numbers that are not below 0.
+        power: x, but for the extras, are voxel energies to this power, or their logarithms (0); None: other columns.
         drawn: names of the steps that have added random numbers to x, in order.
     """
 
@@ -51,6 +52,7 @@ class Columns:
     layer_energies: bool = False
     given_energies: bool = False
     positive: bool = False
+    power: float | None = None
     drawn: tuple[str, ...] = ()
 
     @property
@@ -81,7 +83,8 @@ class Columns:
         """After a map to all real numbers, of all columns or of the extras."""
         if part != "all":
             return replace(self, unit_extras=False)
-        return replace(self, unit_extras=False, energies=False, fractions=False, layer_energies=False, positive=False)
+        one = replace(self, unit_extras=False, energies=False, fractions=False, layer_energies=False, positive=False)
+        return replace(one, power=None)
 
 
 def showers(

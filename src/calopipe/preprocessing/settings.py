@@ -141,7 +141,12 @@ class VoxelMapConfig(StepSettings):
             raise ValueError("needs voxels as energies or fractions, found what other steps made of them, or latents")
         if self.columns == "all" and given.negative:
             raise ValueError("needs values that are not negative, found columns that may be")
-        return given.mapped()
+        return replace(given.mapped(), power=self.power if given.energies else None)
+
+    @property
+    def power(self) -> float:
+        """What energies are taken to; 0: logarithms."""
+        return 0.0
 
 
 class LogConfig(VoxelMapConfig):
@@ -162,6 +167,10 @@ class PowerConfig(VoxelMapConfig):
 
     def after(self, given: Columns) -> Columns:
         return replace(super().after(given), positive=self.columns == "all")
+
+    @property
+    def power(self) -> float:
+        return self.exponent
 
 
 class StandardiseConfig(StepSettings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -64,6 +65,7 @@ class FlowMatchingConfig(ModelSettings):
             raise ValueError(
                 f"patch: expected parts of the grid of {' x '.join(map(str, grid))} cells, found {self.patch}"
             )
+        wanted = 0.0 if self.root is None else 1 / self.root
         layers = len(given.layer_shapes)
         behind = given.dim - given.n_voxels
         if behind and not (given.extras and given.hits and not given.unit_extras and behind == 2 * layers):
@@ -71,3 +73,14 @@ class FlowMatchingConfig(ModelSettings):
                 "needs no columns after the voxels, or logits of energy ratios and of numbers of hits (layer_normalise with hits, then logit of "
                 f"extras_and_hits), found {behind} other columns"
             )
+        if (behind or self.root is not None) and (given.power is None or not math.isclose(given.power, wanted)):
+            needed = "logarithms of their energies (log)"
+            if self.root is not None:
+                needed = f"roots of their energies (power with exponent {wanted:.6g})"
+            raise ValueError(f"needs voxels as {needed}, the last that is done to them, found {_said(given.power)}")
+
+
+def _said(power: float | None) -> str:
+    if power is None:
+        return "other values"
+    return f"these to the power {power:.6g}" if power else "their logarithms"
