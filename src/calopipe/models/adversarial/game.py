@@ -70,7 +70,8 @@ class Game:
         if self.way == "gan_dp":
             on_data, penalty = data_penalty(judge, x)
             return on_data, {"penalty": self.penalty * penalty}
-        return judge(x), {"penalty": self.penalty * gradient_penalty(judge, x, fake)}
+        penalty = gradient_penalty(judge, x, fake)
+        return judge(x), {"penalty": self.penalty * penalty}
 
 
 def _bce(logits: Tensor, label: float) -> Tensor:
