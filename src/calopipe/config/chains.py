@@ -83,8 +83,15 @@ class Columns:
         """After a map to all real numbers, of all columns or of the extras."""
         if part != "all":
             return replace(self, unit_extras=False)
-        one = replace(self, unit_extras=False, energies=False, fractions=False, layer_energies=False, positive=False)
-        return replace(one, power=None)
+        return replace(
+            self,
+            unit_extras=False,
+            energies=False,
+            fractions=False,
+            layer_energies=False,
+            positive=False,
+            power=None,
+        )
 
 
 def showers(

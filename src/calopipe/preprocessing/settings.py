@@ -146,7 +146,7 @@ class VoxelMapConfig(StepSettings):
     @property
     def power(self) -> float:
         """What energies are taken to; 0: logarithms."""
-        return 0.0
+        raise NotImplementedError
 
 
 class LogConfig(VoxelMapConfig):
@@ -155,6 +155,10 @@ class LogConfig(VoxelMapConfig):
     alpha: Annotated[float, Field(gt=0, le=1e3)] = Field(
         1e-6, description="added before the logarithm, in the unit of x"
     )
+
+    @property
+    def power(self) -> float:
+        return 0.0
 
 
 class PowerConfig(VoxelMapConfig):

@@ -21,6 +21,11 @@ LEAST_NOISE = 1e-3
 _GAP = 1e-3
 
 
+def hits_in(values: Tensor, empty: Tensor) -> Tensor:
+    """Which values are of hits, where ``empty`` is that of all cells without one."""
+    return values > empty + _GAP
+
+
 class Cells(NamedTuple):
     """What is said of the cells of showers, as if they had not been seen: empty (a number), or with log-odds ``odds`` (N, ...) hit.
 
@@ -81,7 +86,7 @@ class Posterior(NamedTuple):
         off = (shower[:, None] - self.mean) / self.width
         value = self.log_rate[:, 1:] - 0.5 * off.square() - self.width.log()
         value = value.logsumexp(1) - 0.5 * math.log(2 * math.pi)
-        return -torch.where(shower > self.empty + _GAP, value, self.log_rate[:, 0])
+        return -torch.where(hits_in(shower, self.empty), value, self.log_rate[:, 0])
 
     def values(self) -> tuple[Tensor, Tensor]:
         """A draw of each cell's value as if it were hit (N, ...), and the width of the way of being hit that it is of."""

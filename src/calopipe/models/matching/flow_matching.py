@@ -12,7 +12,7 @@ from calopipe.config.parts import MODELS
 from calopipe.models.base import GenerativeModel, Inputs, Now, Objective
 from calopipe.models.building import Standardisation
 from calopipe.models.matching.balance import Energies, Sums, drawn
-from calopipe.models.matching.expectation import LEAST_NOISE, Cells, Posterior, renoised
+from calopipe.models.matching.expectation import LEAST_NOISE, Cells, Posterior, hits_in, renoised
 from calopipe.models.matching.scale import Scale
 from calopipe.models.matching.settings import FlowMatchingConfig
 from calopipe.models.matching.transformer import PatchTransformer
@@ -102,12 +102,12 @@ class FlowMatching(GenerativeModel):
         """What values are divided by: their standard deviation or, of roots, which are 0 but for the hits, half of how large hits are."""
         if self.root is None:
             return voxels.std(correction=0)
-        hit = voxels > voxels.min() + 1e-3
+        hit = hits_in(voxels, voxels.min())
         return 0.5 * voxels[hit].square().mean().sqrt() if hit.any() else voxels.new_ones(())
 
     def _fit_units(self, values: Tensor, extras: Tensor, cond: Tensor) -> None:
         """How ln E and numbers of hits of layers follow from what is known of them, but for ln E_inc and units: constants and slopes, by least squares."""
-        hit = values > values.min() + 1e-3
+        hit = hits_in(values, values.min())
         logs = values if self.root is None else self.root * values.clamp(min=1e-6).log()
         self.unit.copy_(logs[hit].mean() if hit.any() else logs.mean())
         scale = Scale(self.root, torch.ones_like(self.unit), torch.zeros_like(self.unit), self.unit)
