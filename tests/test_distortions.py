@@ -61,6 +61,19 @@ def test_more_hits_adds_companions_and_keeps_the_energy(line):
     assert set(np.unique(new)) <= {0.2, 1.0, 8.0} - {8.0}  # of the softer half: 50 of 0.2, 25 of 1.0
 
 
+@pytest.mark.parametrize(
+    ("hits", "layer"),
+    [
+        ([73.4, 76.8, 5.1], 2),
+        ([5.0, 20.0, 10.0, 2.0, 1.0, 0.5], 3),
+        ([1.0] * 40, 0),  # none has 3 %: the first of those with most
+        ([0.5, 0.4], 1),
+    ],
+)
+def test_more_hits_go_where_they_are_few_but_not_next_to_nothing(hits, layer):
+    assert hit_layer(np.array(hits)) == layer
+
+
 def test_calogan_showers_get_what_the_text_says(showers):
     x, incident = showers
     rng = np.random.default_rng(1)

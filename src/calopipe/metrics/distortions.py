@@ -15,6 +15,8 @@ from calopipe.geometry import Geometry
 
 #: a layer's widths are not scaled by moving more than this part of a voxel's energy
 _MOST_MOVED = 0.5
+#: part of all hits that a layer has to have for more hits in it to be more than a few of all
+_FEW_HITS = 0.03
 
 
 def more_hits(
@@ -134,8 +136,10 @@ def mean_hits(showers: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 
 def hit_layer(hits: np.ndarray) -> int:
-    """The last layer with one hit or more in the mean shower: where hits are soft and few; else the layer with most hits."""
-    filled = np.flatnonzero(hits >= 1)
+    """The last layer with a part of 3 % or more of all hits, given their mean numbers (L,): where they are soft and few, but not so few
+    that a tenth of them is nothing; else the layer with most hits.
+    """
+    filled = np.flatnonzero(hits >= _FEW_HITS * hits.sum())
     return int(filled[-1]) if filled.size else int(np.argmax(hits))
 
 
