@@ -53,11 +53,7 @@ from calopipe.training.checkpoint import load_network
 
 ROOT = Path(__file__).parents[1]
 SEED = 1
-TESTS: dict[str, dict[str, Any]] = {
-    "trees": {"preset": "trees"},
-    "low_log": {"preset": "low_log"},
-    "high": {"features": "high", "epochs": 60, "repeats": 3, "lr": 1e-3, "standardise": True},
-}
+TESTS: dict[str, dict[str, Any]] = {name: {"preset": name} for name in ("trees", "low_log", "high")}
 #: of one group of observables each (--groups): what to mend
 GROUPS: dict[str, dict[str, Any]] = {
     f"trees_{group}": {"preset": "trees", "groups": [group]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -171,7 +172,15 @@ def test_cells_begin_with_what_is_usual() -> None:
         assert torch.equal(odds[:, :1].expand_as(odds), odds) == periodic
 
 
-@pytest.mark.parametrize("settings", [{"steps": 16}, {"steps": 12, "solver": "ancestral"}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"steps": 16},
+        {"steps": 12, "solver": "ancestral"},
+        {"steps": 12, "solver": "ancestral", "drawn_from": 0.5, "near_noise": 2.0},
+    ],
+    ids=str,
+)
 def test_empty_cells_end_empty(settings: dict[str, Any]) -> None:
     """Also without any training: the last step lands on the value of empty cells, or far from it."""
     x = torch.where(
@@ -201,10 +210,19 @@ def test_errors_of_the_solvers_fall_as_they_should(solver: str, order: int, monk
     assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.15)
 
 
-@pytest.mark.parametrize("solver", ["midpoint", "ancestral"])
-def test_a_distribution_is_learned(solver: str) -> None:
-    """Voxels of all layers are a number times the condition, but for a little noise."""
-    model = matching(steps=20, solver=solver)
+@pytest.mark.parametrize(
+    ("settings", "within"),
+    [
+        ({"solver": "midpoint"}, 0.05),
+        ({"solver": "ancestral"}, 0.12),
+        ({"solver": "ancestral", "drawn_from": 0.5}, 0.05),
+        ({"solver": "ancestral", "drawn_from": 0.5, "near_noise": 2.0}, 0.05),
+    ],
+    ids=str,
+)
+def test_a_distribution_is_learned(settings: dict[str, Any], within: float) -> None:
+    """Voxels of all layers are a number times the condition, but for a little noise: what they share is lost where each is drawn by itself."""
+    model = matching(steps=20, **settings)
 
     def data(n: int) -> tuple[Tensor, Tensor]:
         cond, r = 1 + torch.rand(n, 1), 2 + 0.5 * torch.randn(n, 1)
@@ -226,9 +244,35 @@ def test_a_distribution_is_learned(solver: str) -> None:
     cond = 1 + torch.rand(1000, 1)
     voxels = model.sample(cond)
     r = voxels.mean(1, keepdim=True) / cond
-    assert r.mean().item() == pytest.approx(2, abs=0.06) and r.std().item() == pytest.approx(0.5, abs=0.12)
+    assert r.mean().item() == pytest.approx(2, abs=0.06) and r.std().item() == pytest.approx(0.5, abs=within)
     assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
     assert (voxels - r * cond).std().item() < 0.25
+
+
+def test_steps_are_where_the_training_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times of both are numbers between 0 and 1, to the same power; draws begin where they are told to."""
+    model = matching(steps=4, near_noise=2.0, solver="ancestral", drawn_from=0.25)
+    seen: dict[str, list[float]] = {"draw": [], "learn": []}
+
+    def note(name: str) -> Callable[..., Any]:
+        found = model._told
+
+        def told(x: Tensor, t: Tensor, known: Any) -> Posterior:
+            seen[name] += t.tolist()
+            return found(x, t, known)
+
+        return told
+
+    monkeypatch.setattr(model, "_told", note("draw"))
+    model.draw(torch.randn(1, math.prod(GRID)), torch.ones(1, 1))
+    # midpoints are between 0 and 1/16, and 1/16 and 1/4
+    assert seen["draw"] == pytest.approx([0, 1 / 32, 1 / 16, 5 / 32, 1 / 4, 9 / 16])
+    monkeypatch.setattr(model, "_told", note("learn"))
+    model.step("matching", torch.randn(20_000, math.prod(GRID)), torch.ones(20_000, 1), Now(0, 1, 0, 1, 2000))
+    t = torch.tensor(seen["learn"])
+    assert t.mean().item() == pytest.approx(1 / 3, abs=0.01) and (t < 0.25).float().mean().item() == pytest.approx(
+        0.5, abs=0.02
+    )
 
 
 def test_energies_of_layers_are_made_of_their_ratios() -> None:

@@ -170,11 +170,15 @@ class FlowMatching(GenerativeModel):
     def _matching(self, x: Tensor, cond: Tensor) -> Tensor:
         """Mean of -ln p(shower | x_t) of the cells, in nats, at random times."""
         shower = (x[:, : self.voxels] - self.mean) / self.std
-        noise, t = torch.randn_like(shower), torch.rand(len(x), 1, device=x.device, dtype=x.dtype)
+        noise, t = torch.randn_like(shower), self._times(torch.rand(len(x), 1, device=x.device, dtype=x.dtype))
         extras = self.extras(x[:, self.voxels :])
         noisy = ((1 - t) * noise + t * shower).view(-1, *self.grid)
         told = self._told(noisy, t[:, 0], self._known(self.conditions(cond), extras))
         return told.surprise(shower.view_as(noisy)).mean()
+
+    def _times(self, u: Tensor) -> Tensor:
+        """Times of numbers between 0 and 1."""
+        return u ** cast(FlowMatchingConfig, self.config).near_noise
 
     def _of_layers(self, x: Tensor, cond: Tensor) -> Tensor:
         """Mean of -log p of what follows the voxels, in nats for each of these numbers."""
@@ -187,15 +191,16 @@ class FlowMatching(GenerativeModel):
         if self.first is not None:
             extras = self.first.draw(cond)
         known = self._known(cond, self.extras(extras))
-        times = torch.linspace(0, 1, cast(FlowMatchingConfig, self.config).steps + 1, dtype=x.dtype, device=x.device)
+        steps = cast(FlowMatchingConfig, self.config).steps
+        times = self._times(torch.linspace(0, 1, steps + 1, dtype=x.dtype, device=x.device))
         for t, later in zip(times[:-1].expand(len(x), -1).T, times[1:].expand(len(x), -1).T, strict=True):
             x = self._stepped(x, t, later, known)
         return torch.cat([x * self.std + self.mean, extras], dim=1)
 
     def _stepped(self, x: Tensor, t: Tensor, later: Tensor, known: Known) -> Tensor:
         """x (N, V) at a later time, both (N,)."""
-        solver = cast(FlowMatchingConfig, self.config).solver
-        if solver == "ancestral":
+        config = cast(FlowMatchingConfig, self.config)
+        if config.solver == "ancestral" and float(t[0]) >= config.drawn_from:
             image = x.view(-1, *self.grid)
             cells = self._told(image, t, known)
             shower = cells.draw() if known.sums is None else drawn(cells, known.sums, self.scale)
@@ -203,7 +208,7 @@ class FlowMatching(GenerativeModel):
             return renoised(x, shower, t, later) if float(later[0]) < 1 else shower
         step = (later - t)[:, None]
         velocity = self._velocity(x, t, known)
-        if solver == "midpoint":
+        if config.solver != "euler":
             velocity = self._velocity(x + 0.5 * step * velocity, 0.5 * (t + later), known)
         return x + step * velocity
 

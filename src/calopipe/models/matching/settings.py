@@ -38,7 +38,15 @@ class FlowMatchingConfig(ModelSettings):
         description="how velocities are followed; ancestral: instead of what is expected of a shower one is drawn at each step, cell by cell, and noise added up to the next",
     )
     steps: Annotated[int, Field(gt=0, le=10_000)] = Field(
-        16, description="steps from noise to a shower; midpoint asks the network twice in each"
+        16, description="steps from noise to a shower; the midpoint rule asks the network twice in each"
+    )
+    drawn_from: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="ancestral: steps that begin before this time follow velocities by the midpoint rule: draws of single cells lose what they share",
+    )
+    near_noise: Annotated[float, Field(ge=1, le=10)] = Field(
+        1.0,
+        description="times of the training are random numbers, and those of steps equal parts, to this power: above 1 more of them are near noise, where what all cells of a shower share is decided",
     )
     first_width: Width = Field(
         192, description="width of the network of energies and numbers of hits of layers, which are drawn first"
