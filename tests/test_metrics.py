@@ -141,12 +141,40 @@ def test_separation_power_has_a_floor_and_rises_with_the_distortion():
     values = rng.normal(size=(40, 2, 2000))
     found = [separation_of_values(a, b, edges) for a, b in values]
     h1, h2 = (np.histogram(v, edges)[0] for v in values[0])
-    assert np.mean(found) == pytest.approx(separation_floor(h1, h2), rel=0.1)
+    assert np.mean(found) == pytest.approx(separation_floor(h1, h2, rng, (2000, 2000)), rel=0.1)
     shifted = [separation_of_values(values[0, 0], values[0, 1] + s, edges) for s in (0, 0.2, 0.5, 1, 2)]
     assert shifted == sorted(shifted)
     spread = np.std([separation_of_values(a, b + 0.5, edges) for a, b in values], ddof=1)
     distorted = np.histogram(values[0, 1] + 0.5, edges)[0]
     assert separation_error(h1, distorted, rng) == pytest.approx(spread, rel=0.4)
+
+
+@pytest.mark.parametrize(("entries", "sizes"), [((6, 6), (1000, 1000)), ((3, 40), (500, 7000)), ((2, 2), (100, 100))])
+def test_floors_hold_for_a_few_entries_too(entries, sizes):
+    """The formula for many of them would give 1.4 to 4 in 50 bins: more than the separation power of anything."""
+    rng = np.random.default_rng(0)
+
+    def pair():
+        total = rng.poisson(sum(entries))
+        which = rng.random(total) < sizes[0] / sum(sizes)
+        bins = rng.integers(0, 50, total)
+        return np.bincount(bins[which], minlength=50), np.bincount(bins[~which], minlength=50)
+
+    pairs = [p for p in (pair() for _ in range(300)) if sum(map(np.sum, p))]
+    found = [separation_power(*p) for p in pairs]
+    floors = [separation_floor(*p, rng, sizes) for p in pairs]
+    assert max(floors) <= 1 and np.mean(floors) == pytest.approx(np.mean(found), abs=0.03)
+
+
+def test_nothing_is_said_of_the_error_of_a_few_entries():
+    """Two of one and none of the other are disjoint, as two samples of Geant4 often are; ten and none hardly ever."""
+    rng, none = np.random.default_rng(0), np.zeros(5)
+    for few in ([1, 1, 0, 0, 0], [9, 0, 0, 0, 0]):
+        assert separation_power(few, none) == 1 and separation_error(few, none, rng) is None
+    assert separation_error([10, 0, 0, 0, 0], none, rng) == 0
+    assert separation_floor(np.array([10, 0, 0, 0, 0]), none, rng, (1, 1)) < 0.02
+    assert separation_floor(np.array([1, 1, 0, 0, 0]), none, rng, (1, 1)) == 1
+    assert separation_floor(none, none, rng, (1, 1)) is None
 
 
 def test_separation_metric_reports_means_floors_and_missing_values():

@@ -21,7 +21,7 @@ from calopipe.observables import log_edges
 from calopipe.records.scores import Score
 from calopipe.report.leaderboard import UNRANKED, markdown_table, own_scores, place, terminal_table
 from calopipe.report.published import published_table
-from calopipe.report.strongest import strongest
+from calopipe.report.strongest import farthest, strongest
 
 N, BLOCKS = 400, 20
 
@@ -84,6 +84,25 @@ def test_a_layer_that_is_lost_makes_the_mean_worse(metric):
     assert bad[mean].value == pytest.approx(np.mean([bad[f"E_layer/{i}"].value for i in range(4)]))
     assert bad[mean].value > 0.25 > 10 * good[mean].value
     assert bad[mean].extra["histograms"] == 4 and bad[mean].error is not None
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_layer_that_a_few_showers_reach_is_not_what_is_farthest(metric):
+    """Of an observable that one of two samples has twice, a separation power of 1 says nothing; a layer that was lost has all of it."""
+
+    def rare(seed, hits, **settings):
+        found = sample(seed, **settings)
+        every = dict(found.histograms)
+        every["E_layer/4"] = binned(np.full(hits, 50.0 + seed), np.geomspace(1, 1e3, 31), total=N)
+        loaders = {k: lambda: every for k in ("histograms", "challenge_histograms")}
+        return Sample(N, 1.0, {}, loaders | {"voxel_counts": lambda: found.voxel_counts})
+
+    found = measured(metric, rare(2, 2, lost=[3]), rare(1, 0))
+    few, lost = found["E_layer/4"], found["E_layer/3"]
+    assert few.value == lost.value == 1 and few.error is None and lost.error == pytest.approx(0)
+    assert found["mean_layers/E_layer"].floor is not None or metric == "challenge_separation"
+    first, *rest = farthest(found.values())
+    assert first.name == "E_layer/3" and first.clear and not any(f.clear for f in rest if f.name == "E_layer/4")
 
 
 def test_a_layer_without_energy_in_both_is_no_difference_and_one_outside_in_both_is_unknown():

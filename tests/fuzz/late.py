@@ -48,21 +48,76 @@ def run_accepted(accepted: list[tuple[str, Plan]], seconds: float) -> list[str]:
         except Exception as error:
             frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
             outcome = "traceback"
-            failures.append(f"traceback ({run.model}): {what}: {type(error).__name__} at "
-                            f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: {str(error)[:300]}")  # fmt: skip
+            place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else Path(__file__).name
+            failures.append(f"traceback ({run.model}): {what}: {type(error).__name__} at {place}: {str(error)[:300]}")
         counts[outcome] += 1
     print(f"{len(accepted)} of the accepted studies, run small: {dict(counts)}")
     return failures
 
 
 def _run(plan: Plan, run: RunKey, folder: Path) -> str:
-    if any(getattr(plan.dataset(run.dataset), role).kind != "bundled" for role in plan.sources(run.dataset)):
+    dataset = plan.dataset(run.dataset)
+    sources = {role: getattr(dataset, role) for role in plan.sources(run.dataset)}
+    columns = dataset.kind == "columns"
+    if any(source.kind not in ("bundled", *(["made"] if columns else [])) for source in sources.values()):
         return "without data"
     keys = {"dataset": run.dataset, "model": run.model, "seed": run.seed}
-    data = _prepare(plan.settings("prepare", **keys), plan.dataset(run.dataset).source.name)
+    if columns:
+        data = _prepare_columns(plan.settings("prepare", **keys), sources, folder)
+        _judge_columns(plan, run, keys, data, _train(plan, keys, data, folder), folder)
+        return "ran"
+    data = _prepare(plan.settings("prepare", **keys), dataset.source.name)
     networks = _train(plan, keys, data, folder)
     _judge(plan, run, keys, data, networks, folder)
     return "ran"
+
+
+def _prepare_columns(settings: dict[str, Any], sources: dict[str, Any], folder: Path) -> dict[str, Path]:
+    from calopipe.io.prepare_columns import prepare_columns
+    from calopipe.sources.made import make
+
+    def files(role: str) -> list[Path]:
+        if role not in sources:
+            return []
+        if sources[role].kind == "bundled":
+            return list(bundled(sources[role].name))
+        path = folder / f"{role}.hdf5"
+        recipe = sources[role].made
+        make(recipe.model_copy(update={"rows": min(recipe.rows, 4000)}), path)
+        return [path]
+
+    found = {part: folder / f"{part}.hdf5" for part in ("train", "val", "test")}
+    settings, split = dict(settings), settings["split"]
+    for left in ("kind", "split", "geometry_digest", "sources"):
+        settings.pop(left, None)
+    settings["max_rows"] = min(settings["max_rows"] or 10**9, 2000)
+    prepare_columns(files("source"), found, fractions=[split[p] for p in found], seed=split["seed"],
+                    reference_paths=files("reference"), **settings)  # fmt: skip
+    return found
+
+
+def _judge_columns(
+    plan: Plan, run: RunKey, keys: dict[str, Any], data: dict[str, Path], networks: list[Path], folder: Path
+) -> None:
+    from calopipe.config import Generation
+    from calopipe.evaluation.columns import evaluate_columns
+    from calopipe.evaluation.generation_time import time_generation
+    from calopipe.sampling import generate
+
+    out = folder / "generated.hdf5"
+    drawn = {**plan.settings("generate", **keys), "epoch": "final"}
+    drawn.pop("mix", None)
+    generate(networks, data["test"], out, Generation(**{**drawn, "factor": min(2, drawn["factor"])}), run.seed)
+    settings = plan.settings("judge_columns", **keys)
+    test = settings["classifier"]
+    quick = None if test is None else ClassifierConfig(**{**test, "repeats": 1, "epochs": 1})
+    evaluate_columns(
+        data["test"], out, config=HistogramConfig(**settings["histograms"]), classifier=quick, others=data["train"],
+        halved=settings.get("halved", False), seed=settings["seed"], histograms=folder / "histograms.npz",
+        scores=folder / "columns.json",
+    )  # fmt: skip
+    timing = TimingConfig(**{**plan.settings("timing", **keys)["timing"], "max_seconds": 1.0})
+    time_generation(networks, data["test"], config=timing, out=folder / "timing.json")
 
 
 _PREPARED: dict[str, dict[str, Path]] = {}
@@ -105,7 +160,8 @@ def _narrow(settings: dict[str, Any]) -> dict[str, Any]:
 def _job(plan: Plan, keys: dict[str, Any], data: dict[str, Path], folder: Path, name: str, showers: int | None) -> Any:
     from calopipe.training import TrainingJob
 
-    where = {k: plan.where(keys["dataset"])[k] for k in ("geometry", "threshold_MeV")}
+    found = plan.where(keys["dataset"])
+    where = {k: found[k] for k in ("geometry", "threshold_MeV", "columns") if k in found}
     outputs = {
         "checkpoint": folder / f"{name}.pt",
         "history": folder / f"{name}.csv",

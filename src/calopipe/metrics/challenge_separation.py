@@ -30,6 +30,7 @@ from calopipe.metrics.separation_power import (
     separation_power,
     separations,
     spread,
+    too_few,
 )
 from calopipe.metrics.settings import ChallengeSeparationConfig
 from calopipe.records.scores import Score
@@ -59,7 +60,8 @@ def challenge_separation(
             continue
         draws[name] = separations(weights[0] @ _blocks(h), weights[1] @ _blocks(b[name]))
         floor = floor_of_halves(_blocks(h), halves, reference.n, generated.n)
-        out.append(Score(full, value, spread(draws[name]), n, floor=floor, extra=extra))
+        error = None if too_few(h.counts, b[name].counts) else spread(draws[name])
+        out.append(Score(full, value, error, n, floor=floor, extra=extra))
     out += _means(out, draws, {name for name, h in a.items() if h.edges[0] > 0})
     six = of_six("challenge_separation", out)
     drawn = [np.mean(found, axis=0) for o in SIX if (found := [d for name, d in draws.items() if _of(name, o)])]

@@ -23,12 +23,14 @@ KL_ROWS, KL_BINS = 10_000, 100
 Statistic = Callable[[np.ndarray], float | None]
 
 
-def separation_score(name: str, reference: np.ndarray, generated: np.ndarray, rng: np.random.Generator) -> Score:
-    """Separation power of counts (B,) in the same bins, with its floor."""
+def separation_score(
+    name: str, reference: np.ndarray, generated: np.ndarray, sizes: tuple[int, int], rng: np.random.Generator
+) -> Score:
+    """Separation power of counts (B,) in the same bins, of samples of these sizes, with its floor."""
     n = int(min(reference.sum(), generated.sum()))
     if not (reference.sum() > 0 or generated.sum() > 0):
         return Score.absent(name, n, "both histograms have no entries inside their range")
-    value, floor = separation_power(reference, generated), separation_floor(reference, generated)
+    value, floor = separation_power(reference, generated), separation_floor(reference, generated, rng, sizes)
     return Score(name, value, separation_error(reference, generated, rng), n, floor=floor)
 
 

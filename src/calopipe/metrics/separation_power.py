@@ -25,6 +25,8 @@ from calopipe.records.scores import Score
 BLOCKS = 100
 #: halvings of the reference whose mean is the floor
 HALVINGS = 20
+#: entries of a histogram from which on none of another is no chance
+FEW = 10
 
 
 def separation_power(h1: np.ndarray, h2: np.ndarray) -> float:
@@ -53,20 +55,39 @@ def separations(h1: np.ndarray, h2: np.ndarray) -> np.ndarray:
     return np.where(filled == 2, values, np.where(filled == 1, 1.0, np.nan))
 
 
-def separation_error(h1: np.ndarray, h2: np.ndarray, rng: np.random.Generator, n: int = 200) -> float:
-    """Standard deviation of the separation power when all counts fluctuate (Poisson), from n resamplings."""
+def separation_error(h1: np.ndarray, h2: np.ndarray, rng: np.random.Generator, n: int = 200) -> float | None:
+    """Standard deviation of the separation power when all counts fluctuate (Poisson), from n resamplings; None where both have so few entries
+    that nothing can be said of it: two of one and none of the other are no rarer than they look.
+    """
+    if too_few(h1, h2):
+        return None
     a, b = (rng.poisson(h, size=(n, len(h))).astype(np.float64) for h in (h1, h2))
     values = separations(a, b)
     values = values[np.isfinite(values)]
     return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
-def separation_floor(h1: np.ndarray, h2: np.ndarray) -> float | None:
-    """Expected separation power of two samples of one distribution with these numbers of entries; None where one has none."""
-    if not (h1.sum() > 0 and h2.sum() > 0):
+def too_few(h1: np.ndarray, h2: np.ndarray) -> bool:
+    """Whether histograms (B,) have less than ten entries each: none of the one for nine of the other happens by chance."""
+    return bool(max(np.sum(h1), np.sum(h2)) < FEW)
+
+
+def separation_floor(
+    h1: np.ndarray, h2: np.ndarray, rng: np.random.Generator, sizes: tuple[int, int], n: int = 200
+) -> float | None:
+    """Expected separation power of two samples of one distribution with these numbers of entries; None where there are none.
+
+    With fewer entries than filled bins, of which the formula would give more than 1, the entries of both are dealt n times to two
+    samples, in proportion to their ``sizes``.
+    """
+    sums, filled = (float(np.sum(h1)), float(np.sum(h2))), int(((h1 > 0) | (h2 > 0)).sum())
+    if not filled:
         return None
-    filled = int(((h1 > 0) | (h2 > 0)).sum())
-    return float(0.25 * max(filled - 1, 0) * (1 / h1.sum() + 1 / h2.sum()))
+    if min(sums) < filled:
+        both = np.asarray(h1 + h2).astype(np.int64)
+        first = rng.binomial(both, sizes[0] / sum(sizes), size=(n, len(both)))
+        return float(np.mean(separations(first, both - first)))
+    return 0.25 * (filled - 1) * (1 / sums[0] + 1 / sums[1])
 
 
 def deal(showers: np.ndarray, rng: np.random.Generator, blocks: int = BLOCKS) -> np.ndarray:
@@ -141,7 +162,7 @@ def _measure(name: str, samples: tuple[Sample, Sample], rng: np.random.Generator
         error, floor = _of_showers(reference, generated, rng, bootstrap)
     else:
         error = separation_error(h1.counts, h2.counts, rng, bootstrap)
-        floor = separation_floor(h1.counts, h2.counts)
+        floor = separation_floor(h1.counts, h2.counts, rng, (reference.n, generated.n))
     return Score(full, value, error, n, floor=floor, extra=extra)
 
 

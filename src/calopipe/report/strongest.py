@@ -69,7 +69,8 @@ def reading(auc: float, error: float, wording: Wording) -> str:
 
 
 def farthest(scores: Iterable[Score]) -> list[FarObservable]:
-    """The FARTHEST observables with the largest separation powers above the floor, largest first, clear ones before others.
+    """The FARTHEST observables with the largest separation powers above the floor, largest first, clear ones before others: what has no
+    error is of too few showers to be clear.
 
     Args:
         scores: of one sample; those of one name are of its seeds.
@@ -83,7 +84,7 @@ def farthest(scores: Iterable[Score]) -> list[FarObservable]:
         floors = [s.floor for s in same if s.floor is not None]
         excess = combined[0] - (float(np.mean(floors)) if floors else 0.0)
         errors = excess / combined[1] if combined[1] else None
-        clear = excess > 0 and (errors is None or errors >= CLEAR)
+        clear = excess > 0 and combined[1] is not None and (errors is None or errors >= CLEAR)
         short = name.removeprefix(prefix)
         found.append((excess, FarObservable(short, combined[0], errors, clear, sources_of(same))))
     unique: dict[str, FarObservable] = {}
