@@ -139,7 +139,8 @@ def _scores(
     values = [c.values[name][r].astype(np.float64) for c, r in zip((base, sample), rows, strict=True)]
     counts = [np.histogram(v, edges)[0] for v in values]
     rng = generator(seed, "columns", f"{name}{end}")
-    yield separation_score(f"separation_power/{name}{end}", *counts, (len(values[0]), len(values[1])), rng)
+    sizes = len(values[0]), len(values[1])
+    yield separation_score(f"separation_power/{name}{end}", counts[0], counts[1], sizes, rng)
     few = [v if len(v) <= MAX_ROWS else rng.choice(v, MAX_ROWS, replace=False) for v in values]
     yield distance_score(f"wasserstein/{name}{end}", few[0], few[1], rng)
     yield kl_score(f"kl/{name}{end}", few[0], few[1], rng)
