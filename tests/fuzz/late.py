@@ -80,7 +80,7 @@ def _prepare_columns(settings: dict[str, Any], sources: dict[str, Any], folder: 
         if role not in sources:
             return []
         if sources[role].kind == "bundled":
-            return list(bundled(sources[role].name))
+            return [bundled(sources[role].name)]
         path = folder / f"{role}.hdf5"
         recipe = sources[role].made
         make(recipe.model_copy(update={"rows": min(recipe.rows, 4000)}), path)
@@ -162,6 +162,7 @@ def _job(plan: Plan, keys: dict[str, Any], data: dict[str, Path], folder: Path, 
 
     found = plan.where(keys["dataset"])
     where = {k: found[k] for k in ("geometry", "threshold_MeV", "columns") if k in found}
+    where["conditions"] = tuple(plan.dataset(keys["dataset"]).conditions)
     outputs = {
         "checkpoint": folder / f"{name}.pt",
         "history": folder / f"{name}.csv",
