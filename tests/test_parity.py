@@ -305,6 +305,17 @@ def test_physics_distances_ignore_the_scale_of_features_and_are_deterministic():
         assert distance(a, b, **settings, seed=1) != first
 
 
+def test_a_distance_that_is_one_rare_feature_says_so():
+    a, b, rng = gaussian(300), gaussian(300, 1), np.random.default_rng(0)
+    rare = np.zeros((2, 300, 1))
+    rare[0, 7], rare[1, 20] = 1e-3, 4.0  # one shower of each sample reaches the last layer
+    plain = fpd(sample_of(a), sample_of(b), rng, FpdConfig())
+    found = fpd(*(sample_of(np.concatenate(pair, axis=1)) for pair in zip((a, b), rare, strict=True)), rng, FpdConfig())
+    assert found.value > 100 * plain.value and "one_feature" not in plain.extra
+    assert "100% of it is one of" in found.extra["one_feature"]
+    assert "not 0 in 1 of 300 showers" in found.extra["one_feature"]
+
+
 @pytest.mark.parametrize(("metric", "config"), [(fpd, FpdConfig()), (kpd, KpdConfig())])
 def test_small_samples_are_judged_and_say_so(metric, config):
     rng = np.random.default_rng(0)

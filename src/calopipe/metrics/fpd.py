@@ -28,6 +28,8 @@ log = logging.getLogger("calopipe")
 
 #: fewer showers than this are not judged
 MIN_SHOWERS = 30
+#: a feature that makes more than this part of a distance is told, where less than this part of the reference has it
+_MOST_OF_IT, _RARE = 0.5, 0.01
 
 Estimate = Callable[[np.ndarray, np.ndarray], tuple[float, float]]
 
@@ -84,6 +86,23 @@ def prepared(reference: np.ndarray, generated: np.ndarray, normalise: bool) -> t
         largest[largest == 0] = 1
         x, y = x / largest, y / largest
     return x, y
+
+
+def one_feature(x: np.ndarray, y: np.ndarray) -> str | None:
+    """Which of the features (N, F) and (M, F) makes most of the distance, if one does that hardly any shower of the reference has.
+
+    Each feature is divided by its largest magnitude in the reference. Where one shower of the reference makes it, another of the generated ones
+    can be far outside, and the distance is that of this feature alone.
+    """
+    apart = (x.mean(axis=0) - y.mean(axis=0)) ** 2 + (x.std(axis=0) - y.std(axis=0)) ** 2
+    largest = int(apart.argmax())
+    filled = int((x[:, largest] != 0).sum())
+    if apart[largest] <= _MOST_OF_IT * apart.sum() or filled >= _RARE * len(x):
+        return None
+    return (
+        f"{apart[largest] / apart.sum():.0%} of it is one of {x.shape[1]} features, which is not 0 in "
+        f"{filled} of {len(x)} showers of the reference"
+    )
 
 
 def _moments(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -154,12 +173,21 @@ def fpd(reference: Sample, generated: Sample, rng: np.random.Generator, config: 
     low, high = batch_range(n, config)
     extra = {"times_1000": [1e3 * value, 1e3 * error], "min_samples": low, "max_samples": high, **settings, **floor}
     if (low, high) != (config.min_samples, config.max_samples):
-        extra["note"] = (
-            f"{n} showers are fewer than {config.max_samples}: batches of {low} to {high}; "
-            "the value is not comparable with published ones, the bias of the sample size is part of it (see floor)"
-        )
-        log.warning("fpd: %s", extra["note"])
+        extra["note"] = few("fpd", n, config.max_samples, f"{low} to {high}")
+    if alone := one_feature(x, y):
+        extra["one_feature"] = alone
+        log.warning("fpd: %s", alone)
     return Score("fpd", value, error, n, floor=extra.pop("floor", None), extra=extra)
+
+
+def few(name: str, n: int, wanted: int, batches: str) -> str:
+    """That samples of n showers are smaller than the batches that are published, which is logged too."""
+    text = (
+        f"{n} showers are fewer than {wanted}: batches of {batches}; "
+        "the value is not comparable with published ones, the bias of the sample size is part of it (see floor)"
+    )
+    log.warning("%s: %s", name, text)
+    return text
 
 
 def batch_range(n: int, config: FpdConfig) -> tuple[int, int]:

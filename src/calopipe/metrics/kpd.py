@@ -9,17 +9,13 @@ jetnet; with the same settings the same batches are drawn. It can be negative.
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 
 from calopipe.config.parts import METRICS
 from calopipe.metrics.base import Sample
-from calopipe.metrics.fpd import floor_of_halves, prepared
+from calopipe.metrics.fpd import few, floor_of_halves, prepared
 from calopipe.metrics.settings import KpdConfig
 from calopipe.records.scores import Score
-
-log = logging.getLogger("calopipe")
 
 #: showers whose kernel with a whole batch is held at once (80 MB for batches of 10 000)
 _ROWS = 1000
@@ -98,9 +94,5 @@ def kpd(reference: Sample, generated: Sample, rng: np.random.Generator, config: 
     batch = min(config.batch_size, n)
     extra = {"times_1000": [1e3 * value, 1e3 * error], "batch_size": batch, **settings, **floor}
     if batch < config.batch_size:
-        extra["note"] = (
-            f"{n} showers are fewer than {config.batch_size}: batches of {batch}; "
-            "the value is not comparable with published ones, the bias of the sample size is part of it (see floor)"
-        )
-        log.warning("kpd: %s", extra["note"])
+        extra["note"] = few("kpd", n, config.batch_size, str(batch))
     return Score("kpd", value, error, n, floor=extra.pop("floor", None), extra=extra)

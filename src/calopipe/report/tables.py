@@ -209,8 +209,15 @@ def _row(label: str, cells: Sequence[Cell], scores: Sequence[Score]) -> Row:
         small=bool(counts) and counts[0] < SMALL_SAMPLE,
         unequal=len(counts) > 1,
         floor="" if floor is None else _floor(floor, scores),
-        note=note_of(scores) if name.startswith("classifier/") and name.endswith("/auc") else "",
+        note=_note(name, scores),
     )
+
+
+def _note(name: str, scores: Sequence[Score]) -> str:
+    """What the test of a row does not see, or what one feature of its distances makes."""
+    if name.startswith("classifier/") and name.endswith("/auc"):
+        return note_of(scores)
+    return "; ".join(dict.fromkeys(s.extra["one_feature"] for s in scores if "one_feature" in s.extra))
 
 
 def _grouped(n: int) -> str:
