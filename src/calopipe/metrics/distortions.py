@@ -15,7 +15,7 @@ from calopipe.geometry import Geometry
 
 #: a layer's widths are not scaled by moving more than this part of a voxel's energy
 _MOST_MOVED = 0.5
-#: part of all hits that a layer has to have for more hits in it to be more than a few of all
+#: more hits in a layer with less than this part of all hits would be next to none
 _FEW_HITS = 0.03
 
 
