@@ -151,7 +151,7 @@ def test_separation_power_has_a_floor_and_rises_with_the_distortion():
 
 @pytest.mark.parametrize(("entries", "sizes"), [((6, 6), (1000, 1000)), ((3, 40), (500, 7000)), ((2, 2), (100, 100))])
 def test_floors_hold_for_a_few_entries_too(entries, sizes):
-    """The formula for many of them would give 1.4 to 4 in 50 bins: more than the separation power of anything."""
+    """Of 3 and 40 in 50 bins the formula for many would make 2.5: more than the separation power of anything."""
     rng = np.random.default_rng(0)
 
     def pair():

@@ -637,7 +637,8 @@ def test_the_summary_names_the_strongest_test_what_is_far_and_what_is_not_seen(t
         runs[0].classifiers[name] = {"scores": str(folder / f"{name}.json")}
     separations = [Score(f"separation_power/{n}", s, 0.01, 500, seed=0, floor=0.005)
                    for n, s in (("E_ratio", 0.3), ("E_layer/0", 0.1), ("activity/0", 0.006))]  # fmt: skip
-    save_scores(Path(runs[0].metrics), separations)
+    alone = Score("fpd", 1.6, 0.4, 500, seed=0, floor=0.3, extra={"one_feature": "90% of it is one of 362 features"})
+    save_scores(Path(runs[0].metrics), [*separations, alone])
     (data,) = load_study_data(StudySummary("s", runs))
     (verdict,) = verdicts(data, [])
     assert (verdict.test, verdict.auc, verdict.floor) == ("trees", "0.800 ± 0.010", "0.498 ± 0.010")
@@ -653,6 +654,7 @@ def test_the_summary_names_the_strongest_test_what_is_far_and_what_is_not_seen(t
     rows = {r.name: r for g in score_groups(data.score_columns()) for r in g.rows}
     assert rows["classifier/low/auc"].note == "blind to: 10 % more hits in layer 2 (0.503 ± 0.010)"
     assert rows["classifier/noisy/auc"].note == "what it is blind to was not measured"
+    assert rows["fpd"].note == "90% of it is one of 362 features"
     assert rows["classifier/trees/auc"].note == "" and rows["classifier/trees/auc"].floor == "0.498 ± 0.010"
 
 

@@ -96,11 +96,11 @@ def _prepare_columns(settings: dict[str, Any], sources: dict[str, Any], folder: 
     return found
 
 
-def _judge_columns(
+def _drawn(
     plan: Plan, run: RunKey, keys: dict[str, Any], data: dict[str, Path], networks: list[Path], folder: Path
-) -> None:
+) -> Path:
+    """A generated sample, by generators that are timed too."""
     from calopipe.config import Generation
-    from calopipe.evaluation.columns import evaluate_columns
     from calopipe.evaluation.generation_time import time_generation
     from calopipe.sampling import generate
 
@@ -108,6 +108,17 @@ def _judge_columns(
     drawn = {**plan.settings("generate", **keys), "epoch": "final"}
     drawn.pop("mix", None)
     generate(networks, data["test"], out, Generation(**{**drawn, "factor": min(2, drawn["factor"])}), run.seed)
+    timing = TimingConfig(**{**plan.settings("timing", **keys)["timing"], "max_seconds": 1.0})
+    time_generation(networks, data["test"], config=timing, out=folder / "timing.json")
+    return out
+
+
+def _judge_columns(
+    plan: Plan, run: RunKey, keys: dict[str, Any], data: dict[str, Path], networks: list[Path], folder: Path
+) -> None:
+    from calopipe.evaluation.columns import evaluate_columns
+
+    out = _drawn(plan, run, keys, data, networks, folder)
     settings = plan.settings("judge_columns", **keys)
     test = settings["classifier"]
     quick = None if test is None else ClassifierConfig(**{**test, "repeats": 1, "epochs": 1})
@@ -116,8 +127,6 @@ def _judge_columns(
         halved=settings.get("halved", False), seed=settings["seed"], histograms=folder / "histograms.npz",
         scores=folder / "columns.json",
     )  # fmt: skip
-    timing = TimingConfig(**{**plan.settings("timing", **keys)["timing"], "max_seconds": 1.0})
-    time_generation(networks, data["test"], config=timing, out=folder / "timing.json")
 
 
 _PREPARED: dict[str, dict[str, Path]] = {}
@@ -195,19 +204,12 @@ def _judge(
     folder: Path,
 ) -> None:
     from calopipe import evaluation as judge
-    from calopipe.config import Generation, RegressionConfig
-    from calopipe.evaluation.generation_time import time_generation
-    from calopipe.sampling import generate
+    from calopipe.config import RegressionConfig
     from calopipe.training import train_regressor
 
-    out = folder / "generated.hdf5"
+    out = _drawn(plan, run, keys, data, networks, folder)
     readout = judge.Readout.of(*(plan.where(run.dataset)[k] for k in ("geometry", "threshold_MeV")))
     compared = (data["test"], {"generated": out}, readout)
-    generation = {**plan.settings("generate", **keys), "epoch": "final"}
-    generation.pop("mix", None)
-    generate(
-        networks, data["test"], out, Generation(**{**generation, "factor": min(2, generation["factor"])}), run.seed
-    )
     settings = plan.study.evaluations[run.evaluation]
     few = {"repeats": 1, "epochs": 1}
     for name, config in list(settings.tests.items())[:2]:
@@ -220,8 +222,6 @@ def _judge(
     judge.evaluate_observables(*compared, config=histograms, out=table)
     metrics = {k: v for k, v in plan.settings("metrics", **keys).items() if k in ("metrics", "seed", "latent")}
     judge.evaluate_metrics(*compared, histograms=table, out=folder / "metrics.json", **metrics)
-    timing = TimingConfig(**{**plan.settings("timing", **keys)["timing"], "max_seconds": 1.0})
-    time_generation(networks, data["test"], config=timing, out=folder / "timing.json")
     for name in plan.regressors(run)[:1]:
         stage = plan.settings("train_regressor", dataset=run.dataset, regressor=name)["regressor"]
         job = _job(plan, keys, data, folder, "regressor", None)

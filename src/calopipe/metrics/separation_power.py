@@ -77,8 +77,8 @@ def separation_floor(
 ) -> float | None:
     """Expected separation power of two samples of one distribution with these numbers of entries; None where there are none.
 
-    With fewer entries than filled bins, of which the formula would give more than 1, the entries of both are dealt n times to two
-    samples, in proportion to their ``sizes``.
+    With fewer entries than filled bins, where the formula may give more than 1, the entries of both are dealt n times to two samples, in
+    proportion to their ``sizes``.
     """
     sums, filled = (float(np.sum(h1)), float(np.sum(h2))), int(((h1 > 0) | (h2 > 0)).sum())
     if not filled:
