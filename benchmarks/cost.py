@@ -148,7 +148,7 @@ def measure(family: str, geometry: str, device: str, batches: list[int]) -> dict
     for batch in batches:
         rows = cond.repeat(-(-batch // ROWS), 1)[:batch].cpu().numpy()
         times = []
-        for turn in range(7 if batch == 1 else 4):
+        for turn in range(31 if batch == 1 else 4):
             synchronise(where.type)
             start = time.perf_counter()
             generator.sample(rows)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from calopipe.models.dense_kernels import compiled_once
+from calopipe.compiled_code import FEW, compiled_once
 from calopipe.models.flows import few_rows
 from calopipe.models.flows.coupling import CouplingFlow, make_flow
 
@@ -50,7 +50,7 @@ def by_torch(
     ],
     ids=str,
 )
-@pytest.mark.parametrize("n", [1, few_rows.FEW])
+@pytest.mark.parametrize("n", [1, FEW])
 def test_as_pytorch(settings: dict[str, Any], n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     flow = flow_of(**settings)
     z, cond = rows(n, flow, 2.0)
@@ -119,7 +119,7 @@ def test_other_flows_are_left_to_pytorch(settings: dict[str, Any]) -> None:
 
 def test_what_needs_pytorch_gets_it() -> None:
     flow = flow_of(dropout=0.5)
-    z, cond = rows(few_rows.FEW + 1, flow)
+    z, cond = rows(FEW + 1, flow)
     assert cond is not None and few_rows.inverse(flow, z, cond) is None
     assert few_rows.inverse(flow, z[:0], cond[:0]) is None
     assert few_rows.inverse(flow, z[:1].double(), cond[:1]) is None

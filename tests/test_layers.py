@@ -33,6 +33,7 @@ LEVELS = {
     "scripting": 2,
     "convolutions": 2,
     "hits": 2,
+    "compiled_code": 2,
     "extra_dimensions": 2,
     "preprocessing": 3,
     "observables": 3,

@@ -109,6 +109,23 @@ def trained(groups: int) -> tuple[HurdleVAE, torch.Tensor, torch.Tensor, float]:
     return model, x, cond, losses["occupancy"].item()
 
 
+@pytest.mark.parametrize("shapes", [((5, 1), (1, 1)), ((1, 1), (1, 1))])
+@pytest.mark.parametrize("groups", [2, 8])
+def test_layers_too_narrow_for_all_groups(shapes: tuple[tuple[int, int], ...], groups: int) -> None:
+    dim = sum(a * b for a, b in shapes)
+    config = validate(HurdleVAEConfig, {"hidden": [8], "latent": 2, "groups": groups}, "hurdle_vae")
+    names = ("incident_energy", "u_0", "u_1", "hits_0", "hits_1")
+    model = HurdleVAE(config, Inputs(dim, names, shapes))
+    assert torch.equal(torch.cat(model.near.columns).sort().values, torch.arange(dim))
+    x, cond = torch.rand(9, dim) * (torch.rand(9, dim) < 0.7), torch.rand(9, 5)
+    model.fit_input(x, cond)
+    assert model.loss(x, cond)["loss"].isfinite()
+    for n in (1, 9):
+        with torch.no_grad():
+            drawn = model.decode(torch.randn(n, 2), cond[:n])
+        assert torch.equal((drawn > 0).sum(1).float(), model._hits(cond[:n]).sum(1))
+
+
 def test_groups_learn_that_neighbours_are_hit_together() -> None:
     """The correlation of neighbouring hits, which a decoder of independent voxels does not have."""
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import pytest
 import torch
 
+from calopipe.compiled_code import FEW
 from calopipe.config.chains import Columns
 from calopipe.config.chains import showers as showers_of
 from calopipe.config.parts import STEPS
 from calopipe.errors import CheckpointError, ConfigError
 from calopipe.extra_dimensions import energies_of, ratios_of
 from calopipe.preprocessing import Chain, Layout, build_chain
+from calopipe.preprocessing.layers import LayerNormalise
 from calopipe.preprocessing.settings import DivideByConditionConfig, IncidentFractionsConfig
 
 LAYOUT = Layout(((2, 3), (2, 2), (1, 3)), 0.01)
@@ -126,6 +129,46 @@ def test_inverse(name: str) -> None:
     back, cond_back = chain.inverse(y, c)
     torch.testing.assert_close(back, x, rtol=1e-6, atol=1e-5)
     torch.testing.assert_close(cond_back, cond, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"scale": 0.9, "extras": "condition"},
+        {"hits": True, "fill_layers": True},
+        {"hits": True, "extras": "condition", "ratio_scale": 0.5, "extras_scale": 0.8},
+        {"extras": "given", "ratio_scale": 0.9},
+        {"extras": "energies"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("n", [1, FEW])
+def test_layers_of_a_few_rows_are_restored_by_compiled_code(settings: dict, n: int) -> None:
+    """Of whatever a network says, as PyTorch restores them: shares below 0, ratios outside of [0, 1], more hits than there are."""
+    chain, x, cond = built([{"step": "layer_normalise", **settings}])
+    step = cast("LayerNormalise", chain.steps[0])
+    generator = torch.Generator().manual_seed(n)
+    x = torch.randn(n, 13, generator=generator, dtype=torch.float64)
+    u = 0.5 + torch.randn(n, step.n_extras, generator=generator, dtype=torch.float64)
+    u = u * 100 if settings.get("extras") == "energies" else u
+    wanted, energies = step._restored(x, u, cond[:n, :1])
+    with torch.no_grad():
+        found = step._restored_at_once(x, u, cond[:n, 0])
+    assert found is not None
+    torch.testing.assert_close(found[1], energies, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found[0], wanted, rtol=1e-12, atol=1e-12)
+    assert step._restored_at_once(x, u, cond[:n, 0]) is None  # gradients are asked for
+
+
+@pytest.mark.parametrize("where", ["share", "energy", "hits"])
+def test_layers_that_are_not_finite_are_not_taken_for_showers(where: str) -> None:
+    chain, x, cond = built([{"step": "layer_normalise", "hits": True}])
+    y, c, _ = chain(x[:1], cond[:1])
+    y[0, {"share": 2, "energy": 14, "hits": 17}[where]] = float("nan")
+    with torch.no_grad():
+        back, _ = chain.inverse(y, c)
+    assert back.isnan().any() and back.isnan().all() == (where == "energy")  # which the other layers are reckoned from
 
 
 def test_inverse_float32_of_the_full_chain() -> None:

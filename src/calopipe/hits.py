@@ -26,7 +26,7 @@ def by_layer(function: Callable[..., Tensor], sizes: Sequence[int], x: Tensor, *
 
     Layers of one size are one call, of N x L rows: a loop over 45 layers costs more than the arithmetic of one shower.
     """
-    if len(set(sizes)) == 1:
+    if len(set(sizes)) == 1 and sizes[0]:
         return function(x.reshape(-1, sizes[0]), *(of_layer.reshape(-1) for of_layer in numbers)).view(x.shape)
     parts = zip(x.split(list(sizes), dim=1), *(of_layer.T for of_layer in numbers), strict=True)
     return torch.cat([function(*part) for part in parts], dim=1)

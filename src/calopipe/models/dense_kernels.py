@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
+from calopipe.compiled_code import FAST
 from calopipe.models.splines.lanes import exp
 
-FAST: Any = {"error_model": "numpy", "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 _ONE, _FAR = np.float32(1), np.float32(80)
-
-
-def compiled_once(function: Callable[..., None], digest: str) -> Callable[..., None]:
-    """A function compiled by numba and cached, where a cache can be written, in files of its own for each `digest` of the sources.
-
-    numba looks at the file of the function alone. A cache that was made of other sources would be taken for one of these, or
-    cannot even be read where types have moved since.
-    """
-    function.__qualname__ = f"{function.__name__}_{digest[:16]}"
-    options: Any = {"error_model": "numpy", "nogil": True}
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # nowhere to write a cache
-        return njit(**options)(function)
+#: slope of :func:`network` that means SiLU
+SILU = np.float32(-1)
 
 
 class Affine(NamedTuple):
@@ -86,3 +73,28 @@ def silu(x):
     """x times its sigmoid, in place."""
     for j in range(len(x)):
         x[j] = x[j] / (_ONE + exp(min(-x[j], _FAR)))
+
+
+@njit(**FAST)
+def network(weights, widths, slope, one, two):
+    """Outputs of a :class:`~calopipe.compiled_code.Network` whose inputs stand in `one`; both are scratch, wide enough for its widest layer.
+
+    Activations are SiLU where the `slope` is that of `SILU`, otherwise leaky ReLU of a slope.
+    """
+    first, last = 0, len(widths) - 2
+    x, out = one, two
+    for layer in range(last + 1):
+        inputs, outputs = widths[layer], widths[layer + 1]
+        end = first + inputs * outputs
+        y = out[:outputs]
+        copy(weights[end : end + outputs], y)
+        add(x, inputs, weights[first:end].reshape(inputs, outputs), 0, y)
+        if layer < last and slope == SILU:
+            silu(y)
+        elif layer < last:
+            for j in range(outputs):
+                if y[j] < 0:
+                    y[j] *= slope
+        first = end + outputs
+        x, out = out, x
+    return x[: widths[-1]]

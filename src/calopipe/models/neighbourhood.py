@@ -75,9 +75,10 @@ class Neighbourhood(nn.Module):
     @property
     def columns(self) -> list[Tensor]:
         """The voxels of each group."""
-        return [torch.cat([part.voxels for _, part in self._places(group)]) for group in range(self.groups)]
+        every = [[part.voxels for _, part in self.parts_of(group)] for group in range(self.groups)]
+        return [torch.cat(some) if some else torch.zeros(0, dtype=torch.int64) for some in every]
 
-    def _places(self, group: int) -> Iterable[tuple[str, Places]]:
+    def parts_of(self, group: int) -> Iterable[tuple[str, Places]]:
         """Voxels and neighbours of a group, by the name of their network."""
         return cast("Iterable[tuple[str, Places]]", cast(nn.ModuleDict, self.parts[group]).items())
 
@@ -91,7 +92,7 @@ class Neighbourhood(nn.Module):
             rate: (N, V) hits per voxel that are left for the voxel's layer beyond those that `base` expects.
         """
         out, padded = [], nn.functional.pad(known, (0, 1))
-        for name, part in self._places(group):
+        for name, part in self.parts_of(group):
             own = base[:, :, part.voxels]
             if group:
                 seen = padded[:, :, part.neighbours.reshape(-1)].view(len(base), self.features, *part.neighbours.shape)
@@ -99,7 +100,7 @@ class Neighbourhood(nn.Module):
                 given = torch.cat([seen, own.transpose(1, 2), rate[:, part.voxels, None]], dim=2)
                 own = own + self.nets[name](given).transpose(1, 2)
             out.append(own)
-        return torch.cat(out, dim=2)
+        return torch.cat(out, dim=2) if out else base[:, :, :0]
 
 
 def _turns(groups: int) -> list[int]:
@@ -132,4 +133,6 @@ def places(
                     [start + a * cells + b if 0 <= a < rows and 0 <= b < cells else total for a, b in near]
                 )
         start += rows * cells
-    return torch.tensor(voxels, dtype=torch.int64), torch.tensor(neighbours, dtype=torch.int64).view(len(voxels), -1)
+    return torch.tensor(voxels, dtype=torch.int64), torch.tensor(neighbours, dtype=torch.int64).view(
+        len(voxels), len(offsets)
+    )

@@ -8,18 +8,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from calopipe import hits
+from calopipe.compiled_code import FEW, array, entry
 from calopipe.config.parts import STEPS
 from calopipe.errors import DataError
 from calopipe.extra_dimensions import TINY, energies_of, ratios_of
 from calopipe.preprocessing.base import Layout, Step, require_width
 from calopipe.preprocessing.noise import below_density
 from calopipe.preprocessing.settings import LayerNormaliseConfig
+
+
+@cache
+def _compiled() -> Callable[..., None] | None:
+    """The function that restores layers, or None (logged once) where numba does not work on this machine."""
+
+    def load() -> Callable[[str], Callable[..., None]]:
+        from calopipe.preprocessing.layers_kernels import entry
+
+        return entry
+
+    return entry("layers", load, "extra_dimensions.py", "preprocessing/layers_kernels.py")
 
 
 @STEPS.register("layer_normalise", config=LayerNormaliseConfig)
@@ -155,20 +169,34 @@ class LayerNormalise(Step):
         return torch.where(energies <= 0, fill, energies)
 
     def inverse(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
-        n_layers = len(self.layout.layer_sizes)
         if self.config.extras == "data":
             x, u = x[:, : -self.n_extras], x[:, -self.n_extras :]
         else:
             cond, u = cond[:, : -self.n_extras], cond[:, -self.n_extras :]
-        energies = u if self.config.extras == "energies" else energies_of(u[:, :n_layers] / self.u_scale, cond[:, :1])
-        if self.config.given:
-            cond = torch.cat([cond, energies], dim=1)
+        x, energies = self._restored_at_once(x, u, cond[:, 0]) or self._restored(x, u, cond[:, :1])
+        return x, torch.cat([cond, energies], dim=1) if self.config.given else cond
+
+    def _restored(self, x: Tensor, u: Tensor, incident: Tensor) -> tuple[Tensor, Tensor]:
+        """Voxels (N, V) and layer energies (N, L) in MeV."""
+        n_layers = len(self.layout.layer_sizes)
+        energies = u if self.config.extras == "energies" else energies_of(u[:, :n_layers] / self.u_scale, incident)
         x = x.clamp(min=0)
         if self.config.voxels == "energies":
-            return self._each(self._scale_hits, x, energies), cond
+            return self._each(self._scale_hits, x, energies), energies
         if self.config.hits:
-            return self._each(self._keep, x, energies, hits.count(u[:, n_layers:], self.sizes)), cond
-        return self._each(lambda p, e: p * (e / (p.sum(1) + TINY))[:, None], x, energies), cond
+            return self._each(self._keep, x, energies, hits.count(u[:, n_layers:], self.sizes)), energies
+        return self._each(lambda p, e: p * (e / (p.sum(1) + TINY))[:, None], x, energies), energies
+
+    def _restored_at_once(self, x: Tensor, u: Tensor, incident: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The same by compiled code, or None where PyTorch has to do it: many rows, on a GPU, with gradients, energies of voxels."""
+        few = 0 < len(x) <= FEW and x.device.type == "cpu" and x.dtype == torch.float64
+        if not few or torch.is_grad_enabled() or self.config.voxels == "energies" or (run := _compiled()) is None:
+            return None
+        energies, voxels = x.new_empty(len(x), len(self.sizes)), x.new_empty(x.shape)
+        incident = incident[:0] if self.config.extras == "energies" else incident
+        given = (array(part) for part in (x, u, incident, self.u_scale.double(), self.sizes))
+        run(*given, self.cut, energies.numpy(), voxels.numpy())
+        return voxels, energies
 
     def condition(self, cond: Tensor) -> Tensor:
         if self.config.extras != "given":

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from calopipe import hits
 from calopipe.config.parts import MODELS
+from calopipe.models.autoencoders import hurdle_few_rows
 from calopipe.models.autoencoders.settings import HurdleVAEConfig
 from calopipe.models.base import Autoencoder, Inputs
 from calopipe.models.building import Standardisation, alpha_logit, alpha_sigmoid, draw, draw_mixture, mlp
@@ -38,6 +39,10 @@ class HurdleVAE(Autoencoder):
 
     sizes: Tensor
     layer_of: Tensor
+    decoder: nn.Sequential
+    near: Neighbourhood
+    voxels: Standardisation
+    conditions: Standardisation
 
     def __init__(self, config: HurdleVAEConfig, inputs: Inputs) -> None:
         super().__init__(config, inputs)
@@ -118,7 +123,14 @@ class HurdleVAE(Autoencoder):
         logit, weights, mean, _ = self._split(base)
         return torch.sigmoid(logit), (weights.exp() * mean).sum(1)
 
+    @property
+    def least(self) -> float:
+        """x of a hit at least: where numbers of hits are given, none is lost."""
+        return TINY if self.inputs.hits_given else 0.0
+
     def decode(self, z: Tensor, cond: Tensor) -> Tensor:
+        if (drawn := hurdle_few_rows.decode(self, z, cond)) is not None:
+            return drawn
         base = self._base(z, cond)
         p, average = self._expected(base)
         x, known, left = torch.zeros_like(p), base.new_zeros(len(z), 2, self.dim), p.clone()
@@ -132,7 +144,7 @@ class HurdleVAE(Autoencoder):
             hit = self._draw_hits(group, logit, wanted, left)
             y = draw_mixture(weights, mean, log_var)
             logit_x = y * self.voxels.std[columns] + self.voxels.mean[columns]
-            share = alpha_sigmoid(logit_x, self.config.alpha).clamp(TINY if wanted is not None else 0, 1)
+            share = alpha_sigmoid(logit_x, self.config.alpha).clamp(self.least, 1)
             x[:, columns] = torch.where(hit, share, torch.zeros_like(share))
             if group == len(groups) - 1:
                 break

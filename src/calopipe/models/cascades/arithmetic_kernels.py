@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from calopipe.compiled_code import FAST
 from calopipe.models.building import LARGEST
 from calopipe.models.cascades.scales import EDGE, SCALE, SMALLEST
-from calopipe.models.dense_kernels import FAST
 
 
 class Shape(NamedTuple):

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from calopipe.compiled_code import FAST
 from calopipe.models.cascades.arithmetic_kernels import free_energy, log_energy, logit_of, mix, sigmoid, uniform
 from calopipe.models.cascades.cells import AHEAD, BACK, CHANNELS, DECAY, LEAST, NUMBERS, REACH
-from calopipe.models.dense_kernels import FAST, Affine, add, apply, copy, fill, silu
+from calopipe.models.dense_kernels import Affine, add, apply, copy, fill, silu
 
 
 class Cells(NamedTuple):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from calopipe.compiled_code import array, entry
 from calopipe.models.cascades.cells import CHANNELS, REACH
 
 if TYPE_CHECKING:
@@ -36,17 +35,13 @@ def on_cpu(cond: Tensor) -> bool:
 @cache
 def compiled() -> Callable[..., None] | None:
     """The function that draws showers, or None (logged once) where numba does not work on this machine."""
-    try:
-        from calopipe.models import dense_kernels
-        from calopipe.models.cascades.kernels import entry
-        from calopipe.models.splines import lanes
 
-        # cached code follows all sources that constants and functions are taken from
-        files = [*sorted(Path(__file__).parent.glob("*.py")), *(Path(str(m.__file__)) for m in (dense_kernels, lanes))]
-        return entry(hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest())
-    except Exception as reason:  # numba missing, unsupported processor
-        log.warning("compiled cascades are not available (%s: %s); using PyTorch", type(reason).__name__, reason)
-        return None
+    def load() -> Callable[[str], Callable[..., None]]:
+        from calopipe.models.cascades.kernels import entry
+
+        return entry
+
+    return entry("cascades", load, "models/dense_kernels.py", "models/cascades/*.py", "models/splines/lanes.py")
 
 
 def draw_showers(run: Callable[..., None], model: RingCascade, scaled: Tensor, incident: Tensor) -> Tensor:
@@ -104,7 +99,7 @@ def _weights(model: RingCascade) -> Sequence[Any]:
     def affine(layer: nn.Module) -> Any:
         assert isinstance(layer, nn.Linear)
         bias = layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
-        return Affine(_array(layer.weight.T), _array(bias))
+        return Affine(array(layer.weight.T), array(bias))
 
     def affines(*networks: nn.Module) -> list[Any]:
         return [affine(layer) for network in networks for layer in network.modules() if isinstance(layer, nn.Linear)]
@@ -123,23 +118,19 @@ def _weights(model: RingCascade) -> Sequence[Any]:
             max(grid.threshold, 1e-3),
         ),
         layer_kernels.Layers(
-            _array(layers.layer.weight), *affines(layers.total, layers.hidden, layers.counts, layers.energies)
+            array(layers.layer.weight), *affines(layers.total, layers.hidden, layers.counts, layers.energies)
         ),
         ring_kernels.Totals(
-            _array(totals.layer.weight),
-            _array(totals.ring.weight),
+            array(totals.layer.weight),
+            array(totals.ring.weight),
             *affines(totals.before, totals.hidden, totals.counts, totals.energies),
         ),
         cell_kernels.Cells(
-            _array(cells.layer.weight),
-            _array(cells.ring.weight),
+            array(cells.layer.weight),
+            array(cells.ring.weight),
             affine(cells.numbers),
             Affine(np.ascontiguousarray(by_cell), near.bias),
             *affines(cells.mixed, cells.common, cells.hit_cell, cells.hit_swept, cells.hit),
             *affines(cells.energy_cell, cells.energy_swept, cells.energy),
         ),
     )
-
-
-def _array(weights: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(weights.detach().cpu().numpy())

@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from calopipe.compiled_code import compiled_once
 from calopipe.models.cascades.cell_kernels import draw_cells
 from calopipe.models.cascades.layer_kernels import draw_layers
 from calopipe.models.cascades.ring_kernels import draw_rings
-from calopipe.models.dense_kernels import compiled_once
 
 
 def entry(digest: str) -> Callable[..., None]:

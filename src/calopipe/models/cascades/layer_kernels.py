@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from calopipe.compiled_code import FAST
 from calopipe.models.cascades.arithmetic_kernels import choose, free_energy, log_energy, logit_of, mix, sigmoid, uniform
 from calopipe.models.cascades.layers import BACK as LAYERS_BACK
 from calopipe.models.cascades.layers import DECAYS as LAYERS_DECAYS
 from calopipe.models.cascades.layers import LEAST
-from calopipe.models.dense_kernels import FAST, Affine, apply, copy, fill, silu
+from calopipe.models.dense_kernels import Affine, apply, copy, fill, silu
 
 
 class Layers(NamedTuple):

@@ -6,19 +6,15 @@ hidden neuron that ReLU set to 0 costs nothing, which halves the weights that ha
 
 from __future__ import annotations
 
-import hashlib
-import logging
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import Parameter
 
+from calopipe.compiled_code import FEW, Network, Packing, entry
 from calopipe.models.building import DropoutReLU
 from calopipe.models.splines.compiled import uses_compiled
 
@@ -26,38 +22,22 @@ if TYPE_CHECKING:
     from calopipe.models.flows.coupling import CouplingFlow, RQSCoupling
     from calopipe.models.flows.few_rows_kernels import Blocks
 
-log = logging.getLogger(__name__)
-#: rows up to which this is faster than PyTorch, which reads the weights once for all of them
-FEW = 4
-
-
-class _Packed(NamedTuple):
-    """Weights as the compiled code takes them (None: it cannot), and whose they are: of each linear layer its parameters, their addresses and
-    their versions when they were packed.
-    """
-
-    parameters: list[dict[str, Parameter | None]]
-    state: list[tuple[int, int]]
-    blocks: Blocks | None
-
-
-_packed: WeakKeyDictionary[CouplingFlow, _Packed] = WeakKeyDictionary()
-
 
 @cache
 def compiled() -> Callable[..., None] | None:
     """The function that inverts flows, or None (logged once) where numba does not work on this machine."""
-    try:
-        from calopipe.models import dense_kernels
-        from calopipe.models.flows.few_rows_kernels import entry
-        from calopipe.models.splines import jobs, kernels, lanes
 
-        # cached code follows all sources that constants and functions are taken from
-        sources = [Path(str(module.__file__)).read_bytes() for module in (dense_kernels, jobs, kernels, lanes)]
-        return entry(hashlib.sha256(b"".join(sources)).hexdigest())
-    except Exception as reason:  # numba missing, unsupported processor
-        log.warning("compiled flows are not available (%s: %s); using PyTorch", type(reason).__name__, reason)
-        return None
+    def load() -> Callable[[str], Callable[..., None]]:
+        from calopipe.models.flows.few_rows_kernels import entry
+
+        return entry
+
+    return entry(
+        "flows",
+        load,
+        "models/dense_kernels.py",
+        *(f"models/splines/{name}.py" for name in ("jobs", "kernels", "lanes")),
+    )
 
 
 def inverse(flow: CouplingFlow, z: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor] | None:
@@ -75,20 +55,6 @@ def inverse(flow: CouplingFlow, z: Tensor, cond: Tensor | None) -> tuple[Tensor,
     return torch.from_numpy(x).to(z.dtype), torch.from_numpy(logdet).to(z.dtype)
 
 
-def _blocks(flow: CouplingFlow) -> Blocks | None:
-    """Weights of a flow as they are now; packed again only where they have changed."""
-    found = _packed.get(flow)
-    if found is None or found.state != _state(found.parameters):
-        parameters = [layer._parameters for layer in flow.modules() if isinstance(layer, nn.Linear)]
-        found = _Packed(parameters, _state(parameters), _pack(flow.blocks) if _known(flow) else None)
-        _packed[flow] = found
-    return found.blocks
-
-
-def _state(layers: list[dict[str, Parameter | None]]) -> list[tuple[int, int]]:
-    return [(p.data_ptr(), p._version) for layer in layers for p in layer.values() if p is not None]
-
-
 def _known(flow: CouplingFlow) -> bool:
     """Whether a flow is a sequence of RQS coupling blocks alike, of plain networks in float32."""
     from calopipe.models.flows.coupling import RQSCoupling
@@ -103,21 +69,23 @@ def _known(flow: CouplingFlow) -> bool:
     )
 
 
-def _pack(blocks: Sequence[Any]) -> Blocks:
+def _pack(flow: CouplingFlow) -> Blocks | None:
+    """The blocks of a flow as compiled code takes them, or None where it cannot."""
+    if not _known(flow):
+        return None
     from calopipe.models.flows.few_rows_kernels import Blocks
 
     weights: list[np.ndarray] = []
     columns: list[np.ndarray] = []
     widths, starts, constants = [], [], []
-    for block in blocks:
+    for block in cast("Sequence[RQSCoupling]", flow.blocks):
         starts.append((sum(map(len, weights)), sum(map(len, columns))))
-        layers = [layer for layer in block.net if isinstance(layer, nn.Linear)]
-        for layer in layers:
-            weights += [layer.weight.detach().T.reshape(-1).numpy(), layer.bias.detach().numpy()]
+        net = Network.of(block.net)
+        weights.append(net.weights)
+        widths.append(net.widths)
         columns += [block.active.numpy(), block.passive.numpy()]
-        widths.append([layers[0].in_features, *(layer.out_features for layer in layers)])
         constants.append(_constants(block))
-    sizes = [(len(block.active), len(block.passive)) for block in blocks]
+    sizes = [(len(block.active), len(block.passive)) for block in flow.blocks]
     integers = (np.array(v, np.int64) for v in (widths, starts, sizes))
     made: list[Any] = [np.concatenate(weights), np.concatenate(columns), *integers, np.array(constants)]
     return Blocks(*made)
@@ -128,3 +96,6 @@ def _constants(block: RQSCoupling) -> list[float]:
     slopes = [layer.negative_slope for layer in block.net if isinstance(layer, nn.LeakyReLU)]
     numbers = [spline.bounds, spline.min_bin, spline.min_derivative, spline.shift, spline.heat]
     return [*numbers, slopes[0] if slopes else 0.0]
+
+
+_blocks = Packing(_pack, lambda flow: flow.modules())

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from calopipe.models.dense_kernels import FAST, add, compiled_once, copy
+from calopipe.compiled_code import compiled_once
+from calopipe.models.dense_kernels import network
 from calopipe.models.splines.jobs import OUT, RAW, gather, scatter, transform_tile
 from calopipe.models.splines.kernels import LANES, ROWS_A, ROWS_F, load
 
@@ -28,26 +28,6 @@ class Blocks(NamedTuple):
     starts: np.ndarray
     sizes: np.ndarray
     constants: np.ndarray
-
-
-@njit(**FAST)
-def _network(weights, widths, slope, one, two):
-    """The outputs of a network whose inputs stand in `one`; both are scratch, wide enough for its widest layer."""
-    first, last = 0, len(widths) - 2
-    x, out = one, two
-    for layer in range(last + 1):
-        inputs, outputs = widths[layer], widths[layer + 1]
-        end = first + inputs * outputs
-        y = out[:outputs]
-        copy(weights[end : end + outputs], y)
-        add(x, inputs, weights[first:end].reshape(inputs, outputs), 0, y)
-        if layer < last:
-            for j in range(outputs):
-                if y[j] < 0:
-                    y[j] *= slope
-        first = end + outputs
-        x, out = out, x
-    return x[: widths[-1]]
 
 
 def entry(digest: str) -> Callable[..., None]:
@@ -71,7 +51,7 @@ def entry(digest: str) -> Callable[..., None]:
                 for k in range(cond.shape[1]):
                     one[seen + k] = cond[row, k]
                 con = blocks.constants[block]
-                numbers = _network(blocks.weights[start:], blocks.widths[block], np.float32(con[5]), one, two)
+                numbers = network(blocks.weights[start:], blocks.widths[block], np.float32(con[5]), one, two)
                 for first in range(0, size, LANES):
                     count = min(LANES, size - first)
                     load(F, numbers, 0, first, count, bins, size)
