@@ -89,6 +89,24 @@ def test_cylindrical_radius_and_shapes():
     assert set(out) - {"sparsity"} <= set(SPECS)
 
 
+@pytest.mark.parametrize("name", ["calochallenge2", "calochallenge1_photons", "calogan"])
+def test_centres_of_all_layers_are_means_over_their_voxels(name):
+    geometry = load_geometry(name)
+    showers, incident = random_showers(geometry, 5)
+    showers[0] = 0
+    out = compute(showers, incident, geometry)
+    kept = np.where(showers >= geometry.threshold_MeV, showers, 0).astype(np.float64)
+    resolved = np.isin(geometry.layer_index, geometry.alpha_layers)
+    for axis, among in (("eta", resolved), ("phi", resolved), ("r", np.ones_like(resolved))):
+        if axis == "r" and geometry.kind != "cylindrical":
+            assert "centre_r" not in out
+            continue
+        x = kept[:, among]
+        expected = x @ getattr(geometry, axis)[among] / (x.sum(1) + 1e-16)
+        assert out[f"centre_{axis}"] == pytest.approx(expected, rel=1e-9, abs=1e-9), axis
+        assert out[f"centre_{axis}"][0] == 0 and expected[1] != 0
+
+
 def test_cartesian_layers_have_no_radial_observables(calogan):
     out = compute(*random_showers(calogan, 3), calogan)
     assert "EC_r" not in out and len({c.key for c in columns(calogan, out, 3)}) == len(columns(calogan, out, 3))

@@ -164,9 +164,19 @@ def _shapes(moments: np.ndarray, geometry: Geometry) -> dict[str, np.ndarray]:
             for name, values in ((f"EC_{axis}", mean[..., i]), (f"width_{axis}", width[..., i])):
                 out[name] = values[:, two_dimensional]
                 out[f"{name}_difference"] = out[name][:, first] - out[name][:, second]
+            if len(two_dimensional) > 1:
+                out[f"centre_{axis}"] = _centre(moments[:, two_dimensional], middle[two_dimensional], i)
     if geometry.kind == "cylindrical":
         out |= {"EC_r": mean[..., 2], "width_r": width[..., 2]}
+        if geometry.n_layers > 1:
+            out["centre_r"] = _centre(moments, middle, 2)
     return out
+
+
+def _centre(moments: np.ndarray, middle: np.ndarray, axis: int) -> np.ndarray:
+    """Mean (N,) of a coordinate of the energy of several layers together, of moments (N, L, 7) about the middles (L, 3); 0 of none."""
+    energy = moments[..., 0]
+    return (moments[..., 1 + axis] + energy * middle[:, axis]).sum(1) / (energy.sum(1) + EPSILON_MEV)
 
 
 def _mean_and_width(

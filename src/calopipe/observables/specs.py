@@ -94,6 +94,9 @@ def _transverse(x: str) -> dict[str, ObservableSpec]:
     return {
         f"EC_{x}": ObservableSpec("centroids", "alpha_layer", f"${mean}$ [mm]", "central", log_y=True, sliced=True),
         f"EC_{x}_difference": ObservableSpec("centroids", "alpha_layer_pair", centroids, "central", log_y=True),
+        f"centre_{x}": ObservableSpec(
+            "centroids", "shower", rf"$\langle \{x} \rangle$ of all layers [mm]", "central", log_y=True, sliced=True
+        ),
         f"width_{x}": ObservableSpec("widths", "alpha_layer", f"${width}$ [mm]", "positive", log_y=True, sliced=True),
         f"width_{x}_difference": ObservableSpec("widths", "alpha_layer_pair", widths, "central", log_y=True),
     }
@@ -115,6 +118,7 @@ SPECS: Mapping[str, ObservableSpec] = {
     **_transverse("phi"),
     "EC_r": ObservableSpec("centroids", "layer", r"$\langle r \rangle_{{{a}}}$ [mm]", "positive", log_y=True),
     "width_r": ObservableSpec("widths", "layer", r"$\sigma_{{r,{a}}}$ [mm]", "positive", log_y=True),
+    "centre_r": ObservableSpec("centroids", "shower", r"$\langle r \rangle$ of all layers [mm]", "extremes", sliced=True),
     "brightest": ObservableSpec("brightest", "layer_rank", r"$E_{{({k}),{a}}}$ [MeV]", "log", log_y=True),
     "brightest_fraction": ObservableSpec(
         "brightest", "layer_rank", r"$E_{{({k}),{a}}} / E_{{{a}}}$", "unit", log_y=True
