@@ -22,7 +22,7 @@ _M = TypeVar("_M", bound=nn.Module)
 _T = TypeVar("_T")
 
 
-def entry(
+def load_compiled(
     what: str, load: Callable[[], Callable[[str], Callable[..., None]]], *sources: str
 ) -> Callable[..., None] | None:
     """A compiled function, or None (logged) where numba does not work on this machine.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from calopipe import hits
-from calopipe.compiled_code import FEW, array, entry
+from calopipe.compiled_code import FEW, array, load_compiled
 from calopipe.config.parts import STEPS
 from calopipe.errors import DataError
 from calopipe.extra_dimensions import TINY, energies_of, ratios_of
@@ -33,7 +33,7 @@ def _compiled() -> Callable[..., None] | None:
 
         return entry
 
-    return entry("layers", load, "extra_dimensions.py", "preprocessing/layers_kernels.py")
+    return load_compiled("layers", load, "extra_dimensions.py", "preprocessing/layers_kernels.py")
 
 
 @STEPS.register("layer_normalise", config=LayerNormaliseConfig)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from calopipe.compiled_code import FEW, Network, Packing, array, entry
+from calopipe.compiled_code import FEW, Network, Packing, array, load_compiled
 
 if TYPE_CHECKING:
     from calopipe.models.autoencoders.hurdle_kernels import Decoder
@@ -30,7 +30,7 @@ def compiled() -> Callable[..., None] | None:
 
         return entry
 
-    return entry("hurdle decoders", load, "models/dense_kernels.py", "models/splines/lanes.py")
+    return load_compiled("hurdle decoders", load, "models/dense_kernels.py", "models/splines/lanes.py")
 
 
 def decode(model: HurdleVAE, z: Tensor, cond: Tensor) -> Tensor | None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from calopipe.compiled_code import array, entry
+from calopipe.compiled_code import array, load_compiled
 from calopipe.models.cascades.cells import CHANNELS, REACH
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def compiled() -> Callable[..., None] | None:
 
         return entry
 
-    return entry("cascades", load, "models/dense_kernels.py", "models/cascades/*.py", "models/splines/lanes.py")
+    return load_compiled("cascades", load, "models/dense_kernels.py", "models/cascades/*.py", "models/splines/lanes.py")
 
 
 def draw_showers(run: Callable[..., None], model: RingCascade, scaled: Tensor, incident: Tensor) -> Tensor:
@@ -106,7 +106,9 @@ def _weights(model: RingCascade) -> Sequence[Any]:
 
     grid, layers, totals, cells = model.grid, model.layers, model.totals, model.cells
     near = affine(cells.near)
-    by_cell = near.weight.reshape(CHANNELS, 2 * REACH + 1, -1).swapaxes(0, 1).reshape(near.weight.shape)
+    window = CHANNELS * (2 * REACH + 1)  # by cell, not by channel
+    of_cells = near.weight[:window].reshape(CHANNELS, 2 * REACH + 1, -1).swapaxes(0, 1).reshape(window, -1)
+    by_cell = np.concatenate([of_cells, near.weight[window:]])
     return (
         arithmetic_kernels.Shape(
             grid.layers,
@@ -130,7 +132,7 @@ def _weights(model: RingCascade) -> Sequence[Any]:
             array(cells.ring.weight),
             affine(cells.numbers),
             Affine(np.ascontiguousarray(by_cell), near.bias),
-            *affines(cells.mixed, cells.common, cells.hit_cell, cells.hit_swept, cells.hit),
+            *affines(cells.mixed, cells.common, cells.scores, cells.hit_cell, cells.hit_swept, cells.hit),
             *affines(cells.energy_cell, cells.energy_swept, cells.energy),
         ),
     )

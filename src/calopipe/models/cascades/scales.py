@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +39,16 @@ class Grid:
     def free(self, energy: Tensor, n: Tensor) -> Tensor:
         """What n hits of this energy have above their thresholds; never nothing."""
         return torch.maximum(energy - n * self.threshold, SMALLEST[0] * energy + SMALLEST[1])
+
+    def directions(self, like: Tensor) -> Tensor:
+        """(2, A) cosine and sine of the angle of each cell of a ring; 0 where rings do not close."""
+        angle = 2 * math.pi / self.angles * torch.arange(self.angles, dtype=like.dtype, device=like.device)
+        return torch.stack([angle.cos(), angle.sin()]) * float(self.periodic)
+
+    def moments(self, energy: Tensor, ring: Tensor) -> Tensor:
+        """(..., 3) of the cells (..., A) of rings (...), counted from 0: energies times both coordinates, in widths of a ring, and energies."""
+        total, radius = energy.sum(-1, keepdim=True), (ring + 0.5).to(energy.dtype)[..., None]
+        return torch.cat([energy @ self.directions(energy).T * radius, total], dim=-1)
 
     def cells(self, x: Tensor) -> Tensor:
         """(N, L, R, A) of voxels (N, L A R), of which the ring runs fastest."""

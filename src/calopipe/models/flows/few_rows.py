@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from calopipe.compiled_code import FEW, Network, Packing, entry
+from calopipe.compiled_code import FEW, Network, Packing, load_compiled
 from calopipe.models.building import DropoutReLU
 from calopipe.models.splines.compiled import uses_compiled
 
@@ -32,12 +32,8 @@ def compiled() -> Callable[..., None] | None:
 
         return entry
 
-    return entry(
-        "flows",
-        load,
-        "models/dense_kernels.py",
-        *(f"models/splines/{name}.py" for name in ("jobs", "kernels", "lanes")),
-    )
+    splines = (f"models/splines/{name}.py" for name in ("jobs", "kernels", "lanes"))
+    return load_compiled("flows", load, "models/dense_kernels.py", *splines)
 
 
 def inverse(flow: CouplingFlow, z: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor] | None:
