@@ -194,8 +194,8 @@ class LayerNormalise(Step):
             return None
         energies, voxels = x.new_empty(len(x), len(self.sizes)), x.new_empty(x.shape)
         incident = incident[:0] if self.config.extras == "energies" else incident
-        given = (array(part) for part in (x, u, incident, self.u_scale.double(), self.sizes))
-        run(*given, self.cut, energies.numpy(), voxels.numpy())
+        shape = array(self.u_scale.double()), array(self.sizes), self.cut
+        run(array(x), array(u), array(incident), shape, energies.numpy(), voxels.numpy())
         return voxels, energies
 
     def condition(self, cond: Tensor) -> Tensor:

@@ -48,11 +48,13 @@ def entry(digest: str) -> Callable[..., None]:
     """The compiled function; its cache belongs to this `digest` of the sources.
 
     Args, of which all numbers are float64: x (N, V), shares of the energies of layers. told (N, L), or (N, 2 L) with numbers of hits as
-    :func:`calopipe.hits.dequantise` has them: layer energies in MeV or, where there are incident energies (N,) in MeV, u times a `scale` (L,).
-    sizes (L,): voxels. cut: the threshold in MeV. energies (N, L) and out (N, V), both in MeV, are filled: with NaN where it was found in a layer.
+    :func:`calopipe.hits.dequantise` has them: layer energies in MeV or, where there are incident energies (N,) in MeV, u times a scale. shape: that
+    scale (L,), numbers of voxels (L,) and the threshold in MeV. energies (N, L) and out (N, V), both in MeV, are filled: with NaN where it was found
+    in a layer.
     """
 
-    def restore(x, told, incident, scale, sizes, cut, energies, out):
+    def restore(x, told, incident, shape, energies, out):
+        scale, sizes, cut = shape
         layers = len(sizes)
         for row in range(len(x)):
             if len(incident):
