@@ -35,10 +35,12 @@ def load_compiled(
     folder = Path(__file__).parent
     try:
         files = sorted({file for pattern in sources for file in folder.glob(pattern)})
-        return load()(hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest())
+        function = load()(hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest())
     except Exception as reason:  # numba missing, unsupported processor
         log.warning("compiled %s are not available (%s: %s); using PyTorch", what, type(reason).__name__, reason)
         return None
+    log.info("compiled %s are loaded, or compiled where they are not cached (up to half a minute)", what)
+    return function
 
 
 def compiled_once(function: Callable[..., None], digest: str) -> Callable[..., None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -18,7 +17,6 @@ from calopipe.models.cascades.cells import CHANNELS, REACH
 if TYPE_CHECKING:
     from calopipe.models.cascades.ring_cascade import RingCascade
 
-log = logging.getLogger(__name__)
 #: showers that a thread takes at a time
 _SHOWERS = 16
 #: showers for each thread up to which the CPU is faster than a GPU, whose walk launches the same thousands of small kernels for any number
@@ -74,8 +72,6 @@ def _run(
 ) -> None:
     shape, *weights = _weights(model)
     networks = tuple(weights)
-    if not getattr(run, "signatures", True):
-        log.info("the compiled sampler is loaded, or compiled where it is not cached (half a minute)")
     rows = [v.detach().double().cpu().contiguous().numpy() for v in (scaled, incident)] + [seeds]
 
     def part(first: int) -> None:
