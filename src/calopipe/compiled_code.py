@@ -30,11 +30,11 @@ def load_compiled(
     Args:
         what: what it draws, for the log.
         load: imports the function that compiles it, which takes the digest of its sources.
-        sources: files in this folder and below, or patterns, that constants and functions of it are taken from.
+        sources: files in this folder and below, or patterns, that constants and functions of it are taken from, beside this one.
     """
     folder = Path(__file__).parent
     try:
-        files = sorted({file for pattern in sources for file in folder.glob(pattern)})
+        files = sorted({file for pattern in ("compiled_code.py", *sources) for file in folder.glob(pattern)})
         function = load()(hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest())
     except Exception as reason:  # numba missing, unsupported processor
         log.warning("compiled %s are not available (%s: %s); using PyTorch", what, type(reason).__name__, reason)

@@ -33,7 +33,7 @@ def _compiled() -> Callable[..., None] | None:
 
         return entry
 
-    return load_compiled("layers", load, "extra_dimensions.py", "preprocessing/layers_kernels.py")
+    return load_compiled("layers", load, "extra_dimensions.py")
 
 
 @STEPS.register("layer_normalise", config=LayerNormaliseConfig)

@@ -19,11 +19,12 @@ _REST, _EDGE = 1e-7, 1e-6
 class Decoder(NamedTuple):
     """A hurdle decoder of G groups of the voxels (D,) of L layers, with C conditions.
 
-    hidden: the network of all voxels without its last layer, whose weights (M D, H) and `bias` (M D,) are `last`: M numbers of each voxel. nets: weights of those of neighbourhoods. voxels, neighbours: of one part after the other, which are the voxels of
-    one group in layers of one shape. widths: (P, 4), of the network of a part; 0 where it has none. parts: (P, 6), its group, its first in `voxels`,
-    their number, neighbours of each, the first in `neighbours` and the first in `nets`. order: (D,), voxels of each group, layer by layer. counts: (G, L) of
-    them. layer_of: (D,). sizes: (L,). scale: (2, D), means and standard deviations of logits. given: (2, C), those of conditions. limits: (2,) of log
-    variances. components: of each voxel's mixture. with_hits: conditions end with numbers of hits. least: x of a hit at least.
+    hidden: the network of all voxels without its last layer, whose weights (M D, H) and bias (M D,) are `last` and `bias`: M numbers of each voxel.
+    nets: weights of the networks of neighbourhoods. voxels, neighbours: of one part after the other, which are the voxels of one group in layers of
+    one shape. widths: (P, 4), of the network of a part; 0 where it has none. parts: (P, 6), its group, its first in `voxels`, their number,
+    neighbours of each, the first in `neighbours` and the first in `nets`. order: (D,), voxels of each group, layer by layer. counts: (G, L) of
+    them. layer_of: (D,). sizes: (L,). scale: (2, D), means and standard deviations of logits. given: (2, C), those of conditions. limits: (2,) of
+    log variances. components: of each voxel's mixture. with_hits: conditions end with numbers of hits. least: x of a hit at least.
     """
 
     hidden: Network

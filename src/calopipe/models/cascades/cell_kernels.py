@@ -146,11 +146,10 @@ def draw_cells(shape, net, scaled, n, energy, follows, out, state, found):
     h, mean, common = np.empty((angles, width), np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     mixed, hit_cell = np.empty(width, np.float32), np.empty(len(net.hit_cell.bias), np.float32)
     energy_cell, density = np.empty(len(net.energy_cell.bias), np.float32), np.empty(len(net.energy.bias), np.float32)
-    swept = PASSED
     turns, sums, axes = _directions(shape), np.zeros(3), np.empty(AXES, np.float32)
     inside, along = np.zeros((layers + 1, rings + 1, 3)), np.zeros((layers + 1, rings + 1, 3))
     scores, weights = np.empty((angles, 2), np.float32), np.empty((angles, 2))
-    known, hits, logs = np.empty(swept + 6, np.float32), np.empty(angles, np.float32), np.empty(angles, np.float32)
+    known, hits, logs = np.empty(PASSED + 6, np.float32), np.empty(angles, np.float32), np.empty(angles, np.float32)
     for layer in range(layers):
         layer_n, layer_energy = 0, 0.0
         for ring in range(rings):
@@ -202,10 +201,10 @@ def draw_cells(shape, net, scaled, n, energy, follows, out, state, found):
                     rate = min(max(left * weights[a, 0] / total, 1e-3), 1 - 1e-3)
                     prior = math.log(rate / (1 - rate))
                     _passed(shape, turns, hits, sums, a, known)
-                    known[swept], known[swept + 1] = left / angles, room / angles
-                    known[swept + 2], known[swept + 3] = rate, prior
+                    known[PASSED], known[PASSED + 1] = left / angles, room / angles
+                    known[PASSED + 2], known[PASSED + 3] = rate, prior
                     apply(h[a], width, net.hit_cell, hit_cell)
-                    add(known, swept + 4, net.hit_swept.weight, 0, hit_cell)
+                    add(known, PASSED + 4, net.hit_swept.weight, 0, hit_cell)
                     silu(hit_cell)
                     logit = prior + net.hit.bias[0]
                     for j in range(len(hit_cell)):
@@ -230,11 +229,11 @@ def draw_cells(shape, net, scaled, n, energy, follows, out, state, found):
                         later += weights[k, 1] * hits[k]
                     prior = scores[a, 1] - math.log(later)
                     _passed(shape, turns, logs, sums, a, known)
-                    known[swept], known[swept + 1] = left / angles, 1.0 / left
-                    known[swept + 2], known[swept + 3] = log_energy(shape, rest), log_energy(shape, rest / left)
-                    known[swept + 4], known[swept + 5] = log_energy(shape, free), prior / FARTHEST
+                    known[PASSED], known[PASSED + 1] = left / angles, 1.0 / left
+                    known[PASSED + 2], known[PASSED + 3] = log_energy(shape, rest), log_energy(shape, rest / left)
+                    known[PASSED + 4], known[PASSED + 5] = log_energy(shape, free), prior / FARTHEST
                     apply(h[a], width, net.energy_cell, energy_cell)
-                    add(known, swept + 6, net.energy_swept.weight, 0, energy_cell)
+                    add(known, PASSED + 6, net.energy_swept.weight, 0, energy_cell)
                     silu(energy_cell)
                     apply(energy_cell, len(energy_cell), net.energy, density)
                     y = logit_of(max(out[layer, ring, a] - shape.threshold, 0.0), free) if follows else 0.0
